@@ -1,0 +1,1 @@
+"""The load tester: heartbeat and broadcast tests with a verdict."""

@@ -1,0 +1,1 @@
+"""The shared core: protocol, tokens and rules as pure code, without sockets, clock or event loop."""

@@ -1,0 +1,148 @@
+"""The envelope, the one JSON object that every text frame carries, and its codec (design section 2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+
+from wscore.codes import ERRORS, ErrorCode
+from wscore.errors import WsctlError
+from wscore.payloads import ErrorData
+
+MAX_ID_LENGTH: Final = 64
+MAX_SAFE_INTEGER: Final = 2**53 - 1  # larger integers lose digits in JavaScript clients
+
+_TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+# The seed's vocabulary skips the pattern: the match would cost more than decoding the envelope.
+_COMMON_TYPES = frozenset(("ping", "pong", "message", "audio_chunk"))
+
+
+class Envelope(msgspec.Struct, rename="camel", omit_defaults=True):
+    """One message on the wire.
+
+    `timestamp` is milliseconds since the epoch on the sender's clock, for information only. `data` stays the
+    raw JSON slice of the frame (empty when absent), so a broadcast passes it on byte for byte. `id` ties a
+    reply or an error to its request. `user_id` is set by the server on a fanned-out `message`, never read
+    from a client.
+    """
+
+    type: str
+    timestamp: int
+    session_id: str | None = None
+    data: msgspec.Raw = msgspec.Raw()
+    id: str | None = None
+    user_id: str | None = None
+
+
+class InvalidMessageError(WsctlError):
+    """A frame that is not a valid envelope, or whose data does not fit its type.
+
+    `reason` says what is wrong and where (a JSON path such as `$.timestamp`); `request_id` is the id of the
+    offending message if it could be read.
+    """
+
+    def __init__(self, reason: str, request_id: str | None = None) -> None:
+        super().__init__(reason, request_id)
+        self.reason = reason
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Envelope)
+
+
+def encode_data(data: object) -> msgspec.Raw:
+    """Encode a payload once, to be placed into one or many envelopes.
+
+    Raises TypeError or ValueError for a value that JSON cannot hold.
+    """
+    return data if isinstance(data, msgspec.Raw) else msgspec.Raw(_encoder.encode(data))
+
+
+def decode_data(raw: msgspec.Raw, data_type: type[T], *, request_id: str | None = None) -> T:
+    """Decode and validate an envelope's data as `data_type` (a msgspec Struct, dataclass or builtin type).
+
+    Raises InvalidMessageError naming the field's path below `$.data`.
+    """
+    if not len(memoryview(raw)):
+        raise InvalidMessageError("Object missing required field `data`", request_id)
+    try:
+        return msgspec.json.decode(raw, type=data_type)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidMessageError(_reason(error).replace("`$", "`$.data"), request_id) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "JSON is nested too deeply"
+    text = str(error)
+    # msgspec reports a high surrogate without its low half in skipped data as truncation.
+    return "JSON is malformed: truncated, or a lone surrogate" if "truncated" in text else text
+
+
+class MessageProtocol:
+    """Makes, serializes and reads envelopes; `now_ms` supplies the wall clock (ms since the epoch)."""
+
+    __slots__ = ("_now_ms",)
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+
+    def create_envelope(
+        self,
+        type: str,
+        data: object = msgspec.UNSET,
+        session_id: str | None = None,
+        *,
+        id: str | None = None,
+        user_id: str | None = None,
+    ) -> Envelope:
+        """Build an envelope stamped with the current time; `data` may be any JSON value or a raw slice."""
+        raw = msgspec.Raw() if data is msgspec.UNSET else encode_data(data)
+        return Envelope(type, self._now_ms(), session_id, raw, id, user_id)
+
+    def create_error_envelope(
+        self,
+        code: ErrorCode,
+        message: str,
+        session_id: str | None = None,
+        *,
+        id: str | None = None,
+        details: dict[str, object] | None = None,
+    ) -> Envelope:
+        """Build an `error` envelope; whether it is retryable comes from the code table."""
+        data = ErrorData(code, message, ERRORS[code].retryable, details)
+        return self.create_envelope("error", data, session_id, id=id)
+
+    @staticmethod
+    def serialize(envelope: Envelope) -> bytes:
+        """Return the envelope as compact UTF-8 JSON."""
+        return _encoder.encode(envelope)
+
+    @staticmethod
+    def deserialize(frame: bytes) -> Envelope:
+        """Read one text frame, whose UTF-8 the caller has checked.
+
+        Raises InvalidMessageError for malformed JSON, a missing or wrongly typed field, or a field out of range.
+        Unknown fields are ignored; of a duplicate key the last one counts.
+        """
+        try:
+            envelope = _decoder.decode(frame)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise InvalidMessageError(_reason(error)) from None
+        request_id = envelope.id
+        if request_id is not None and len(request_id) > MAX_ID_LENGTH:
+            raise InvalidMessageError(f"Expected `str` of length <= {MAX_ID_LENGTH} - at `$.id`")
+        if envelope.type not in _COMMON_TYPES and not _TYPE.fullmatch(envelope.type):
+            raise InvalidMessageError("Expected 1 to 64 of `A-Z a-z 0-9 _ . : -` - at `$.type`", request_id)
+        if not 0 <= envelope.timestamp <= MAX_SAFE_INTEGER:
+            raise InvalidMessageError("Expected milliseconds since the epoch - at `$.timestamp`", request_id)
+        return envelope

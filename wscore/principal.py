@@ -1,0 +1,39 @@
+"""Who is connected: the outcome of authentication, and the errors that stand in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wscore.codes import ErrorCode
+from wscore.errors import WsctlError
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated user or guest.
+
+    `expires_at_ms` is wall-clock ms since the epoch; `session_id` is the token's `sid`, which pins the session.
+    """
+
+    user_id: str
+    is_guest: bool
+    expires_at_ms: int
+    session_id: str | None = None
+    scopes: frozenset[str] = field(default_factory=frozenset)
+
+
+class AuthError(WsctlError):
+    """A connection or token is refused.
+
+    `code` goes to the client, `reason` is a text without any part of the token, `rule` names the check that
+    refused it (for `wsctl token inspect` and tests).
+    """
+
+    def __init__(self, code: ErrorCode, reason: str, rule: str) -> None:
+        super().__init__(code, reason, rule)
+        self.code = code
+        self.reason = reason
+        self.rule = rule
+
+    def __str__(self) -> str:
+        return self.reason

@@ -1,0 +1,46 @@
+"""Durations and sizes as people write them: `500ms 25s 1h`, `64KiB 1MiB`."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_DURATION_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SIZE_BYTES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+_QUANTITY = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([A-Za-z]+)")
+
+
+def parse_duration_ms(text: str) -> int:
+    """Read a duration such as `500ms`, `25s`, `1.5m`, `1h`, `7d`; raises ValueError with the mend."""
+    return _parse(text, _DURATION_MS, "a duration is a number with ms, s, m, h or d, such as 500ms or 25s")
+
+
+def parse_size_bytes(text: str) -> int:
+    """Read a size such as `512B`, `64KiB`, `1MiB`; raises ValueError with the mend."""
+    return _parse(text, _SIZE_BYTES, "a size is a number with B, KiB, MiB or GiB, such as 64KiB")
+
+
+def _parse(text: str, units: dict[str, int], mend: str) -> int:
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None or match[2] not in units:
+        raise ValueError(f"{text!r}: {mend}")
+    return round(float(match[1]) * units[match[2]])
+
+
+def format_duration(ms: int) -> str:
+    """Return the shortest exact form of `ms`, such as `25s` or `1500ms`."""
+    return _format(ms, _DURATION_MS)
+
+
+def format_size(size: int) -> str:
+    """Return the shortest exact binary form of `size` bytes, such as `64KiB`."""
+    return _format(size, {unit: factor for unit, factor in _SIZE_BYTES.items() if unit == "B" or "i" in unit})
+
+
+def _format(value: int, units: dict[str, int]) -> str:
+    unit = max(
+        (unit for unit in units if value % units[unit] == 0 and value >= units[unit]),
+        key=units.__getitem__,
+        default=next(iter(units)),
+    )
+    return f"{value // units[unit]}{unit}"

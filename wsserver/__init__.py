@@ -1,0 +1,1 @@
+"""The server: engines, sessions, fan-out and heartbeats."""
