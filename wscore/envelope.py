@@ -70,22 +70,24 @@ def encode_data(data: object) -> msgspec.Raw:
 def decode_data(raw: msgspec.Raw, data_type: type[T], *, request_id: str | None = None) -> T:
     """Decode and validate an envelope's data as `data_type` (a msgspec Struct, dataclass or builtin type).
 
-    Raises InvalidMessageError naming the field's path below `$.data`.
+    Absent data counts as `null`. Raises InvalidMessageError naming the field's path below `$.data`.
     """
-    if not len(memoryview(raw)):
-        raise InvalidMessageError("Object missing required field `data`", request_id)
     try:
-        return msgspec.json.decode(raw, type=data_type)
+        return msgspec.json.decode(raw if len(memoryview(raw)) else b"null", type=data_type)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidMessageError(_reason(error).replace("`$", "`$.data"), request_id) from None
+        raise InvalidMessageError(_reason(error, "$.data"), request_id) from None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, root: str = "$") -> str:
     if isinstance(error, RecursionError):
-        return "JSON is nested too deeply"
+        return f"JSON is nested too deeply - at `{root}`"
     text = str(error)
     # msgspec reports a high surrogate without its low half in skipped data as truncation.
-    return "JSON is malformed: truncated, or a lone surrogate" if "truncated" in text else text
+    if "truncated" in text:
+        return "JSON is malformed: truncated, or a lone surrogate"
+    if root != "$":
+        text = text.replace("`$", f"`{root}", 1) if " - at `$" in text else f"{text} - at `{root}`"
+    return text
 
 
 class MessageProtocol:

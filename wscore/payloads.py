@@ -62,6 +62,12 @@ class AuthRefresh(Payload, frozen=True):
     token: str
 
 
+class AuthRefreshed(Payload, frozen=True):
+    """`auth_refreshed`: the answer to `auth_refresh`; wall-clock ms at which the connection now expires."""
+
+    expires_at_ms: int
+
+
 class AudioChunk(Payload, frozen=True):
     """`audio_chunk`: base64 audio and its place in the stream."""
 
@@ -91,6 +97,7 @@ PAYLOADS: dict[str, type[Payload] | None] = {
     "error": ErrorData,
     "disconnect": Disconnect,
     "auth_refresh": AuthRefresh,
+    "auth_refreshed": AuthRefreshed,
     "audio_chunk": AudioChunk,
     "transcript": Transcript,
     "llm_response": LlmResponse,

@@ -33,8 +33,3 @@ class TokenBucket:
             return False
         self._level = level - amount
         return True
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the bucket was full when it was last taken from."""
-        return self._level >= self._rate.burst

@@ -167,7 +167,9 @@ def _principal(claims: dict[str, Any], now_s: int) -> Principal:
         raise AuthError(ErrorCode.AUTH_INVALID, "The token's sid is not a string.", "jwt-sid")
     if not isinstance(scope, str):
         raise AuthError(ErrorCode.AUTH_INVALID, "The token's scope is not a string.", "jwt-scope")
-    return Principal(user_id, False, int(exp * 1000), session_id, frozenset(scope.split()))
+    # Who came in on the leeway stays until its end; for everybody else the token's own expiry is enforced.
+    expires_s = exp if now_s < exp else exp + LEEWAY_S
+    return Principal(user_id, False, int(expires_s * 1000), session_id, frozenset(scope.split()))
 
 
 def _is_time(value: object) -> bool:

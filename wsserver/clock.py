@@ -1,0 +1,19 @@
+"""The two clocks of a server, as functions, so that tests can turn them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`now_ms` is wall-clock ms since the epoch, for the wire; `now_s` is monotonic seconds, for liveness."""
+
+    now_ms: Callable[[], int] = _wall_clock_ms
+    now_s: Callable[[], float] = time.monotonic

@@ -1,0 +1,116 @@
+"""One open connection's state, and the registry of all of them (the seed's ConnectionManager)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from wscore.principal import Principal
+
+if TYPE_CHECKING:
+    from wsserver.dispatch import HandlerQueue
+    from wsserver.engines.base import Channel
+    from wsserver.ratelimits import RateLimiter
+    from wsserver.sessions import Session
+
+
+class Connection:
+    """State of one connection; holds no behaviour beyond what all rooms agree on.
+
+    `last_seen_s` and `paused_at_s` are monotonic seconds, `created_at_ms` wall-clock ms. `private` holds the
+    payloads for this connection alone that wait among its session's pending ones, each with its position.
+    """
+
+    __slots__ = (
+        "channel",
+        "close_code",
+        "created_at_ms",
+        "handlers",
+        "id",
+        "is_open",
+        "last_seen_s",
+        "limiter",
+        "paused_at_s",
+        "principal",
+        "private",
+        "session",
+    )
+
+    def __init__(
+        self,
+        connection_id: str,
+        principal: Principal,
+        session: Session,
+        channel: Channel,
+        *,
+        created_at_ms: int,
+        now_s: float,
+        limiter: RateLimiter | None = None,
+    ) -> None:
+        self.id = connection_id
+        self.principal = principal
+        self.session = session
+        self.channel = channel
+        self.created_at_ms = created_at_ms
+        self.last_seen_s = now_s
+        self.limiter = limiter
+        self.paused_at_s: float | None = None
+        self.private: list[tuple[int, bytes]] | None = None
+        self.handlers: HandlerQueue | None = None  # exists from the first async handler on
+        self.is_open = True
+        self.close_code: int | None = None  # set when the server closes first
+
+    def __repr__(self) -> str:
+        return f"Connection({self.id!r}, user={self.principal.user_id!r}, session={self.session.id!r})"
+
+
+class ConnectionManager:
+    """Registers connections by id and by session."""
+
+    __slots__ = ("_connections", "_emptied")
+
+    def __init__(self) -> None:
+        self._connections: dict[str, Connection] = {}
+        self._emptied: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def register(self, connection: Connection) -> None:
+        """Add a connection after authentication, to the registry and to its session."""
+        self._connections[connection.id] = connection
+        connection.session.connections[connection.id] = connection
+
+    def get(self, connection_id: str) -> Connection | None:
+        """Return the connection of that id, or None once it is gone."""
+        return self._connections.get(connection_id)
+
+    def by_session(self, session: Session) -> Iterable[Connection]:
+        """Return the connections of a session, safe to iterate while they come and go."""
+        return tuple(session.connections.values())
+
+    def all(self) -> tuple[Connection, ...]:
+        """Return every connection, safe to iterate while they come and go."""
+        return tuple(self._connections.values())
+
+    def update(self, connection_id: str, principal: Principal) -> bool:
+        """Replace a connection's principal after `auth_refresh`; returns whether the connection exists."""
+        connection = self._connections.get(connection_id)
+        if connection is None:
+            return False
+        connection.principal = principal
+        return True
+
+    def unregister(self, connection_id: str) -> Connection | None:
+        """Remove a connection and return it; None when it was removed before."""
+        connection = self._connections.pop(connection_id, None)
+        if self._emptied is not None and not self._connections:
+            self._emptied.set()
+        return connection
+
+    async def wait_empty(self) -> None:
+        """Return once no connection is left."""
+        if self._connections:
+            self._emptied = asyncio.Event()
+            await self._emptied.wait()

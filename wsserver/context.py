@@ -1,0 +1,67 @@
+"""What a handler gets to know and to do about the message it handles."""
+
+from __future__ import annotations
+
+import msgspec
+
+from wscore.codes import CloseCode, ErrorCode
+from wscore.envelope import Envelope
+from wscore.principal import Principal
+from wsserver.connections import Connection
+from wsserver.hub import Hub
+
+
+class Context:
+    """One message's sender and the ways to answer. Calls return at once; order is kept."""
+
+    __slots__ = ("_connection", "_envelope", "hub")
+
+    def __init__(self, connection: Connection, hub: Hub, envelope: Envelope | None = None) -> None:
+        self._connection = connection
+        self._envelope = envelope
+        self.hub = hub
+
+    @property
+    def principal(self) -> Principal:
+        """Who sent the message."""
+        return self._connection.principal
+
+    @property
+    def connection_id(self) -> str:
+        """The connection it came from."""
+        return self._connection.id
+
+    @property
+    def session_id(self) -> str:
+        """The session it came from."""
+        return self._connection.session.id
+
+    @property
+    def type(self) -> str | None:
+        """The message's type; None in a connect or disconnect hook."""
+        return self._envelope.type if self._envelope else None
+
+    @property
+    def request_id(self) -> str | None:
+        """The message's `id`, which `reply` and `error` carry back."""
+        return self._envelope.id if self._envelope else None
+
+    def reply(self, type: str, data: object = msgspec.UNSET) -> bool:
+        """Answer the sender, with the request's `id`; returns False if it is gone."""
+        return self.hub.send_to(self._connection, type, data, id=self.request_id)
+
+    def error(self, code: ErrorCode, message: str, details: dict[str, object] | None = None) -> bool:
+        """Answer with an `error` envelope, with the request's `id`; the connection stays open."""
+        return self.hub.error(self._connection, code, message, id=self.request_id, details=details)
+
+    def send(self, connection_id: str, type: str, data: object = msgspec.UNSET) -> bool:
+        """Send to any connection by its id; returns False if it is gone."""
+        return self.hub.send(connection_id, type, data)
+
+    def broadcast(self, type: str, data: object = msgspec.UNSET, *, lossy: bool = False) -> int:
+        """Send to every connection of the session, the sender included; returns how many there are."""
+        return self.hub.broadcast(self.session_id, type, data, user_id=self.principal.user_id, lossy=lossy)
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> bool:
+        """Close the sender's connection, after what was sent to it before."""
+        return self.hub.close(self.connection_id, code, reason)

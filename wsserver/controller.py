@@ -1,0 +1,202 @@
+"""A connection's life from its opening to its end; the engines call it (the seed's WebSocketController)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from wscore.codes import CloseCode, ErrorCode
+from wscore.envelope import InvalidMessageError, MessageProtocol
+from wscore.payloads import Heartbeat, Limits, SessionCreated, Timestamp
+from wsserver.clock import Clock
+from wsserver.connections import Connection, ConnectionManager
+from wsserver.counters import Counters
+from wsserver.delivery import Delivery
+from wsserver.engines.base import Channel
+from wsserver.entrance import Entrance, RefusedError
+from wsserver.expiry import ExpiryWatch
+from wsserver.handshake import HandshakeRequest, HttpReply
+from wsserver.hub import Hub
+from wsserver.liveness import HeartbeatWheel
+from wsserver.logs import EventLog
+from wsserver.ratelimits import RatePolicy, Verdict
+from wsserver.router import MessageRouter
+from wsserver.sessions import SessionService
+
+
+class WebSocketController:
+    """Takes connections in, hands their messages to the router and lets them go (engines' `Gateway`)."""
+
+    def __init__(
+        self,
+        *,
+        entrance: Entrance,
+        connections: ConnectionManager,
+        sessions: SessionService,
+        delivery: Delivery,
+        hub: Hub,
+        router: MessageRouter,
+        expiry: ExpiryWatch,
+        heartbeat: Heartbeat,
+        limits: Limits,
+        rates: RatePolicy,
+        protocol: MessageProtocol,
+        wheel: HeartbeatWheel,
+        clock: Clock,
+        new_id: Callable[[], str],
+        counters: Counters,
+        log: EventLog,
+    ) -> None:
+        self._entrance = entrance
+        self._connections = connections
+        self._sessions = sessions
+        self._delivery = delivery
+        self._hub = hub
+        self._router = router
+        self._expiry = expiry
+        self._heartbeat = heartbeat
+        self._limits = limits
+        self._rates = rates
+        self._protocol = protocol
+        self._wheel = wheel
+        self._clock = clock
+        self._new_id = new_id
+        self._counters = counters
+        self._log = log
+
+    def handshake(self, request: HandshakeRequest) -> HttpReply | None:
+        """Answer a request with plain HTTP, or return None to accept the upgrade."""
+        return self._entrance.answer(request)
+
+    def opened(self, request: HandshakeRequest, channel: Channel) -> Connection | None:
+        """Take a connection in and greet it with `session_created`, or refuse it with an error and a close code."""
+        try:
+            principal, session = self._entrance.admit(request, channel.peer_ip)
+        except RefusedError as refusal:
+            self._refuse(channel, refusal)
+            return None
+        now_s = self._clock.now_s()
+        connection = Connection(
+            self._new_id(),
+            principal,
+            session,
+            channel,
+            created_at_ms=self._clock.now_ms(),
+            now_s=now_s,
+            limiter=self._rates.limiter(now_s),
+        )
+        self._delivery.flush(session)  # what was sent before it came is not for it
+        self._connections.register(connection)
+        self._wheel.add(connection)
+        self._counters.connections_opened += 1
+        self._log.info(
+            "connection.opened",
+            connection=connection.id,
+            user=principal.user_id,
+            session=session.id,
+            peer=channel.peer_ip or "unix",
+        )
+        greeting = SessionCreated(
+            session.id, principal.user_id, principal.is_guest, connection.id, self._heartbeat, self._limits
+        )
+        self._hub.send_to(connection, "session_created", greeting)
+        self._expiry.watch(connection)
+        self._router.connected(connection)
+        return connection
+
+    def text(self, connection: Connection, payload: bytes) -> None:
+        """Handle one text message."""
+        now_s = connection.last_seen_s = self._clock.now_s()
+        if not connection.is_open:
+            return
+        limiter = connection.limiter
+        if limiter is not None and not self._within_rate(connection, limiter.judge(len(payload), now_s)):
+            return
+        self._counters.messages_in += 1
+        try:
+            envelope = self._protocol.deserialize(payload)
+        except InvalidMessageError as error:
+            self._counters.messages_invalid += 1
+            self._hub.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=error.request_id)
+            return
+        self._router.route(connection, envelope)
+
+    def binary(self, connection: Connection, payload: bytes) -> None:
+        """Refuse a binary message: no feature speaks binary yet."""
+        self._delivery.close(connection, CloseCode.UNSUPPORTED_DATA, "Binary messages are not accepted")
+
+    def control(self, connection: Connection) -> bool:
+        """Note a ping or pong frame; returns whether a ping deserves its pong."""
+        now_s = connection.last_seen_s = self._clock.now_s()
+        limiter = connection.limiter
+        if limiter is not None and not self._within_rate(connection, limiter.judge(0, now_s)):
+            return False
+        # Pongs for a peer that does not read would only pile up.
+        return connection.paused_at_s is None
+
+    def paused(self, connection: Connection) -> None:
+        """Note that the peer reads slowly."""
+        connection.paused_at_s = self._clock.now_s()
+
+    def resumed(self, connection: Connection) -> None:
+        """Note that the peer caught up."""
+        connection.paused_at_s = None
+
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        """Forget a connection. `code` and `reason` are the peer's; ours count if we closed first."""
+        connection.is_open = False
+        self._connections.unregister(connection.id)
+        self._sessions.leave(connection.session, connection)
+        self._entrance.leave(connection.principal, connection.channel.peer_ip)
+        self._wheel.remove(connection)
+        self._expiry.forget(connection)
+        self._router.disconnected(connection)
+        ours = connection.close_code
+        self._log.info(
+            "connection.closed",
+            connection=connection.id,
+            user=connection.principal.user_id,
+            code=int(code if ours is None else ours),
+            by="peer" if ours is None else "server",
+            reason=reason,
+        )
+
+    def ping(self, due: Iterable[Connection]) -> None:
+        """Send the heartbeat to everyone due at this tick."""
+        data = Timestamp(self._clock.now_ms())
+        payload = self._protocol.serialize(self._protocol.create_envelope("ping", data))
+        for connection in due:
+            self._delivery.send(connection, payload)
+
+    def reap(self, connection: Connection) -> None:
+        """Close a connection that gave no sign of life in time."""
+        if not connection.is_open:
+            return
+        if connection.handlers is not None and connection.handlers.holds_peer_back:
+            connection.last_seen_s = self._clock.now_s()  # we do not read it, so it cannot give one
+            return
+        self._counters.heartbeat_timeouts += 1
+        self._delivery.close(connection, CloseCode.HEARTBEAT_TIMEOUT, "Connection timeout")
+
+    def _within_rate(self, connection: Connection, verdict: Verdict) -> bool:
+        if verdict is Verdict.ADMIT:
+            return True
+        self._counters.messages_limited += 1
+        if verdict is Verdict.WARN:
+            self._hub.error(connection, ErrorCode.RATE_LIMITED, "Too many messages or bytes a second; it was dropped.")
+        elif verdict is Verdict.CLOSE:
+            self._delivery.close(connection, CloseCode.POLICY_VIOLATION, "Rate limit exceeded")
+        return False
+
+    def _refuse(self, channel: Channel, refusal: RefusedError) -> None:
+        self._counters.connections_refused += 1
+        self._log.info(
+            "connection.refused",
+            peer=channel.peer_ip or "unix",
+            code=int(refusal.close_code),
+            rule=refusal.rule,
+            reason=refusal.reason,
+        )
+        if refusal.error_code is not None:
+            envelope = self._protocol.create_error_envelope(refusal.error_code, refusal.reason)
+            channel.send_text(self._protocol.serialize(envelope))
+        channel.close(refusal.close_code, refusal.reason)

@@ -1,0 +1,21 @@
+"""What a server has done since it started, as plain numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts since the start."""
+
+    connections_opened: int = 0
+    connections_refused: int = 0
+    messages_in: int = 0
+    messages_invalid: int = 0
+    messages_dropped: int = 0
+    messages_limited: int = 0
+    messages_unhandled: int = 0
+    handlers_failed: int = 0
+    slow_consumers: int = 0
+    heartbeat_timeouts: int = 0

@@ -1,0 +1,129 @@
+"""What an engine and the server owe each other; every call is synchronous and happens on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from wsserver.connections import Connection
+from wsserver.engines.assembly import TEXT
+from wsserver.handshake import HandshakeRequest, HttpReply
+
+BACKLOG: Final = 4096  # connections the kernel may hold ready; it caps the number by itself
+MAX_REASON_BYTES: Final = 123  # what a close frame has room for (RFC 6455 section 5.5)
+
+
+def close_reason(text: str) -> str:
+    """Cut a reason to what a close frame can carry, between characters."""
+    return text.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+
+
+def is_sendable_code(code: int) -> bool:
+    """Tell whether a close frame may carry `code` (RFC 6455 section 7.4 and the registry after it)."""
+    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
+
+
+class Channel(Protocol):
+    """The way out to one peer. After `close` every call but `abort` is ignored."""
+
+    @property
+    def peer_ip(self) -> str | None:
+        """The peer's IP address; None on a Unix socket."""
+
+    def send_text(self, payload: bytes) -> None:
+        """Send one text message of UTF-8 `payload`."""
+
+    def send_frames(self, frames: bytes, payloads: Sequence[bytes]) -> None:
+        """Send ready-made text frames in one write; `payloads` are the same messages without framing."""
+
+    def buffered_bytes(self) -> int:
+        """Return how many bytes wait in the process because the peer does not read."""
+
+    def pause_reading(self) -> None:
+        """Stop reading from the peer, so that TCP holds it back."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake (RFC 6455 section 7.1.2), bounded by the engine's close time-out."""
+
+    def abort(self) -> None:
+        """Drop the TCP connection and what waits in it."""
+
+
+class Gateway(Protocol):
+    """What an engine calls: the controller, seen from below."""
+
+    def handshake(self, request: HandshakeRequest) -> HttpReply | None:
+        """Answer a request with plain HTTP, or return None to accept the upgrade."""
+
+    def opened(self, request: HandshakeRequest, channel: Channel) -> Connection | None:
+        """Take a connection in; None means it was refused and is being closed."""
+
+    def text(self, connection: Connection, payload: bytes) -> None:
+        """Handle one text message, already checked to be UTF-8."""
+
+    def binary(self, connection: Connection, payload: bytes) -> None:
+        """Handle one binary message."""
+
+    def control(self, connection: Connection) -> bool:
+        """Note a ping or pong frame; returns whether a ping deserves its pong."""
+
+    def paused(self, connection: Connection) -> None:
+        """Note that the peer reads slowly: the write buffer passed its high-water mark."""
+
+    def resumed(self, connection: Connection) -> None:
+        """Note that the write buffer drained."""
+
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        """Forget a connection; called exactly once for each that was taken in."""
+
+
+def hand_over(gateway: Gateway, connection: Connection, opcode: int, message: bytes) -> None:
+    """Give an assembled message to the gateway."""
+    if opcode == TEXT:
+        gateway.text(connection, message)
+    else:
+        gateway.binary(connection, message)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What an engine needs to know; sizes in bytes, times in seconds."""
+
+    max_message_bytes: int
+    handshake_timeout_s: float
+    close_timeout_s: float
+    compression: bool = False
+
+
+class ListeningSockets:
+    """What an engine listens on."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, server: asyncio.Server) -> None:
+        self._server = server
+
+    @property
+    def addresses(self) -> list[tuple[str, int] | str]:
+        """Where it listens: (host, port) pairs, or the path of a Unix socket."""
+        names = [socket.getsockname() for socket in self._server.sockets]
+        return [name if isinstance(name, str) else (name[0], name[1]) for name in names]
+
+    def close(self) -> None:
+        """Stop listening; open connections stay."""
+        self._server.close()
+
+
+class Engine(Protocol):
+    """A way to speak WebSocket."""
+
+    async def listen(
+        self, gateway: Gateway, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
+    ) -> ListeningSockets:
+        """Listen on host and port, or on the Unix socket `uds`; raises OSError."""

@@ -1,0 +1,254 @@
+"""The default engine: picows' Cython parser with its callback API (design section 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Sequence
+from typing import Any, Final
+
+from picows import (
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
+
+from wscore.codes import CloseCode
+from wscore.errors import ConfigError
+from wsserver.connections import Connection
+from wsserver.engines.assembly import BINARY, CONTINUATION, TEXT, Assembler, FrameError, check_text
+from wsserver.engines.base import (
+    BACKLOG,
+    EngineSettings,
+    Gateway,
+    ListeningSockets,
+    close_reason,
+    hand_over,
+    is_sendable_code,
+)
+from wsserver.handshake import SUBPROTOCOL, HandshakeRequest, HttpReply
+from wsserver.logs import EventLog
+
+# Small, since each idle connection holds one; it grows with the messages that come (design section 5, point 6).
+READ_BUFFER_BYTES: Final = 2048
+
+_OPCODES: Final = {WSMsgType.CONTINUATION: CONTINUATION, WSMsgType.TEXT: TEXT, WSMsgType.BINARY: BINARY}
+
+# picows logs each broken frame as an error and makes a logger a connection; an adapter keeps it from the latter.
+_LOGGER: Final = logging.LoggerAdapter(logging.getLogger("picows.wsctl"), {})
+_LOGGER.logger.setLevel(logging.CRITICAL)
+
+
+class PicowsEngine:
+    """Listens with picows on TCP."""
+
+    __slots__ = ("_log", "_settings")
+
+    def __init__(self, settings: EngineSettings, log: EventLog) -> None:
+        if settings.compression:
+            raise ConfigError("--compression", "the picows engine has none", "use --engine websockets or auto")
+        self._settings = settings
+        self._log = log
+
+    async def listen(
+        self, gateway: Gateway, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
+    ) -> ListeningSockets:
+        """Listen on host and port; raises OSError, or ConfigError for a Unix socket."""
+        if uds is not None:
+            raise ConfigError("--uds", "the picows engine speaks TCP only", "use --engine websockets or auto")
+
+        def answer(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+            return self._answer(gateway, request)
+
+        server = await ws_create_server(
+            answer,
+            host,
+            port,
+            websocket_handshake_timeout=self._settings.handshake_timeout_s,
+            logger_name=_LOGGER,
+            enable_auto_pong=False,
+            max_frame_size=self._settings.max_message_bytes,
+            read_buffer_init_size=READ_BUFFER_BYTES,
+            use_aiofastnet=False,
+            ssl=tls,
+            backlog=BACKLOG,
+        )
+        return ListeningSockets(server)
+
+    def _answer(self, gateway: Gateway, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        try:
+            head = HandshakeRequest(request.path.decode("ascii"), request.headers.items())
+        except ValueError:
+            return _refusal(WSUpgradeResponse.create_error_response(400, b"bad request target\n"))
+        reply = gateway.handshake(head)
+        if reply is not None:
+            return _refusal(_http_response(reply))
+        # picows insists on exactly `upgrade`, but browsers and proxies send a list with it.
+        request.headers["Connection"] = "upgrade"
+        headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if head.offers_subprotocol else None
+        peer = _Peer(gateway, head, self._settings, self._log)
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), peer)
+
+
+def _refusal(response: WSUpgradeResponse) -> WSUpgradeResponseWithListener:
+    return WSUpgradeResponseWithListener(response, None)
+
+
+def _http_response(reply: HttpReply) -> WSUpgradeResponse:
+    body = reply.body.encode()
+    response: WSUpgradeResponse
+    if reply.status < 400:
+        response = WSUpgradeResponse.create_ok_response(body, reply.headers)
+    else:
+        response = WSUpgradeResponse.create_error_response(reply.status, body, reply.headers)
+    return response
+
+
+class _Peer(WSListener):
+    """One connection: picows calls it with frames, the server calls it as `Channel`."""
+
+    __slots__ = (
+        "_assembler",
+        "_close_timer",
+        "_closing",
+        "_connection",
+        "_gateway",
+        "_log",
+        "_peer_code",
+        "_peer_reason",
+        "_request",
+        "_settings",
+        "_transport",
+        "_write",
+        "peer_ip",
+    )
+
+    def __init__(self, gateway: Gateway, request: HandshakeRequest, settings: EngineSettings, log: EventLog) -> None:
+        self._gateway = gateway
+        self._request: HandshakeRequest | None = request
+        self._settings = settings
+        self._log = log
+        self._connection: Connection | None = None
+        self._assembler: Assembler | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._peer_code: int = CloseCode.ABNORMAL
+        self._peer_reason = ""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        request, self._request = self._request, None
+        assert request is not None
+        self._transport = transport
+        self._write = transport.underlying_transport.write
+        peername = transport.underlying_transport.get_extra_info("peername")
+        self.peer_ip: str | None = peername[0] if isinstance(peername, tuple) else None
+        # The transport keeps the request for its whole life: free the memory, and the token with it.
+        transport.request.headers.clear()
+        transport.request.path = b""
+        try:
+            self._connection = self._gateway.opened(request, self)
+        except Exception as error:
+            self._fail(error)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        connection = self._connection
+        try:
+            if frame.rsv1 or frame.rsv2 or frame.rsv3:
+                raise FrameError(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
+            if kind == WSMsgType.CLOSE:
+                self._on_close(frame.get_payload_as_bytes())
+            elif connection is None or self._closing:
+                pass  # refused, or said goodbye to: what still comes in is read and dropped
+            elif kind == WSMsgType.TEXT and frame.fin and self._assembler is None:
+                payload = frame.get_payload_as_bytes()
+                check_text(payload)
+                self._gateway.text(connection, payload)
+            elif kind == WSMsgType.PING:
+                if self._gateway.control(connection):
+                    transport.send_pong(frame.get_payload_as_bytes())
+            elif kind == WSMsgType.PONG:
+                self._gateway.control(connection)
+            else:
+                self._assembler = self._assembler or Assembler(self._settings.max_message_bytes)
+                message = self._assembler.add(_OPCODES[kind], bool(frame.fin), frame.get_payload_as_bytes())
+                if message is not None:
+                    self._assembler = None
+                    hand_over(self._gateway, connection, *message)
+        except FrameError as error:
+            self.close(error.code, error.reason)
+        except Exception as error:
+            self._fail(error)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._closing = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._gateway.closed(connection, self._peer_code, self._peer_reason)
+
+    def pause_writing(self) -> None:
+        if self._connection is not None:
+            self._gateway.paused(self._connection)
+
+    def resume_writing(self) -> None:
+        if self._connection is not None:
+            self._gateway.resumed(self._connection)
+
+    def send_text(self, payload: bytes) -> None:
+        if not self._closing:
+            self._transport.send(WSMsgType.TEXT, payload)
+
+    def send_frames(self, frames: bytes, payloads: Sequence[bytes]) -> None:
+        if not self._closing:
+            self._write(frames)
+
+    def buffered_bytes(self) -> int:
+        size: int = self._transport.underlying_transport.get_write_buffer_size()
+        return size
+
+    def pause_reading(self) -> None:
+        self._reading("pause_reading")
+
+    def resume_reading(self) -> None:
+        self._reading("resume_reading")
+
+    def _reading(self, call: str) -> None:
+        transport: Any = self._transport.underlying_transport
+        if not transport.is_closing():
+            getattr(transport, call)()
+
+    def close(self, code: int, reason: str) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        self._reading("resume_reading")  # or the peer's answer would never be seen
+        self._transport.send_close(code, close_reason(reason))  # type: ignore[arg-type]
+        loop = asyncio.get_running_loop()
+        self._close_timer = loop.call_later(self._settings.close_timeout_s, self.abort)
+
+    def abort(self) -> None:
+        self._transport.disconnect(graceful=False)
+
+    def _on_close(self, payload: bytes) -> None:
+        code = int.from_bytes(payload[:2], "big") if payload else CloseCode.NO_STATUS
+        if payload and not is_sendable_code(code):
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "invalid close code")
+        if not self._closing:
+            self._closing = True
+            self._peer_code = code
+            self._peer_reason = payload[2:].decode(errors="replace")
+            # Echo what came (RFC 6455 section 5.5.1).
+            self._transport.send(WSMsgType.CLOSE, payload)
+        self._transport.disconnect()
+
+    def _fail(self, error: Exception) -> None:
+        self._log.failure("connection.failed", error)
+        self.close(CloseCode.INTERNAL_ERROR, "Internal error")

@@ -1,0 +1,98 @@
+"""Messages out, as the server's own rooms and an app's code send them (the seed's sendMessage and broadcast)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from wscore.codes import CloseCode, ErrorCode
+from wscore.envelope import Envelope, MessageProtocol
+from wsserver.connections import Connection, ConnectionManager
+from wsserver.delivery import Delivery
+from wsserver.sessions import SessionService
+
+
+class Hub:
+    """Sends to connections and sessions by id. Calls return at once; what they send keeps its order.
+
+    `data` may be any JSON value, a msgspec Struct, a dataclass, or a raw slice. Raises TypeError or ValueError
+    for data that JSON cannot hold.
+    """
+
+    __slots__ = ("_connections", "_delivery", "_protocol", "_sessions")
+
+    def __init__(
+        self,
+        protocol: MessageProtocol,
+        delivery: Delivery,
+        connections: ConnectionManager,
+        sessions: SessionService,
+    ) -> None:
+        self._protocol = protocol
+        self._delivery = delivery
+        self._connections = connections
+        self._sessions = sessions
+
+    def send(
+        self, connection_id: str, type: str, data: object = msgspec.UNSET, *, id: str | None = None, lossy: bool = False
+    ) -> bool:
+        """Send a message to one connection; returns False if it is gone."""
+        connection = self._connections.get(connection_id)
+        return connection is not None and self.send_to(connection, type, data, id=id, lossy=lossy)
+
+    def broadcast(
+        self,
+        session_id: str,
+        type: str,
+        data: object = msgspec.UNSET,
+        *,
+        user_id: str | None = None,
+        lossy: bool = False,
+    ) -> int:
+        """Send a message to every connection of a session; returns how many it has.
+
+        `user_id` tells the receivers who sent it; a slow reader may miss a `lossy` one.
+        """
+        session = self._sessions.get(session_id)
+        if session is None:
+            return 0
+        envelope = self._protocol.create_envelope(type, data, session_id, user_id=user_id)
+        self._delivery.broadcast(session, self._protocol.serialize(envelope), lossy=lossy)
+        return len(session.connections)
+
+    def close(self, connection_id: str, code: int = CloseCode.KICKED, reason: str = "") -> bool:
+        """Close a connection, after what was sent to it before; returns False if it is gone."""
+        connection = self._connections.get(connection_id)
+        if connection is None or not connection.is_open:
+            return False
+        self._delivery.close(connection, code, reason)
+        return True
+
+    def send_to(
+        self,
+        connection: Connection,
+        type: str,
+        data: object = msgspec.UNSET,
+        *,
+        id: str | None = None,
+        lossy: bool = False,
+    ) -> bool:
+        """Send a message to a connection at hand; returns False if it is closing."""
+        envelope = self._protocol.create_envelope(type, data, connection.session.id, id=id)
+        return self.send_envelope(connection, envelope, lossy=lossy)
+
+    def send_envelope(self, connection: Connection, envelope: Envelope, *, lossy: bool = False) -> bool:
+        """Send a finished envelope to a connection at hand; returns False if it is closing."""
+        return self._delivery.send(connection, self._protocol.serialize(envelope), lossy=lossy)
+
+    def error(
+        self,
+        connection: Connection,
+        code: ErrorCode,
+        message: str,
+        *,
+        id: str | None = None,
+        details: dict[str, object] | None = None,
+    ) -> bool:
+        """Send an `error` envelope, carrying the `id` of the request that caused it."""
+        envelope = self._protocol.create_error_envelope(code, message, connection.session.id, id=id, details=details)
+        return self.send_envelope(connection, envelope)

@@ -1,0 +1,62 @@
+"""How much one connection may send: messages and bytes per second, with an end to patience."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from wscore.ratelimit import Rate, TokenBucket
+
+
+class Verdict(Enum):
+    """What becomes of an inbound message."""
+
+    ADMIT = auto()
+    WARN = auto()  # drop it and answer RATE_LIMITED
+    DROP = auto()  # drop it in silence: answering every one would help an attacker
+    CLOSE = auto()  # 1008
+
+
+@dataclass(frozen=True, slots=True)
+class RatePolicy:
+    """Limits for one connection; None means unlimited.
+
+    A connection is told at most once a second that it is limited, and closed once it has had more than
+    `max_refused` messages refused without a full second of peace between them.
+    """
+
+    messages: Rate | None = None
+    octets: Rate | None = None
+    max_refused: int = 100
+
+    def limiter(self, now_s: float) -> RateLimiter | None:
+        """Return the state for a new connection, or None when nothing is limited."""
+        return RateLimiter(self, now_s) if self.messages or self.octets else None
+
+
+class RateLimiter:
+    """One connection's buckets and its record of refusals; times are monotonic seconds."""
+
+    __slots__ = ("_bytes", "_max_refused", "_messages", "_refused", "_refused_at_s", "_told_at_s")
+
+    def __init__(self, policy: RatePolicy, now_s: float) -> None:
+        self._messages = TokenBucket(policy.messages, now_s) if policy.messages else None
+        self._bytes = TokenBucket(policy.octets, now_s) if policy.octets else None
+        self._max_refused = policy.max_refused
+        self._refused = 0
+        self._refused_at_s = self._told_at_s = now_s - 1
+
+    def judge(self, size: int, now_s: float) -> Verdict:
+        """Decide about one message of `size` bytes that arrived at `now_s`."""
+        if (self._messages is None or self._messages.take(1, now_s)) and (
+            self._bytes is None or self._bytes.take(size, now_s)
+        ):
+            return Verdict.ADMIT
+        self._refused = 1 if now_s - self._refused_at_s >= 1 else self._refused + 1
+        self._refused_at_s = now_s
+        if self._refused > self._max_refused:
+            return Verdict.CLOSE
+        if now_s - self._told_at_s >= 1:
+            self._told_at_s = now_s
+            return Verdict.WARN
+        return Verdict.DROP

@@ -1,0 +1,209 @@
+"""One server: builds its rooms from the settings, listens, keeps the heartbeat going, and shuts down."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import uuid
+from contextlib import AsyncExitStack
+
+from wscore.envelope import MessageProtocol
+from wscore.errors import ConfigError, WsctlError
+from wscore.guest import GuestVerifier
+from wscore.heartbeat import loop_stalled
+from wscore.payloads import Heartbeat, Limits
+from wscore.tokens import JwtVerifier
+from wsserver.admission import Admission
+from wsserver.app import App, default_app
+from wsserver.authentication import AuthenticationHandler
+from wsserver.clock import Clock
+from wsserver.connections import ConnectionManager
+from wsserver.controller import WebSocketController
+from wsserver.counters import Counters
+from wsserver.delivery import Delivery
+from wsserver.dispatch import HandlerTasks
+from wsserver.drain import drain
+from wsserver.engines.base import Engine, EngineSettings, ListeningSockets
+from wsserver.entrance import Entrance
+from wsserver.expiry import ExpiryWatch
+from wsserver.hub import Hub
+from wsserver.liveness import HeartbeatWheel
+from wsserver.logs import EventLog
+from wsserver.origins import OriginPolicy
+from wsserver.router import MessageRouter
+from wsserver.sessions import SessionService
+from wsserver.settings import EngineName, Profile, ServerSettings
+
+
+class ListenError(WsctlError):
+    """The server cannot listen where it should."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where = where
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.where}: {self.problem}; choose another --port or --host, or stop what uses it"
+
+
+class WebSocketServer:
+    """A server that can be started once and stopped once, on the running event loop."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        app: App | None = None,
+        *,
+        clock: Clock | None = None,
+        log: EventLog | None = None,
+    ) -> None:
+        self.settings = settings
+        self.counters = Counters()
+        self._clock = clock or Clock()
+        self._log = log or EventLog()
+        self._app = app or default_app()
+        self._tasks = HandlerTasks()
+        self._stack = AsyncExitStack()
+        self._sockets: ListeningSockets | None = None
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self._tick_due_s = 0.0
+        self._reading_first = False
+
+        protocol = MessageProtocol(self._clock.now_ms)
+        self._connections = ConnectionManager()
+        sessions = SessionService(settings.session_join, _new_id)
+        authentication = AuthenticationHandler(
+            None
+            if settings.jwt_key is None
+            else JwtVerifier(settings.jwt_key, issuer=settings.issuer, audience=settings.audience),
+            GuestVerifier(settings.guests, secret=settings.guest_secret, ttl_ms=settings.guest_ttl_ms),
+            self._clock.now_ms,
+        )
+        loop = asyncio.get_running_loop()
+        self._delivery = Delivery(settings.outbound, self.counters, call_soon=loop.call_soon, now_s=self._clock.now_s)
+        self.hub = Hub(protocol, self._delivery, self._connections, sessions)
+        expiry = ExpiryWatch(
+            authentication, self._connections, self.hub, call_later=loop.call_later, now_ms=self._clock.now_ms
+        )
+        self._entrance = Entrance(
+            settings.path,
+            OriginPolicy(settings.origins, allow_loopback=settings.profile is Profile.DEV),
+            Admission(settings.connections),
+            authentication,
+            sessions,
+        )
+        router = MessageRouter(self._app, self.hub, expiry, self._tasks, self.counters, self._log, self._clock.now_ms)
+        self._wheel = HeartbeatWheel(settings.heartbeat)
+        self._controller = WebSocketController(
+            entrance=self._entrance,
+            connections=self._connections,
+            sessions=sessions,
+            delivery=self._delivery,
+            hub=self.hub,
+            router=router,
+            expiry=expiry,
+            wheel=self._wheel,
+            heartbeat=Heartbeat(settings.heartbeat.interval_ms, settings.heartbeat.timeout_ms),
+            limits=Limits(settings.max_message_bytes),
+            rates=settings.rates,
+            protocol=protocol,
+            clock=self._clock,
+            new_id=_new_id,
+            counters=self.counters,
+            log=self._log,
+        )
+
+    async def start(self) -> None:
+        """Run the app's lifespan up to its yield, then listen; raises ListenError or ConfigError."""
+        settings = self.settings
+        tls = _tls_context(settings)
+        engine = _engine(settings, self._log)
+        await self._stack.enter_async_context(self._app.running(self.hub))
+        try:
+            self._sockets = await engine.listen(
+                self._controller, host=settings.host, port=settings.port, uds=settings.uds, tls=tls
+            )
+        except OSError as error:
+            await self._stack.aclose()
+            where = settings.uds or f"{settings.host}:{settings.port}"
+            raise ListenError(where, error.strerror or str(error)) from None
+        self._schedule_tick()
+        self._log.info("server.listening", url=self.url, engine=settings.resolved_engine.value)
+
+    async def stop(self) -> None:
+        """Shut down gracefully: refuse newcomers, close everyone with 1001, finish handlers, end the lifespan."""
+        timeout_s = self.settings.drain_timeout_ms / 1000
+        self._entrance.draining = True
+        self._log.info("server.draining", connections=len(self._connections))
+        dropped = await drain(self._connections, self.hub, self._delivery, timeout_s=timeout_s, random=random.random)
+        await self._tasks.finish(timeout_s)
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        if self._sockets is not None:
+            self._sockets.close()
+        await self._stack.aclose()
+        self._log.info("server.stopped", dropped=dropped)
+
+    @property
+    def url(self) -> str:
+        """Where clients connect: a ws or wss URL, or the path of the Unix socket; only while it listens."""
+        assert self._sockets is not None
+        address = self._sockets.addresses[0]
+        if isinstance(address, str):
+            return address
+        scheme = "ws" if self.settings.tls_cert is None else "wss"
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"{scheme}://{host}:{address[1]}{self.settings.path}"
+
+    def _schedule_tick(self) -> None:
+        self._tick_due_s = self._clock.now_s() + self._wheel.tick_s
+        self._tick_timer = asyncio.get_running_loop().call_later(self._wheel.tick_s, self._tick)
+
+    def _tick(self) -> None:
+        now_s = self._clock.now_s()
+        # After a stall inbound data may wait unread: give the loop a turn to read it before anyone is reaped.
+        if not self._reading_first and loop_stalled(self._tick_due_s * 1000, now_s * 1000, self._wheel.tick_s * 1000):
+            self._reading_first = True
+            self._tick_timer = asyncio.get_running_loop().call_later(self._wheel.tick_s, self._tick)
+            return
+        self._reading_first = False
+        gone, due = self._wheel.advance(now_s)
+        for connection in gone:
+            self._controller.reap(connection)
+        if due:
+            self._controller.ping(due)
+        self._schedule_tick()
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _engine(settings: ServerSettings, log: EventLog) -> Engine:
+    engine_settings = EngineSettings(
+        settings.max_message_bytes,
+        settings.handshake_timeout_ms / 1000,
+        settings.close_timeout_ms / 1000,
+        settings.compression,
+    )
+    # Imported here: each engine is a dependency that the other does not need.
+    if settings.resolved_engine is EngineName.PICOWS:
+        from wsserver.engines.picows import PicowsEngine
+
+        return PicowsEngine(engine_settings, log)
+    from wsserver.engines.websockets import WebsocketsEngine
+
+    return WebsocketsEngine(engine_settings, log)
+
+
+def _tls_context(settings: ServerSettings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError("--tls-cert", f"cannot be loaded: {error}") from None
+    return context

@@ -1,0 +1,139 @@
+"""A server's settings, and the two profiles that fill in what nobody chose (design section 10)."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from wscore.errors import ConfigError
+from wscore.guest import GUEST_TTL_MS, GuestMode
+from wscore.heartbeat import HeartbeatPolicy
+from wscore.ratelimit import Rate
+from wscore.tokens import JwtKey
+from wsserver.admission import ConnectionLimits
+from wsserver.delivery import OutboundLimits
+from wsserver.ratelimits import RatePolicy
+from wsserver.sessions import SessionJoin
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8765
+DEFAULT_PATH: Final = "/socket.io/"
+DEFAULT_MAX_CONNECTIONS: Final = 10_000
+
+
+class Profile(StrEnum):
+    """`dev` is open and for this machine, `prod` is strict and for the network."""
+
+    DEV = "dev"
+    PROD = "prod"
+
+
+class EngineName(StrEnum):
+    """Which WebSocket engine; `auto` takes picows unless compression or a Unix socket asks for websockets."""
+
+    AUTO = "auto"
+    PICOWS = "picows"
+    WEBSOCKETS = "websockets"
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileDefaults:
+    """What a profile chooses; None means unlimited."""
+
+    guests: GuestMode
+    session_join: SessionJoin
+    messages: Rate | None
+    octets: Rate | None
+    max_connections_per_ip: int | None
+    max_message_bytes: int
+
+
+def default_profile(host: str, uds: str | None) -> Profile:
+    """Return `dev` for a loopback bind, `prod` for any other, a Unix socket (behind a proxy) included."""
+    return Profile.DEV if uds is None and is_loopback(host) else Profile.PROD
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether `host` is reachable from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def profile_defaults(profile: Profile, *, has_secret: bool) -> ProfileDefaults:
+    """Return a profile's choices (design section 10)."""
+    if profile is Profile.DEV:
+        return ProfileDefaults(GuestMode.UNSIGNED, SessionJoin.OPEN, None, None, None, 1 << 20)
+    return ProfileDefaults(
+        GuestMode.SIGNED if has_secret else GuestMode.OFF,
+        SessionJoin.TOKEN,
+        Rate(100, 200),
+        Rate(1 << 20, 2 << 20),
+        200,
+        64 << 10,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Everything a server needs to know, resolved and checked; the defaults are those of the dev profile.
+
+    Raises ConfigError for values that contradict each other. Times in ms, sizes in bytes.
+    """
+
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    path: str = DEFAULT_PATH
+    uds: str | None = None
+    profile: Profile = Profile.DEV
+    engine: EngineName = EngineName.AUTO
+    compression: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    jwt_key: JwtKey | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    guests: GuestMode = GuestMode.UNSIGNED
+    guest_secret: bytes | None = field(default=None, repr=False)
+    guest_ttl_ms: int = GUEST_TTL_MS
+    session_join: SessionJoin = SessionJoin.OPEN
+    origins: tuple[str, ...] = ()
+    heartbeat: HeartbeatPolicy = HeartbeatPolicy()
+    connections: ConnectionLimits = ConnectionLimits(total=DEFAULT_MAX_CONNECTIONS)
+    rates: RatePolicy = RatePolicy()
+    outbound: OutboundLimits = OutboundLimits()
+    max_message_bytes: int = 1 << 20
+    handshake_timeout_ms: int = 10_000
+    close_timeout_ms: int = 5_000
+    drain_timeout_ms: int = 10_000
+
+    def __post_init__(self) -> None:
+        if not self.path.startswith("/") or "?" in self.path:
+            raise ConfigError("--path", f"{self.path!r} is not a path", "start it with / and leave out the query")
+        if not 0 <= self.port <= 65535:
+            raise ConfigError("--port", f"{self.port} is not a port", "use 0 to 65535, 0 for a free one")
+        if self.max_message_bytes < 1024:
+            raise ConfigError("--max-message-size", "less than 1KiB leaves no room for envelopes")
+        if self.guests is GuestMode.OFF and self.jwt_key is None:
+            raise ConfigError(
+                "JWT secret",
+                "none is set and guests are off, so nobody could connect",
+                "set WSCTL_JWT_SECRET or --jwt-secret-file, or allow --guests unsigned",
+            )
+        if self.guests is GuestMode.SIGNED and self.guest_secret is None:
+            raise ConfigError("--guests signed", "needs a secret", "set WSCTL_JWT_SECRET or --jwt-secret-file")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigError("--tls-cert", "a certificate needs its key", "give both --tls-cert and --tls-key")
+
+    @property
+    def resolved_engine(self) -> EngineName:
+        """The engine that `auto` stands for."""
+        if self.engine is not EngineName.AUTO:
+            return self.engine
+        return EngineName.WEBSOCKETS if self.compression or self.uds else EngineName.PICOWS
