@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 from wscore.codes import CloseCode, ErrorCode
 from wscore.errors import WsctlError
@@ -12,6 +13,8 @@ from wsserver.authentication import AuthenticationHandler
 from wsserver.handshake import HEALTH_PATH, HandshakeRequest, HttpReply
 from wsserver.origins import OriginPolicy
 from wsserver.sessions import Session, SessionService
+
+_UPGRADE: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))  # RFC 6455 section 4.4
 
 
 class RefusedError(WsctlError):
@@ -58,6 +61,8 @@ class Entrance:
         Whatever a browser should learn the reason of is accepted here and refused by `admit`: a page sees no
         status or close code of a failed handshake.
         """
+        if request.is_oversized:
+            return HttpReply(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many or too long header lines\n")
         if request.path == HEALTH_PATH:
             if self.draining:
                 return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, "draining\n")
@@ -66,8 +71,8 @@ class Entrance:
             return HttpReply(HTTPStatus.NOT_FOUND, "no WebSocket at this path\n")
         if self.draining:
             return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, "shutting down\n", (("Retry-After", "1"),))
-        if not request.wants_upgrade:
-            return HttpReply(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket endpoint\n", (("Upgrade", "websocket"),))
+        if not request.wants_upgrade or request.header("sec-websocket-version") != "13":
+            return HttpReply(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket endpoint\n", _UPGRADE)
         return None
 
     def admit(self, request: HandshakeRequest, peer_ip: str | None) -> tuple[Principal, Session]:

@@ -60,6 +60,12 @@ class HandshakeRequest:
         return [item.strip() for value in self.header_values(name) for item in value.split(",") if item.strip()]
 
     @property
+    def is_oversized(self) -> bool:
+        """Whether a header line, or the number of lines, is beyond what a client has reason to send."""
+        longest = max((len(name) + len(value) for name, value in self._headers), default=0)
+        return longest > MAX_HEADER_LINE_BYTES or len(self._headers) > MAX_HEADERS
+
+    @property
     def wants_upgrade(self) -> bool:
         """Whether this asks for a WebSocket (RFC 6455 section 4.2.1); proxies add items to Connection."""
         connection = (item.lower() for item in self.header_items("connection"))

@@ -72,7 +72,7 @@ class WebSocketServer:
         self._reading_first = False
 
         protocol = MessageProtocol(self._clock.now_ms)
-        self._connections = ConnectionManager()
+        self.connections = ConnectionManager()
         sessions = SessionService(settings.session_join, _new_id)
         authentication = AuthenticationHandler(
             None
@@ -83,9 +83,9 @@ class WebSocketServer:
         )
         loop = asyncio.get_running_loop()
         self._delivery = Delivery(settings.outbound, self.counters, call_soon=loop.call_soon, now_s=self._clock.now_s)
-        self.hub = Hub(protocol, self._delivery, self._connections, sessions)
+        self.hub = Hub(protocol, self._delivery, self.connections, sessions)
         expiry = ExpiryWatch(
-            authentication, self._connections, self.hub, call_later=loop.call_later, now_ms=self._clock.now_ms
+            authentication, self.connections, self.hub, call_later=loop.call_later, now_ms=self._clock.now_ms
         )
         self._entrance = Entrance(
             settings.path,
@@ -98,7 +98,7 @@ class WebSocketServer:
         self._wheel = HeartbeatWheel(settings.heartbeat)
         self._controller = WebSocketController(
             entrance=self._entrance,
-            connections=self._connections,
+            connections=self.connections,
             sessions=sessions,
             delivery=self._delivery,
             hub=self.hub,
@@ -133,16 +133,21 @@ class WebSocketServer:
         self._log.info("server.listening", url=self.url, engine=settings.resolved_engine.value)
 
     async def stop(self) -> None:
-        """Shut down gracefully: refuse newcomers, close everyone with 1001, finish handlers, end the lifespan."""
+        """Shut down gracefully: refuse newcomers, close everyone with 1001, finish handlers, end the lifespan.
+
+        A server that does not listen is left alone.
+        """
+        sockets = self._sockets
+        if sockets is None or self._entrance.draining:
+            return
         timeout_s = self.settings.drain_timeout_ms / 1000
         self._entrance.draining = True
-        self._log.info("server.draining", connections=len(self._connections))
-        dropped = await drain(self._connections, self.hub, self._delivery, timeout_s=timeout_s, random=random.random)
+        self._log.info("server.draining", connections=len(self.connections))
+        dropped = await drain(self.connections, self.hub, self._delivery, timeout_s=timeout_s, random=random.random)
         await self._tasks.finish(timeout_s)
         if self._tick_timer is not None:
             self._tick_timer.cancel()
-        if self._sockets is not None:
-            self._sockets.close()
+        sockets.close()
         await self._stack.aclose()
         self._log.info("server.stopped", dropped=dropped)
 

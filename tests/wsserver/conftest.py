@@ -1,0 +1,79 @@
+"""A raw client for server tests: it speaks what a test tells it to, and knows nothing of wsclient."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from wsserver.settings import EngineName
+
+HANG_S = 20  # only to end a test that would hang
+
+
+class RawClient:
+    """A WebSocket with JSON in and out."""
+
+    def __init__(self, ws: ClientConnection) -> None:
+        self.ws = ws
+        self.greeting: dict[str, Any] = {}
+
+    async def send(self, type: str, data: object = None, **fields: object) -> None:
+        await self.ws.send(json.dumps({"type": type, "timestamp": 1, "data": data, **fields}))
+
+    async def receive(self) -> dict[str, Any]:
+        return json.loads(await asyncio.wait_for(self.ws.recv(), HANG_S))
+
+    async def receive_type(self, type: str) -> dict[str, Any]:
+        while True:
+            envelope = await self.receive()
+            if envelope["type"] == type:
+                return envelope
+
+    async def received_until_closed(self) -> tuple[list[dict[str, Any]], int, str]:
+        envelopes = []
+        while True:
+            try:
+                envelopes.append(await self.receive())
+            except ConnectionClosed as closed:
+                assert closed.rcvd is not None
+                return envelopes, closed.rcvd.code, closed.rcvd.reason
+
+    async def close_code(self) -> int:
+        return (await self.received_until_closed())[1]
+
+
+OpenRaw = Callable[..., Awaitable[RawClient]]
+
+
+@pytest.fixture
+async def open_raw(guest_token: Callable[[], str]) -> AsyncIterator[OpenRaw]:
+    """Open raw clients: `await open_raw(url, token=..., session=..., greet=True, **connect options)`."""
+    clients: list[RawClient] = []
+
+    async def open_client(
+        url: str, *, token: str | None = "", session: str | None = None, greet: bool = True, **options: Any
+    ) -> RawClient:
+        query = {"token": guest_token() if token == "" else token, "sessionId": session}
+        text = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)
+        client = RawClient(await connect(f"{url}?{text}", proxy=None, **{"compression": None, **options}))
+        clients.append(client)
+        if greet:
+            client.greeting = await client.receive()
+        return client
+
+    yield open_client
+    for client in clients:
+        await client.ws.close()
+
+
+@pytest.fixture(params=[EngineName.PICOWS, EngineName.WEBSOCKETS])
+def engine(request: pytest.FixtureRequest) -> EngineName:
+    """Each test that takes this runs once per engine."""
+    name: EngineName = request.param
+    return name
