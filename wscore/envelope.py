@@ -19,6 +19,8 @@ _TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 # The seed's vocabulary skips the pattern: the match would cost more than decoding the envelope.
 _COMMON_TYPES = frozenset(("ping", "pong", "message", "audio_chunk"))
 
+NO_DATA: Final = msgspec.Raw()  # this very object: msgspec leaves a default out by identity
+
 
 class Envelope(msgspec.Struct, rename="camel", omit_defaults=True):
     """One message on the wire.
@@ -32,7 +34,7 @@ class Envelope(msgspec.Struct, rename="camel", omit_defaults=True):
     type: str
     timestamp: int
     session_id: str | None = None
-    data: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = NO_DATA
     id: str | None = None
     user_id: str | None = None
 
@@ -108,7 +110,7 @@ class MessageProtocol:
         user_id: str | None = None,
     ) -> Envelope:
         """Build an envelope stamped with the current time; `data` may be any JSON value or a raw slice."""
-        raw = msgspec.Raw() if data is msgspec.UNSET else encode_data(data)
+        raw = NO_DATA if data is msgspec.UNSET else encode_data(data)
         return Envelope(type, self._now_ms(), session_id, raw, id, user_id)
 
     def create_error_envelope(

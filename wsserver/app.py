@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import Any, Final, TypeVar, get_type_hints
 
 import msgspec
+import msgspec.inspect
 
 from wscore.envelope import Envelope, decode_data
 from wscore.errors import ConfigError
@@ -38,10 +39,7 @@ class Handler:
         self._data_type: Any = Any
         if self._takes_data:
             self._data_type = _hints(function).get(positional[1].name, Any)
-            try:
-                msgspec.json.Decoder(self._data_type)
-            except TypeError as error:
-                raise ConfigError(_name(function), f"its data type cannot be read from JSON: {error}") from None
+            _check_data_type(function, self._data_type)
 
     def arguments(self, context: Context, envelope: Envelope) -> tuple[Any, ...]:
         """Return what to call the function with; raises InvalidMessageError naming the field that does not fit."""
@@ -55,6 +53,16 @@ def _hints(function: HandlerFunction) -> dict[str, Any]:
         return get_type_hints(function)
     except NameError as error:
         raise ConfigError(_name(function), f"its annotations cannot be resolved: {error}") from None
+
+
+def _check_data_type(function: HandlerFunction, data_type: Any) -> None:
+    try:
+        info = msgspec.inspect.type_info(data_type)
+    except TypeError as error:
+        raise ConfigError(_name(function), f"its data type cannot be read from JSON: {error}") from None
+    if isinstance(info, msgspec.inspect.CustomType):
+        mend = "use a msgspec.Struct, a dataclass, dict or another type that JSON has"
+        raise ConfigError(_name(function), f"{data_type!r} cannot be read from JSON", mend)
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -1,0 +1,58 @@
+"""What `wsctl serve` says when it starts: where, with which choices, and how to connect."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+
+from wscore.guest import GuestMode
+from wscore.units import format_duration, format_size
+from wsserver.settings import ServerSettings
+
+
+def banner(settings: ServerSettings, url: str, *, loop: str) -> Iterator[str]:
+    """Yield the lines, ending with the exact command to paste."""
+    yield f"wsctl serves {url} (engine {settings.resolved_engine}, {loop.partition('.')[0]})"
+    yield f"profile {settings.profile}: " + ", ".join(_choices(settings))
+    yield ""
+    yield f"  connect:  {_connect_line(settings, url)}"
+    yield "  stop:     Ctrl-C"
+    yield ""
+
+
+def _choices(settings: ServerSettings) -> Iterator[str]:
+    yield f"guests {settings.guests}"
+    yield "no JWT key" if settings.jwt_key is None else f"JWT {settings.jwt_key.algorithm}"
+    yield f"session join {settings.session_join}"
+    messages = settings.rates.messages
+    yield "no rate limit" if messages is None else f"{messages.per_second:g} messages/s (burst {messages.burst:g})"
+    per_ip = settings.connections.per_ip
+    yield "no limit per IP" if per_ip is None else f"{per_ip} connections per IP"
+    yield f"messages up to {format_size(settings.max_message_bytes)}"
+    heartbeat = settings.heartbeat
+    yield f"heartbeat {format_duration(heartbeat.interval_ms)}/{format_duration(heartbeat.timeout_ms)}"
+
+
+def _connect_line(settings: ServerSettings, url: str) -> str:
+    program = _program()
+    token = ""
+    if settings.guests is GuestMode.SIGNED:
+        token = f'WSCTL_TOKEN="$({program} token guest --signed)" '
+    elif settings.guests is GuestMode.OFF:
+        token = f'WSCTL_TOKEN="$({program} token jwt --sub alice)" '
+    target = f"--uds {shlex.quote(url)}" if settings.uds else url
+    return f"{token}{program} connect {target}"
+
+
+def _program() -> str:
+    """Return what to type to run this very program: its name if the PATH finds it, else its path."""
+    path = os.path.abspath(sys.argv[0])
+    found = shutil.which("wsctl")
+    if found is not None and os.path.realpath(found) == os.path.realpath(path):
+        return "wsctl"
+    if not os.access(path, os.X_OK) or path.endswith(".py"):
+        return f"{shlex.quote(os.path.relpath(sys.executable))} -m cli.main"
+    return shlex.quote(os.path.relpath(path))

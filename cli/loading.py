@@ -1,0 +1,53 @@
+"""Finds the app that `wsctl serve MODULE:NAME` names."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from types import ModuleType
+
+from wscore.errors import ConfigError, WsctlError
+from wsserver import App
+
+
+def load_app(path: str) -> App:
+    """Import the module, looked up from the current directory too, and return its app.
+
+    Raises ConfigError with the place for anything that goes wrong on the way.
+    """
+    module_name, _, name = path.partition(":")
+    if not module_name or not name:
+        raise ConfigError("APP", f"{path!r} is not MODULE:NAME", "write it as mypkg.mymod:app")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    module = _import(module_name)
+    app = getattr(module, name, None)
+    if not isinstance(app, App):
+        problem = f"{module_name} has no {name!r}" if app is None else f"{path} is not an App"
+        raise ConfigError("APP", problem, f"define `{name} = App()` there, with `from wsserver import App`")
+    return app
+
+
+def _import(module_name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except WsctlError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            mend = "run the command where the module is, or install it"
+            raise ConfigError("APP", f"there is no module {module_name!r}", mend) from None
+        raise ConfigError("APP", _where(error)) from None
+    except Exception as error:  # whatever the user's module raises while it is imported
+        raise ConfigError("APP", _where(error)) from None
+
+
+def _where(error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}, line {error.lineno}"
+    else:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename}, line {frame.lineno}"
+    return f"{type(error).__name__}: {error} ({place})"

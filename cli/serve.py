@@ -1,0 +1,229 @@
+"""`wsctl serve`: the composition root of a server process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.banner import banner
+from cli.exits import ExitCode
+from cli.loading import load_app
+from cli.output import note
+from cli.secrets import read_file, read_jwt_secret
+from cli.settings import Duration, Size
+from wscore.guest import GuestMode
+from wscore.heartbeat import HeartbeatPolicy
+from wscore.ratelimit import Rate
+from wsserver.admission import ConnectionLimits
+from wsserver.logs import LogFormat, configure_logging
+from wsserver.ratelimits import RatePolicy
+from wsserver.sessions import SessionJoin
+from wsserver.settings import (
+    DEFAULT_HOST,
+    DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_PATH,
+    DEFAULT_PORT,
+    EngineName,
+    Profile,
+    ProfileDefaults,
+    ServerSettings,
+    default_profile,
+    profile_defaults,
+)
+
+if TYPE_CHECKING:
+    from wscore.tokens import JwtKey
+    from wsserver import App
+
+BY_PROFILE = "by profile"
+BURST_SECONDS = 2  # a burst is what two seconds allow
+
+
+class LogLevel(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def serve(
+    app: Annotated[
+        str | None, typer.Argument(metavar="[APP]", help="App to run, as MODULE:NAME; without it messages fan out.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = DEFAULT_HOST,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = DEFAULT_PORT,
+    path: Annotated[str, typer.Option(help="Path of the WebSocket endpoint.")] = DEFAULT_PATH,
+    uds: Annotated[str | None, typer.Option(metavar="PATH", help="Listen on this Unix socket instead.")] = None,
+    profile: Annotated[
+        Profile | None, typer.Option(help="Defaults for this machine or the network.", show_default="dev on loopback")
+    ] = None,
+    engine: Annotated[EngineName, typer.Option(help="WebSocket engine.")] = EngineName.AUTO,
+    compression: Annotated[bool, typer.Option(help="Offer permessage-deflate.")] = False,
+    jwt_secret_file: Annotated[
+        Path | None, typer.Option(help="File with the HS256 secret (or WSCTL_JWT_SECRET); also signs guest tokens.")
+    ] = None,
+    jwt_algorithm: Annotated[str, typer.Option(help="HS256, RS256, ES256 or EdDSA.")] = "HS256",
+    jwt_public_key: Annotated[Path | None, typer.Option(help="PEM file with the public key.")] = None,
+    jwks_file: Annotated[Path | None, typer.Option(help="JWKS file with the public keys.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="Required iss claim.")] = None,
+    audience: Annotated[str | None, typer.Option(help="Required aud claim.")] = None,
+    guests: Annotated[GuestMode | None, typer.Option(help="Guest tokens.", show_default=BY_PROFILE)] = None,
+    guest_ttl: Annotated[Duration, typer.Option(help="How long a guest token is valid.")] = "24h",  # type: ignore[assignment]
+    session_join: Annotated[
+        SessionJoin | None, typer.Option(help="Who may join a session by its id.", show_default=BY_PROFILE)
+    ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Allowed web origin (repeatable, * for any).", show_default="same host")
+    ] = None,
+    heartbeat_interval: Annotated[Duration, typer.Option(help="Time between pings.")] = "25s",  # type: ignore[assignment]
+    heartbeat_timeout: Annotated[Duration, typer.Option(help="Silence after which a client is gone.")] = "60s",  # type: ignore[assignment]
+    max_message_size: Annotated[Size | None, typer.Option(help="Largest message.", show_default=BY_PROFILE)] = None,
+    rate_limit: Annotated[
+        float | None,
+        typer.Option(min=0, help="Messages a second per connection; 0: no limit.", show_default=BY_PROFILE),
+    ] = None,
+    byte_rate_limit: Annotated[
+        Size | None, typer.Option(help="Bytes a second per connection; 0B: no limit.", show_default=BY_PROFILE)
+    ] = None,
+    max_connections: Annotated[
+        int, typer.Option(min=0, help="Connections in all; 0: no limit.")
+    ] = DEFAULT_MAX_CONNECTIONS,
+    max_connections_per_ip: Annotated[
+        int | None, typer.Option(min=0, help="Connections from one address; 0: no limit.", show_default=BY_PROFILE)
+    ] = None,
+    max_connections_per_user: Annotated[int, typer.Option(min=0, help="Connections by one user; 0: no limit.")] = 0,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM private key.")] = None,
+    handshake_timeout: Annotated[Duration, typer.Option(help="Time a client has for its handshake.")] = "10s",  # type: ignore[assignment]
+    drain_timeout: Annotated[Duration, typer.Option(help="Time for a graceful shutdown.")] = "10s",  # type: ignore[assignment]
+    log_format: Annotated[LogFormat, typer.Option(help="Format of the log on standard error.")] = LogFormat.TEXT,
+    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = LogLevel.INFO,
+) -> None:
+    """Run the server until it is interrupted.
+
+    A loopback address gets the dev profile: unsigned guests, open session join, no rate or per-address limits.
+    Any other gets prod: signed guests when a secret is set, else none; joining by token only; limits on.
+    """
+    secret = read_jwt_secret(jwt_secret_file)
+    chosen = profile or default_profile(host, uds)
+    defaults = profile_defaults(chosen, has_secret=secret is not None)
+    settings = ServerSettings(
+        host=host,
+        port=port,
+        path=path,
+        uds=uds,
+        profile=chosen,
+        engine=engine,
+        compression=compression,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        jwt_key=_jwt_key(jwt_algorithm, secret, jwt_public_key, jwks_file),
+        issuer=issuer,
+        audience=audience,
+        guests=guests or defaults.guests,
+        guest_secret=secret,
+        guest_ttl_ms=guest_ttl,
+        session_join=session_join or defaults.session_join,
+        origins=tuple(origin or ()),
+        heartbeat=HeartbeatPolicy(heartbeat_interval, heartbeat_timeout),
+        connections=ConnectionLimits(
+            max_connections or None,
+            defaults.max_connections_per_ip if max_connections_per_ip is None else max_connections_per_ip or None,
+            max_connections_per_user or None,
+        ),
+        rates=_rates(defaults, rate_limit, byte_rate_limit),
+        max_message_bytes=defaults.max_message_bytes if max_message_size is None else max_message_size,
+        handshake_timeout_ms=handshake_timeout,
+        drain_timeout_ms=drain_timeout,
+    )
+    configure_logging(log_format, log_level)
+    loaded = None if app is None else load_app(app)
+    raise typer.Exit(_run(settings, loaded, narrate=log_format is LogFormat.TEXT))
+
+
+def _jwt_key(algorithm: str, secret: bytes | None, public_key: Path | None, jwks: Path | None) -> JwtKey | None:
+    if secret is None and public_key is None and jwks is None:
+        return None
+    from wscore.tokens import JwtKey
+
+    return JwtKey(
+        algorithm,
+        secret=secret,
+        public_key_pem=None if public_key is None else read_file(public_key, "--jwt-public-key"),
+        jwks_json=None if jwks is None else read_file(jwks, "--jwks-file"),
+    )
+
+
+def _rates(defaults: ProfileDefaults, messages: float | None, octets: int | None) -> RatePolicy:
+    return RatePolicy(
+        defaults.messages if messages is None else _rate(messages),
+        defaults.octets if octets is None else _rate(octets),
+    )
+
+
+def _rate(per_second: float) -> Rate | None:
+    return Rate(per_second, max(1, per_second * BURST_SECONDS)) if per_second else None
+
+
+def _run(settings: ServerSettings, app: App | None, *, narrate: bool) -> ExitCode:
+    _raise_file_limit()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(settings, app, narrate=narrate))
+
+
+async def _serve(settings: ServerSettings, app: App | None, *, narrate: bool) -> ExitCode:
+    from wsserver import WebSocketServer
+
+    server = WebSocketServer(settings, app)
+    await server.start()
+    if narrate:
+        for line in banner(settings, server.url, loop=type(asyncio.get_running_loop()).__module__):
+            note(line)
+    first, second = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (second if first.is_set() else first).set()
+
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, on_signal)
+    await first.wait()
+    stopping = loop.create_task(server.stop())
+    at_once = loop.create_task(second.wait())
+    await asyncio.wait((stopping, at_once), return_when=asyncio.FIRST_COMPLETED)
+    if stopping.done():
+        at_once.cancel()
+        stopping.result()
+        return ExitCode.DONE
+    stopping.cancel()
+    with suppress(asyncio.CancelledError):
+        await stopping
+    return ExitCode.INTERRUPTED
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        return None
+    return uvloop.Loop
+
+
+def _raise_file_limit() -> None:
+    """Allow as many connections as the system lets this process have."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+command = serve

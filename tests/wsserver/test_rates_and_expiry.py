@@ -1,0 +1,106 @@
+"""Rate limits, and what happens when a token expires while connected."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from types import SimpleNamespace
+
+import pytest
+
+from wscore.guest import mint_guest_token
+from wscore.ratelimit import Rate
+from wsserver.clock import Clock
+from wsserver.ratelimits import RateLimiter, RatePolicy, Verdict
+
+HOUR_S = 3600
+
+
+async def test_too_many_messages_are_dropped_with_rate_limited_then_closed_with_1008(start_server, open_raw, engine):
+    server = await start_server(engine=engine, rates=RatePolicy(messages=Rate(1, 5), max_refused=20))
+    client, neighbour = await open_raw(server.url), await open_raw(server.url)
+    for n in range(30):
+        await client.send("message", n)
+    envelopes, code, _ = await client.received_until_closed()
+    assert [one["data"] for one in envelopes if one["type"] == "message"] == list(range(5))
+    errors = [one["data"] for one in envelopes if one["type"] == "error"]
+    assert [(one["code"], one["retryable"]) for one in errors] == [("RATE_LIMITED", True)]
+    assert code == 1008
+    await neighbour.send("ping")
+    assert (await neighbour.receive())["type"] == "pong"
+
+
+async def test_too_many_bytes_are_limited_too(start_server, open_raw):
+    server = await start_server(rates=RatePolicy(octets=Rate(1, 1000)))
+    client = await open_raw(server.url)
+    await client.send("message", "x" * 2000)
+    assert (await client.receive())["data"]["code"] == "RATE_LIMITED"
+    await client.send("ping")
+    assert (await client.receive())["type"] == "pong"
+
+
+async def test_a_flood_of_control_frames_is_limited_as_well(start_server, open_raw, engine):
+    server = await start_server(engine=engine, rates=RatePolicy(messages=Rate(1, 5), max_refused=20))
+    client = await open_raw(server.url)
+    for n in range(40):
+        await client.ws.ping(str(n))
+    assert await client.close_code() == 1008
+
+
+def test_a_limited_connection_is_told_once_a_second_and_forgiven_after_a_quiet_one():
+    limiter = RateLimiter(RatePolicy(messages=Rate(1, 1), max_refused=3), 0.0)
+    verdicts = [limiter.judge(1, at) for at in (0.0, 0.1, 0.2, 0.3, 0.4)]
+    assert verdicts == [Verdict.ADMIT, Verdict.WARN, Verdict.DROP, Verdict.DROP, Verdict.CLOSE]
+    patient = RateLimiter(RatePolicy(messages=Rate(0.1, 1), max_refused=3), 0.0)
+    assert [patient.judge(1, at) for at in (0, 1.1, 2.2, 3.3, 4.4, 5.5)] == [Verdict.ADMIT] + [Verdict.WARN] * 5
+
+
+@pytest.fixture
+def clock():
+    """A wall clock that a test can turn, beside the real monotonic one."""
+    state = SimpleNamespace(skew_ms=0)
+    state.clock = Clock(now_ms=lambda: time.time_ns() // 1_000_000 + state.skew_ms)
+    return state
+
+
+async def test_auth_expired_is_announced_30_s_ahead_and_enforced_with_4001(
+    start_server, open_raw, user_token, jwt_key, engine, clock
+):
+    server = await start_server(engine=engine, clock=clock.clock, jwt_key=jwt_key)
+    # The token has 200 ms left on the server's clock: the warning comes at once, the end soon after.
+    expires_s = int(time.time()) + HOUR_S
+    clock.skew_ms = expires_s * 1000 - 200 - time.time_ns() // 1_000_000
+    client = await open_raw(server.url, token=user_token(exp=expires_s))
+    envelopes, code, _ = await client.received_until_closed()
+    assert [one["data"]["code"] for one in envelopes] == ["AUTH_EXPIRED", "AUTH_EXPIRED"]
+    assert code == 4001
+
+
+async def test_a_fresh_token_of_the_same_user_replaces_the_expiry(
+    start_server, open_raw, user_token, jwt_key, engine, clock
+):
+    server = await start_server(engine=engine, clock=clock.clock, jwt_key=jwt_key)
+    expires_s = int(time.time()) + HOUR_S
+    clock.skew_ms = expires_s * 1000 - 300 - time.time_ns() // 1_000_000
+    client = await open_raw(server.url, token=user_token(exp=expires_s))
+    assert (await client.receive())["data"]["code"] == "AUTH_EXPIRED"
+    await client.send("auth_refresh", {"token": user_token("mallory", exp=expires_s + HOUR_S)}, id="1")
+    assert (await client.receive())["data"]["code"] == "FORBIDDEN"
+    await client.send("auth_refresh", {"token": "nonsense"}, id="2")
+    assert (await client.receive())["data"]["code"] == "AUTH_INVALID"
+    await client.send("auth_refresh", {"token": 5}, id="3")
+    assert "`$.data.token`" in (await client.receive())["data"]["message"]
+    await client.send("auth_refresh", {"token": user_token(exp=expires_s + HOUR_S)}, id="4")
+    answer = await client.receive()
+    assert (answer["type"], answer["id"]) == ("auth_refreshed", "4")
+    assert answer["data"] == {"expiresAtMs": (expires_s + HOUR_S) * 1000}
+    (connection,) = server.connections.all()
+    assert connection.principal.expires_at_ms == (expires_s + HOUR_S) * 1000
+
+
+async def test_a_guest_expires_too(start_server, open_raw, clock):
+    server = await start_server(clock=clock.clock, guest_ttl_ms=60_000)
+    now_ms = time.time_ns() // 1_000_000
+    clock.skew_ms = 59_900
+    client = await open_raw(server.url, token=mint_guest_token(uuid.uuid4(), now_ms))
+    assert await client.close_code() == 4001
