@@ -13,6 +13,7 @@ from wscore.guest import mint_guest_token
 from wscore.tokens import JwtKey, mint_jwt
 from wsserver import App, ServerSettings, WebSocketServer
 from wsserver.clock import Clock
+from wsserver.settings import EngineName
 
 SECRET = b"a secret for tests, 32 bytes or more"
 
@@ -59,3 +60,10 @@ def user_token() -> Callable[..., str]:
         return mint_jwt(SECRET, {"sub": sub, "exp": now_ms() // 1000 + 3600, **claims})
 
     return mint
+
+
+@pytest.fixture(params=[EngineName.PICOWS, EngineName.WEBSOCKETS])
+def engine(request: pytest.FixtureRequest) -> EngineName:
+    """Each test that takes this runs once per engine."""
+    name: EngineName = request.param
+    return name

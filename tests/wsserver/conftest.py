@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
-
-from wsserver.settings import EngineName
+from websockets.frames import Close
 
 HANG_S = 20  # only to end a test that would hang
 
@@ -41,8 +40,8 @@ class RawClient:
             try:
                 envelopes.append(await self.receive())
             except ConnectionClosed as closed:
-                assert closed.rcvd is not None
-                return envelopes, closed.rcvd.code, closed.rcvd.reason
+                end = closed.rcvd or Close(1006, "no close frame")
+                return envelopes, end.code, end.reason
 
     async def close_code(self) -> int:
         return (await self.received_until_closed())[1]
@@ -70,10 +69,3 @@ async def open_raw(guest_token: Callable[[], str]) -> AsyncIterator[OpenRaw]:
     yield open_client
     for client in clients:
         await client.ws.close()
-
-
-@pytest.fixture(params=[EngineName.PICOWS, EngineName.WEBSOCKETS])
-def engine(request: pytest.FixtureRequest) -> EngineName:
-    """Each test that takes this runs once per engine."""
-    name: EngineName = request.param
-    return name
