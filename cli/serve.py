@@ -16,8 +16,8 @@ from cli.exits import ExitCode
 from cli.loading import load_app
 from cli.output import note
 from cli.secrets import read_file, read_jwt_secret
-from cli.settings import Duration, Size
-from wscore.guest import GuestMode
+from cli.settings import ConfigFile, duration_option, size_option
+from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
 from wsserver.admission import ConnectionLimits
@@ -56,10 +56,10 @@ class LogLevel(StrEnum):
 
 def serve(
     app: Annotated[
-        str | None, typer.Argument(metavar="[APP]", help="App to run, as MODULE:NAME; without it messages fan out.")
+        str | None, typer.Argument(metavar="APP", help="App to run, as MODULE:NAME; without it messages fan out.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = DEFAULT_HOST,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = DEFAULT_PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port; 0 takes a free one.")] = DEFAULT_PORT,
     path: Annotated[str, typer.Option(help="Path of the WebSocket endpoint.")] = DEFAULT_PATH,
     uds: Annotated[str | None, typer.Option(metavar="PATH", help="Listen on this Unix socket instead.")] = None,
     profile: Annotated[
@@ -76,36 +76,47 @@ def serve(
     issuer: Annotated[str | None, typer.Option(help="Required iss claim.")] = None,
     audience: Annotated[str | None, typer.Option(help="Required aud claim.")] = None,
     guests: Annotated[GuestMode | None, typer.Option(help="Guest tokens.", show_default=BY_PROFILE)] = None,
-    guest_ttl: Annotated[Duration, typer.Option(help="How long a guest token is valid.")] = "24h",  # type: ignore[assignment]
+    guest_ttl: Annotated[int, duration_option("How long a guest token is valid.", show_default="24h")] = GUEST_TTL_MS,
     session_join: Annotated[
         SessionJoin | None, typer.Option(help="Who may join a session by its id.", show_default=BY_PROFILE)
     ] = None,
     origin: Annotated[
-        list[str] | None, typer.Option(help="Allowed web origin (repeatable, * for any).", show_default="same host")
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Allowed web origin (repeatable, * for any).", show_default="same host"),
     ] = None,
-    heartbeat_interval: Annotated[Duration, typer.Option(help="Time between pings.")] = "25s",  # type: ignore[assignment]
-    heartbeat_timeout: Annotated[Duration, typer.Option(help="Silence after which a client is gone.")] = "60s",  # type: ignore[assignment]
-    max_message_size: Annotated[Size | None, typer.Option(help="Largest message.", show_default=BY_PROFILE)] = None,
+    heartbeat_interval: Annotated[int, duration_option("Time between pings.", show_default="25s")] = 25_000,
+    heartbeat_timeout: Annotated[
+        int, duration_option("Silence after which a client is gone.", show_default="60s")
+    ] = 60_000,
+    max_message_size: Annotated[int | None, size_option("Largest message.", show_default=BY_PROFILE)] = None,
     rate_limit: Annotated[
         float | None,
-        typer.Option(min=0, help="Messages a second per connection; 0: no limit.", show_default=BY_PROFILE),
+        typer.Option(
+            min=0, metavar="N", help="Messages a second per connection; 0: no limit.", show_default=BY_PROFILE
+        ),
     ] = None,
     byte_rate_limit: Annotated[
-        Size | None, typer.Option(help="Bytes a second per connection; 0B: no limit.", show_default=BY_PROFILE)
+        int | None, size_option("Bytes a second per connection; 0B: no limit.", show_default=BY_PROFILE)
     ] = None,
     max_connections: Annotated[
-        int, typer.Option(min=0, help="Connections in all; 0: no limit.")
+        int, typer.Option(min=0, metavar="N", help="Connections in all; 0: no limit.")
     ] = DEFAULT_MAX_CONNECTIONS,
     max_connections_per_ip: Annotated[
-        int | None, typer.Option(min=0, help="Connections from one address; 0: no limit.", show_default=BY_PROFILE)
+        int | None,
+        typer.Option(min=0, metavar="N", help="Connections from one address; 0: no limit.", show_default=BY_PROFILE),
     ] = None,
-    max_connections_per_user: Annotated[int, typer.Option(min=0, help="Connections by one user; 0: no limit.")] = 0,
+    max_connections_per_user: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Connections by one user; 0: no limit.")
+    ] = 0,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM private key.")] = None,
-    handshake_timeout: Annotated[Duration, typer.Option(help="Time a client has for its handshake.")] = "10s",  # type: ignore[assignment]
-    drain_timeout: Annotated[Duration, typer.Option(help="Time for a graceful shutdown.")] = "10s",  # type: ignore[assignment]
+    handshake_timeout: Annotated[
+        int, duration_option("Time a client has for its handshake.", show_default="10s")
+    ] = 10_000,
+    drain_timeout: Annotated[int, duration_option("Time for a graceful shutdown.", show_default="10s")] = 10_000,
     log_format: Annotated[LogFormat, typer.Option(help="Format of the log on standard error.")] = LogFormat.TEXT,
     log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = LogLevel.INFO,
+    config: ConfigFile = None,
 ) -> None:
     """Run the server until it is interrupted.
 

@@ -22,3 +22,11 @@ class ConfigError(WsctlError):
     def __str__(self) -> str:
         text = f"{self.setting}: {self.problem}"
         return f"{text}; {self.mend}" if self.mend else text
+
+
+class TargetError(WsctlError):
+    """The target of a command cannot be reached; subclasses say where and why."""
+
+
+class CredentialError(WsctlError):
+    """Credentials are refused; subclasses say which rule did."""

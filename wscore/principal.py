@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from wscore.codes import ErrorCode
-from wscore.errors import WsctlError
+from wscore.errors import CredentialError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Principal:
     scopes: frozenset[str] = field(default_factory=frozenset)
 
 
-class AuthError(WsctlError):
+class AuthError(CredentialError):
     """A connection or token is refused.
 
     `code` goes to the client, `reason` is a text without any part of the token, `rule` names the check that

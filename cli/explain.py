@@ -1,0 +1,97 @@
+"""`wsctl explain`: what a close code, an error code or a message type means and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated
+
+import typer
+
+from cli.output import out, out_json, table
+from cli.settings import ConfigFile
+from wscore.codes import CLOSES, ERRORS, CloseCode, CloseSpec, ErrorCode, ErrorSpec, close_action
+from wscore.errors import ConfigError
+from wscore.payloads import PAYLOADS
+
+
+def explain(
+    code: Annotated[
+        str | None,
+        typer.Argument(metavar="CODE", help="Such as 4002, AUTH_EXPIRED or session_created; none: list all."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Explain a close code, an error code or a message type."""
+    facts = _all() if code is None else [_find(code)]
+    if json:
+        for fact in facts:
+            out_json(fact)
+    elif code is None:
+        table((fact["code"], fact["meaning"]) for fact in facts)
+    else:
+        (fact,) = facts
+        out(" ".join(filter(None, (fact.pop("code"), fact.pop("name", "")))))
+        table(((name, text) for name, text in fact.items()), indent="  ")
+
+
+def _all() -> list[dict[str, str]]:
+    return [*map(_close, CLOSES.values()), *map(_error, ERRORS.values()), *map(_message, PAYLOADS)]
+
+
+def _find(text: str) -> dict[str, str]:
+    if text.isdecimal() and text.isascii():
+        number = int(text)
+        return _close(CLOSES[CloseCode(number)]) if number in set(CloseCode) else _unlisted(number)
+    if text.upper() in set(ErrorCode):
+        return _error(ERRORS[ErrorCode(text.upper())])
+    if text in PAYLOADS:
+        return _message(text)
+    close = difflib.get_close_matches(text.upper(), [*ErrorCode], n=1) or difflib.get_close_matches(text, PAYLOADS, n=1)
+    mend = f"did you mean {close[0]}?" if close else "`wsctl explain` lists all"
+    raise ConfigError(text, "is no known code or message type", mend)
+
+
+def _close(spec: CloseSpec) -> dict[str, str]:
+    return {
+        "code": str(spec.code.value),
+        "name": spec.name,
+        "meaning": spec.meaning,
+        "client": str(spec.action),
+        "remedy": spec.remedy,
+    }
+
+
+def _unlisted(number: int) -> dict[str, str]:
+    ranges = (
+        (1000, 2999, "Reserved for the WebSocket protocol (RFC 6455 section 7.4.2); wsctl neither sends nor knows it."),
+        (3000, 3999, "Registered with IANA for libraries and frameworks; wsctl does not send it."),
+        (4000, 4999, "For private use; this code belongs to the application that sent it."),
+    )
+    for low, high, meaning in ranges:
+        if low <= number <= high:
+            return {"code": str(number), "meaning": meaning, "client": str(close_action(number))}
+    raise ConfigError(str(number), "is no close code", "close codes are 1000 to 4999 (RFC 6455 section 7.4)")
+
+
+def _error(spec: ErrorSpec) -> dict[str, str]:
+    closes = (
+        "the connection stays open" if spec.close_code is None else f"followed by close code {spec.close_code.value}"
+    )
+    return {
+        "code": str(spec.code),
+        "meaning": spec.meaning,
+        "remedy": spec.remedy,
+        "retryable": "yes" if spec.retryable else "no",
+        "connection": closes,
+    }
+
+
+def _message(name: str) -> dict[str, str]:
+    payload = PAYLOADS[name]
+    if payload is None:
+        return {"code": name, "meaning": "`message`: anything; everyone in the session gets it.", "data": "any JSON"}
+    return {"code": name, "meaning": payload.__doc__ or "", "data": ", ".join(payload.__struct_encode_fields__)}
+
+
+command = explain

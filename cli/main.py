@@ -1,0 +1,135 @@
+"""`wsctl`: finds the command, runs it, and turns every error into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, Final, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from cli.exits import ExitCode, exit_code_of
+from cli.output import fail, out
+from cli.settings import bind_environment
+from wscore.errors import WsctlError
+
+# name -> (module, one-line help). A module is imported when its command is asked for, so `wsctl --help` stays fast.
+COMMANDS: Final = {
+    "serve": ("cli.serve", "Run the server."),
+    "connect": ("cli.connect", "Talk to a server: JSON lines out, envelopes or text in."),
+    "token": ("cli.token", "Mint and inspect guest tokens and JWTs."),
+    "explain": ("cli.explain", "Explain a close code, an error code or a message type."),
+}
+DEBUG_VARIABLE: Final = "WSCTL_DEBUG"
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
+
+
+def load_command(name: str) -> Any:
+    """Import a command and give its options their environment variables.
+
+    A module offers either `command`, a function, or `app`, a group of them.
+    """
+    module = importlib.import_module(COMMANDS[name][0])
+    app = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT)
+        app.command(name)(module.command)
+    command = get_command(app)
+    command.name = name
+    bind_environment(command)
+    return command
+
+
+class _LazyGroup(TyperGroup):
+    """A group that knows its commands by name and imports the one that is used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return load_command(cmd_name) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in COMMANDS:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            mend = f"did you mean {close[0]!r}?" if close else "see wsctl --help"
+            ctx.fail(f"there is no command {args[0]!r}; {mend}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+_root = typer.Typer(cls=_LazyGroup, add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        out(f"wsctl {version('wsctl')}")
+        raise typer.Exit
+
+
+@_root.callback(
+    no_args_is_help=True,
+    epilog="Every option can also be set as WSCTL_OPTION_NAME in the environment or in wsctl.toml.",
+)
+def _wsctl(
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=_print_version, help="Show the version."),
+) -> None:
+    """Serve, talk to and test real-time applications that speak JSON envelopes over WebSocket."""
+
+
+def main() -> NoReturn:
+    """Run the command line; the one place where an exception becomes a line and an exit code."""
+    try:
+        code = get_command(_root).main(prog_name="wsctl", standalone_mode=False)
+    except WsctlError as error:
+        _fail(str(error), exit_code_of(error), error)
+    except typer.Abort:
+        _exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has enough; nothing may be flushed into the broken pipe at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _exit(ExitCode.DONE)
+    except KeyboardInterrupt:
+        _exit(ExitCode.INTERRUPTED)
+    except OSError as error:
+        _fail(error.strerror or str(error), ExitCode.FAILED, error)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of the argument parser
+            _usage(error)
+        _fail(f"internal error: {error!r}; {DEBUG_VARIABLE}=1 shows the traceback", ExitCode.FAILED, error)
+    _exit(code if isinstance(code, int) else ExitCode.DONE)
+
+
+def _usage(error: Any) -> NoReturn:
+    message = error.format_message()
+    if message.startswith("Usage:"):  # a bare `wsctl` or `wsctl token`: its help is the message
+        out(message)
+        _exit(ExitCode.USAGE)
+    path = error.ctx.command_path if getattr(error, "ctx", None) else "wsctl"
+    fail(f"{message.rstrip('.')}; see {path} --help" if "--help" not in message else message)
+    _exit(ExitCode.USAGE)
+
+
+def _fail(text: str, code: ExitCode, error: BaseException) -> NoReturn:
+    if os.environ.get(DEBUG_VARIABLE):
+        raise error
+    fail(text)
+    _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    sys.exit(int(code))
+
+
+if __name__ == "__main__":
+    main()

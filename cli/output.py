@@ -1,0 +1,50 @@
+"""The only place that prints: data on standard output, narration on standard error (design section 10)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from wscore.text import neutralise, redact
+
+
+def out(text: str) -> None:
+    """Print one line of data, at once."""
+    print(text, flush=True)
+
+
+def out_json(value: object) -> None:
+    """Print one JSON document on one line."""
+    import json
+
+    out(json.dumps(value, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """Print one line of narration; control characters are shown, tokens are not."""
+    print(redact(neutralise(text)), file=sys.stderr, flush=True)
+
+
+def fail(text: str) -> None:
+    """Print the one line that says what is wrong and how to mend it."""
+    note(f"wsctl: {text}")
+
+
+def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> None:
+    """Print rows in aligned columns; the last column wraps at the width of the terminal."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    for row in rows:
+        if not grid.columns:
+            for column in range(len(row)):
+                grid.add_column(no_wrap=column < len(row) - 1)
+        grid.add_row(*(Text(neutralise(cell)) for cell in row))
+    console = Console(highlight=False, markup=False)
+    with console.capture() as capture:
+        console.print(Padding(grid, (0, 0, 0, len(indent))))
+    for line in capture.get().splitlines():
+        out(line.rstrip())  # rich pads each line to the full width

@@ -1,0 +1,32 @@
+"""Where secrets come from: a file or the environment, never the command line (design section 10)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from wscore.errors import ConfigError
+
+SECRET_VARIABLE = "WSCTL_JWT_SECRET"
+
+
+def read_jwt_secret(secret_file: Path | None) -> bytes | None:
+    """Return the secret from `--jwt-secret-file`, else from WSCTL_JWT_SECRET, else None.
+
+    A line break at the end of the file does not count. Raises ConfigError for an unreadable or empty file.
+    """
+    if secret_file is None:
+        value = os.environ.get(SECRET_VARIABLE)
+        return value.encode() if value else None
+    secret = read_file(secret_file, "--jwt-secret-file").rstrip(b"\r\n")
+    if not secret:
+        raise ConfigError("--jwt-secret-file", f"{secret_file} is empty")
+    return secret
+
+
+def read_file(path: Path, option: str) -> bytes:
+    """Return a file's content; raises ConfigError naming the option that pointed to it."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(option, f"{path}: {error.strerror}") from None
