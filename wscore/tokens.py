@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import jwt
 from jwt.exceptions import InvalidSubjectError
@@ -88,7 +88,7 @@ class JwtKey:
 
 def checked_secret(secret: bytes | None) -> bytes:
     """Return `secret`; raises ConfigError if it is missing or shorter than 32 bytes (RFC 7518 section 3.2)."""
-    mend = "put at least 32 random bytes into a file for --jwt-secret-file, or into WSCTL_JWT_SECRET"
+    mend = "put one into WSCTL_JWT_SECRET, or: openssl rand -hex 32 > jwt.secret, then --jwt-secret-file jwt.secret"
     if secret is None:
         raise ConfigError("JWT secret", "none is set", mend)
     if len(secret) < MIN_SECRET_BYTES:
@@ -138,7 +138,7 @@ class JwtVerifier:
                 audience=self._audience,
                 issuer=self._issuer,
             )
-            return _principal(claims, now_ms // 1000)
+            return check_claims(claims, now_ms)
         except AuthError:
             raise
         except Exception as error:  # any text may come in: whatever PyJWT raises means the token is no good
@@ -148,8 +148,13 @@ class JwtVerifier:
             raise AuthError(ErrorCode.AUTH_INVALID, reason, rule) from None
 
 
-def _principal(claims: dict[str, Any], now_s: int) -> Principal:
-    exp = claims["exp"]
+def check_claims(claims: Mapping[str, Any], now_ms: int) -> Principal:
+    """Return the principal that claims name, whatever signed them; raises AuthError.
+
+    Only `JwtVerifier` and `wsctl token inspect` call this: it checks no signature.
+    """
+    now_s = now_ms // 1000
+    exp, user_id = claims.get("exp"), claims.get("sub")
     if not _is_time(exp):
         raise AuthError(ErrorCode.AUTH_INVALID, "The token's exp is not a time before the year 10000.", "jwt-exp")
     not_before = claims.get("nbf", 0)
@@ -159,8 +164,7 @@ def _principal(claims: dict[str, Any], now_s: int) -> Principal:
         raise AuthError(ErrorCode.AUTH_EXPIRED, "The token has expired.", "jwt-expired")
     if now_s + LEEWAY_S < not_before:
         raise AuthError(ErrorCode.AUTH_INVALID, "The token is not valid yet.", "jwt-not-yet")
-    user_id = claims["sub"]
-    if not user_id or len(user_id) > MAX_NAME_LENGTH:
+    if not isinstance(user_id, str) or not 0 < len(user_id) <= MAX_NAME_LENGTH:
         raise AuthError(ErrorCode.AUTH_INVALID, f"The token's sub is not 1 to {MAX_NAME_LENGTH} characters.", "jwt-sub")
     session_id, scope = claims.get("sid"), claims.get("scope", "")
     if session_id is not None and not isinstance(session_id, str):
@@ -172,7 +176,7 @@ def _principal(claims: dict[str, Any], now_s: int) -> Principal:
     return Principal(user_id, False, int(expires_s * 1000), session_id, frozenset(scope.split()))
 
 
-def _is_time(value: object) -> bool:
+def _is_time(value: object) -> TypeGuard[float]:
     # A bool is an int to Python; NaN compares false with everything, so it must not come near a comparison.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

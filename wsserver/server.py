@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import ssl
 import uuid
@@ -128,7 +129,7 @@ class WebSocketServer:
         except OSError as error:
             await self._stack.aclose()
             where = settings.uds or f"{settings.host}:{settings.port}"
-            raise ListenError(where, error.strerror or str(error)) from None
+            raise ListenError(where, os.strerror(error.errno) if error.errno else str(error)) from None
         self._schedule_tick()
         self._log.info("server.listening", url=self.url, engine=settings.resolved_engine.value)
 
