@@ -30,10 +30,10 @@ class Keys:
 
 
 def inspect_token(token: str, keys: Keys, now_ms: int) -> dict[str, Any]:
-    """Return facts about a token in the order to show them; `verdict` is `valid`, `refused`, or
-    `unverified` for a JWT that would pass but whose signature nobody checked.
+    """Return facts about a token in the order to show them.
 
-    Raises ConfigError for keys that do not fit.
+    `verdict` is `valid`, `refused`, or `unverified` for a JWT that would pass but whose signature nobody
+    checked. Raises ConfigError for keys that do not fit.
     """
     return _inspect_guest(token, keys, now_ms) if token.startswith(GUEST_PREFIX) else _inspect_jwt(token, keys, now_ms)
 

@@ -29,3 +29,11 @@ def _escape(character: str) -> str:
 def redact(text: str) -> str:
     """Replace every token that a text contains, as a word or as a `token=` query value."""
     return _TOKENS.sub(REDACTED, _QUERY_SECRETS.sub(r"\g<1>" + REDACTED, text))
+
+
+def json_line(text: str) -> str:
+    """Make valid JSON one safe line: its line breaks become spaces, other control characters `\\u` escapes.
+
+    Both keep the value: raw C0 controls stand only between tokens, all others only inside strings (RFC 8259).
+    """
+    return _UNSAFE.sub(lambda match: " " if match[0] in "\t\n\r" else f"\\u{ord(match[0]):04x}", text)

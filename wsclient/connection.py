@@ -1,0 +1,122 @@
+"""One WebSocket from dialling to its end; reconnecting is not its business."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
+
+from wsclient.errors import ConnectionFailedError
+from wsclient.url import is_loopback_url
+from wscore.codes import CloseCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialOptions:
+    """How to dial; sizes in bytes, times in seconds."""
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    origin: str | None = None
+    subprotocols: Sequence[str] = ()
+    tls: ssl.SSLContext | None = None
+    uds: str | None = None
+    open_timeout_s: float = 10
+    close_timeout_s: float = 5
+    max_message_bytes: int = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a connection ended; 1006 when no close frame came."""
+
+    code: int
+    reason: str
+
+
+class Connection:
+    """An open WebSocket of text frames."""
+
+    __slots__ = ("_ws",)
+
+    def __init__(self, ws: ClientConnection) -> None:
+        self._ws = ws
+
+    @classmethod
+    async def dial(cls, url: str, shown_url: str, options: DialOptions) -> Connection:
+        """Connect to `url`; errors mention `shown_url`, which has no token in it.
+
+        Raises ConnectionFailedError.
+        """
+        arguments: dict[str, Any] = {
+            "additional_headers": dict(options.headers),
+            "origin": options.origin,
+            "subprotocols": list(options.subprotocols) or None,
+            "open_timeout": options.open_timeout_s,
+            "close_timeout": options.close_timeout_s,
+            "max_size": options.max_message_bytes,
+            "ping_interval": None,  # the envelope heartbeat is the protocol's own
+        }
+        if url.startswith("wss:") and options.tls is not None:
+            arguments["ssl"] = options.tls
+        try:
+            if options.uds is not None:
+                return cls(await unix_connect(options.uds, url, **arguments))
+            return cls(await connect(url, proxy=None if is_loopback_url(url) else True, **arguments))
+        except InvalidStatus as error:
+            response = error.response
+            problem = f"the server answered HTTP {response.status_code} {response.reason_phrase}"
+        except InvalidHandshake as error:
+            problem = f"no WebSocket server answered: {error}"
+        except TimeoutError:
+            problem = f"no answer within {options.open_timeout_s:g} s"
+        except ssl.SSLError as error:
+            problem = f"TLS: {error.reason or error}"
+        except OSError as error:
+            problem = _reason(error)
+        except (WebSocketException, ValueError, EOFError) as error:
+            problem = str(error)
+        raise ConnectionFailedError(shown_url, problem) from None
+
+    async def receive(self) -> str | End:
+        """Return the next text frame, or how the connection ended; a binary frame ends it."""
+        try:
+            frame = await self._ws.recv()
+        except ConnectionClosed as closed:
+            received = closed.rcvd
+            if received is not None:
+                return End(received.code, received.reason)
+            # Without a close frame from the server, ours says why we gave up on it.
+            sent = closed.sent
+            return End(CloseCode.ABNORMAL, "connection lost" if sent is None else sent.reason)
+        if isinstance(frame, str):
+            return frame
+        await self.close(CloseCode.UNSUPPORTED_DATA, "binary frames are not spoken here")
+        return End(CloseCode.UNSUPPORTED_DATA, "the server sent a binary frame")
+
+    async def send(self, text: str) -> bool:
+        """Send a text frame; returns False if the connection is gone."""
+        try:
+            await self._ws.send(text)
+        except ConnectionClosed:
+            return False
+        return True
+
+    async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Close, waiting a bounded time for the server's answer."""
+        await self._ws.close(code, reason)
+
+    def abort(self) -> None:
+        """Drop the connection at once, as when the server shows no sign of life."""
+        self._ws.transport.abort()
+
+
+def _reason(error: OSError) -> str:
+    """Return the operating system's words; several addresses tried give several errors, of which one will do."""
+    text = error.strerror or str(error)
+    if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
+        return "connection refused; is the server running? `wsctl serve` starts one"
+    return text

@@ -1,0 +1,93 @@
+"""What can go wrong for a client, each with the facts that a caller decides by."""
+
+from __future__ import annotations
+
+from wscore.codes import CLOSES, CloseCode, CloseSpec
+from wscore.errors import CredentialError, TargetError, WsctlError
+
+
+class ConnectionFailedError(TargetError):
+    """No connection came about: refused, unknown host, TLS, an HTTP status, or no greeting in time."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(url, problem)
+        self.url = url
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"cannot connect to {self.url}: {self.problem}"
+
+
+class AuthenticationRefusedError(CredentialError):
+    """The server refused the token: `code` is AUTH_REQUIRED, AUTH_INVALID, AUTH_EXPIRED or SESSION_CREATE_FAILED."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"the server refused the token: {self.code}: {self.message}"
+
+
+class ConnectionClosedError(WsctlError):
+    """The connection ended and will not come back by itself; `spec` explains the code if it is a known one."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    @property
+    def spec(self) -> CloseSpec | None:
+        """The code's row in the table."""
+        return close_spec(self.code)
+
+    def __str__(self) -> str:
+        text = f"connection closed: {describe_close(self.code, self.reason)}"
+        return text if self.spec is None else f"{text}; {self.spec.remedy}"
+
+
+class NotConnectedError(WsctlError):
+    """Nothing can be sent now: the client is reconnecting or closed."""
+
+    def __str__(self) -> str:
+        return "not connected; wait until the client is open again"
+
+
+class ServerError(WsctlError):
+    """The server answered a request with an `error` envelope."""
+
+    def __init__(self, code: str, message: str, retryable: bool, details: dict[str, object] | None = None) -> None:
+        super().__init__(code, message, retryable, details)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class NoReplyError(WsctlError):
+    """Nothing that was waited for arrived in time; `timeout_s` in seconds."""
+
+    def __init__(self, what: str, timeout_s: float) -> None:
+        super().__init__(what, timeout_s)
+        self.what = what
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        return f"no {self.what} within {self.timeout_s:g} s"
+
+
+def close_spec(code: int) -> CloseSpec | None:
+    """Return what the table says about a close code, or None for one that is not in it."""
+    return CLOSES[CloseCode(code)] if code in set(CloseCode) else None
+
+
+def describe_close(code: int, reason: str) -> str:
+    """Return a close code in words: `1001 going away (Server shutting down)`."""
+    spec = close_spec(code)
+    words = str(code) if spec is None else f"{code} {spec.name}"
+    return f"{words} ({reason})" if reason else words

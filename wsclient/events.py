@@ -1,0 +1,74 @@
+"""What happens to a connection, as frozen facts for whoever watches: the terminal client, a recorder, a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from wscore.envelope import Envelope
+from wscore.payloads import SessionCreated
+
+
+class ClientState(StrEnum):
+    """Where a client is in its life."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    OPEN = "open"
+    WAITING = "waiting to reconnect"
+    CLOSED = "closed"
+
+
+# A client can be closed from anywhere; it reconnects only from an open connection or a failed try.
+TRANSITIONS: Final[dict[ClientState, frozenset[ClientState]]] = {
+    ClientState.NEW: frozenset({ClientState.CONNECTING, ClientState.CLOSED}),
+    ClientState.CONNECTING: frozenset({ClientState.OPEN, ClientState.WAITING, ClientState.CLOSED}),
+    ClientState.OPEN: frozenset({ClientState.WAITING, ClientState.CLOSED}),
+    ClientState.WAITING: frozenset({ClientState.CONNECTING, ClientState.CLOSED}),
+    ClientState.CLOSED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A connection is open; `session` is None if the server did not greet with `session_created`."""
+
+    session: SessionCreated | None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A frame came in: its text as it was, and the envelope if it is one. Times in wall-clock ms."""
+
+    text: str
+    envelope: Envelope | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A frame went out."""
+
+    text: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A connection ended; 1006 when it was lost without a close frame."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """The next try, number `attempt` since the last open connection (from 1), comes in `delay_ms`."""
+
+    attempt: int
+    delay_ms: int
+    problem: str
+
+
+Event = Opened | Received | Sent | Closed | Reconnecting

@@ -1,0 +1,215 @@
+"""The scriptable twin of the terminal client: lines in, JSON lines out, and a verdict at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from wsclient.client import Client
+from wsclient.errors import NotConnectedError, describe_close
+from wsclient.events import ClientState, Closed, Event, Opened, Received, Reconnecting, Sent
+from wscore.codes import CloseCode
+from wscore.envelope import MessageProtocol
+from wscore.errors import WsctlError
+from wscore.text import json_line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptOptions:
+    """What to send and what to wait for; times in seconds.
+
+    Lines of `sends` go first, then standard input. The script is done when every type in `expect` has been
+    printed and `count` lines have been; without either, `linger_s` after the last traffic once the input ended.
+    """
+
+    sends: Sequence[str] = ()
+    bare_type: str = "message"
+    expect: frozenset[str] = frozenset()
+    count: int | None = None
+    timeout_s: float | None = None
+    linger_s: float = 0.5
+    raw: bool = False
+    show_pings: bool = False
+
+    @property
+    def has_goal(self) -> bool:
+        """Whether something is waited for."""
+        return bool(self.expect) or self.count is not None
+
+
+class UnmetError(WsctlError):
+    """The script ended before everything it waited for had come; `missing` says what did not."""
+
+    def __init__(self, missing: str, why: str) -> None:
+        super().__init__(missing, why)
+        self.missing = missing
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.missing} did not come: {self.why}"
+
+
+class Script:
+    """Runs a client by lines.
+
+    `out` gets each line of data, `note` each line of narration; `lines` is standard input, or None when there
+    is none to read.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        options: ScriptOptions,
+        protocol: MessageProtocol,
+        *,
+        lines: AsyncIterator[str] | None,
+        out: Callable[[str], None],
+        note: Callable[[str], None],
+    ) -> None:
+        self._client = client
+        self._options = options
+        self._protocol = protocol
+        self._lines = lines
+        self._out = out
+        self._note = note
+        self._missing = set(options.expect)
+        self._printed = 0
+        self._reached = asyncio.Event()
+        self._traffic = asyncio.Event()
+        self._opened = asyncio.Event()
+        client.watch(self._on_event)
+
+    async def run(self) -> None:
+        """Run to the end.
+
+        Raises UnmetError when the goal was not reached, and what the client raises when its connection fails.
+        """
+        try:
+            async with asyncio.timeout(self._options.timeout_s), self._client:
+                await self._converse()
+        except TimeoutError:
+            if self._options.has_goal:
+                raise UnmetError(self._what_is_missing(), f"{self._options.timeout_s:g} s are over") from None
+
+    async def _converse(self) -> None:
+        ending = asyncio.create_task(self._drain())
+        talking = asyncio.create_task(self._talk())
+        reached = asyncio.create_task(self._reached.wait())
+        tasks = {ending, talking, reached}
+        try:
+            while True:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if reached in done:
+                    return None
+                if talking in done:
+                    talking.result()
+                    if not self._options.has_goal:
+                        return None
+                    tasks.discard(talking)
+                if ending in done:
+                    if self._options.has_goal:
+                        error = ending.exception()
+                        raise UnmetError(self._what_is_missing(), str(error or "the connection ended"))
+                    return ending.result()
+        finally:
+            for task in (ending, talking, reached):
+                task.cancel()
+            await asyncio.gather(ending, talking, reached, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        async for _ in self._client:
+            pass
+
+    async def _talk(self) -> None:
+        """Send everything there is to send; returns when the script may end of itself."""
+        sent_any = False
+        for line in self._options.sends:
+            await self._send(line)
+            sent_any = True
+        if self._lines is not None:
+            async for line in self._lines:
+                if line:
+                    await self._send(line)
+                    sent_any = True
+        if not sent_any:  # nothing to say: listen until interrupted
+            await asyncio.Event().wait()
+        while self._options.timeout_s is None or self._options.has_goal:
+            self._traffic.clear()
+            try:
+                async with asyncio.timeout(self._options.linger_s):
+                    await self._traffic.wait()
+            except TimeoutError:
+                return
+        await asyncio.Event().wait()  # a time-out alone means: listen for that long
+
+    async def _send(self, line: str) -> None:
+        text = line if self._options.raw else self._envelope(line)
+        while True:
+            await self._opened.wait()
+            try:
+                return await self._client.send_raw(text)
+            except NotConnectedError:
+                if self._client.state is ClientState.CLOSED:
+                    raise
+                self._opened.clear()  # wait for the reconnect, then send it: no line is lost
+
+    def _envelope(self, line: str) -> str:
+        """Return the envelope for a line: JSON with a `type` is one; other objects, lists and text become data."""
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict | list):
+            value = line
+        elif isinstance(value, dict) and "type" in value:
+            if "timestamp" in value:
+                return line
+            now = self._protocol.create_envelope("message").timestamp
+            return json.dumps({**value, "timestamp": now}, ensure_ascii=False)
+        return self._protocol.serialize(self._protocol.create_envelope(self._options.bare_type, value)).decode()
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case Opened(session):
+                if session is None:
+                    self._note("connected; the server did not greet with session_created")
+                else:
+                    self._note(f"connected as {session.user_id}, session {session.session_id}")
+                self._opened.set()
+            case Received():
+                self._traffic.set()
+                self._print(event)
+            case Sent():
+                self._traffic.set()
+            case Closed(code, reason):
+                self._opened.clear()
+                if code == CloseCode.NORMAL:  # any other end is told by Reconnecting or by the error of `run`
+                    self._note(f"closed {describe_close(code, reason)}")
+            case Reconnecting(attempt, delay_ms, problem):
+                self._note(f"{problem} (try {attempt} in {delay_ms / 1000:.1f} s)")
+
+    def _print(self, event: Received) -> None:
+        envelope = event.envelope
+        if self._reached.is_set():
+            return
+        if envelope is not None and envelope.type == "ping" and not self._options.show_pings:
+            return
+        if self._options.raw:
+            self._out(event.text)
+        elif envelope is None:
+            self._note(f"not an envelope: {event.text[:200]}")
+            return
+        else:
+            self._out(json_line(event.text))
+        self._printed += 1
+        if envelope is not None:
+            self._missing.discard(envelope.type)
+        if self._options.has_goal and not self._missing and self._printed >= (self._options.count or 0):
+            self._reached.set()
+
+    def _what_is_missing(self) -> str:
+        if self._missing:
+            return " and ".join(sorted(self._missing))
+        return f"{self._options.count} messages ({self._printed} did)"
