@@ -115,6 +115,9 @@ def _usage(error: Any) -> NoReturn:
     if message.startswith("Usage:"):  # a bare `wsctl` or `wsctl token`: its help is the message
         out(message)
         _exit(ExitCode.USAGE)
+    variable = getattr(getattr(error, "param", None), "envvar", None)
+    if variable and variable in os.environ:
+        message = f"{message.rstrip('.')} (from {variable})"
     path = error.ctx.command_path if getattr(error, "ctx", None) else "wsctl"
     fail(f"{message.rstrip('.')}; see {path} --help" if "--help" not in message else message)
     _exit(ExitCode.USAGE)

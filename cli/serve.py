@@ -193,19 +193,19 @@ def _run(settings: ServerSettings, app: App | None, *, narrate: bool) -> ExitCod
 async def _serve(settings: ServerSettings, app: App | None, *, narrate: bool) -> ExitCode:
     from wsserver import WebSocketServer
 
-    server = WebSocketServer(settings, app)
-    await server.start()
-    if narrate:
-        for line in banner(settings, server.url, loop=type(asyncio.get_running_loop()).__module__):
-            note(line)
+    loop = asyncio.get_running_loop()
     first, second = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
         (second if first.is_set() else first).set()
 
-    loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, on_signal)
+    server = WebSocketServer(settings, app)
+    await server.start()
+    if narrate:
+        for line in banner(settings, server.url, loop=type(loop).__module__):
+            note(line)
     await first.wait()
     stopping = loop.create_task(server.stop())
     at_once = loop.create_task(second.wait())

@@ -46,7 +46,10 @@ def guest(
     json: Json = False,
     config: ConfigFile = None,
 ) -> None:
-    """Mint a guest token, valid for 24 hours unless the server says otherwise."""
+    """Mint a guest token.
+
+    It is valid for 24 hours unless the server says otherwise.
+    """
     secret = checked_secret(read_jwt_secret(jwt_secret_file)) if signed else None
     guest_id, now_ms = uuid.uuid4(), _now_ms()
     token = mint_guest_token(guest_id, now_ms, secret)
@@ -96,9 +99,9 @@ def inspect(
     json: Json = False,
     config: ConfigFile = None,
 ) -> None:
-    """Say whether a token is valid, until when, and which rule refuses it. Exits with 4 if one does.
+    """Say whether a token is valid.
 
-    A server's key settings given here make this check what that server would; without a key a signature is not
+    Says until when it is, or which rule refuses it, and exits with 4 if one does. A server's key settings given here make this check what that server would; without a key a signature is not
     checked, and this says so. TOKEN as - keeps the token out of the process list.
     """
     text = sys.stdin.readline().strip() if token == "-" else token

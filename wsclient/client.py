@@ -209,12 +209,18 @@ class Client:
         return decode_data((await self.receive(type, timeout_s=timeout_s)).data, data_type)
 
     async def _run(self, greeted: _Greeted | None) -> None:
-        while greeted is not None:
-            end = await self._read(greeted)
-            self._connection = self.session = None
-            self._tell(Closed(end.code, end.reason))
-            self._fail_requests(ConnectionClosedError(end.code, end.reason))
-            greeted = await self._come_back(end)
+        try:
+            while greeted is not None:
+                end = await self._read(greeted)
+                self._connection = self.session = None
+                self._tell(Closed(end.code, end.reason))
+                self._fail_requests(ConnectionClosedError(end.code, end.reason))
+                greeted = await self._come_back(end)
+        except Exception as error:  # raised by a watcher or a token source: whoever receives is to know
+            if self._connection is not None:
+                self._connection.abort()
+            self._move(ClientState.CLOSED)
+            await self._end(error)
 
     async def _come_back(self, end: End) -> _Greeted | None:
         """Reconnect as the table says; None when that is over, the inbox then knows why."""

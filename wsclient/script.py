@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from wsclient.client import Client
-from wsclient.errors import NotConnectedError, describe_close
+from wsclient.errors import ConnectionClosedError, NotConnectedError, describe_close
 from wsclient.events import ClientState, Closed, Event, Opened, Received, Reconnecting, Sent
 from wscore.codes import CloseCode
 from wscore.envelope import MessageProtocol
@@ -109,8 +109,8 @@ class Script:
                         return None
                     tasks.discard(talking)
                 if ending in done:
-                    if self._options.has_goal:
-                        error = ending.exception()
+                    error = ending.exception()
+                    if self._options.has_goal and (error is None or isinstance(error, ConnectionClosedError)):
                         raise UnmetError(self._what_is_missing(), str(error or "the connection ended"))
                     return ending.result()
         finally:

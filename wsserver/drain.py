@@ -1,4 +1,4 @@
-"""Graceful shutdown: say goodbye in batches, wait a bounded time, then drop who stayed (design section 7)."""
+"""Graceful shutdown: say goodbye in batches and wait a bounded time for everyone to leave (design section 7)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ RETRY_SPREAD_MS: Final = 5_000
 
 async def drain(
     connections: ConnectionManager, hub: Hub, delivery: Delivery, *, timeout_s: float, random: Callable[[], float]
-) -> int:
-    """Close every connection with 1001 and wait for them; returns how many had to be dropped.
+) -> None:
+    """Close every connection with 1001 and wait for them, at most `timeout_s`.
 
     Each gets a `disconnect` envelope with its own random `retryAfterMs` first. The loop runs between batches,
     so that the last ones are not kept waiting without heartbeats. `random` is in [0, 1).
@@ -34,7 +34,3 @@ async def drain(
         await asyncio.sleep(0)
     with suppress(TimeoutError):
         await asyncio.wait_for(connections.wait_empty(), timeout_s)
-    left = connections.all()
-    for connection in left:
-        connection.channel.abort()
-    return len(left)

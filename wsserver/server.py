@@ -136,7 +136,7 @@ class WebSocketServer:
     async def stop(self) -> None:
         """Shut down gracefully: refuse newcomers, close everyone with 1001, finish handlers, end the lifespan.
 
-        A server that does not listen is left alone.
+        When cancelled it drops at once what is left. A server that does not listen is left alone.
         """
         sockets = self._sockets
         if sockets is None or self._entrance.draining:
@@ -144,13 +144,24 @@ class WebSocketServer:
         timeout_s = self.settings.drain_timeout_ms / 1000
         self._entrance.draining = True
         self._log.info("server.draining", connections=len(self.connections))
-        dropped = await drain(self.connections, self.hub, self._delivery, timeout_s=timeout_s, random=random.random)
-        await self._tasks.finish(timeout_s)
+        try:
+            await drain(self.connections, self.hub, self._delivery, timeout_s=timeout_s, random=random.random)
+            await self._tasks.finish(timeout_s)
+        finally:
+            await self._drop_everything(sockets)
+
+    async def _drop_everything(self, sockets: ListeningSockets) -> None:
+        """End what a drain left over, or one that was cancelled did not come to."""
+        left = self.connections.all()
+        for connection in left:
+            connection.channel.abort()
+        await self.connections.wait_empty()
         if self._tick_timer is not None:
             self._tick_timer.cancel()
         sockets.close()
+        await self._tasks.finish(0)
         await self._stack.aclose()
-        self._log.info("server.stopped", dropped=dropped)
+        self._log.info("server.stopped", dropped=len(left))
 
     @property
     def url(self) -> str:

@@ -1,0 +1,233 @@
+"""`wsctl serve` as a process: starting, refusing to start, and stopping."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+import websocket
+
+SECRET = "a secret for tests, 32 bytes or more"
+HANG_S = 60
+
+
+def test_a_message_from_one_client_is_seen_by_another_and_sigterm_ends_with_0(serving, wsctl, start_wsctl):
+    server = serving()
+    listener = start_wsctl("connect", server.url, "--session", "room", "--expect", "message")
+    assert "session room" in listener.stderr.readline()
+    sent = wsctl("connect", server.url, "--session", "room", stdin="hello there\n")
+    assert sent.returncode == 0, sent.stderr
+    lines, _ = listener.communicate(timeout=HANG_S)
+    assert listener.returncode == 0
+    assert json.loads(lines.splitlines()[-1])["data"] == "hello there"
+    assert server.stop() == 0
+    assert '"event": "server.stopped"' in server.lines[-1]
+
+
+def test_a_client_sees_1001_and_a_clear_line_when_the_server_stops(serving, start_wsctl):
+    server = serving()
+    client = start_wsctl("connect", server.url)
+    assert "connected as guest_" in client.stderr.readline()
+    assert server.stop() == 0
+    _, rest = client.communicate(timeout=HANG_S)
+    assert "1001 going away (Server shutting down)" in rest
+    assert client.returncode == 1
+
+
+def test_ctrl_c_stops_gracefully_and_a_second_one_at_once(serving, guest_token):
+    server = serving("--drain-timeout", "1h")
+    token = guest_token()
+    stubborn = websocket.create_connection(f"{server.url}?token={token}", timeout=HANG_S)
+    stubborn.recv()  # the greeting; the close frame to come will not be answered
+    server.wait_for("connection.opened")
+    server.process.send_signal(signal.SIGINT)
+    server.wait_for("server.draining")
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(HANG_S) == 130
+    stubborn.sock.close()
+
+
+def test_a_port_in_use_is_one_line_and_exit_1(wsctl):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = wsctl("serve", "--port", str(port))
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"wsctl: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        "choose another --port or --host, or stop what uses it\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "expected"),
+    [
+        ([], {"WSCTL_JWT_SECRET": "short"}, "JWT secret: 5 bytes are too short for HS256"),
+        (["--host", "0.0.0.0"], {}, "nobody could connect"),
+        (["--guests", "signed"], {}, "--guests signed: needs a secret"),
+        (["--jwt-secret-file", "missing"], {}, "--jwt-secret-file: missing: No such file"),
+        (["--jwt-algorithm", "none"], {"WSCTL_JWT_SECRET": SECRET}, "'none' is not supported"),
+        (["--jwt-algorithm", "RS256"], {"WSCTL_JWT_SECRET": SECRET}, "RS256 needs a key"),
+        (["--tls-cert", "c.pem"], {}, "a certificate needs its key"),
+        (["--tls-cert", "c.pem", "--tls-key", "k.pem"], {}, "--tls-cert: cannot be loaded"),
+        (["--path", "x"], {}, "'x' is not a path"),
+        (["--port", "70000"], {}, "--port"),
+        (["--origin", "example.com"], {}, "is not an origin"),
+        (["--heartbeat-timeout", "10s"], {}, "must be longer than --heartbeat-interval"),
+        (["--heartbeat-interval", "5"], {}, "such as 500ms or 25s"),
+        (["--max-message-size", "5 apples"], {}, "such as 64KiB"),
+        (["--max-message-size", "5B"], {}, "leaves no room"),
+        (["--engine", "picows", "--compression"], {}, "use --engine websockets or auto"),
+        (["--engine", "picows", "--uds", "x", "--guests", "unsigned"], {}, "use --engine websockets or auto"),
+        (["--prt", "1"], {}, "No such option: --prt"),
+        (["nomodule:app"], {}, "there is no module 'nomodule'"),
+        (["json:app"], {}, "json has no 'app'"),
+        (["json:dumps"], {}, "json:dumps is not an App"),
+        (["json"], {}, "'json' is not MODULE:NAME"),
+        (["--config", "missing.toml"], {}, "missing.toml: No such file"),
+        ([], {"WSCTL_PORT": "x"}, "WSCTL_PORT"),
+    ],
+)
+def test_a_bad_setting_is_one_clear_line_and_exit_2(wsctl, arguments, variables, expected):
+    result = wsctl("serve", *arguments, **variables)
+    assert result.returncode == 2
+    assert expected in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "source", ["raise RuntimeError('kaputt')", "def :", "from wsserver import App; App().on('ping')"]
+)
+def test_an_app_that_fails_to_import_is_one_line_with_its_place(wsctl, tmp_path, source):
+    (tmp_path / "broken_app.py").write_text(f"\n{source}\n")
+    result = wsctl("serve", "broken_app:app")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "line 2" in result.stderr or "belongs to the server" in result.stderr
+
+
+def test_an_app_serves_its_handlers(serving, wsctl, tmp_path):
+    (tmp_path / "shout.py").write_text(
+        "from wsserver import App, Context\n"
+        "app = App()\n"
+        "@app.on('shout')\n"
+        "async def shout(ctx: Context, data: str) -> None:\n"
+        "    ctx.reply('shouted', data.upper())\n"
+    )
+    server = serving("shout:app")
+    result = wsctl("connect", server.url, "--send", '{"type":"shout","data":"hey"}', "--expect", "shouted")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["data"] == "HEY"
+
+
+def test_a_unix_socket_is_served_and_connected_to(serving, wsctl, tmp_path):
+    server = serving("--uds", "wsctl.sock", "--guests", "unsigned")
+    assert server.url == "wsctl.sock"
+    result = wsctl("connect", "--uds", "wsctl.sock", "--send", "x", "--expect", "message")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("engine", ["picows", "websockets"])
+def test_tls_is_served_and_checked(serving, wsctl, tmp_path, engine):
+    _self_signed(tmp_path)
+    server = serving("--engine", engine, "--tls-cert", "cert.pem", "--tls-key", "key.pem")
+    assert server.url.startswith("wss://127.0.0.1:")
+    trusted = wsctl("connect", server.url, "--ca", "cert.pem", "--send", "x", "--expect", "message")
+    assert trusted.returncode == 0, trusted.stderr
+    refused = wsctl("connect", server.url)
+    assert refused.returncode == 3
+    assert "TLS: CERTIFICATE_VERIFY_FAILED" in refused.stderr
+    assert wsctl("connect", server.url, "--insecure", "--count", "1").returncode == 0
+
+
+def test_start_up_tells_the_profile_its_choices_and_the_line_to_paste(start_wsctl):
+    for arguments, expected in (
+        (
+            ["--port", "0"],
+            ("profile dev: guests unsigned", "session join open", "no rate limit", "connect ws://127.0.0.1:"),
+        ),
+        (
+            ["--port", "0", "--profile", "prod"],
+            (
+                "profile prod: guests signed",
+                "JWT HS256",
+                "join token",
+                "100 messages/s (burst 200)",
+                "token guest --signed",
+            ),
+        ),
+    ):
+        process = start_wsctl("serve", *arguments, WSCTL_JWT_SECRET=SECRET)
+        text = ""
+        while "Ctrl-C" not in text:
+            line = process.stderr.readline()
+            assert line, text
+            text += line
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=HANG_S)
+        assert process.returncode == 0
+        for words in expected:
+            assert words in text
+
+
+def test_settings_come_from_flag_then_environment_then_file(serving, wsctl, tmp_path):
+    config = tmp_path / "wsctl.toml"
+    config.write_text('[serve]\npath = "/file/"\nmax-message-size = "2KiB"\norigin = ["https://a.example"]\n')
+    assert serving().url.endswith("/file/")
+    assert serving(WSCTL_PATH="/env/").url.endswith("/env/")
+    assert serving("--path", "/flag/", WSCTL_PATH="/env/").url.endswith("/flag/")
+    config.write_text("[serve]\npaht = '/x/'\n")
+    result = wsctl("serve")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "wsctl: wsctl.toml: [serve] paht: there is no such option; did you mean 'path'?\n",
+    )
+    config.write_text("[serve\n")
+    assert "not valid TOML" in wsctl("serve").stderr
+
+
+def test_no_token_or_secret_appears_in_log_or_process_list(serving, wsctl, user_token, guest_token):
+    server = serving("--log-level", "debug", WSCTL_JWT_SECRET=SECRET)
+    tokens = [user_token(), guest_token(), "guest_canary", "canary.canary.canary"]
+    for token in tokens:
+        wsctl("connect", f"{server.url}?token={token}", "--count", "1")
+        wsctl("connect", server.url, "--count", "1", "-H", f"Authorization: Bearer {token}")
+    cmdline = Path(f"/proc/{server.process.pid}/cmdline").read_text()
+    assert server.stop() == 0
+    log = "".join(server.lines)
+    assert log.count("connection.opened") >= 4
+    for secret in [*tokens, SECRET]:
+        assert secret not in log
+        assert secret not in cmdline
+
+
+def _self_signed(folder: Path) -> None:
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )

@@ -1,0 +1,297 @@
+"""JWTs: which are accepted, which rule refuses the others, and that no key or token text shows anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wscore.codes import ErrorCode
+from wscore.errors import ConfigError
+from wscore.principal import AuthError, Principal
+from wscore.tokens import JwtKey, JwtVerifier, mint_jwt, unverified_claims
+
+NOW_S = 1_700_000_000
+NOW_MS = NOW_S * 1000
+SECRET = b"a secret for tests, 32 bytes or more"
+INVALID, EXPIRED = ErrorCode.AUTH_INVALID, ErrorCode.AUTH_EXPIRED
+
+verifier = JwtVerifier(JwtKey(secret=SECRET))
+
+
+def claims(**changes: object) -> dict[str, object]:
+    """Return good claims with changes; None takes a claim away."""
+    merged = {"sub": "alice", "exp": NOW_S + 3600, **changes}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def encode(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
+def hand_made(header: dict[str, object], payload: object, key: bytes = SECRET) -> str:
+    """Sign with HS256 what no library would."""
+    text = payload if isinstance(payload, str) else json.dumps(payload)
+    body = f"{encode(json.dumps(header).encode())}.{encode(text.encode())}"
+    return f"{body}.{encode(hmac.digest(key, body.encode(), hashlib.sha256))}"
+
+
+def refusal(token: str, by: JwtVerifier = verifier, now_ms: int = NOW_MS) -> tuple[ErrorCode, str]:
+    with pytest.raises(AuthError) as caught:
+        by.verify(token, now_ms)
+    shown = f"{caught.value} {caught.value!r}"
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    assert not any(len(part) > 10 and part in shown for part in token.split("."))
+    return caught.value.code, caught.value.rule
+
+
+def test_a_good_token_names_its_user():
+    token = mint_jwt(SECRET, claims(sid="room", scope="admin read"))
+    expected = Principal("alice", False, NOW_MS + 3_600_000, "room", frozenset({"admin", "read"}))
+    assert verifier.verify(token, NOW_MS) == expected
+
+
+def test_unknown_claims_and_an_aud_that_nobody_checks_are_ignored():
+    token = mint_jwt(SECRET, claims(aud="elsewhere", iss="somebody", iat=NOW_S + 999, name="Alice"))
+    assert verifier.verify(token, NOW_MS).user_id == "alice"
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"exp": None}, "jwt-claim-missing"),
+        ({"sub": None}, "jwt-claim-missing"),
+        ({"exp": True}, "jwt-exp"),
+        ({"exp": str(NOW_S + 3600)}, "jwt-exp"),
+        ({"exp": [NOW_S + 3600]}, "jwt-exp"),
+        ({"exp": -1}, "jwt-exp"),
+        ({"exp": 1e30}, "jwt-exp"),
+        ({"exp": 10**400}, "jwt-exp"),
+        ({"exp": 253_402_300_800}, "jwt-exp"),
+        ({"nbf": NOW_S + 31}, "jwt-not-yet"),
+        ({"nbf": "soon"}, "jwt-nbf"),
+        ({"nbf": True}, "jwt-nbf"),
+        ({"nbf": 1e30}, "jwt-nbf"),
+        ({"sub": 5}, "jwt-sub"),
+        ({"sub": ""}, "jwt-sub"),
+        ({"sub": "a" * 257}, "jwt-sub"),
+        ({"sid": 5}, "jwt-sid"),
+        ({"sid": ["room"]}, "jwt-sid"),
+        ({"scope": ["admin"]}, "jwt-scope"),
+        ({"scope": 1}, "jwt-scope"),
+    ],
+)
+def test_a_claim_that_does_not_fit_is_refused_by_its_rule(changes, rule):
+    assert refusal(hand_made({"alg": "HS256", "typ": "JWT"}, claims(**changes))) == (INVALID, rule)
+
+
+@pytest.mark.parametrize("exp", ["NaN", "Infinity", "-Infinity", "1e999", "null", "{}"])
+def test_an_exp_that_is_no_number_is_refused(exp):
+    token = hand_made({"alg": "HS256"}, f'{{"sub":"alice","exp":{exp}}}')
+    assert refusal(token)[0] is INVALID
+
+
+@pytest.mark.parametrize("nbf", ["NaN", "Infinity", "-Infinity"])
+def test_an_nbf_that_is_no_number_is_refused(nbf):
+    token = hand_made({"alg": "HS256"}, f'{{"sub":"alice","exp":{NOW_S + 9},"nbf":{nbf}}}')
+    assert refusal(token) == (INVALID, "jwt-nbf")
+
+
+def test_a_clock_may_be_30_s_off():
+    expired = mint_jwt(SECRET, claims(exp=NOW_S - 29))
+    assert verifier.verify(expired, NOW_MS).expires_at_ms == NOW_MS + 1000
+    assert refusal(mint_jwt(SECRET, claims(exp=NOW_S - 30))) == (EXPIRED, "jwt-expired")
+    assert verifier.verify(mint_jwt(SECRET, claims(nbf=NOW_S + 30)), NOW_MS).user_id == "alice"
+
+
+def test_who_comes_in_before_the_expiry_gets_no_leeway_on_top():
+    assert verifier.verify(mint_jwt(SECRET, claims(exp=NOW_S + 1)), NOW_MS).expires_at_ms == NOW_MS + 1000
+
+
+def test_a_fractional_exp_counts():
+    assert verifier.verify(mint_jwt(SECRET, claims(exp=NOW_S + 1.5)), NOW_MS).expires_at_ms == NOW_MS + 1500
+
+
+def test_another_key_is_refused():
+    assert refusal(mint_jwt(b"x" * 32, claims())) == (INVALID, "jwt-signature")
+
+
+def test_a_changed_payload_is_refused():
+    head, _, signature = mint_jwt(SECRET, claims()).split(".")
+    token = f"{head}.{encode(json.dumps(claims(sub='mallory')).encode())}.{signature}"
+    assert refusal(token) == (INVALID, "jwt-signature")
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", "HS512", "RS256", "XX", None, 5, ["HS256"]])
+def test_any_algorithm_but_the_configured_one_is_refused(algorithm):
+    assert refusal(hand_made({"alg": algorithm}, claims()))[0] is INVALID
+
+
+def test_an_unsigned_token_is_refused():
+    assert refusal(jwt.encode(claims(), None, algorithm="none")) == (INVALID, "jwt-algorithm")
+    head, body, _ = mint_jwt(SECRET, claims()).split(".")
+    assert refusal(f"{head}.{body}.") == (INVALID, "jwt-signature")
+    assert refusal(f"{head}.{body}") == (INVALID, "jwt-format")
+
+
+def test_a_crit_header_that_nobody_understands_is_refused():
+    assert refusal(hand_made({"alg": "HS256", "crit": ["x"], "x": 1}, claims()))[0] is INVALID
+
+
+def test_a_token_within_a_token_is_refused():
+    inner = mint_jwt(SECRET, claims())
+    assert refusal(hand_made({"alg": "HS256", "cty": "JWT"}, inner))[0] is INVALID
+    assert refusal(hand_made({"alg": "HS256"}, json.dumps(inner)))[0] is INVALID
+
+
+def test_audience_and_issuer_are_checked_when_configured():
+    strict = JwtVerifier(JwtKey(secret=SECRET), issuer="me", audience="wsctl")
+    assert strict.verify(mint_jwt(SECRET, claims(iss="me", aud="wsctl")), NOW_MS).user_id == "alice"
+    assert strict.verify(mint_jwt(SECRET, claims(iss="me", aud=["x", "wsctl"])), NOW_MS).user_id == "alice"
+    assert refusal(mint_jwt(SECRET, claims(iss="me", aud="other")), strict) == (INVALID, "jwt-audience")
+    assert refusal(mint_jwt(SECRET, claims(iss="you", aud="wsctl")), strict) == (INVALID, "jwt-issuer")
+    assert refusal(mint_jwt(SECRET, claims(iss="me")), strict) == (INVALID, "jwt-claim-missing")
+    assert refusal(mint_jwt(SECRET, claims(aud="wsctl")), strict) == (INVALID, "jwt-claim-missing")
+
+
+@pytest.fixture(scope="module")
+def private_keys():
+    return {
+        "RS256": rsa.generate_private_key(65537, 2048),
+        "ES256": ec.generate_private_key(ec.SECP256R1()),
+        "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+    }
+
+
+def public_pem(private_key) -> bytes:
+    return private_key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def jwks(private_key, algorithm: str, *kids: str | None) -> bytes:
+    public = jwt.get_algorithm_by_name(algorithm).to_jwk(private_key.public_key(), as_dict=True)
+    keys = [{**public, "use": "sig", "alg": algorithm} | ({} if kid is None else {"kid": kid}) for kid in kids]
+    return json.dumps({"keys": keys}).encode()
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_a_public_key_verifies_what_its_private_key_signed(algorithm, private_keys):
+    by = JwtVerifier(JwtKey(algorithm, public_key_pem=public_pem(private_keys[algorithm])))
+    assert by.verify(jwt.encode(claims(), private_keys[algorithm], algorithm), NOW_MS).user_id == "alice"
+    assert refusal(mint_jwt(SECRET, claims()), by) == (INVALID, "jwt-algorithm")
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_the_public_key_is_no_hmac_secret(algorithm, private_keys):
+    pem = public_pem(private_keys[algorithm])
+    by = JwtVerifier(JwtKey(algorithm, public_key_pem=pem))
+    for header in ({"alg": "HS256"}, {"alg": algorithm}):
+        assert refusal(hand_made(header, claims(), pem), by)[0] is INVALID
+
+
+def test_a_jwks_key_is_found_by_kid(private_keys):
+    ours, other = private_keys["ES256"], ec.generate_private_key(ec.SECP256R1())
+    keys = json.loads(jwks(ours, "ES256", "new"))["keys"] + json.loads(jwks(other, "ES256", "old"))["keys"]
+    by = JwtVerifier(JwtKey("ES256", jwks_json=json.dumps({"keys": keys}).encode()))
+    for kid, key in (("new", ours), ("old", other)):
+        token = jwt.encode(claims(), key, "ES256", headers={"kid": kid})
+        assert by.verify(token, NOW_MS).user_id == "alice"
+    swapped = jwt.encode(claims(), ours, "ES256", headers={"kid": "old"})
+    assert refusal(swapped, by) == (INVALID, "jwt-signature")
+    for headers in ({"kid": "unknown"}, {}):
+        assert refusal(jwt.encode(claims(), ours, "ES256", headers=headers), by) == (INVALID, "jwt-key")
+
+
+def test_a_single_jwks_key_serves_tokens_without_kid(private_keys):
+    by = JwtVerifier(JwtKey("EdDSA", jwks_json=jwks(private_keys["EdDSA"], "EdDSA", "only")))
+    assert by.verify(jwt.encode(claims(), private_keys["EdDSA"], "EdDSA"), NOW_MS).user_id == "alice"
+    foreign = jwt.encode(claims(), private_keys["EdDSA"], "EdDSA", headers={"kid": "other"})
+    assert refusal(foreign, by) == (INVALID, "jwt-key")
+
+
+@pytest.mark.parametrize("length", [0, 1, 31])
+def test_a_short_secret_is_refused_at_once(length):
+    with pytest.raises(ConfigError, match=f"{length} bytes are too short for HS256"):
+        JwtKey(secret=b"k" * length)
+    with pytest.raises(ConfigError, match="too short"):
+        mint_jwt(b"k" * length, claims())
+
+
+def test_a_secret_of_32_bytes_is_enough():
+    secret = b"k" * 32
+    assert JwtVerifier(JwtKey(secret=secret)).verify(mint_jwt(secret, claims()), NOW_MS).user_id == "alice"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key", "problem"),
+    [
+        ("HS256", {}, "JWT secret: none is set"),
+        ("HS512", {"secret": SECRET}, "'HS512' is not supported"),
+        ("none", {"secret": SECRET}, "'none' is not supported"),
+        ("RS256", {}, "RS256 needs a key"),
+        ("RS256", {"public_key_pem": b"HIDE-ME"}, "not a PEM public key for RS256"),
+        ("ES256", {"jwks_json": b"HIDE-ME"}, "not a JWKS document"),
+        ("ES256", {"jwks_json": b'{"keys":[]}'}, "not a JWKS document"),
+        ("ES256", {"jwks_json": b"\xff"}, "not a JWKS document"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_refused_without_showing_it(algorithm, key, problem):
+    with pytest.raises(ConfigError, match=problem) as caught:
+        JwtKey(algorithm, **key)
+    assert "HIDE-ME" not in f"{caught.value} {caught.value!r}"
+
+
+def test_a_key_of_another_algorithm_is_refused(private_keys):
+    with pytest.raises(ConfigError, match="not a PEM public key for RS256"):
+        JwtKey("RS256", public_key_pem=public_pem(private_keys["ES256"]))
+    with pytest.raises(ConfigError, match="holds no key for ES256"):
+        JwtKey("ES256", jwks_json=jwks(private_keys["EdDSA"], "EdDSA", "a"))
+
+
+def test_no_repr_shows_the_secret():
+    key = JwtKey(secret=SECRET)
+    assert SECRET.decode() not in f"{key!r} {JwtVerifier(key)!r} {key}"
+
+
+def test_claims_can_be_shown_without_a_key():
+    header, shown = unverified_claims(mint_jwt(b"x" * 32, claims()))
+    assert (header["alg"], shown) == ("HS256", claims())
+
+
+@pytest.mark.parametrize("token", ["", "a.b.c", "guest_x", "ü", "..", "\ud800.a.b"])
+def test_an_unreadable_token_has_no_claims_to_show(token):
+    with pytest.raises(AuthError) as caught:
+        unverified_claims(token)
+    assert caught.value.rule == "jwt-format"
+
+
+PART = st.binary(max_size=30).map(encode) | st.text(max_size=20)
+HEADERS = st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk"]), st.none() | st.text(max_size=5))
+CLAIMS = st.dictionaries(
+    st.sampled_from(["sub", "exp", "nbf", "sid", "scope", "iat", "aud"]),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.text(max_size=60)
+    | st.builds("{}.{}.{}".format, PART, PART, PART)
+    | st.builds(hand_made, HEADERS, CLAIMS)
+    | st.builds(hand_made, st.just({"alg": "HS256"}), CLAIMS)
+)
+def test_any_text_gives_a_principal_or_auth_error(token):
+    for by in (verifier, JwtVerifier(JwtKey(secret=SECRET), issuer="me", audience="wsctl")):
+        try:
+            assert isinstance(by.verify(token, NOW_MS), Principal)
+        except AuthError as error:
+            assert error.code in (INVALID, EXPIRED)
