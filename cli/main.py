@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from cli.exits import ExitCode, exit_code_of
-from cli.output import fail, out
+from cli.output import ReaderGoneError, fail, out
 from cli.settings import bind_environment
 from wscore.errors import WsctlError
 
@@ -91,14 +91,12 @@ def main() -> NoReturn:
     """Run the command line; the one place where an exception becomes a line and an exit code."""
     try:
         code = get_command(_root).main(prog_name="wsctl", standalone_mode=False)
+    except ReaderGoneError:
+        _exit(ExitCode.DONE)
     except WsctlError as error:
         _fail(str(error), exit_code_of(error), error)
     except typer.Abort:
         _exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has enough; nothing may be flushed into the broken pipe at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _exit(ExitCode.DONE)
     except KeyboardInterrupt:
         _exit(ExitCode.INTERRUPTED)
     except OSError as error:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 
+from wscore.errors import WsctlError
 from wscore.text import neutralise, redact
 
 
+class ReaderGoneError(WsctlError):
+    """Whoever read our standard output has enough, as in `wsctl connect | head -1`."""
+
+
 def out(text: str) -> None:
-    """Print one line of data, at once."""
-    print(text, flush=True)
+    """Print one line of data, at once; raises ReaderGoneError."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is still buffered must not be flushed into the broken pipe when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ReaderGoneError from None
 
 
 def out_json(value: object) -> None:

@@ -101,8 +101,9 @@ def inspect(
 ) -> None:
     """Say whether a token is valid.
 
-    Says until when it is, or which rule refuses it, and exits with 4 if one does. A server's key settings given here make this check what that server would; without a key a signature is not
-    checked, and this says so. TOKEN as - keeps the token out of the process list.
+    Says until when it is, or which rule refuses it, and exits with 4 if one does. A server's key settings given
+    here make this check what that server would; without a key a signature is not checked, and this says so.
+    TOKEN as - keeps the token out of the process list.
     """
     text = sys.stdin.readline().strip() if token == "-" else token
     if not text:

@@ -60,7 +60,8 @@ def test_an_envelope_that_was_read_without_data_is_written_without_data():
 
 
 @pytest.mark.parametrize(
-    "data", ['{"b":1,  "a":[ 1.0, 1e2 ], "b":2}', '"\\u00e9é"', "12345678901234567890123", "0.10000000000000000001", "[]"]
+    "data",
+    ['{"b":1,  "a":[ 1.0, 1e2 ], "b":2}', '"\\u00e9é"', "12345678901234567890123", "0.10000000000000000001", "[]"],
 )
 def test_data_is_kept_byte_for_byte(data):
     envelope = protocol.deserialize(frame(f'"data":{data}'))
@@ -120,7 +121,9 @@ def test_depth_is_refused_and_breaks_nothing(opened, closed):
     assert str(refusal(frame(f'"data":{data}'))) == "JSON is nested too deeply - at `$`"
 
 
-@pytest.mark.parametrize("digits", [str(MAX_SAFE_INTEGER + 1), str(2**63), str(2**64), "1" + "0" * 30, "9" * 5000], ids=len)
+@pytest.mark.parametrize(
+    "digits", [str(MAX_SAFE_INTEGER + 1), str(2**63), str(2**64), "1" + "0" * 30, "9" * 5000], ids=len
+)
 def test_a_timestamp_beyond_the_safe_integers_is_refused(digits):
     assert "at `$.timestamp`" in str(refusal(f'{{"type":"ping","timestamp":{digits}}}'.encode()))
 
@@ -210,7 +213,10 @@ def test_any_bytes_give_an_envelope_or_invalid_message(text):
 @settings(max_examples=100, deadline=None)
 @given(
     fields=st.fixed_dictionaries(
-        {"type": st.from_regex(r"[A-Za-z0-9_.:-]{1,64}", fullmatch=True), "timestamp": st.integers(0, MAX_SAFE_INTEGER)},
+        {
+            "type": st.from_regex(r"[A-Za-z0-9_.:-]{1,64}", fullmatch=True),
+            "timestamp": st.integers(0, MAX_SAFE_INTEGER),
+        },
         optional={"sessionId": TEXT, "id": TEXT, "userId": TEXT, "data": VALUES},
     ),
     ascii_only=st.booleans(),

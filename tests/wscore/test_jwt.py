@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from wscore.codes import ErrorCode
 from wscore.errors import ConfigError
 from wscore.principal import AuthError, Principal
-from wscore.tokens import JwtKey, JwtVerifier, mint_jwt, unverified_claims
+from wscore.tokens import JwtKey, JwtVerifier, check_claims, mint_jwt, unverified_claims
 
 NOW_S = 1_700_000_000
 NOW_MS = NOW_S * 1000
@@ -103,6 +103,16 @@ def test_an_exp_that_is_no_number_is_refused(exp):
 def test_an_nbf_that_is_no_number_is_refused(nbf):
     token = hand_made({"alg": "HS256"}, f'{{"sub":"alice","exp":{NOW_S + 9},"nbf":{nbf}}}')
     assert refusal(token) == (INVALID, "jwt-nbf")
+
+
+@pytest.mark.parametrize("name", ["exp", "nbf"])
+@pytest.mark.parametrize(
+    "value", [10**400, -(10**400), float("nan"), float("inf"), True, "1"], ids=lambda value: repr(value)[:9]
+)
+def test_claims_without_a_signature_are_checked_as_strictly(name, value):
+    with pytest.raises(AuthError) as caught:
+        check_claims(claims(**{name: value}), NOW_MS)
+    assert (caught.value.code, caught.value.rule) == (INVALID, f"jwt-{name}")
 
 
 def test_a_clock_may_be_30_s_off():

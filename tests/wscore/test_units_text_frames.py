@@ -1,0 +1,149 @@
+"""Durations and sizes, harmless text, and server frames."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+from websockets.streams import StreamReader
+
+from wscore.frames import text_frame
+from wscore.text import REDACTED, json_line, neutralise, redact
+from wscore.units import format_duration, format_size, parse_duration_ms, parse_size_bytes
+
+GUEST = "guest_0b8f9c5e-3f0a-4c6e-9b1d-2a7e5d4c3b21_1700000000000"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [("500ms", 500), ("25s", 25_000), ("1.5m", 90_000), ("1h", 3_600_000), ("7d", 604_800_000), (" 2 s ", 2000)],
+)
+def test_a_duration_is_read(text, ms):
+    assert parse_duration_ms(text) == ms
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("512B", 512), ("64KiB", 65_536), ("1MiB", 1 << 20), ("1.5GiB", 3 << 29), ("2kB", 2000)]
+)
+def test_a_size_is_read(text, size):
+    assert parse_size_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "5", "s", "-5s", "+5s", "5 seconds", "5S", "1h30m", "1e3s", "٥s", "nans", "1_0s"])
+def test_what_is_no_duration_is_refused_with_the_mend(text):
+    with pytest.raises(ValueError, match="such as 500ms or 25s") as caught:
+        parse_duration_ms(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "64", "64K", "64kib", "-1B", "1 TiB", "0x10B", "inf B"])
+def test_what_is_no_size_is_refused_with_the_mend(text):
+    with pytest.raises(ValueError, match="such as 64KiB") as caught:
+        parse_size_bytes(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"), [(0, "0ms"), (1500, "1500ms"), (25_000, "25s"), (90_000, "90s"), (86_400_000, "1d")]
+)
+def test_a_duration_is_written_in_its_shortest_exact_form(ms, text):
+    assert format_duration(ms) == text
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0B"), (1000, "1000B"), (65_536, "64KiB"), (1 << 30, "1GiB")])
+def test_a_size_is_written_in_its_shortest_exact_form(size, text):
+    assert format_size(size) == text
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**11) | st.integers(0, 10**5).map(lambda n: n * 60_000))
+def test_durations_and_sizes_survive_the_round_trip(value):
+    assert parse_duration_ms(format_duration(value)) == value
+    assert parse_size_bytes(format_size(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain é 日本 🙂", "plain é 日本 🙂"),
+        ("a\nb\r\tc", "a\\nb\\r\\tc"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("\x7f\x9b", "\\x7f\\x9b"),
+        ("\u202egnp.exe\u2066", "\\u202egnp.exe\\u2066"),
+        ("\u2028\ufeff\ud800", "\\u2028\\ufeff\\ud800"),
+    ],
+)
+def test_control_characters_become_visible(text, shown):
+    assert neutralise(text) == shown
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.characters() | st.characters(codec="latin-1"), max_size=50))
+def test_neutral_text_holds_no_control_character_and_can_be_encoded(text):
+    shown = neutralise(text)
+    assert not CONTROL.search(shown)
+    shown.encode()  # raises for a lone surrogate
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"bad {GUEST}!", f"bad {REDACTED}!"),
+        (f"{GUEST.upper().replace('GUEST', 'guest')}_{'a' * 26}", REDACTED),
+        (f"Bearer {JWT}", f"Bearer {REDACTED}"),
+        (f"ws://h/?token={JWT}&sessionId=a", f"ws://h/?token={REDACTED}&sessionId=a"),
+        ("ws://h/?a=1&token=anything%20odd", f"ws://h/?a=1&token={REDACTED}"),
+        ("ws://h/?resume=secret&seq=1", f"ws://h/?resume={REDACTED}&seq=1"),
+        ("GET /?TOKEN=abc HTTP/1.1", f"GET /?TOKEN={REDACTED} HTTP/1.1"),
+        ("no token here", "no token here"),
+    ],
+)
+def test_tokens_are_redacted(text, shown):
+    assert redact(text) == shown
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(JSON_VALUES, st.booleans(), st.sampled_from([None, 1, "\t", " \r"]))
+def test_a_json_line_keeps_the_value_and_is_one_harmless_line(value, ascii_only, indent):
+    line = json_line(json.dumps(value, ensure_ascii=ascii_only, indent=indent))
+    assert json.loads(line) == value
+    assert not CONTROL.search(line)
+    line.encode()  # raises for a lone surrogate
+
+
+def test_a_json_line_escapes_what_turns_the_reading_direction():
+    assert json_line('{"a":\n"\u202e\x7f\u2028"}') == '{"a": "\\u202e\\u007f\\u2028"}'
+
+
+def parsed(data: bytes) -> Frame:
+    reader = StreamReader()
+    reader.feed_data(data)
+    reader.feed_eof()
+    parser = Frame.parse(reader.read_exact, mask=False)
+    while True:
+        try:
+            next(parser)
+        except StopIteration as result:
+            return result.value
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 100_000])
+def test_a_text_frame_reads_back_at_every_length_form(size):
+    payload = b"x" * size
+    data = text_frame(payload)
+    frame = parsed(data)
+    assert (frame.fin, frame.opcode, bytes(frame.data)) == (True, Opcode.TEXT, payload)
+    assert data == Frame(Opcode.TEXT, payload).serialize(mask=False)
