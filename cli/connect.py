@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,16 +14,17 @@ import typer
 from cli.output import note, out
 from cli.secrets import read_file, read_jwt_secret
 from cli.settings import ConfigFile, duration_option
-from cli.stdin import stdin_lines
+from cli.stdin import is_terminal, stdin_lines
 from wsclient.url import DEFAULT_URL
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError
 from wscore.reconnect import ReconnectPolicy
 
 if TYPE_CHECKING:
-    from wsclient import TokenSource
+    from wsclient import DialOptions, TokenSource
 
 JWT_TTL_S = 3600
+CLOSE_TIMEOUT_S = 2  # somebody waits for the prompt
 
 
 def connect(
@@ -72,30 +72,33 @@ def connect(
 
     A line of input that is a JSON object with a "type" is sent as an envelope; any other object, list or text is
     the data of a message. At the end of the input it waits for replies until --linger of silence; with no input
-    at all it listens. Without a token it connects as a guest.
+    at all (such as </dev/null) it listens. Without a token it connects as a guest.
     """
     from wsclient import Client, DialOptions
     from wsclient.script import Script, ScriptOptions
 
     options = ScriptOptions(
-        sends=send or (),
+        # Arguments that are not UTF-8 come as lone surrogates, which no frame can hold.
+        sends=[line.encode(errors="surrogateescape").decode(errors="replace") for line in send or ()],
         bare_type=type,
         expect=frozenset(expect or ()),
         count=count,
         timeout_s=None if timeout is None else timeout / 1000,
         linger_s=linger / 1000,
+        stop_at_eof=is_terminal(),
         raw=raw,
         show_pings=not auto_pong,
     )
-    comes_back = sys.stdin.isatty() if reconnect is None else reconnect
-    tokens = _token_source(token, token_file, sub, read_jwt_secret(jwt_secret_file))
+    comes_back = is_terminal() if reconnect is None else reconnect
     dial = DialOptions(
-        headers=dict(_header(text) for text in header or ()),
+        headers=[_header(text) for text in header or ()],
         origin=origin,
         subprotocols=tuple(subprotocol or ()),
         tls=_tls(ca, insecure),
         uds=uds,
+        close_timeout_s=CLOSE_TIMEOUT_S,
     )
+    tokens = _token_source(token, token_file, sub, read_jwt_secret(jwt_secret_file), dial)
 
     async def run() -> None:
         policy = ReconnectPolicy() if comes_back else None
@@ -109,7 +112,9 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _token_source(token: str | None, file: Path | None, sub: str | None, secret: bytes | None) -> TokenSource:
+def _token_source(
+    token: str | None, file: Path | None, sub: str | None, secret: bytes | None, dial: DialOptions
+) -> TokenSource | None:
     if sum(one is not None for one in (token, file, sub)) > 1:
         raise ConfigError("--token", "more than one token is given", "use one of --token, --token-file and --sub")
     from wsclient import GuestTokens, StaticToken
@@ -123,7 +128,8 @@ def _token_source(token: str | None, file: Path | None, sub: str | None, secret:
 
         key = checked_secret(secret)
         return _Computed(lambda: mint_jwt(key, {"sub": sub, "exp": _now_ms() // 1000 + JWT_TTL_S}))
-    return GuestTokens(_now_ms, secret)
+    # The client makes unsigned guest tokens by itself, unless a header or the URL carries a token.
+    return None if secret is None or dial.has_token else GuestTokens(_now_ms, secret)
 
 
 class _Computed:
@@ -139,7 +145,10 @@ class _Computed:
 def _header(text: str) -> tuple[str, str]:
     name, separator, value = text.partition(":")
     if not separator or not name.strip():
-        raise ConfigError("--header", f"{text!r} is not NAME:VALUE")
+        # Only the first word is repeated: what follows may be a secret.
+        raise ConfigError("--header", f"{(text.split() or [text])[0]!r} is not NAME:VALUE")
+    if "\r" in text or "\n" in text:
+        raise ConfigError("--header", f"{name.strip()!r} contains a line break")
     return name.strip(), value.strip()
 
 

@@ -6,7 +6,7 @@ every command: `--max-message-size` of `wsctl serve` is WSCTL_MAX_MESSAGE_SIZE a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -18,6 +18,9 @@ from wscore.units import parse_duration_ms, parse_size_bytes
 
 CONFIG_FILE: Final = "wsctl.toml"
 ENV_PREFIX: Final = "WSCTL_"
+
+# The metavars of options that are written with a unit, each with an example.
+_UNITS: Final = {"DURATION": '"25s"', "SIZE": '"64KiB"'}
 
 
 def _reader(parse: Callable[[str], int]) -> Callable[[str | int], int]:
@@ -48,23 +51,68 @@ def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     if path is None and not file.is_file():
         return path
     table_name = ".".join(ctx.command_path.split()[1:])
-    table = _load(file)
-    for part in table_name.split("."):
-        table = table.get(part, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"{file}: {part}", "is not a table", f"write it as [{table_name}]")
-    options = {_key(one): one.name for one in ctx.command.params if isinstance(one, TyperOption)}
-    for key in table:
+    table = _find_table(file, ctx)
+    options = {_key(one): one for one in ctx.command.params if isinstance(one, TyperOption)}
+    for key, value in table.items():
+        place = f"{file}: [{table_name}] {key}"
         if key not in options:
-            import difflib
-
-            close = difflib.get_close_matches(key, options, n=1)
-            mend = (
-                f"did you mean {close[0]!r}?" if close else f"`wsctl {table_name.replace('.', ' ')} --help` lists them"
-            )
-            raise ConfigError(f"{file}: [{table_name}] {key}", "there is no such option", mend)
-    ctx.default_map = {**(ctx.default_map or {}), **{options[key]: value for key, value in table.items()}}
+            listing = f"`wsctl {table_name.replace('.', ' ')} --help` lists them"
+            raise ConfigError(place, "there is no such option", _did_you_mean(key, options) or listing)
+        if misshapen := _misshapen(options[key], value):
+            raise ConfigError(place, *misshapen)
+    ctx.default_map = {**(ctx.default_map or {}), **{str(options[key].name): table[key] for key in table}}
     return path
+
+
+def _find_table(file: Path, ctx: typer.Context) -> dict[str, Any]:
+    """Return the command's table; a misspelled one on the way to it is an error, not an empty one."""
+    groups: list[Any] = []
+    above: Any = ctx.parent
+    while above is not None:
+        groups.insert(0, above)
+        above = above.parent
+    table = _load(file)
+    names = ctx.command_path.split()[1:]
+    for depth, (group, name) in enumerate(zip(groups, names, strict=True)):
+        known = group.command.list_commands(group)
+        for key in table:
+            if key not in known:
+                place = f"{file}: {'.'.join([*names[:depth], key])}"
+                tables = "tables are " + ", ".join(f"[{'.'.join([*names[:depth], one])}]" for one in known)
+                raise ConfigError(place, "there is no such command", _did_you_mean(key, known) or tables)
+        table = table.get(name, {})
+        if not isinstance(table, dict):
+            path = ".".join(names[: depth + 1])
+            raise ConfigError(f"{file}: {path}", "is not a table", f"write it as [{'.'.join(names)}]")
+    return table
+
+
+def _misshapen(option: TyperOption, value: object) -> tuple[str, str] | None:
+    """Return what is wrong with the kind of a TOML value and how to mend it: conversions are too forgiving.
+
+    They would take `heartbeat-interval = 25` as 25 ms and `port = true` as port 1.
+    """
+    if option.multiple:
+        good = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        return None if good else ("is not a list of texts", 'write it as ["..."]')
+    if isinstance(value, list | dict):
+        return "is not a single value", "this option cannot be repeated"
+    if option.is_bool_flag != isinstance(value, bool):
+        return (
+            ("is not a switch", "write it as true or false")
+            if option.is_bool_flag
+            else ("is neither text nor a number", "true and false are for switches")
+        )
+    if option.metavar in _UNITS and not isinstance(value, str):
+        return "has no unit", f"write it as text, such as {_UNITS[option.metavar]}"
+    return None
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 ConfigFile = Annotated[

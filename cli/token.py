@@ -32,7 +32,14 @@ SecretFile = Annotated[Path | None, typer.Option(help="File with the secret, at 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 # Claims with an option of their own: given twice, they could contradict each other.
-_OWN_OPTIONS = {"sub": "--sub", "exp": "--ttl", "sid": "--sid", "iss": "--issuer", "aud": "--audience"}
+_OWN_OPTIONS = {
+    "sub": "--sub",
+    "exp": "--ttl",
+    "sid": "--sid",
+    "scope": "--scope",
+    "iss": "--issuer",
+    "aud": "--audience",
+}
 
 
 def _now_ms() -> int:
@@ -131,10 +138,17 @@ def _claim(text: str) -> tuple[str, Any]:
         raise ConfigError("--claim", f"{text!r} is not KEY=VALUE")
     if name in _OWN_OPTIONS:
         raise ConfigError("--claim", f"{name} has an option of its own", f"use {_OWN_OPTIONS[name]}")
+    if name == "iat":
+        raise ConfigError("--claim", "iat is always the time of minting", "leave it out")
     try:
-        return name, json.loads(value)
-    except ValueError:
+        return name, json.loads(value, parse_constant=_no_number)
+    except (ValueError, RecursionError):
         return name, value
+
+
+def _no_number(word: str) -> None:
+    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
+    raise ValueError(word)
 
 
 def _compact(value: object) -> str:

@@ -5,32 +5,25 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, TypeVar
 
 import msgspec
 
-from wsclient.connection import Connection, DialOptions, End
-from wsclient.errors import (
-    AuthenticationRefusedError,
-    ConnectionClosedError,
-    ConnectionFailedError,
-    NoReplyError,
-    NotConnectedError,
-    ServerError,
-)
+from wsclient.connection import Connection, DialOptions, End, read_envelope
+from wsclient.errors import AuthenticationRefusedError, ConnectionClosedError, NoReplyError, NotConnectedError
 from wsclient.events import TRANSITIONS, ClientState, Closed, Event, Opened, Received, Reconnecting, Sent
+from wsclient.greeting import Greeting, greet
 from wsclient.inbox import Inbox
+from wsclient.replies import Replies, server_error
 from wsclient.tokens import GuestTokens, TokenSource
-from wsclient.url import connect_url, has_token, normalise_url
-from wscore.codes import CloseCode
+from wsclient.url import connect_url, has_token, normalise_url, shown_url
+from wscore.codes import CloseCode, ErrorCode
 from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol, decode_data
-from wscore.payloads import Disconnect, ErrorData, SessionCreated, Timestamp
+from wscore.errors import TargetError
+from wscore.payloads import Disconnect, SessionCreated, Timestamp
 from wscore.reconnect import ReconnectPolicy
-from wscore.text import redact
 
 T = TypeVar("T")
 
@@ -41,15 +34,6 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Greeted:
-    """An open connection with its session, or with the frame that came in place of a greeting."""
-
-    connection: Connection
-    session: SessionCreated | None
-    first: str | None
-
-
 class Client:
     """A connection to a wsctl server that survives the loss of its WebSocket.
 
@@ -57,7 +41,7 @@ class Client:
             await client.send("message", "hello")
             print(await client.receive("message"))
 
-    Without a token source it makes its own guest tokens; a `?token=` in the URL is used as it is. With
+    Without a token source it makes its own guest tokens, unless URL, headers or subprotocols carry a token. With
     `reconnect=None` the first loss is the end. Sizes in envelopes, times in seconds or ms as the names say;
     `now_ms`, `sleep` and `random` are for tests.
     """
@@ -77,8 +61,9 @@ class Client:
         random: Callable[[], float] = random.random,
     ) -> None:
         self._url = normalise_url(url)
-        self.shown_url = redact(self._url)
-        self._token = token or GuestTokens(now_ms)
+        self.shown_url = shown_url(self._url)
+        own_token = has_token(self._url) or (token is None and dial.has_token)
+        self._token = None if own_token else token or GuestTokens(now_ms)
         self._session_id = session_id
         self._reconnect = reconnect
         self._auto_pong = auto_pong
@@ -89,13 +74,11 @@ class Client:
         self._random = random
         self._protocol = MessageProtocol(now_ms)
         self._watchers: list[Callable[[Event], None]] = []
-        self._replies: dict[str, asyncio.Future[Envelope]] = {}
-        self._requests = 0
-        self._request_prefix = uuid.uuid4().hex[:8]
+        self._replies = Replies()
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._retry_after_ms = 0
-        self._used_token: str | None = None
+        self._used_token = ""
         self.session: SessionCreated | None = None
         self.state = ClientState.NEW
 
@@ -129,28 +112,29 @@ class Client:
     async def connect(self) -> None:
         """Open the first connection.
 
-        Raises ConnectionFailedError, AuthenticationRefusedError, or ConnectionClosedError when the server
-        closes instead of greeting.
+        Raises ConnectionFailedError, AuthenticationRefusedError, ConnectionClosedError when the server closes
+        instead of greeting, NotConnectedError when `close` was called meanwhile, and what the token source raises.
         """
         self._move(ClientState.CONNECTING)
         try:
-            greeted = await self._open()
+            greeting = await self._open()
         except BaseException:
             self._move(ClientState.CLOSED)
             raise
-        self._task = asyncio.get_running_loop().create_task(self._run(greeted))
+        self._task = asyncio.get_running_loop().create_task(self._run(greeting))
 
     async def close(self) -> None:
         """Close with 1000 and wait a bounded time for the server; no task is left behind."""
-        if self.state is ClientState.CLOSED:
-            return
         self._move(ClientState.CLOSED)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        if self._connection is not None:
-            await self._connection.close()
-        await self._end(ConnectionClosedError(CloseCode.NORMAL, ""))
+        connection, self._connection, self.session = self._connection, None, None
+        try:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait((self._task,))
+        finally:
+            self._end(ConnectionClosedError(CloseCode.NORMAL, ""))
+            if connection is not None:
+                await connection.close()
 
     async def send(self, type: str, data: object = msgspec.UNSET, *, id: str | None = None) -> None:
         """Send one message; raises NotConnectedError while there is no connection."""
@@ -173,21 +157,15 @@ class Client:
         Raises ServerError if the reply is an `error`, NoReplyError after `timeout_s`, ConnectionClosedError if
         the connection ends first, NotConnectedError while there is none.
         """
-        self._requests += 1
-        request_id = f"{self._request_prefix}-{self._requests}"
-        reply: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
-        self._replies[request_id] = reply
         try:
-            await self.send(type, data, id=request_id)
-            async with asyncio.timeout(timeout_s):
-                envelope = await reply
+            with self._replies.awaited() as (request_id, reply), self._inbox.seeking():
+                await self.send(type, data, id=request_id)
+                async with asyncio.timeout(timeout_s):
+                    envelope = await reply
         except TimeoutError:
             raise NoReplyError(f"reply to {type}", timeout_s) from None
-        finally:
-            self._replies.pop(request_id, None)
         if envelope.type == "error":
-            error = decode_data(envelope.data, ErrorData)
-            raise ServerError(error.code, error.message, error.retryable, error.details)
+            raise server_error(envelope)
         return envelope
 
     async def receive(self, type: str | None = None, *, timeout_s: float | None = None) -> Envelope:
@@ -208,22 +186,19 @@ class Client:
         """
         return decode_data((await self.receive(type, timeout_s=timeout_s)).data, data_type)
 
-    async def _run(self, greeted: _Greeted | None) -> None:
+    async def _run(self, greeting: Greeting | None) -> None:
         try:
-            while greeted is not None:
-                end = await self._read(greeted)
+            while greeting is not None:
+                end = await self._read(greeting)
                 self._connection = self.session = None
                 self._tell(Closed(end.code, end.reason))
-                self._fail_requests(ConnectionClosedError(end.code, end.reason))
-                greeted = await self._come_back(end)
-        except Exception as error:  # raised by a watcher or a token source: whoever receives is to know
-            if self._connection is not None:
-                self._connection.abort()
-            self._move(ClientState.CLOSED)
-            await self._end(error)
+                self._replies.fail(ConnectionClosedError(end.code, end.reason))
+                greeting = await self._come_back(end)
+        except Exception as error:  # of the token source or a watcher: whoever waits for an envelope gets it
+            await self._give_up(error)
 
-    async def _come_back(self, end: End) -> _Greeted | None:
-        """Reconnect as the table says; None when that is over, the inbox then knows why."""
+    async def _come_back(self, end: End) -> Greeting | None:
+        """Reconnect as the table says; None when that is over, whoever waits then knows why."""
         problem: Exception = ConnectionClosedError(end.code, end.reason)
         code, attempt = end.code, 0
         refused_token = self._used_token if code == CloseCode.AUTH_FAILED else None
@@ -232,7 +207,8 @@ class Client:
             self._retry_after_ms = 0
             attempt += 1
             self._move(ClientState.WAITING)
-            self._tell(Reconnecting(attempt, delay_ms, str(problem)))
+            summary = problem.summary if isinstance(problem, ConnectionClosedError) else str(problem)
+            self._tell(Reconnecting(attempt, delay_ms, summary))
             await self._sleep(delay_ms / 1000)
             self._move(ClientState.CONNECTING)
             try:
@@ -240,111 +216,68 @@ class Client:
             except AuthenticationRefusedError as error:
                 problem = error  # a fresh token was refused: the next one would be too
                 break
-            except ConnectionFailedError as error:
+            except TargetError as error:
                 problem, code = error, CloseCode.ABNORMAL
             except ConnectionClosedError as error:
                 problem, code = error, error.code
-        self._move(ClientState.CLOSED)
-        await self._end(problem)
+        await self._give_up(problem)
         return None
 
-    async def _open(self, refused_token: str | None = None) -> _Greeted:
-        token = "" if has_token(self._url) else await self._token()
-        if refused_token is not None and token == refused_token:
-            raise AuthenticationRefusedError("AUTH_EXPIRED", "there is no newer token to try")
+    async def _open(self, refused_token: str | None = None) -> Greeting:
+        token = "" if self._token is None else await self._token()
+        if token == refused_token:
+            raise AuthenticationRefusedError(ErrorCode.AUTH_EXPIRED, "there is no newer token to try")
         self._used_token = token
         url = connect_url(self._url, token=token or None, session_id=self._session_id)
         connection = await Connection.dial(url, self.shown_url, self._dial)
         try:
-            greeted = await self._greet(connection)
+            greeting = await greet(connection, self.shown_url, self._dial.open_timeout_s)
+            if self.state is ClientState.CLOSED:
+                raise NotConnectedError
+            self._connection, self.session = connection, greeting.session
+            self._move(ClientState.OPEN)
+            self._tell(Opened(greeting.session))
         except BaseException:
+            self._connection = self.session = None
             connection.abort()
             raise
-        self._connection = connection
-        self.session = greeted.session
-        self._move(ClientState.OPEN)
-        self._tell(Opened(greeted.session))
-        return greeted
+        return greeting
 
-    async def _greet(self, connection: Connection) -> _Greeted:
-        """Read the greeting, or the refusal that comes in its place."""
-        try:
-            async with asyncio.timeout(self._dial.open_timeout_s):
-                first = await connection.receive()
-                if isinstance(first, End):
-                    raise ConnectionClosedError(first.code, first.reason)
-                envelope = self._parse(first)
-                if envelope is None:
-                    return _Greeted(connection, None, first)
-                if envelope.type == "session_created":
-                    return _Greeted(connection, decode_data(envelope.data, SessionCreated), first)
-                if envelope.type == "error":
-                    await self._refused(connection, decode_data(envelope.data, ErrorData))
-                return _Greeted(connection, None, first)
-        except TimeoutError:
-            problem = f"no greeting within {self._dial.open_timeout_s:g} s; is this a wsctl server?"
-        except InvalidMessageError as error:
-            problem = f"its greeting is malformed: {error}"
-        raise ConnectionFailedError(self.shown_url, problem)
+    async def _read(self, greeting: Greeting) -> End:
+        frame: str | End = greeting.text
+        while isinstance(frame, str):
+            await self._handle(frame, greeting)
+            frame = await greeting.connection.receive(greeting.silence_s)
+        return frame
 
-    @staticmethod
-    async def _refused(connection: Connection, error: ErrorData) -> None:
-        end = await connection.receive()
-        if isinstance(end, End):
-            if end.code == CloseCode.AUTH_FAILED:
-                raise AuthenticationRefusedError(error.code, error.message)
-            raise ConnectionClosedError(end.code, error.message)
-
-    async def _read(self, greeted: _Greeted) -> End:
-        connection = greeted.connection
-        silence_s = None if greeted.session is None else greeted.session.heartbeat.timeout_ms / 1000
-        if greeted.first is not None:
-            await self._handle(greeted.first)
-        while True:
-            try:
-                async with asyncio.timeout(silence_s):
-                    frame = await connection.receive()
-            except TimeoutError:
-                connection.abort()
-                return End(CloseCode.ABNORMAL, f"no sign of life from the server for {silence_s:g} s")
-            if isinstance(frame, End):
-                return frame
-            await self._handle(frame)
-
-    async def _handle(self, text: str) -> None:
-        envelope = self._parse(text)
+    async def _handle(self, text: str, greeting: Greeting) -> None:
+        envelope = read_envelope(text)
         self._tell(Received(text, envelope, self._now_ms()))
         if envelope is None:
             return
         if envelope.type == "ping" and self._auto_pong:
-            if self._connection is not None:
-                pong = self._protocol.create_envelope("pong", Timestamp(self._now_ms()))
-                answer = self._protocol.serialize(pong).decode()
-                if await self._connection.send(answer):
-                    self._tell(Sent(answer, self._now_ms()))
+            pong = self._protocol.create_envelope("pong", Timestamp(self._now_ms()))
+            answer = self._protocol.serialize(pong).decode()
+            if await greeting.connection.send(answer, greeting.silence_s):
+                self._tell(Sent(answer, self._now_ms()))
             return
         if envelope.type == "disconnect":
             self._retry_after_ms = _retry_after_ms(envelope)
-        reply = self._replies.get(envelope.id) if envelope.id is not None else None
-        if reply is not None and not reply.done():
-            reply.set_result(envelope)
-        else:
+        if not self._replies.deliver(envelope):
             await self._inbox.put(envelope)
 
-    def _parse(self, text: str) -> Envelope | None:
+    async def _give_up(self, problem: Exception) -> None:
+        self._move(ClientState.CLOSED)
+        connection, self._connection, self.session = self._connection, None, None
         try:
-            return self._protocol.deserialize(text.encode())
-        except (InvalidMessageError, UnicodeEncodeError):
-            return None
+            if connection is not None:
+                await connection.close()
+        finally:
+            self._end(problem)
 
-    async def _end(self, error: Exception) -> None:
-        self._fail_requests(error)
-        await self._inbox.end(error)
-
-    def _fail_requests(self, error: Exception) -> None:
-        for reply in self._replies.values():
-            if not reply.done():
-                reply.set_exception(error)
+    def _end(self, error: Exception) -> None:
+        self._replies.fail(error)
+        self._inbox.end(error)
 
     def _move(self, state: ClientState) -> None:
         if state is not self.state:

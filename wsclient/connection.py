@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
@@ -13,20 +15,35 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from wsclient.errors import ConnectionFailedError
 from wsclient.url import is_loopback_url
 from wscore.codes import CloseCode
+from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol
+from wscore.heartbeat import loop_stalled
+from wscore.text import redact
+
+# websockets writes the request line, and with it the token, at debug level.
+_LOGGER: Final = logging.getLogger("websockets.wsctl")
+_LOGGER.setLevel(logging.INFO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialOptions:
     """How to dial; sizes in bytes, times in seconds."""
 
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] | Sequence[tuple[str, str]] = field(default=(), repr=False)
     origin: str | None = None
-    subprotocols: Sequence[str] = ()
+    subprotocols: Sequence[str] = field(default=(), repr=False)
     tls: ssl.SSLContext | None = None
     uds: str | None = None
     open_timeout_s: float = 10
     close_timeout_s: float = 5
     max_message_bytes: int = 16 << 20
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a header or a subprotocol carries a token (design section 3)."""
+        names = self.headers if isinstance(self.headers, Mapping) else (name for name, _ in self.headers)
+        return any(name.lower() == "authorization" for name in names) or any(
+            name.startswith("token.") for name in self.subprotocols
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +69,13 @@ class Connection:
         Raises ConnectionFailedError.
         """
         arguments: dict[str, Any] = {
-            "additional_headers": dict(options.headers),
+            "additional_headers": options.headers,
             "origin": options.origin,
             "subprotocols": list(options.subprotocols) or None,
             "open_timeout": options.open_timeout_s,
             "close_timeout": options.close_timeout_s,
             "max_size": options.max_message_bytes,
+            "logger": _LOGGER,
             "ping_interval": None,  # the envelope heartbeat is the protocol's own
         }
         if url.startswith("wss:") and options.tls is not None:
@@ -79,39 +97,72 @@ class Connection:
             problem = _reason(error)
         except (WebSocketException, ValueError, EOFError) as error:
             problem = str(error)
-        raise ConnectionFailedError(shown_url, problem) from None
+        # What websockets says may quote a URL: that of a proxy or a redirect.
+        raise ConnectionFailedError(shown_url, redact(problem)) from None
 
-    async def receive(self) -> str | End:
-        """Return the next text frame, or how the connection ended; a binary frame ends it."""
-        try:
-            frame = await self._ws.recv()
-        except ConnectionClosed as closed:
-            received = closed.rcvd
-            if received is not None:
-                return End(received.code, received.reason)
-            # Without a close frame from the server, ours says why we gave up on it.
-            sent = closed.sent
-            return End(CloseCode.ABNORMAL, "connection lost" if sent is None else sent.reason)
-        if isinstance(frame, str):
-            return frame
-        await self.close(CloseCode.UNSUPPORTED_DATA, "binary frames are not spoken here")
-        return End(CloseCode.UNSUPPORTED_DATA, "the server sent a binary frame")
+    async def receive(self, silence_s: float | None = None) -> str | End:
+        """Return the next text frame, or how the connection ended; a binary frame ends it, so does silence.
 
-    async def send(self, text: str) -> bool:
-        """Send a text frame; returns False if the connection is gone."""
+        A loop that stood still for longer than `silence_s` reads first what came in meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout(silence_s) as silence:
+                    frame = await self._ws.recv()
+            except ConnectionClosed as closed:
+                return _end(closed)
+            except TimeoutError:
+                if loop_stalled((silence.when() or 0) * 1000, loop.time() * 1000, 0):
+                    continue
+                self.abort()
+                return End(CloseCode.ABNORMAL, f"no sign of life from the server for {silence_s:g} s")
+            if isinstance(frame, str):
+                return frame
+            await self.close(CloseCode.UNSUPPORTED_DATA, "binary frames are not spoken here")
+            return End(CloseCode.UNSUPPORTED_DATA, "the server sent a binary frame")
+
+    async def send(self, text: str, timeout_s: float | None = None) -> bool:
+        """Send a text frame; returns False if the connection is gone.
+
+        A server that reads nothing for `timeout_s` is gone too.
+        """
         try:
-            await self._ws.send(text)
+            async with asyncio.timeout(timeout_s):
+                await self._ws.send(text)
         except ConnectionClosed:
+            return False
+        except TimeoutError:
+            self.abort()
             return False
         return True
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close, waiting a bounded time for the server's answer."""
-        await self._ws.close(code, reason)
+        """Close, waiting a bounded time for the server's answer; cancelled, it drops the connection."""
+        try:
+            await self._ws.close(code, reason)
+        except asyncio.CancelledError:
+            self.abort()
+            raise
 
     def abort(self) -> None:
         """Drop the connection at once, as when the server shows no sign of life."""
         self._ws.transport.abort()
+
+
+def read_envelope(text: str) -> Envelope | None:
+    """Return the envelope in a frame, or None if it is not one."""
+    try:
+        return MessageProtocol.deserialize(text.encode())
+    except (InvalidMessageError, UnicodeEncodeError):
+        return None
+
+
+def _end(closed: ConnectionClosed) -> End:
+    if closed.rcvd is not None:
+        return End(closed.rcvd.code, closed.rcvd.reason)
+    # Without a close frame from the server, ours says why we gave up on it.
+    return End(CloseCode.ABNORMAL, "connection lost" if closed.sent is None else closed.sent.reason)
 
 
 def _reason(error: OSError) -> str:

@@ -43,9 +43,13 @@ class ConnectionClosedError(WsctlError):
         """The code's row in the table."""
         return close_spec(self.code)
 
+    @property
+    def summary(self) -> str:
+        """What happened, without what to do about it."""
+        return f"connection closed: {describe_close(self.code, self.reason)}"
+
     def __str__(self) -> str:
-        text = f"connection closed: {describe_close(self.code, self.reason)}"
-        return text if self.spec is None else f"{text}; {self.spec.remedy}"
+        return self.summary if self.spec is None else f"{self.summary}; {self.spec.remedy}"
 
 
 class NotConnectedError(WsctlError):

@@ -3,56 +3,102 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from wscore.envelope import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    number: int
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Taker:
+    """Somebody who waits, for any envelope or for one of a type."""
+
+    type: str | None
+    arrival: asyncio.Future[_Arrival]
 
 
 class Inbox:
     """Holds up to `limit` envelopes; beyond that the connection is not read, so TCP holds the server back.
 
-    While somebody waits for a type that is not among them it takes more, since waiting would never end.
+    While somebody waits for what is not among them it takes more, since waiting would never end.
     """
 
-    __slots__ = ("_changed", "_end", "_envelopes", "_limit", "_waiting")
+    __slots__ = ("_arrivals", "_count", "_end", "_limit", "_room", "_seekers", "_takers")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._envelopes: deque[Envelope] = deque()
-        self._changed = asyncio.Condition()
-        self._waiting = 0
+        self._arrivals: deque[_Arrival] = deque()
+        self._count = 0
+        self._takers: list[_Taker] = []
+        self._seekers = 0
+        self._room = asyncio.Event()
         self._end: Exception | None = None
 
     async def put(self, envelope: Envelope) -> None:
-        """Add an envelope, when there is room."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self._envelopes) < self._limit or self._waiting > 0)
-            self._envelopes.append(envelope)
-            self._changed.notify_all()
+        """Hand an envelope to the first who waits for it, else keep it, when there is room."""
+        while len(self._arrivals) >= self._limit and not self._takers and not self._seekers:
+            self._room.clear()
+            await self._room.wait()
+        self._count += 1
+        arrival = _Arrival(self._count, envelope)
+        for taker in self._takers:
+            if taker.type in (None, envelope.type) and not taker.arrival.done():
+                taker.arrival.set_result(arrival)
+                return
+        self._arrivals.append(arrival)
 
     async def take(self, type: str | None = None) -> Envelope:
         """Return the oldest envelope, of a type if one is given; the others stay.
 
         Raises the exception that `end` was given, once nothing fitting is left.
         """
-        async with self._changed:
-            self._waiting += 1
-            self._changed.notify_all()
-            try:
-                while True:
-                    for index, envelope in enumerate(self._envelopes):
-                        if type is None or envelope.type == type:
-                            del self._envelopes[index]
-                            self._changed.notify_all()
-                            return envelope
-                    if self._end is not None:
-                        raise self._end
-                    await self._changed.wait()
-            finally:
-                self._waiting -= 1
+        for index, arrival in enumerate(self._arrivals):
+            if type in (None, arrival.envelope.type):
+                del self._arrivals[index]
+                self._room.set()
+                return arrival.envelope
+        if self._end is not None:
+            raise self._end
+        taker = _Taker(type, asyncio.get_running_loop().create_future())
+        self._takers.append(taker)
+        self._room.set()
+        try:
+            return (await taker.arrival).envelope
+        except asyncio.CancelledError:
+            self._put_back(taker.arrival)
+            raise
+        finally:
+            self._takers.remove(taker)
 
-    async def end(self, error: Exception) -> None:
-        """Let waiters know that nothing more will come."""
-        async with self._changed:
-            self._end = error
-            self._changed.notify_all()
+    @contextmanager
+    def seeking(self) -> Iterator[None]:
+        """Take more than the limit meanwhile: what is waited for may stand behind it."""
+        self._seekers += 1
+        self._room.set()
+        try:
+            yield
+        finally:
+            self._seekers -= 1
+
+    def end(self, error: Exception) -> None:
+        """Let waiters know that nothing more will come; the first reason counts."""
+        if self._end is not None:
+            return
+        self._end = error
+        for taker in self._takers:
+            if not taker.arrival.done():
+                taker.arrival.set_exception(error)
+
+    def _put_back(self, arrival: asyncio.Future[_Arrival]) -> None:
+        """Keep what came in the very moment in which its taker was cancelled, where it stood."""
+        if arrival.done() and not arrival.cancelled() and arrival.exception() is None:
+            insort(self._arrivals, arrival.result(), key=lambda one: one.number)

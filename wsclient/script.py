@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from wsclient.client import Client
-from wsclient.errors import ConnectionClosedError, NotConnectedError, describe_close
-from wsclient.events import ClientState, Closed, Event, Opened, Received, Reconnecting, Sent
+from wsclient.errors import ConnectionClosedError, ConnectionFailedError, NotConnectedError, describe_close
+from wsclient.events import Closed, Event, Opened, Received, Reconnecting, Sent
 from wscore.codes import CloseCode
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
@@ -20,8 +20,9 @@ from wscore.text import json_line
 class ScriptOptions:
     """What to send and what to wait for; times in seconds.
 
-    Lines of `sends` go first, then standard input. The script is done when every type in `expect` has been
-    printed and `count` lines have been; without either, `linger_s` after the last traffic once the input ended.
+    Lines of `sends` go first, then standard input. The script is done when `sends` are out, every type in
+    `expect` has been printed and `count` lines have been. Without either goal the end of the input ends it, after
+    `linger_s` without a message; if nothing was said it listens on, unless `stop_at_eof`.
     """
 
     sends: Sequence[str] = ()
@@ -30,6 +31,7 @@ class ScriptOptions:
     count: int | None = None
     timeout_s: float | None = None
     linger_s: float = 0.5
+    stop_at_eof: bool = False
     raw: bool = False
     show_pings: bool = False
 
@@ -76,9 +78,11 @@ class Script:
         self._note = note
         self._missing = set(options.expect)
         self._printed = 0
+        self._all_sent = asyncio.Event()
         self._reached = asyncio.Event()
-        self._traffic = asyncio.Event()
+        self._message = asyncio.Event()
         self._opened = asyncio.Event()
+        self._was_open = False
         client.watch(self._on_event)
 
     async def run(self) -> None:
@@ -86,63 +90,76 @@ class Script:
 
         Raises UnmetError when the goal was not reached, and what the client raises when its connection fails.
         """
+        timeout_s = self._options.timeout_s
         try:
-            async with asyncio.timeout(self._options.timeout_s), self._client:
+            async with asyncio.timeout(timeout_s) as limit, self._client:
                 await self._converse()
         except TimeoutError:
-            if self._options.has_goal:
-                raise UnmetError(self._what_is_missing(), f"{self._options.timeout_s:g} s are over") from None
+            if not limit.expired():
+                raise
+            if not self._was_open:
+                raise ConnectionFailedError(self._client.shown_url, f"no connection within {timeout_s:g} s") from None
+            if self._options.has_goal and not self._reached.is_set():
+                raise UnmetError(self._what_is_missing(), f"{timeout_s:g} s are over") from None
 
     async def _converse(self) -> None:
-        ending = asyncio.create_task(self._drain())
-        talking = asyncio.create_task(self._talk())
-        reached = asyncio.create_task(self._reached.wait())
-        tasks = {ending, talking, reached}
+        """Listen and talk until the goal is reached, or nothing is left to hear or to say."""
+        reaching, listening, talking = tasks = [
+            asyncio.create_task(self._reach()),
+            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._talk()),
+        ]
         try:
-            while True:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                if reached in done:
-                    return None
-                if talking in done:
-                    talking.result()
-                    if not self._options.has_goal:
-                        return None
-                    tasks.discard(talking)
-                if ending in done:
-                    error = ending.exception()
-                    if self._options.has_goal and (error is None or isinstance(error, ConnectionClosedError)):
-                        raise UnmetError(self._what_is_missing(), str(error or "the connection ended"))
-                    return ending.result()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if reaching.done():
+                return
+            if listening.done():
+                self._judge(listening.exception())
+            else:
+                talking.result()
         finally:
-            for task in (ending, talking, reached):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(ending, talking, reached, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _drain(self) -> None:
+    def _judge(self, error: BaseException | None) -> None:
+        """The connection ended: that is a failure unless it ended normally and nothing was waited for."""
+        if self._options.has_goal and (error is None or isinstance(error, ConnectionClosedError)):
+            raise UnmetError(self._what_is_missing(), str(error or "the connection ended")) from None
+        if error is not None:
+            raise error
+
+    async def _reach(self) -> None:
+        await self._all_sent.wait()
+        await self._reached.wait()
+
+    async def _listen(self) -> None:
         async for _ in self._client:
             pass
 
     async def _talk(self) -> None:
         """Send everything there is to send; returns when the script may end of itself."""
-        sent_any = False
+        said = bool(self._options.sends)
         for line in self._options.sends:
             await self._send(line)
-            sent_any = True
+        self._all_sent.set()
         if self._lines is not None:
             async for line in self._lines:
                 if line:
                     await self._send(line)
-                    sent_any = True
-        if not sent_any:  # nothing to say: listen until interrupted
-            await asyncio.Event().wait()
-        while self._options.timeout_s is None or self._options.has_goal:
-            self._traffic.clear()
+                    said = True
+        if self._options.has_goal or self._options.timeout_s is not None or not (said or self._options.stop_at_eof):
+            await asyncio.Event().wait()  # listen until the goal, the time-out or an interrupt
+        await self._linger()
+
+    async def _linger(self) -> None:
+        while True:
+            self._message.clear()
             try:
                 async with asyncio.timeout(self._options.linger_s):
-                    await self._traffic.wait()
+                    await self._message.wait()
             except TimeoutError:
                 return
-        await asyncio.Event().wait()  # a time-out alone means: listen for that long
 
     async def _send(self, line: str) -> None:
         text = line if self._options.raw else self._envelope(line)
@@ -151,9 +168,8 @@ class Script:
             try:
                 return await self._client.send_raw(text)
             except NotConnectedError:
-                if self._client.state is ClientState.CLOSED:
-                    raise
-                self._opened.clear()  # wait for the reconnect, then send it: no line is lost
+                # Lost, and the client is about to notice: no line is skipped, it waits for the next connection.
+                await asyncio.sleep(0)
 
     def _envelope(self, line: str) -> str:
         """Return the envelope for a line: JSON with a `type` is one; other objects, lists and text become data."""
@@ -166,8 +182,8 @@ class Script:
         elif isinstance(value, dict) and "type" in value:
             if "timestamp" in value:
                 return line
-            now = self._protocol.create_envelope("message").timestamp
-            return json.dumps({**value, "timestamp": now}, ensure_ascii=False)
+            now = self._protocol.create_envelope(self._options.bare_type).timestamp
+            return f'{{"timestamp":{now},{line.strip()[1:]}'  # what was typed stays as it is
         return self._protocol.serialize(self._protocol.create_envelope(self._options.bare_type, value)).decode()
 
     def _on_event(self, event: Event) -> None:
@@ -177,18 +193,18 @@ class Script:
                     self._note("connected; the server did not greet with session_created")
                 else:
                     self._note(f"connected as {session.user_id}, session {session.session_id}")
+                self._was_open = True
                 self._opened.set()
             case Received():
-                self._traffic.set()
                 self._print(event)
             case Sent():
-                self._traffic.set()
+                pass
             case Closed(code, reason):
                 self._opened.clear()
                 if code == CloseCode.NORMAL:  # any other end is told by Reconnecting or by the error of `run`
                     self._note(f"closed {describe_close(code, reason)}")
             case Reconnecting(attempt, delay_ms, problem):
-                self._note(f"{problem} (try {attempt} in {delay_ms / 1000:.1f} s)")
+                self._note(f"{problem}; reconnecting in {delay_ms / 1000:.1f} s (try {attempt})")
 
     def _print(self, event: Received) -> None:
         envelope = event.envelope
@@ -196,6 +212,7 @@ class Script:
             return
         if envelope is not None and envelope.type == "ping" and not self._options.show_pings:
             return
+        self._message.set()
         if self._options.raw:
             self._out(event.text)
         elif envelope is None:

@@ -13,6 +13,7 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u
 # Both kinds of token anywhere in a text: a JWT is three base64url parts, the first of them `{"...`.
 _TOKENS = re.compile(r"eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*|guest_[0-9a-fA-F-]{36}_[0-9]+(?:_[a-z2-7]+)?")
 _QUERY_SECRETS = re.compile(r"(?i)((?:token|resume)=)[^&\s\"']*")
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*(?=@)")  # a URL's name and password
 
 
 def neutralise(text: str) -> str:
@@ -27,8 +28,8 @@ def _escape(character: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Replace every token that a text contains, as a word or as a `token=` query value."""
-    return _TOKENS.sub(REDACTED, _QUERY_SECRETS.sub(r"\g<1>" + REDACTED, text))
+    """Replace every secret that a text contains: a token as a word or as a `token=` query value, a URL's password."""
+    return _TOKENS.sub(REDACTED, _QUERY_SECRETS.sub(r"\g<1>" + REDACTED, _USERINFO.sub(REDACTED, text)))
 
 
 def json_line(text: str) -> str:

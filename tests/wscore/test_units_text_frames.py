@@ -101,6 +101,8 @@ def test_neutral_text_holds_no_control_character_and_can_be_encoded(text):
         ("ws://h/?a=1&token=anything%20odd", f"ws://h/?a=1&token={REDACTED}"),
         ("ws://h/?resume=secret&seq=1", f"ws://h/?resume={REDACTED}&seq=1"),
         ("GET /?TOKEN=abc HTTP/1.1", f"GET /?TOKEN={REDACTED} HTTP/1.1"),
+        ("ws://alice:p@ss@host:1/x?a=@", f"ws://{REDACTED}@host:1/x?a=@"),
+        ("alice@example.org", "alice@example.org"),
         ("no token here", "no token here"),
     ],
 )

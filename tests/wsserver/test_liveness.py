@@ -107,7 +107,7 @@ async def test_the_server_pings_and_closes_with_4002_for_real(start_server, open
     answering = asyncio.create_task(answer())
     envelopes, code, reason = await silent.received_until_closed()
     assert (code, reason) == (4002, "Connection timeout")
-    assert [one["type"] for one in envelopes][:3] == ["ping"] * 3
+    assert {one["type"] for one in envelopes} == {"ping"}
     assert not answering.done()
     answering.cancel()
     await asyncio.gather(answering, return_exceptions=True)

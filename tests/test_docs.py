@@ -1,0 +1,334 @@
+"""The documentation is complete and true: what the code knows the pages name, and what they name exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+from typer.core import TyperArgument, TyperOption
+
+from cli.exits import ExitCode
+from cli.main import COMMANDS, DEBUG_VARIABLE, load_command
+from cli.secrets import SECRET_VARIABLE
+from wsclient import Client
+from wscore.codes import CLOSES, ERRORS
+from wscore.envelope import Envelope
+from wscore.payloads import PAYLOADS
+from wscore.units import format_size
+from wsserver import App, Context, Hub
+from wsserver.app import RESERVED_TYPES
+from wsserver.counters import Counters
+from wsserver.dispatch import HIGH_WATER
+from wsserver.engines.assembly import MAX_FRAGMENTS
+from wsserver.settings import Profile, ServerSettings, profile_defaults
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+# Links in text and definitions below it, `[text](target)`; what stands in code is no link.
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```|^(?: {4}).*?$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+HANG_S = 60
+# Options of the other programs that the pages show.
+FOREIGN_OPTIONS = {
+    *("--silent", "--fail", "--retry", "--retry-connrefused", "--retry-delay"),  # curl
+    *("--unbuffered", "--raw-output", "--compact-output", "--count"),  # jq and uniq
+    *("--prefix",),  # npm
+}
+
+
+@cache
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+def section(text: str, title: str) -> str:
+    """Return what stands below a heading of level 2."""
+    _, found, rest = text.partition(f"\n## {title}\n")
+    assert found, f"there is no section {title!r}"
+    return rest.partition("\n## ")[0]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return [block for tag, block in BLOCK.findall(path.read_text("utf-8")) if tag == language]
+
+
+def first_cells(text: str) -> list[str]:
+    return [row.split("|")[1].strip() for row in text.splitlines() if row.startswith("| ")]
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something, with its full name."""
+
+    def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+        children = getattr(command, "commands", None)
+        if children is None:
+            yield name, command
+        else:
+            for child, below in children.items():
+                yield from walk(f"{name} {child}", below)
+
+    for name in COMMANDS:
+        yield from walk(f"wsctl {name}", load_command(name))
+
+
+OPTIONS = [
+    pytest.param(name, option, id=f"{name} {option.opts[-1]}")
+    for name, command in commands()
+    for option in command.params
+    if isinstance(option, TyperOption) and option.name != "help"
+]
+
+
+def wire_fields(payload: type[msgspec.Struct]) -> Iterator[str]:
+    """Yield a payload's field names as they are on the wire, nested ones included."""
+    for field in msgspec.structs.fields(payload):
+        yield field.encode_name
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from wire_fields(field.type)
+
+
+@pytest.mark.parametrize("code", ERRORS)
+def test_every_error_code_has_a_row_in_the_protocol(code):
+    assert f"`{code}`" in first_cells(section(page("protocol.md"), "Error codes"))
+
+
+@pytest.mark.parametrize("spec", ERRORS.values(), ids=lambda spec: spec.code.value)
+def test_the_row_of_an_error_code_tells_what_the_table_in_the_code_does(spec):
+    (row,) = [line for line in section(page("protocol.md"), "Error codes").splitlines() if f"| `{spec.code}` |" in line]
+    *_, retryable, close, _ = (cell.strip() for cell in row.split("|"))
+    assert retryable == ("yes" if spec.retryable else "no")
+    if spec.close_code is not None:
+        assert close.startswith(str(spec.close_code.value))
+
+
+@pytest.mark.parametrize("spec", CLOSES.values(), ids=lambda spec: str(spec.code.value))
+def test_every_close_code_has_a_row_with_its_name_and_the_clients_action(spec):
+    rows = [line for line in section(page("protocol.md"), "Close codes").splitlines() if line.startswith("| ")]
+    (row,) = [row for row in rows if row.startswith(f"| {spec.code.value} |")]
+    _, _, name, _, client, _ = (cell.strip() for cell in row.split("|"))
+    assert name == spec.name
+    assert client.startswith(spec.action.value)
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_every_message_type_has_a_row_with_its_fields(name):
+    text = section(page("protocol.md"), "Message types")
+    assert f"`{name}`" in first_cells(text)
+    payload = PAYLOADS[name]
+    for field in wire_fields(payload) if payload is not None else ():
+        assert re.search(rf"\b{field}\b", text), f"{name}: {field}"
+
+
+@pytest.mark.parametrize("field", [field.encode_name for field in msgspec.structs.fields(Envelope)])
+def test_every_field_of_the_envelope_has_a_row(field):
+    assert f"`{field}`" in first_cells(section(page("protocol.md"), "The envelope"))
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_every_command_has_a_section(name):
+    assert f"    {name} " in section(page("cli.md"), name)
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+def test_every_option_is_in_its_commands_section_with_its_variable(name, option):
+    text = section(page("cli.md"), name)
+    (row,) = [row for row in text.splitlines() if row.startswith("| ") and f"`{max(option.opts, key=len)}`" in row]
+    for spelling in [*option.opts, *option.secondary_opts]:
+        assert f"`{spelling}`" in row
+    assert option.envvar is None or f"`{option.envvar}`" in row
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+def test_an_options_row_names_its_default(name, option):
+    (row,) = [row for row in section(page("cli.md"), name).splitlines() if f"`{max(option.opts, key=len)}`" in row]
+    default = row.split("|")[3].strip().strip("`")
+    if isinstance(option.show_default, str):
+        assert default == option.show_default
+    elif option.is_bool_flag:
+        assert default == ("on" if option.default else "off")
+    else:
+        assert default == str("" if option.default is None else option.default)
+
+
+def test_the_usage_line_of_a_command_names_its_arguments():
+    for name, command in commands():
+        for argument in command.params:
+            if isinstance(argument, TyperArgument):
+                assert argument.metavar
+                assert argument.metavar in section(page("cli.md"), name).strip().splitlines()[0]
+
+
+def test_no_section_documents_an_option_that_does_not_exist():
+    for name, command in commands():
+        known = {
+            spelling
+            for option in command.params
+            if isinstance(option, TyperOption)
+            for spelling in [*option.opts, *option.secondary_opts]
+        }
+        rows = [cell for cell in first_cells(section(page("cli.md"), name)) if cell.startswith("`-")]
+        documented = {spelling for cell in rows for spelling in re.findall(r"`(-[^`]+)`", cell)}
+        assert documented <= known, name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_page_names_an_option_or_a_variable_that_does_not_exist(path):
+    parameters = [parameter for _, command in commands() for parameter in command.params]
+    options = {spelling for one in parameters for spelling in [*one.opts, *one.secondary_opts]} | {
+        "--help",
+        "--version",
+    }
+    variables = {one.envvar for one in parameters if one.envvar} | {SECRET_VARIABLE, DEBUG_VARIABLE}
+    text = path.read_text("utf-8")
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+\b", text)) <= options | FOREIGN_OPTIONS
+    assert set(re.findall(r"\bWSCTL_[A-Z_]+\b", text)) <= variables | {"WSCTL_OPTION_NAME"}
+
+
+def test_the_example_of_wsctl_toml_has_only_tables_and_keys_that_exist():
+    import tomllib
+
+    known = {name: {max(one.opts, key=len).lstrip("-") for one in command.params} for name, command in commands()}
+    (example,) = blocks(ROOT / "docs" / "cli.md", "toml")
+    tables = tomllib.loads(example)
+    tables |= {f"token {name}": table for name, table in tables.pop("token").items()}
+    for name, table in tables.items():
+        assert set(table) <= known[f"wsctl {name}"]
+
+
+def test_every_log_event_has_a_row_and_every_row_an_event():
+    call = re.compile(r"""\.(?:debug|info|warning|failure)\(\s*"([a-z]+\.[a-z_]+)\"""")
+    events = {event for path in (ROOT / "wsserver").rglob("*.py") for event in call.findall(path.read_text("utf-8"))}
+    assert {cell.strip("`") for cell in first_cells(section(page("cli.md"), "Logs")) if "`" in cell} == events
+
+
+def test_the_profiles_and_limits_are_those_of_the_code():
+    for text in (section(page("cli.md"), "wsctl serve"), section(page("protocol.md"), "Limits")):
+        rows = {
+            row.split("|")[1].partition(",")[0].strip(): row.split("|")[2:4] for row in text.splitlines() if "|" in row
+        }
+        for profile, column in ((Profile.DEV, 0), (Profile.PROD, 1)):
+            chosen = profile_defaults(profile, has_secret=True)
+            cell = {title: cells[column].strip() for title, cells in rows.items() if len(cells) > column}
+            size = cell.get("largest message") or cell["one message"]
+            assert size.replace(" ", "") == format_size(chosen.max_message_bytes)
+            per_ip = chosen.max_connections_per_ip
+            assert (cell["connections from one address"] == str(per_ip)) == (per_ip is not None)
+            rate = chosen.messages
+            assert f"{rate.per_second:g}, at most {rate.burst:g}" in cell["messages a second"] if rate else True
+            assert ("no" in cell["bytes a second"]) == (chosen.octets is None)
+    assert f"| {MAX_FRAGMENTS} |" in section(page("protocol.md"), "Limits")
+
+
+def test_every_exit_code_has_a_row():
+    assert [cell for cell in first_cells(section(page("cli.md"), "Exit codes")) if cell.isdecimal()] == [
+        str(code.value) for code in ExitCode
+    ]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(path):
+    text = CODE.sub("", path.read_text("utf-8"))
+    for target in LINK.findall(text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = path if not file else (path.parent / file)
+        assert linked.exists(), f"{path.name}: {target}"
+        if anchor:
+            assert anchor in anchors(linked), f"{path.name}: {target}"
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def run_block(code: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Run an example as a module of its own, which it must be to have its annotations resolved."""
+    module = ModuleType("example_of_the_docs")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(code, module.__name__, "exec"), module.__dict__)
+    return module
+
+
+PYTHON_BLOCKS = [
+    pytest.param(block, id=f"{path.name}-{number}")
+    for path in (ROOT / "README.md", ROOT / "docs" / "apps.md")
+    for number, block in enumerate(blocks(path, "python"))
+]
+
+
+@pytest.mark.parametrize("block", PYTHON_BLOCKS)
+def test_every_python_example_runs_and_defines_an_app(block, monkeypatch):
+    module = run_block(block, monkeypatch)
+    assert isinstance(module.app, App)
+
+
+async def test_the_chat_of_the_apps_page_chats(start_server, monkeypatch):
+    example = blocks(ROOT / "docs" / "apps.md", "python")[0]
+    server = await start_server(run_block(example, monkeypatch).app)
+    async with Client(server.url, session_id="room") as ann, Client(server.url, session_id="room") as bob:
+        await ann.send("chat.send", {"text": "hello"})
+        message = await bob.expect("chat.message", dict, timeout_s=HANG_S)
+        assert message == {"text": "hello", "from": ann.session.user_id}
+        await ann.receive("chat.sent", timeout_s=HANG_S)
+        await ann.send("chat.send", {"text": " "})
+        error = await ann.expect("error", dict, timeout_s=HANG_S)
+        assert (error["code"], error["message"]) == ("INVALID_MESSAGE", "Say something.")
+        await ann.close()
+        assert await bob.expect("chat.left", dict, timeout_s=HANG_S) == {"who": message["from"]}
+
+
+def test_every_member_that_the_apps_page_calls_exists():
+    for name, owner in (("ctx", Context), ("hub", Hub), ("app", App)):
+        members = set(re.findall(rf"\b{name}\.(\w+)", page("apps.md")))
+        assert members, name
+        assert not [member for member in members if not hasattr(owner, member)]
+
+
+def test_every_public_member_of_the_context_and_the_hub_is_on_the_apps_page():
+    internal = {"send_to", "send_envelope", "error"}  # of the hub, for the server's own rooms
+    for name, members in (("ctx", set(dir(Context))), ("hub", set(dir(Hub)) - internal)):
+        for member in members:
+            if not member.startswith("_"):
+                assert f"`{name}.{member}" in page("apps.md"), member
+
+
+def test_the_apps_page_names_the_reserved_types_and_the_high_water_mark():
+    text = section(page("apps.md"), "Handlers")
+    assert all(f"`{kind}`" in text for kind in RESERVED_TYPES)
+    assert f"When {HIGH_WATER} messages" in page("apps.md")
+
+
+def test_every_counter_has_a_row_and_every_row_a_counter():
+    cells = first_cells(section(page("apps.md"), "In your own process"))
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == {
+        field.name for field in fields(Counters)
+    }
+
+
+def test_the_settings_without_an_option_are_fields_of_the_settings():
+    names = {"outbound", "close_timeout_ms"}
+    assert names <= {field.name for field in fields(ServerSettings)}
+    assert all(f"`{name}`" in page("apps.md") for name in names)
+
+
+def test_every_json_example_of_the_protocol_is_a_line_of_valid_json():
+    for block in blocks(ROOT / "docs" / "protocol.md", "json"):
+        for line in block.splitlines():
+            example = json.loads(line)
+            assert {"type", "timestamp"} <= set(example)
+            payload = PAYLOADS.get(example["type"])
+            if payload is not None:
+                msgspec.convert(example["data"], payload)

@@ -1,0 +1,99 @@
+"""The house rules that no linter checks: file sizes, docstrings, start-up imports and the list of packages."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+SOURCES = sorted(path for folder in [*PACKAGES, "tests"] for path in (ROOT / folder).rglob("*.py"))
+SOURCES = [path for path in SOURCES if "node_modules" not in path.parts]
+
+MAX_LINES = 400
+# Put together here, so that this file does not find itself.
+LEFTOVERS = ("TO" + "DO", "FIX" + "ME", "X" * 3)
+HEAVY = {"textual", "locust", "gevent", "websockets", "picows", "jwt", "rich", "uvloop", "asyncio"}
+HANG_S = 60
+
+each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def modules_after(statement: str) -> set[str]:
+    """Return the top-level modules that a fresh process has imported after a statement."""
+    report = f"{statement}\nimport sys; print(*sys.modules, file=sys.stderr)"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
+    result = subprocess.run(
+        [sys.executable, "-c", report],
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        cwd=ROOT,
+        env=environment,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in result.stderr.split()}
+
+
+@each_source
+def test_no_file_is_longer_than_400_lines(path):
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
+
+
+@each_source
+def test_every_module_says_in_one_sentence_what_it_is(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    assert docstring, "there is no docstring"
+    summary = docstring.partition("\n\n")[0]
+    assert "\n" not in summary
+    assert summary.endswith((".", "?", "!"))
+
+
+@each_source
+def test_nothing_is_left_for_later(path):
+    text = path.read_text("utf-8")
+    assert not [word for word in LEFTOVERS if word in text]
+
+
+def test_no_package_below_tests_shadows_a_real_one():
+    assert not [path for path in SOURCES if path.name == "__init__.py" and path.is_relative_to(ROOT / "tests")]
+
+
+def test_the_packages_in_pyproject_are_the_directories_that_are_packages():
+    assert sorted(PACKAGES) == sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
+
+
+def test_the_import_contracts_and_mypy_cover_every_package():
+    assert sorted(PROJECT["tool"]["importlinter"]["root_packages"]) == sorted(PACKAGES)
+    assert sorted(PROJECT["tool"]["mypy"]["packages"]) == sorted(PACKAGES)
+
+
+def test_help_imports_nothing_heavy():
+    statement = """
+import sys
+sys.argv = ["wsctl", "--help"]
+from cli.main import main
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0
+"""
+    assert not modules_after(statement) & HEAVY
+
+
+@pytest.mark.parametrize("command", ["token", "explain"])
+def test_a_command_does_not_import_the_server_or_the_client(command):
+    loaded = modules_after(f"from cli.main import load_command; load_command({command!r})")
+    assert not loaded & {"wsserver", "wsclient", "websockets", "picows"}
+
+
+def test_the_core_imports_no_event_loop_of_its_own():
+    statement = "import wscore.envelope, wscore.guest, wscore.reconnect, wscore.heartbeat, wscore.ratelimit"
+    assert not modules_after(statement) & {"asyncio", "socket", "ssl", "threading", "jwt"}
