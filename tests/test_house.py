@@ -94,6 +94,7 @@ def test_a_command_does_not_import_the_server_or_the_client(command):
 
 
 def test_the_core_imports_no_event_loop_of_its_own():
-    imported = imported_by("-c", "import wscore.envelope, wscore.guest, wscore.reconnect, wscore.heartbeat")
+    statement = "import wscore.envelope, wscore.guest, wscore.reconnect, wscore.heartbeat, wscore.ratelimit"
+    imported = imported_by("-c", statement)
     assert "msgspec" in imported
-    assert not imported & {"asyncio", "socket", "ssl", "jwt"}
+    assert not imported & {"asyncio", "socket", "ssl", "threading", "jwt"}

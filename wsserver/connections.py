@@ -1,18 +1,30 @@
-"""One open connection's state, and the registry of all of them (the seed's ConnectionManager)."""
+"""The state of connections and of the sessions they belong to, and the registry (the seed's ConnectionManager)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from wscore.principal import Principal
+from wsserver.channel import Channel
+from wsserver.dispatch import HandlerQueue
+from wsserver.ratelimits import RateLimiter
 
-if TYPE_CHECKING:
-    from wsserver.dispatch import HandlerQueue
-    from wsserver.engines.base import Channel
-    from wsserver.ratelimits import RateLimiter
-    from wsserver.sessions import Session
+
+class Session:
+    """A room or a person's set of devices; lives as long as it has connections.
+
+    `pending` gathers the payloads of one event-loop turn for the fan-out (see delivery.py), `lossy` the
+    positions among them that a slow reader may miss.
+    """
+
+    __slots__ = ("connections", "id", "lossy", "pending")
+
+    def __init__(self, session_id: str) -> None:
+        self.id = session_id
+        self.connections: dict[str, Connection] = {}
+        self.pending: list[bytes] = []
+        self.lossy: set[int] = set()
 
 
 class Connection:

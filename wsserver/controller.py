@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from wscore.codes import CloseCode, ErrorCode
 from wscore.envelope import InvalidMessageError, MessageProtocol
 from wscore.payloads import Heartbeat, Limits, SessionCreated, Timestamp
+from wsserver.channel import Channel
 from wsserver.clock import Clock
 from wsserver.connections import Connection, ConnectionManager
 from wsserver.counters import Counters
 from wsserver.delivery import Delivery
-from wsserver.engines.base import Channel
 from wsserver.entrance import Entrance, RefusedError
 from wsserver.expiry import ExpiryWatch
 from wsserver.handshake import HandshakeRequest, HttpReply

@@ -13,9 +13,8 @@ from typing import Final
 
 from wscore.codes import CloseCode
 from wscore.frames import text_frame
-from wsserver.connections import Connection
+from wsserver.connections import Connection, Session
 from wsserver.counters import Counters
-from wsserver.sessions import Session
 
 # Between two turns of the loop a session may gather this much before it is written out ahead of time.
 MAX_PENDING_MESSAGES: Final = 4096

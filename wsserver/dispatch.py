@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
-from wsserver.engines.base import Channel
+from wsserver.channel import Channel
 
 Job = Callable[[], Awaitable[None]]
 

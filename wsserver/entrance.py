@@ -10,9 +10,10 @@ from wscore.errors import WsctlError
 from wscore.principal import AuthError, Principal
 from wsserver.admission import Admission, ServerFullError
 from wsserver.authentication import AuthenticationHandler
+from wsserver.connections import Session
 from wsserver.handshake import HEALTH_PATH, HandshakeRequest, HttpReply
 from wsserver.origins import OriginPolicy
-from wsserver.sessions import Session, SessionService
+from wsserver.sessions import SessionService
 
 _UPGRADE: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))  # RFC 6455 section 4.4
 

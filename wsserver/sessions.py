@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from wscore.codes import ErrorCode
 from wscore.principal import AuthError, Principal
-
-if TYPE_CHECKING:
-    from wsserver.connections import Connection
+from wsserver.connections import Connection, Session
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
@@ -21,22 +18,6 @@ class SessionJoin(StrEnum):
 
     TOKEN = "token"
     OPEN = "open"
-
-
-class Session:
-    """A room or a person's set of devices; lives as long as it has connections.
-
-    `pending` gathers the payloads of one event-loop turn for the fan-out (see delivery.py), `lossy` the
-    positions among them that a slow reader may miss.
-    """
-
-    __slots__ = ("connections", "id", "lossy", "pending")
-
-    def __init__(self, session_id: str) -> None:
-        self.id = session_id
-        self.connections: dict[str, Connection] = {}
-        self.pending: list[bytes] = []
-        self.lossy: set[int] = set()
 
 
 class SessionService:

@@ -9,10 +9,9 @@ import pytest
 
 from wscore.frames import text_frame
 from wscore.principal import Principal
-from wsserver.connections import Connection
+from wsserver.connections import Connection, Session
 from wsserver.counters import Counters
 from wsserver.delivery import Delivery, OutboundLimits
-from wsserver.sessions import Session
 
 HANG_S = 20
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from wsserver.channel import Channel
 from wsserver.connections import Connection
 from wsserver.engines.assembly import TEXT
 from wsserver.handshake import HandshakeRequest, HttpReply
@@ -24,35 +24,6 @@ def close_reason(text: str) -> str:
 def is_sendable_code(code: int) -> bool:
     """Tell whether a close frame may carry `code` (RFC 6455 section 7.4 and the registry after it)."""
     return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
-
-
-class Channel(Protocol):
-    """The way out to one peer. After `close` every call but `abort` is ignored."""
-
-    @property
-    def peer_ip(self) -> str | None:
-        """The peer's IP address; None on a Unix socket."""
-
-    def send_text(self, payload: bytes) -> None:
-        """Send one text message of UTF-8 `payload`."""
-
-    def send_frames(self, frames: bytes, payloads: Sequence[bytes]) -> None:
-        """Send ready-made text frames in one write; `payloads` are the same messages without framing."""
-
-    def buffered_bytes(self) -> int:
-        """Return how many bytes wait in the process because the peer does not read."""
-
-    def pause_reading(self) -> None:
-        """Stop reading from the peer, so that TCP holds it back."""
-
-    def resume_reading(self) -> None:
-        """Read again."""
-
-    def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake (RFC 6455 section 7.1.2), bounded by the engine's close time-out."""
-
-    def abort(self) -> None:
-        """Drop the TCP connection and what waits in it."""
 
 
 class Gateway(Protocol):
