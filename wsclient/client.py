@@ -28,6 +28,7 @@ from wscore.reconnect import ReconnectPolicy
 T = TypeVar("T")
 
 DEFAULT_INBOX: Final = 1000
+MAX_RETRY_AFTER_MS: Final = 10 * 60 * 1000  # no server may send a client away for longer
 
 
 def _now_ms() -> int:
@@ -291,6 +292,6 @@ class Client:
 
 def _retry_after_ms(envelope: Envelope) -> int:
     try:
-        return max(0, decode_data(envelope.data, Disconnect).retry_after_ms)
+        return min(max(0, decode_data(envelope.data, Disconnect).retry_after_ms), MAX_RETRY_AFTER_MS)
     except InvalidMessageError:
         return 0
