@@ -18,7 +18,8 @@ from cli.secrets import read_file, read_jwt_secret
 from cli.settings import ConfigFile, duration_option
 from wscore.errors import ConfigError
 from wscore.guest import mint_guest_token
-from wscore.tokens import checked_secret, mint_jwt
+from wscore.principal import AuthError
+from wscore.tokens import check_claims, checked_secret, mint_jwt
 
 app = typer.Typer(
     help="Mint and inspect guest tokens and JWTs.",
@@ -82,11 +83,16 @@ def jwt(
     config: ConfigFile = None,
 ) -> None:
     """Mint a JWT, signed with HS256."""
-    now_s = _now_ms() // 1000
+    now_ms = _now_ms()
+    now_s = now_ms // 1000
     claims: dict[str, Any] = {"sub": sub, "iat": now_s, "exp": now_s + max(1, ttl // 1000)}
     named = {"sid": sid, "scope": scope, "iss": issuer, "aud": audience}
     claims |= {name: value for name, value in named.items() if value is not None}
     claims |= dict(_claim(text) for text in claim or ())
+    try:
+        check_claims(claims, now_ms)
+    except AuthError as error:  # no server would accept what is asked for
+        raise ConfigError("token jwt", error.reason) from None
     token = mint_jwt(checked_secret(read_jwt_secret(jwt_secret_file)), claims)
     if json:
         out_json({"token": token, "claims": claims})

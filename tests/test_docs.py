@@ -237,6 +237,15 @@ def test_every_exit_code_has_a_row():
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_table_has_a_head_and_rows_of_one_width(path):
+    text = BLOCK.sub("", path.read_text("utf-8"))
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        lines = table.splitlines()
+        assert re.fullmatch(r"[|-]+", lines[1]), lines[0]
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, lines[0]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_relative_link_leads_somewhere(path):
     text = CODE.sub("", path.read_text("utf-8"))
     for target in LINK.findall(text):

@@ -60,6 +60,8 @@ def test_jwt_carries_its_claims(wsctl):
         (["jwt", "--sub", "a", "--claim", "exp=1"], "use --ttl"),
         (["jwt", "--sub", "a", "--claim", "x"], "'x' is not KEY=VALUE"),
         (["jwt", "--sub", "a", "--ttl", "soon"], "such as 500ms or 25s"),
+        (["jwt", "--sub", ""], "sub is not 1 to 256 characters"),
+        (["jwt", "--sub", "a", "--ttl", "9999999d"], "before the year 10000"),
         (["mint"], "No such command 'mint'"),
         (["inspect", "-"], "TOKEN: is empty"),
     ],

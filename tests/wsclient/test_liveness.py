@@ -117,7 +117,7 @@ async def deaf_server(timeout_ms: int):
 
 
 async def test_a_server_that_reads_nothing_cannot_hold_the_client_in_its_pong(make_client, record):
-    async with deaf_server(timeout_ms=300) as (url, ping):
+    async with deaf_server(timeout_ms=2000) as (url, ping):
         client = make_client(url, reconnect=None)
         events = record(client)
         await client.connect()
