@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from io import TextIOWrapper
 from typing import Any, Final, NoReturn
 
 import typer
@@ -89,6 +90,9 @@ def _wsctl(
 
 def main() -> NoReturn:
     """Run the command line; the one place where an exception becomes a line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # an ASCII terminal gets escapes instead of an error
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = get_command(_root).main(prog_name="wsctl", standalone_mode=False)
     except ReaderGoneError:

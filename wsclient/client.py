@@ -201,6 +201,8 @@ class Client:
     async def _come_back(self, end: End) -> Greeting | None:
         """Reconnect as the table says; None when that is over, whoever waits then knows why."""
         problem: Exception = ConnectionClosedError(end.code, end.reason)
+        if end.code == CloseCode.AUTH_FAILED:
+            problem = AuthenticationRefusedError(ErrorCode.AUTH_EXPIRED, end.reason)
         code, attempt = end.code, 0
         refused_token = self._used_token if code == CloseCode.AUTH_FAILED else None
         while self._reconnect is not None and self._reconnect.may_retry(code, attempt):

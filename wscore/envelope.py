@@ -72,12 +72,28 @@ def encode_data(data: object) -> msgspec.Raw:
 def decode_data(raw: msgspec.Raw, data_type: type[T], *, request_id: str | None = None) -> T:
     """Decode and validate an envelope's data as `data_type` (a msgspec Struct, dataclass or builtin type).
 
-    Absent data counts as `null`. Raises InvalidMessageError naming the field's path below `$.data`.
+    Absent data counts as `null`, but stays absent as msgspec.Raw. Raises InvalidMessageError naming the field's
+    path below `$.data`.
     """
+    if data_type is msgspec.Raw:
+        return raw  # type: ignore[return-value]
     try:
         return msgspec.json.decode(raw if len(memoryview(raw)) else b"null", type=data_type)
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidMessageError(_reason(error, "$.data"), request_id) from None
+
+
+class _IdOnly(msgspec.Struct):
+    id: str | None = None
+
+
+def _readable_id(frame: bytes) -> str | None:
+    """Return the id of a frame that is no envelope but still JSON, so that its sender can tell which one failed."""
+    try:
+        request_id = msgspec.json.decode(frame, type=_IdOnly).id
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return request_id if request_id is not None and len(request_id) <= MAX_ID_LENGTH else None
 
 
 def _reason(error: Exception, root: str = "$") -> str:
@@ -141,7 +157,7 @@ class MessageProtocol:
         try:
             envelope = _decoder.decode(frame)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise InvalidMessageError(_reason(error)) from None
+            raise InvalidMessageError(_reason(error), _readable_id(frame)) from None
         request_id = envelope.id
         if request_id is not None and len(request_id) > MAX_ID_LENGTH:
             raise InvalidMessageError(f"Expected `str` of length <= {MAX_ID_LENGTH} - at `$.id`")

@@ -87,9 +87,9 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 def _word(value: object) -> str:
     text = neutralise(str(value))
-    return (
-        text if text and not any(character in " \"'=" for character in text) else json.dumps(text, ensure_ascii=False)
-    )
+    if text and not any(character in " \"'=" for character in text):
+        return text
+    return '"' + text.replace('"', '\\"') + '"'
 
 
 def configure_logging(log_format: LogFormat, level: str, stream: TextIO | None = None) -> None:

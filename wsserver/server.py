@@ -117,11 +117,15 @@ class WebSocketServer:
         )
 
     async def start(self) -> None:
-        """Run the app's lifespan up to its yield, then listen; raises ListenError or ConfigError."""
+        """Run the app's lifespan up to its yield, then listen; raises ListenError, or ConfigError if the app fails."""
         settings = self.settings
         tls = _tls_context(settings)
         engine = _engine(settings, self._log)
-        await self._stack.enter_async_context(self._app.running(self.hub))
+        try:
+            await self._stack.enter_async_context(self._app.running(self.hub))
+        except Exception as error:  # an app's code may raise anything
+            self._log.failure("app.failed", error)
+            raise ConfigError("APP", f"its lifespan failed: {type(error).__name__}: {error}") from None
         try:
             self._sockets = await engine.listen(
                 self._controller, host=settings.host, port=settings.port, uds=settings.uds, tls=tls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def test_a_goal_missed_because_the_connection_ended_ends_with_1(echo, wsctl):
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "expected"),
     [
-        (["ws://127.0.0.1:1/"], 3, "connection refused; is the server running? `wsctl serve` starts one"),
+        (["ws://127.0.0.1:{closed}/"], 3, "connection refused; is the server running? `wsctl serve` starts one"),
         (["ws://no-such-host.invalid"], 3, "cannot connect to ws://no-such-host.invalid/socket.io/"),
         (["http://127.0.0.1/"], 2, "did you mean ws://?"),
         (["127.0.0.1:8765"], 2, "is not a ws:// or wss:// URL"),
@@ -113,7 +114,9 @@ def test_a_goal_missed_because_the_connection_ended_ends_with_1(echo, wsctl):
     ],
 )
 def test_what_cannot_work_is_one_clear_line(wsctl, arguments, exit_code, expected):
-    result = wsctl("connect", *arguments)
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        closed = str(gone.getsockname()[1])
+    result = wsctl("connect", *(argument.replace("{closed}", closed) for argument in arguments))
     assert result.returncode == exit_code
     assert expected in result.stderr
     assert result.stderr.count("\n") == 1
@@ -209,3 +212,17 @@ def test_a_client_that_reconnects_finds_the_server_again_and_loses_no_line(servi
     lines, _ = client.communicate(timeout=HANG_S)
     assert client.returncode == 0
     assert json.loads(lines.splitlines()[-1])["data"] == "after the restart"
+
+
+def test_a_token_that_expires_on_the_way_ends_with_4(echo, wsctl):
+    result = wsctl("connect", echo.url, "--send", '{"type":"leave","data":4001}', "--linger", "30s")
+    assert result.returncode == 4
+    assert "AUTH_EXPIRED" in result.stderr
+
+
+def test_an_ascii_terminal_gets_escapes_instead_of_an_error(echo, wsctl):
+    result = wsctl(
+        "connect", echo.url, "--type", "echo", "--expect", "echoed", stdin="zo\u00eb\n", PYTHONIOENCODING="ascii"
+    )
+    assert result.returncode == 0
+    assert "zo\\xeb" in result.stdout

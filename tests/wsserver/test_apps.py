@@ -268,3 +268,16 @@ def test_a_handler_that_cannot_work_is_refused_when_it_is_registered():
 
     with pytest.raises(ConfigError, match="one yield"):
         app.lifespan(not_a_generator)
+
+
+async def test_a_lifespan_that_fails_is_a_clear_error(start_server, caplog):
+    app = App()
+
+    @app.lifespan
+    async def lifespan(hub: Hub):
+        raise RuntimeError("kaputt")
+        yield
+
+    with pytest.raises(ConfigError, match="its lifespan failed: RuntimeError: kaputt"):
+        await start_server(app)
+    assert [record.message for record in caplog.records] == ["app.failed"]

@@ -118,6 +118,20 @@ async def test_invalid_message_is_answered_with_its_place_and_the_connection_sta
     assert (await client.receive())["type"] == "pong"
 
 
+async def test_an_invalid_message_with_a_readable_id_is_answered_with_it(start_server, open_raw):
+    client = await open_raw((await start_server()).url)
+    await client.ws.send('{"type":"ping","timestamp":"soon","id":"r1"}')
+    assert (await client.receive())["id"] == "r1"
+    await client.ws.send('{"type":"ping","timestamp":1,"id":5}')
+    assert "id" not in await client.receive()
+
+
+async def test_a_message_without_data_is_fanned_out_without(start_server, open_raw):
+    client = await open_raw((await start_server()).url)
+    await client.ws.send('{"type":"message","timestamp":1}')
+    assert "data" not in await client.receive()
+
+
 async def test_an_unhandled_type_is_ignored_and_counted_as_in_the_seed(start_server, open_raw, engine):
     server = await start_server(engine=engine)
     client = await open_raw(server.url)
