@@ -20,7 +20,7 @@ from wsclient.replies import Replies, server_error
 from wsclient.tokens import GuestTokens, TokenSource
 from wsclient.url import connect_url, has_token, normalise_url, shown_url
 from wscore.codes import CloseCode, ErrorCode
-from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol, decode_data
+from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol, OutboundEnvelope, decode_data
 from wscore.errors import TargetError
 from wscore.payloads import Disconnect, SessionCreated, Timestamp
 from wscore.reconnect import ReconnectPolicy
@@ -141,7 +141,7 @@ class Client:
         """Send one message; raises NotConnectedError while there is no connection."""
         await self.send_envelope(self._protocol.create_envelope(type, data, id=id))
 
-    async def send_envelope(self, envelope: Envelope) -> None:
+    async def send_envelope(self, envelope: Envelope | OutboundEnvelope) -> None:
         """Send a finished envelope; raises NotConnectedError while there is no connection."""
         await self.send_raw(self._protocol.serialize(envelope).decode())
 

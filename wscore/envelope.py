@@ -10,7 +10,7 @@ import msgspec
 
 from wscore.codes import ERRORS, ErrorCode
 from wscore.errors import WsctlError
-from wscore.payloads import ErrorData
+from wscore.payloads import ErrorData, Timestamp
 
 MAX_ID_LENGTH: Final = 64
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # larger integers lose digits in JavaScript clients
@@ -39,6 +39,17 @@ class Envelope(msgspec.Struct, rename="camel", omit_defaults=True):
     user_id: str | None = None
 
 
+class OutboundEnvelope(msgspec.Struct, rename="camel", omit_defaults=True):
+    """An envelope to send: like Envelope, but its data is any value, encoded together with it in one pass."""
+
+    type: str
+    timestamp: int
+    session_id: str | None = None
+    data: object = msgspec.UNSET
+    id: str | None = None
+    user_id: str | None = None
+
+
 class InvalidMessageError(WsctlError):
     """A frame that is not a valid envelope, or whose data does not fit its type.
 
@@ -59,14 +70,6 @@ T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Envelope)
-
-
-def encode_data(data: object) -> msgspec.Raw:
-    """Encode a payload once, to be placed into one or many envelopes.
-
-    Raises TypeError or ValueError for a value that JSON cannot hold.
-    """
-    return data if isinstance(data, msgspec.Raw) else msgspec.Raw(_encoder.encode(data))
 
 
 def decode_data(raw: msgspec.Raw, data_type: type[T], *, request_id: str | None = None) -> T:
@@ -124,10 +127,19 @@ class MessageProtocol:
         *,
         id: str | None = None,
         user_id: str | None = None,
-    ) -> Envelope:
-        """Build an envelope stamped with the current time; `data` may be any JSON value or a raw slice."""
-        raw = NO_DATA if data is msgspec.UNSET else encode_data(data)
-        return Envelope(type, self._now_ms(), session_id, raw, id, user_id)
+    ) -> OutboundEnvelope:
+        """Build an envelope stamped with the current time.
+
+        `data` may be any JSON value, a msgspec Struct, a dataclass, or a raw slice that stays byte for byte.
+        """
+        if isinstance(data, msgspec.Raw) and data == NO_DATA:
+            data = msgspec.UNSET
+        return OutboundEnvelope(type, self._now_ms(), session_id, data, id, user_id)
+
+    def create_pong(self, session_id: str, id: str | None) -> OutboundEnvelope:
+        """Build the answer to a ping: the hottest message there is, so the clock is read once."""
+        now_ms = self._now_ms()
+        return OutboundEnvelope("pong", now_ms, session_id, Timestamp(now_ms), id)
 
     def create_error_envelope(
         self,
@@ -137,14 +149,17 @@ class MessageProtocol:
         *,
         id: str | None = None,
         details: dict[str, object] | None = None,
-    ) -> Envelope:
+    ) -> OutboundEnvelope:
         """Build an `error` envelope; whether it is retryable comes from the code table."""
         data = ErrorData(code, message, ERRORS[code].retryable, details)
         return self.create_envelope("error", data, session_id, id=id)
 
     @staticmethod
-    def serialize(envelope: Envelope) -> bytes:
-        """Return the envelope as compact UTF-8 JSON."""
+    def serialize(envelope: Envelope | OutboundEnvelope) -> bytes:
+        """Return the envelope as compact UTF-8 JSON.
+
+        Raises TypeError or ValueError for data that JSON cannot hold. Absent data, also raw, is left out.
+        """
         return _encoder.encode(envelope)
 
     @staticmethod

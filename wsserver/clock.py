@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 def _wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return int(time.time() * 1000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ class WebSocketController:
         self._rates = rates
         self._protocol = protocol
         self._wheel = wheel
-        self._clock = clock
+        self._now_ms = clock.now_ms
+        self._now_s = clock.now_s
         self._new_id = new_id
         self._counters = counters
         self._log = log
@@ -74,13 +75,13 @@ class WebSocketController:
         except RefusedError as refusal:
             self._refuse(channel, refusal)
             return None
-        now_s = self._clock.now_s()
+        now_s = self._now_s()
         connection = Connection(
             self._new_id(),
             principal,
             session,
             channel,
-            created_at_ms=self._clock.now_ms(),
+            created_at_ms=self._now_ms(),
             now_s=now_s,
             limiter=self._rates.limiter(now_s),
         )
@@ -105,7 +106,7 @@ class WebSocketController:
 
     def text(self, connection: Connection, payload: bytes) -> None:
         """Handle one text message."""
-        now_s = connection.last_seen_s = self._clock.now_s()
+        now_s = connection.last_seen_s = self._now_s()
         if not connection.is_open:
             return
         limiter = connection.limiter
@@ -126,7 +127,7 @@ class WebSocketController:
 
     def control(self, connection: Connection) -> bool:
         """Note a ping or pong frame; returns whether a ping deserves its pong."""
-        now_s = connection.last_seen_s = self._clock.now_s()
+        now_s = connection.last_seen_s = self._now_s()
         limiter = connection.limiter
         if limiter is not None and not self._within_rate(connection, limiter.judge(0, now_s)):
             return False
@@ -135,7 +136,7 @@ class WebSocketController:
 
     def paused(self, connection: Connection) -> None:
         """Note that the peer reads slowly."""
-        connection.paused_at_s = self._clock.now_s()
+        connection.paused_at_s = self._now_s()
 
     def resumed(self, connection: Connection) -> None:
         """Note that the peer caught up."""
@@ -162,7 +163,7 @@ class WebSocketController:
 
     def ping(self, due: Iterable[Connection]) -> None:
         """Send the heartbeat to everyone due at this tick."""
-        data = Timestamp(self._clock.now_ms())
+        data = Timestamp(self._now_ms())
         payload = self._protocol.serialize(self._protocol.create_envelope("ping", data))
         for connection in due:
             self._delivery.send(connection, payload)
@@ -172,7 +173,7 @@ class WebSocketController:
         if not connection.is_open:
             return
         if connection.handlers is not None and connection.handlers.holds_peer_back:
-            connection.last_seen_s = self._clock.now_s()  # we do not read it, so it cannot give one
+            connection.last_seen_s = self._now_s()  # we do not read it, so it cannot give one
             return
         self._counters.heartbeat_timeouts += 1
         self._delivery.close(connection, CloseCode.HEARTBEAT_TIMEOUT, "Connection timeout")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from wscore.codes import ErrorCode
 from wscore.envelope import Envelope, InvalidMessageError
-from wscore.payloads import Timestamp
 from wsserver.app import App, Handler
 from wsserver.connections import Connection
 from wsserver.context import Context
@@ -22,7 +20,7 @@ from wsserver.logs import EventLog
 class MessageRouter:
     """Answers what belongs to the server itself and hands the rest to the app."""
 
-    __slots__ = ("_app", "_counters", "_expiry", "_hub", "_log", "_now_ms", "_tasks")
+    __slots__ = ("_app", "_counters", "_expiry", "_hub", "_log", "_tasks")
 
     def __init__(
         self,
@@ -32,7 +30,6 @@ class MessageRouter:
         tasks: HandlerTasks,
         counters: Counters,
         log: EventLog,
-        now_ms: Callable[[], int],
     ) -> None:
         self._app = app
         self._hub = hub
@@ -40,13 +37,12 @@ class MessageRouter:
         self._tasks = tasks
         self._counters = counters
         self._log = log
-        self._now_ms = now_ms
 
     def route(self, connection: Connection, envelope: Envelope) -> None:
         """Handle one valid envelope; a failure concerns its sender alone."""
         kind = envelope.type
         if kind == "ping":
-            self._hub.send_to(connection, "pong", Timestamp(self._now_ms()), id=envelope.id)
+            self._hub.pong(connection, envelope.id)
         elif kind == "pong":
             pass  # its arrival was the sign of life
         elif handler := self._app.handlers.get(kind):

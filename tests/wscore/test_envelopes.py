@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from wscore.codes import ErrorCode
 from wscore.envelope import (
+    NO_DATA,
     MAX_SAFE_INTEGER,
     Envelope,
     InvalidMessageError,
     MessageProtocol,
     decode_data,
-    encode_data,
 )
 from wscore.payloads import AudioChunk, ErrorData
 
@@ -36,8 +36,8 @@ def refusal(text: bytes) -> InvalidMessageError:
 
 def test_an_envelope_survives_the_round_trip():
     sent = protocol.create_envelope("message", {"text": "héllo", "n": [1, None]}, "room", id="r-1", user_id="alice")
-    assert protocol.deserialize(protocol.serialize(sent)) == sent
-    assert sent.timestamp == NOW_MS
+    data = msgspec.Raw('{"text":"héllo","n":[1,null]}'.encode())
+    assert protocol.deserialize(protocol.serialize(sent)) == Envelope("message", NOW_MS, "room", data, "r-1", "alice")
 
 
 def test_the_wire_form_is_compact_and_in_camel_case():
@@ -148,8 +148,12 @@ def test_a_refusal_carries_the_id_of_the_request_if_it_could_be_read():
     assert refusal(b'{"type":"ping","timestamp":-1,"id":"r-2"}').request_id == "r-2"
 
 
+def raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
 def test_data_is_decoded_as_its_type():
-    chunk = decode_data(encode_data({"audioData": "AAAA", "sequenceNumber": 3, "extra": 1}), AudioChunk)
+    chunk = decode_data(raw({"audioData": "AAAA", "sequenceNumber": 3, "extra": 1}), AudioChunk)
     assert chunk == AudioChunk("AAAA", 3)
 
 
@@ -164,31 +168,32 @@ def test_data_is_decoded_as_its_type():
 )
 def test_data_that_does_not_fit_is_refused_with_its_place(data, reason):
     with pytest.raises(InvalidMessageError) as caught:
-        decode_data(encode_data(data), AudioChunk, request_id="r-1")
+        decode_data(raw(data), AudioChunk, request_id="r-1")
     assert (str(caught.value), caught.value.request_id) == (reason, "r-1")
 
 
 def test_absent_data_counts_as_null():
-    assert decode_data(protocol.create_envelope("x").data, dict | None) is None
+    assert decode_data(NO_DATA, dict | None) is None
     with pytest.raises(InvalidMessageError, match=r"at `\$\.data`"):
-        decode_data(protocol.create_envelope("x").data, AudioChunk)
+        decode_data(NO_DATA, AudioChunk)
 
 
 def test_raw_data_is_placed_as_it_is():
-    raw = msgspec.Raw(b'{"a" : 1}')
-    assert encode_data(raw) is raw
+    data = msgspec.Raw(b'{"a" : 1}')
+    assert b'"data":{"a" : 1}' in protocol.serialize(protocol.create_envelope("message", data))
+    assert b"data" not in protocol.serialize(protocol.create_envelope("message", msgspec.Raw()))
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}.__iter__(), float])
 def test_a_value_that_json_cannot_hold_is_refused(value):
     with pytest.raises((TypeError, ValueError)):
-        protocol.create_envelope("message", value)
+        protocol.serialize(protocol.create_envelope("message", value))
 
 
 def test_an_error_envelope_takes_retryable_from_the_table():
     error = protocol.create_error_envelope(ErrorCode.RATE_LIMITED, "slow down", "room", id="r-1", details={"a": 1})
     assert (error.type, error.session_id, error.id) == ("error", "room", "r-1")
-    assert decode_data(error.data, ErrorData) == ErrorData(ErrorCode.RATE_LIMITED, "slow down", True, {"a": 1})
+    assert error.data == ErrorData(ErrorCode.RATE_LIMITED, "slow down", True, {"a": 1})
     plain = protocol.create_error_envelope(ErrorCode.FORBIDDEN, "no")
     assert json.loads(protocol.serialize(plain))["data"] == {"code": "FORBIDDEN", "message": "no", "retryable": False}
 
