@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from wscore.codes import ErrorCode
 from wscore.envelope import (
-    NO_DATA,
     MAX_SAFE_INTEGER,
+    NO_DATA,
     Envelope,
     InvalidMessageError,
     MessageProtocol,
