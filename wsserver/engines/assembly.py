@@ -29,8 +29,6 @@ class FrameError(WsctlError):
 
 def check_text(payload: bytes) -> None:
     """Raise FrameError(1007) unless `payload` is UTF-8 (RFC 6455 section 8.1)."""
-    if payload.isascii():
-        return
     try:
         payload.decode()
     except UnicodeDecodeError:

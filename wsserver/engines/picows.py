@@ -38,7 +38,12 @@ from wsserver.logs import EventLog
 # Small, since each idle connection holds one; it grows with the messages that come (design section 5, point 6).
 READ_BUFFER_BYTES: Final = 2048
 
-_OPCODES: Final = {WSMsgType.CONTINUATION: CONTINUATION, WSMsgType.TEXT: TEXT, WSMsgType.BINARY: BINARY}
+# Looked up once: reading a member off the enum costs as much as the comparison, and each frame asks.
+_TEXT: Final = WSMsgType.TEXT
+_PING: Final = WSMsgType.PING
+_PONG: Final = WSMsgType.PONG
+_CLOSE: Final = WSMsgType.CLOSE
+_OPCODES: Final = {WSMsgType.CONTINUATION: CONTINUATION, _TEXT: TEXT, WSMsgType.BINARY: BINARY}
 
 # picows logs each broken frame as an error and makes a logger a connection; an adapter keeps it from the latter.
 _LOGGER: Final = logging.LoggerAdapter(logging.getLogger("picows.wsctl"), {})
@@ -162,18 +167,19 @@ class _Peer(WSListener):
         try:
             if frame.rsv1 or frame.rsv2 or frame.rsv3:
                 raise FrameError(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
-            if kind == WSMsgType.CLOSE:
+            if kind is _CLOSE:
                 self._on_close(frame.get_payload_as_bytes())
             elif connection is None or self._closing:
                 pass  # refused, or said goodbye to: what still comes in is read and dropped
-            elif kind == WSMsgType.TEXT and frame.fin and self._assembler is None:
+            elif kind is _TEXT and frame.fin and self._assembler is None:
                 payload = frame.get_payload_as_bytes()
-                check_text(payload)
+                if not payload.isascii():
+                    check_text(payload)
                 self._gateway.text(connection, payload)
-            elif kind == WSMsgType.PING:
+            elif kind is _PING:
                 if self._gateway.control(connection):
                     transport.send_pong(frame.get_payload_as_bytes())
-            elif kind == WSMsgType.PONG:
+            elif kind is _PONG:
                 self._gateway.control(connection)
             else:
                 self._assembler = self._assembler or Assembler(self._settings.max_message_bytes)
@@ -204,7 +210,7 @@ class _Peer(WSListener):
 
     def send_text(self, payload: bytes) -> None:
         if not self._closing:
-            self._transport.send(WSMsgType.TEXT, payload)
+            self._transport.send(_TEXT, payload)
 
     def send_frames(self, frames: bytes, payloads: Sequence[bytes]) -> None:
         if not self._closing:
@@ -246,7 +252,7 @@ class _Peer(WSListener):
             self._peer_code = code
             self._peer_reason = payload[2:].decode(errors="replace")
             # Echo what came (RFC 6455 section 5.5.1).
-            self._transport.send(WSMsgType.CLOSE, payload)
+            self._transport.send(_CLOSE, payload)
         self._transport.disconnect()
 
     def _fail(self, error: Exception) -> None:
