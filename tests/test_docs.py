@@ -43,6 +43,7 @@ FOREIGN_OPTIONS = {
     *("--silent", "--fail", "--retry", "--retry-connrefused", "--retry-delay"),  # curl
     *("--unbuffered", "--raw-output", "--compact-output", "--count"),  # jq and uniq
     *("--prefix",),  # npm
+    *("--seconds", "--warmup", "--repeat", "--only", "--servers"),  # make bench
 }
 
 

@@ -80,11 +80,6 @@ class Hub:
         envelope = self._protocol.create_envelope(type, data, connection.session.id, id=id)
         return self.send_envelope(connection, envelope, lossy=lossy)
 
-    def pong(self, connection: Connection, id: str | None) -> bool:
-        """Answer a ping; returns False if the connection is closing."""
-        envelope = self._protocol.create_pong(connection.session.id, id)
-        return self._delivery.send(connection, self._protocol.serialize(envelope))
-
     def send_envelope(self, connection: Connection, envelope: OutboundEnvelope, *, lossy: bool = False) -> bool:
         """Send a finished envelope to a connection at hand; returns False if it is closing."""
         return self._delivery.send(connection, self._protocol.serialize(envelope), lossy=lossy)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from wscore.codes import ErrorCode
-from wscore.envelope import Envelope, InvalidMessageError
+from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol
 from wsserver.app import App, Handler
 from wsserver.connections import Connection
 from wsserver.context import Context
@@ -20,12 +20,13 @@ from wsserver.logs import EventLog
 class MessageRouter:
     """Answers what belongs to the server itself and hands the rest to the app."""
 
-    __slots__ = ("_app", "_counters", "_expiry", "_hub", "_log", "_tasks")
+    __slots__ = ("_app", "_counters", "_expiry", "_hub", "_log", "_protocol", "_tasks")
 
     def __init__(
         self,
         app: App,
         hub: Hub,
+        protocol: MessageProtocol,
         expiry: ExpiryWatch,
         tasks: HandlerTasks,
         counters: Counters,
@@ -33,6 +34,7 @@ class MessageRouter:
     ) -> None:
         self._app = app
         self._hub = hub
+        self._protocol = protocol
         self._expiry = expiry
         self._tasks = tasks
         self._counters = counters
@@ -42,7 +44,7 @@ class MessageRouter:
         """Handle one valid envelope; a failure concerns its sender alone."""
         kind = envelope.type
         if kind == "ping":
-            self._hub.pong(connection, envelope.id)
+            self._hub.send_envelope(connection, self._protocol.create_pong(connection.session.id, envelope.id))
         elif kind == "pong":
             pass  # its arrival was the sign of life
         elif handler := self._app.handlers.get(kind):
