@@ -96,10 +96,13 @@ def checked_secret(secret: bytes | None) -> bytes:
 
 
 def _read_pem(pem: bytes, algorithm: str) -> Any:
+    checker = jwt.get_algorithm_by_name(algorithm)
     try:
-        return jwt.get_algorithm_by_name(algorithm).prepare_key(pem)
+        key = checker.prepare_key(pem)
     except Exception:
         raise ConfigError("--jwt-public-key", f"not a PEM public key for {algorithm}") from None
+    _check_length("--jwt-public-key", checker.check_key_length(key))
+    return key
 
 
 def _read_jwks(document: bytes, algorithm: str) -> dict[str | None, Any]:
@@ -110,7 +113,15 @@ def _read_jwks(document: bytes, algorithm: str) -> dict[str | None, Any]:
     found: dict[str | None, Any] = {key.key_id: key for key in keys if key.algorithm_name == algorithm}
     if not found:
         raise ConfigError("--jwks-file", f"holds no key for {algorithm}")
+    for key in found.values():
+        _check_length("--jwks-file", key.Algorithm.check_key_length(key.key))
     return found
+
+
+def _check_length(option: str, problem: str | None) -> None:
+    # A short key would be refused with each token; who starts the server should hear of it first.
+    if problem is not None:
+        raise ConfigError(option, problem.rstrip("."))
 
 
 class JwtVerifier:
