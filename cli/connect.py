@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.clock import now_ms
 from cli.output import note, out
 from cli.secrets import read_file, read_jwt_secret
 from cli.settings import ConfigFile, duration_option
@@ -103,13 +103,9 @@ def connect(
     async def run() -> None:
         policy = ReconnectPolicy() if comes_back else None
         client = Client(url, token=tokens, session_id=session, reconnect=policy, auto_pong=auto_pong, dial=dial)
-        await Script(client, options, MessageProtocol(_now_ms), lines=stdin_lines(), out=out, note=note).run()
+        await Script(client, options, MessageProtocol(now_ms), lines=stdin_lines(), out=out, note=note).run()
 
     asyncio.run(run())
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _token_source(
@@ -127,9 +123,9 @@ def _token_source(
         from wscore.tokens import checked_secret, mint_jwt
 
         key = checked_secret(secret)
-        return _Computed(lambda: mint_jwt(key, {"sub": sub, "exp": _now_ms() // 1000 + JWT_TTL_S}))
+        return _Computed(lambda: mint_jwt(key, {"sub": sub, "exp": now_ms() // 1000 + JWT_TTL_S}))
     # The client makes unsigned guest tokens by itself, unless a header or the URL carries a token.
-    return None if secret is None or dial.has_token else GuestTokens(_now_ms, secret)
+    return None if secret is None or dial.has_token else GuestTokens(now_ms, secret)
 
 
 class _Computed:

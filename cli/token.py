@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cli.clock import now_ms
 from cli.exits import ExitCode
 from cli.inspection import Keys, inspect_token
 from cli.output import out, out_json, table
@@ -43,10 +43,6 @@ _OWN_OPTIONS = {
 }
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 @app.command()
 def guest(
     signed: Annotated[bool, typer.Option("--signed", help="Sign it with the secret.")] = False,
@@ -59,10 +55,10 @@ def guest(
     It is valid for 24 hours unless the server says otherwise.
     """
     secret = checked_secret(read_jwt_secret(jwt_secret_file)) if signed else None
-    guest_id, now_ms = uuid.uuid4(), _now_ms()
-    token = mint_guest_token(guest_id, now_ms, secret)
+    guest_id, minted_ms = uuid.uuid4(), now_ms()
+    token = mint_guest_token(guest_id, minted_ms, secret)
     if json:
-        out_json({"token": token, "userId": f"guest_{guest_id}", "issuedAtMs": now_ms, "signed": signed})
+        out_json({"token": token, "userId": f"guest_{guest_id}", "issuedAtMs": minted_ms, "signed": signed})
     else:
         out(token)
 
@@ -83,14 +79,14 @@ def jwt(
     config: ConfigFile = None,
 ) -> None:
     """Mint a JWT, signed with HS256."""
-    now_ms = _now_ms()
-    now_s = now_ms // 1000
+    minted_ms = now_ms()
+    now_s = minted_ms // 1000
     claims: dict[str, Any] = {"sub": sub, "iat": now_s, "exp": now_s + max(1, ttl // 1000)}
     named = {"sid": sid, "scope": scope, "iss": issuer, "aud": audience}
     claims |= {name: value for name, value in named.items() if value is not None}
     claims |= dict(_claim(text) for text in claim or ())
     try:
-        check_claims(claims, now_ms)
+        check_claims(claims, minted_ms)
     except AuthError as error:  # no server would accept what is asked for
         raise ConfigError("token jwt", error.reason) from None
     token = mint_jwt(checked_secret(read_jwt_secret(jwt_secret_file)), claims)
@@ -129,7 +125,7 @@ def inspect(
         issuer,
         audience,
     )
-    report = inspect_token(text, keys, _now_ms())
+    report = inspect_token(text, keys, now_ms())
     if json:
         out_json(report)
     else:

@@ -200,6 +200,20 @@ async def test_many_connections_come_and_go_without_a_trace(start_server, open_r
     assert server.hub.broadcast("room", "news", 1) == 0
 
 
+async def test_the_registry_knows_the_connections_of_a_session_and_forgets_them(start_server, open_raw, engine):
+    server = await start_server(engine=engine)
+    a, b = await open_raw(server.url, session="room"), await open_raw(server.url, session="room")
+    await open_raw(server.url, session="elsewhere")
+    ids = [client.greeting["data"]["connectionId"] for client in (a, b)]
+    room = server.connections.get(ids[0]).session
+    assert [one.id for one in server.connections.by_session(room)] == ids
+    assert len(server.connections.all()) == 3
+    await a.ws.close()
+    while server.connections.get(ids[0]) is not None:
+        await asyncio.sleep(0)
+    assert [one.id for one in server.connections.by_session(room)] == ids[1:]
+
+
 async def test_sending_to_an_absent_connection_returns_false(start_server, open_raw, engine):
     server = await start_server(engine=engine)
     client = await open_raw(server.url)
