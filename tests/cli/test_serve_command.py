@@ -231,3 +231,21 @@ def _self_signed(folder: Path) -> None:
     (folder / "key.pem").write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
+
+
+@pytest.mark.parametrize("flag", ["--max-connections", "--max-connections-per-ip", "--max-connections-per-user"])
+def test_a_connection_limit_given_as_a_flag_is_kept(serving, wsctl, start_wsctl, guest_token, flag):
+    server, token = serving(flag, "1"), guest_token()
+    first = start_wsctl("connect", server.url, WSCTL_TOKEN=token)
+    assert "connected as" in first.stderr.readline()
+    second = wsctl("connect", server.url, "--no-reconnect", WSCTL_TOKEN=token)
+    assert second.returncode == 1
+    assert "1013 try again later" in second.stderr
+
+
+@pytest.mark.parametrize("limit", [["--rate-limit", "1"], ["--byte-rate-limit", "100B"]])
+def test_a_rate_limit_given_as_a_flag_is_kept(serving, wsctl, limit):
+    server = serving(*limit)
+    result = wsctl("connect", server.url, "--expect", "error", "--timeout", "30s", stdin="x\n" * 20)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["data"]["code"] == "RATE_LIMITED"
