@@ -19,6 +19,8 @@ def banner(settings: ServerSettings, url: str, *, loop: str) -> Iterator[str]:
     yield f"profile {settings.profile}: " + ", ".join(_choices(settings))
     yield ""
     yield f"  connect:  {_connect_line(settings, url)}"
+    if settings.echo_path is not None:
+        yield f"  echo:     {settings.echo_path} (raw, without auth)"
     yield "  stop:     Ctrl-C"
     yield ""
 

@@ -61,6 +61,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = DEFAULT_HOST,
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port; 0 takes a free one.")] = DEFAULT_PORT,
     path: Annotated[str, typer.Option(help="Path of the WebSocket endpoint.")] = DEFAULT_PATH,
+    echo_path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Echo raw messages here, without auth: for conformance suites.")
+    ] = None,
     uds: Annotated[str | None, typer.Option(metavar="PATH", help="Listen on this Unix socket instead.")] = None,
     profile: Annotated[
         Profile | None, typer.Option(help="Defaults for this machine or the network.", show_default="dev on loopback")
@@ -130,6 +133,7 @@ def serve(
         host=host,
         port=port,
         path=path,
+        echo_path=echo_path,
         uds=uds,
         profile=chosen,
         engine=engine,

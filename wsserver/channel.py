@@ -16,6 +16,9 @@ class Channel(Protocol):
     def send_text(self, payload: bytes) -> None:
         """Send one text message of UTF-8 `payload`."""
 
+    def send_binary(self, payload: bytes) -> None:
+        """Send one binary message."""
+
     def send_frames(self, frames: bytes, payloads: Sequence[bytes]) -> None:
         """Send ready-made text frames in one write; `payloads` are the same messages without framing."""
 

@@ -14,7 +14,7 @@ from wsserver.counters import Counters
 from wsserver.delivery import Delivery
 from wsserver.entrance import Entrance, RefusedError
 from wsserver.expiry import ExpiryWatch
-from wsserver.handshake import HandshakeRequest, HttpReply
+from wsserver.handshake import HandshakeRequest
 from wsserver.hub import Hub
 from wsserver.liveness import HeartbeatWheel
 from wsserver.logs import EventLog
@@ -63,10 +63,6 @@ class WebSocketController:
         self._new_id = new_id
         self._counters = counters
         self._log = log
-
-    def handshake(self, request: HandshakeRequest) -> HttpReply | None:
-        """Answer a request with plain HTTP, or return None to accept the upgrade."""
-        return self._entrance.answer(request)
 
     def opened(self, request: HandshakeRequest, channel: Channel) -> Connection | None:
         """Take a connection in and greet it with `session_created`, or refuse it with an error and a close code."""

@@ -36,6 +36,11 @@ class RefusedError(WsctlError):
         return self.reason
 
 
+def path_variants(path: str) -> frozenset[str]:
+    """Return `path` with and without its last slash: clients write both."""
+    return frozenset((path, path.rstrip("/") or "/"))
+
+
 class Entrance:
     """Decides about handshakes. While `draining`, nobody is let in and `/healthz` says so."""
 
@@ -43,13 +48,13 @@ class Entrance:
 
     def __init__(
         self,
-        path: str,
+        paths: frozenset[str],
         origins: OriginPolicy,
         admission: Admission,
         authentication: AuthenticationHandler,
         sessions: SessionService,
     ) -> None:
-        self._paths = frozenset((path, path.rstrip("/") or "/"))
+        self._paths = paths
         self._origins = origins
         self._admission = admission
         self._authentication = authentication

@@ -24,9 +24,11 @@ from wsserver.controller import WebSocketController
 from wsserver.counters import Counters
 from wsserver.delivery import Delivery
 from wsserver.dispatch import HandlerTasks
+from wsserver.doors import Doors
 from wsserver.drain import drain
+from wsserver.echo import EchoRoom
 from wsserver.engines.base import Engine, EngineSettings, ListeningSockets
-from wsserver.entrance import Entrance
+from wsserver.entrance import Entrance, path_variants
 from wsserver.expiry import ExpiryWatch
 from wsserver.hub import Hub
 from wsserver.liveness import HeartbeatWheel
@@ -88,10 +90,13 @@ class WebSocketServer:
         expiry = ExpiryWatch(
             authentication, self.connections, self.hub, call_later=loop.call_later, now_ms=self._clock.now_ms
         )
+        paths = path_variants(settings.path)
+        echo_paths = frozenset[str]() if settings.echo_path is None else path_variants(settings.echo_path)
+        admission = Admission(settings.connections)
         self._entrance = Entrance(
-            settings.path,
+            paths | echo_paths,
             OriginPolicy(settings.origins, allow_loopback=settings.profile is Profile.DEV),
-            Admission(settings.connections),
+            admission,
             authentication,
             sessions,
         )
@@ -115,6 +120,8 @@ class WebSocketServer:
             counters=self.counters,
             log=self._log,
         )
+        self._echo = EchoRoom(admission, self._log)
+        self._door = Doors(self._entrance, self._controller, self._echo, echo_paths)
 
     async def start(self) -> None:
         """Run the app's lifespan up to its yield, then listen; raises ListenError, or ConfigError if the app fails."""
@@ -128,7 +135,7 @@ class WebSocketServer:
             raise ConfigError("APP", f"its lifespan failed: {type(error).__name__}: {error}") from None
         try:
             self._sockets = await engine.listen(
-                self._controller, host=settings.host, port=settings.port, uds=settings.uds, tls=tls
+                self._door, host=settings.host, port=settings.port, uds=settings.uds, tls=tls
             )
         except OSError as error:
             await self._stack.aclose()
@@ -149,6 +156,7 @@ class WebSocketServer:
         self._entrance.draining = True
         self._log.info("server.draining", connections=len(self.connections))
         try:
+            self._echo.close_all()
             await drain(self.connections, self.hub, self._delivery, timeout_s=timeout_s, random=random.random)
             await self._tasks.finish(timeout_s)
         finally:
@@ -159,6 +167,7 @@ class WebSocketServer:
         left = self.connections.all()
         for connection in left:
             connection.channel.abort()
+        await self._echo.drop_all()
         await self.connections.wait_empty()
         if self._tick_timer is not None:
             self._tick_timer.cancel()

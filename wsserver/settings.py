@@ -90,6 +90,7 @@ class ServerSettings:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     path: str = DEFAULT_PATH
+    echo_path: str | None = None
     uds: str | None = None
     profile: Profile = Profile.DEV
     engine: EngineName = EngineName.AUTO
@@ -114,8 +115,11 @@ class ServerSettings:
     drain_timeout_ms: int = 10_000
 
     def __post_init__(self) -> None:
-        if not self.path.startswith("/") or "?" in self.path:
-            raise ConfigError("--path", f"{self.path!r} is not a path", "start it with / and leave out the query")
+        for option, path in (("--path", self.path), ("--echo-path", self.echo_path)):
+            if path is not None and (not path.startswith("/") or "?" in path):
+                raise ConfigError(option, f"{path!r} is not a path", "start it with / and leave out the query")
+        if self.echo_path is not None and self.echo_path.rstrip("/") == self.path.rstrip("/"):
+            raise ConfigError("--echo-path", "is the path of the server itself", "choose another, such as /echo")
         if not 0 <= self.port <= 65535:
             raise ConfigError("--port", f"{self.port} is not a port", "use 0 to 65535, 0 for a free one")
         if self.max_message_bytes < 1024:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from wsserver.channel import Channel
-from wsserver.connections import Connection
 from wsserver.engines.assembly import TEXT
 from wsserver.handshake import HandshakeRequest, HttpReply
 
@@ -26,35 +25,42 @@ def is_sendable_code(code: int) -> bool:
     return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
 
 
-class Gateway(Protocol):
-    """What an engine calls: the controller, seen from below."""
+H = TypeVar("H")
 
-    def handshake(self, request: HandshakeRequest) -> HttpReply | None:
-        """Answer a request with plain HTTP, or return None to accept the upgrade."""
 
-    def opened(self, request: HandshakeRequest, channel: Channel) -> Connection | None:
+class Gateway(Protocol[H]):
+    """What an engine calls for a connection, which it knows by a handle that means nothing to it."""
+
+    def opened(self, request: HandshakeRequest, channel: Channel) -> H | None:
         """Take a connection in; None means it was refused and is being closed."""
 
-    def text(self, connection: Connection, payload: bytes) -> None:
+    def text(self, connection: H, payload: bytes) -> None:
         """Handle one text message, already checked to be UTF-8."""
 
-    def binary(self, connection: Connection, payload: bytes) -> None:
+    def binary(self, connection: H, payload: bytes) -> None:
         """Handle one binary message."""
 
-    def control(self, connection: Connection) -> bool:
+    def control(self, connection: H) -> bool:
         """Note a ping or pong frame; returns whether a ping deserves its pong."""
 
-    def paused(self, connection: Connection) -> None:
+    def paused(self, connection: H) -> None:
         """Note that the peer reads slowly: the write buffer passed its high-water mark."""
 
-    def resumed(self, connection: Connection) -> None:
+    def resumed(self, connection: H) -> None:
         """Note that the write buffer drained."""
 
-    def closed(self, connection: Connection, code: int, reason: str) -> None:
+    def closed(self, connection: H, code: int, reason: str) -> None:
         """Forget a connection; called exactly once for each that was taken in."""
 
 
-def hand_over(gateway: Gateway, connection: Connection, opcode: int, message: bytes) -> None:
+class Door(Protocol):
+    """What an engine asks about a handshake."""
+
+    def handshake(self, request: HandshakeRequest) -> HttpReply | Gateway[Any]:
+        """Answer a request with plain HTTP, or name the gateway that takes the connection."""
+
+
+def hand_over(gateway: Gateway[H], connection: H, opcode: int, message: bytes) -> None:
     """Give an assembled message to the gateway."""
     if opcode == TEXT:
         gateway.text(connection, message)
@@ -95,6 +101,6 @@ class Engine(Protocol):
     """A way to speak WebSocket."""
 
     async def listen(
-        self, gateway: Gateway, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
+        self, door: Door, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
     ) -> ListeningSockets:
         """Listen on host and port, or on the Unix socket `uds`; raises OSError."""

@@ -21,10 +21,10 @@ from picows import (
 
 from wscore.codes import CloseCode
 from wscore.errors import ConfigError
-from wsserver.connections import Connection
 from wsserver.engines.assembly import BINARY, CONTINUATION, TEXT, Assembler, FrameError, check_text
 from wsserver.engines.base import (
     BACKLOG,
+    Door,
     EngineSettings,
     Gateway,
     ListeningSockets,
@@ -40,10 +40,11 @@ READ_BUFFER_BYTES: Final = 2048
 
 # Looked up once: reading a member off the enum costs as much as the comparison, and each frame asks.
 _TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
 _PING: Final = WSMsgType.PING
 _PONG: Final = WSMsgType.PONG
 _CLOSE: Final = WSMsgType.CLOSE
-_OPCODES: Final = {WSMsgType.CONTINUATION: CONTINUATION, _TEXT: TEXT, WSMsgType.BINARY: BINARY}
+_OPCODES: Final = {WSMsgType.CONTINUATION: CONTINUATION, _TEXT: TEXT, _BINARY: BINARY}
 
 # picows logs each broken frame as an error and makes a logger a connection; an adapter keeps it from the latter.
 _LOGGER: Final = logging.LoggerAdapter(logging.getLogger("picows.wsctl"), {})
@@ -62,14 +63,14 @@ class PicowsEngine:
         self._log = log
 
     async def listen(
-        self, gateway: Gateway, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
+        self, door: Door, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
     ) -> ListeningSockets:
         """Listen on host and port; raises OSError, or ConfigError for a Unix socket."""
         if uds is not None:
             raise ConfigError("--uds", "the picows engine speaks TCP only", "use --engine websockets or auto")
 
         def answer(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
-            return self._answer(gateway, request)
+            return self._answer(door, request)
 
         server = await ws_create_server(
             answer,
@@ -86,18 +87,18 @@ class PicowsEngine:
         )
         return ListeningSockets(server)
 
-    def _answer(self, gateway: Gateway, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+    def _answer(self, door: Door, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         try:
             head = HandshakeRequest(request.path.decode("ascii"), request.headers.items())
         except ValueError:
             return _refusal(WSUpgradeResponse.create_error_response(400, b"bad request target\n"))
-        reply = gateway.handshake(head)
-        if reply is not None:
-            return _refusal(_http_response(reply))
+        answer = door.handshake(head)
+        if isinstance(answer, HttpReply):
+            return _refusal(_http_response(answer))
         # picows insists on exactly `upgrade`, but browsers and proxies send a list with it.
         request.headers["Connection"] = "upgrade"
         headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if head.offers_subprotocol else None
-        peer = _Peer(gateway, head, self._settings, self._log)
+        peer = _Peer(answer, head, self._settings, self._log)
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), peer)
 
 
@@ -134,12 +135,14 @@ class _Peer(WSListener):
         "peer_ip",
     )
 
-    def __init__(self, gateway: Gateway, request: HandshakeRequest, settings: EngineSettings, log: EventLog) -> None:
+    def __init__(
+        self, gateway: Gateway[Any], request: HandshakeRequest, settings: EngineSettings, log: EventLog
+    ) -> None:
         self._gateway = gateway
         self._request: HandshakeRequest | None = request
         self._settings = settings
         self._log = log
-        self._connection: Connection | None = None
+        self._connection: Any = None
         self._assembler: Assembler | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -211,6 +214,10 @@ class _Peer(WSListener):
     def send_text(self, payload: bytes) -> None:
         if not self._closing:
             self._transport.send(_TEXT, payload)
+
+    def send_binary(self, payload: bytes) -> None:
+        if not self._closing:
+            self._transport.send(_BINARY, payload)
 
     def send_frames(self, frames: bytes, payloads: Sequence[bytes]) -> None:
         if not self._closing:

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
@@ -15,10 +15,9 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from wscore.codes import CloseCode
-from wsserver.connections import Connection
 from wsserver.engines.assembly import Assembler, FrameError, check_text
-from wsserver.engines.base import BACKLOG, EngineSettings, Gateway, ListeningSockets, close_reason, hand_over
-from wsserver.handshake import SUBPROTOCOL, HandshakeRequest
+from wsserver.engines.base import BACKLOG, Door, EngineSettings, Gateway, ListeningSockets, close_reason, hand_over
+from wsserver.handshake import SUBPROTOCOL, HandshakeRequest, HttpReply
 from wsserver.logs import EventLog
 
 _DATA: Final = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
@@ -34,13 +33,13 @@ class WebsocketsEngine:
         self._log = log
 
     async def listen(
-        self, gateway: Gateway, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
+        self, door: Door, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
     ) -> ListeningSockets:
         """Listen on host and port, or on the Unix socket `uds`; raises OSError."""
         loop = asyncio.get_running_loop()
 
         def peer() -> _Peer:
-            return _Peer(gateway, self._settings, self._log)
+            return _Peer(door, self._settings, self._log)
 
         if uds is not None:
             return ListeningSockets(await loop.create_unix_server(peer, uds, ssl=tls, backlog=BACKLOG))
@@ -53,6 +52,7 @@ class _Peer(asyncio.Protocol):
     __slots__ = (
         "_assembler",
         "_connection",
+        "_door",
         "_gateway",
         "_log",
         "_protocol",
@@ -63,13 +63,15 @@ class _Peer(asyncio.Protocol):
         "peer_ip",
     )
 
-    def __init__(self, gateway: Gateway, settings: EngineSettings, log: EventLog) -> None:
-        self._gateway = gateway
+    _gateway: Gateway[Any]  # known once the handshake is done
+
+    def __init__(self, door: Door, settings: EngineSettings, log: EventLog) -> None:
+        self._door = door
         self._settings = settings
         self._log = log
         extensions = [ServerPerMessageDeflateFactory()] if settings.compression else None
         self._protocol = ServerProtocol(extensions=extensions, max_size=settings.max_message_bytes)
-        self._connection: Connection | None = None
+        self._connection: Any = None
         self._assembler: Assembler | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._write_paused = False
@@ -92,7 +94,7 @@ class _Peer(asyncio.Protocol):
                 if isinstance(event, Request):
                     self._on_request(event)
                 elif self._connection is not None:
-                    self._on_frame(self._connection, cast(Frame, event))
+                    self._on_frame(cast(Frame, event))
         except FrameError as error:
             protocol.fail(error.code, close_reason(error.reason))
         except Exception as error:
@@ -127,6 +129,11 @@ class _Peer(asyncio.Protocol):
     def send_text(self, payload: bytes) -> None:
         if self._protocol.state is OPEN:
             self._protocol.send_text(payload)
+            self._flush()
+
+    def send_binary(self, payload: bytes) -> None:
+        if self._protocol.state is OPEN:
+            self._protocol.send_binary(payload)
             self._flush()
 
     def send_frames(self, frames: bytes, payloads: Sequence[bytes]) -> None:
@@ -167,10 +174,10 @@ class _Peer(asyncio.Protocol):
         except ValueError:
             self._respond(self._protocol.reject(HTTPStatus.BAD_REQUEST, "bad request target\n"))
             return
-        reply = self._gateway.handshake(head)
-        if reply is not None:
-            response = self._protocol.reject(reply.status, reply.body)
-            for name, value in reply.headers:
+        answer = self._door.handshake(head)
+        if isinstance(answer, HttpReply):
+            response = self._protocol.reject(answer.status, answer.body)
+            for name, value in answer.headers:
                 response.headers[name] = value
             self._respond(response)
             return
@@ -179,13 +186,15 @@ class _Peer(asyncio.Protocol):
             response.headers["Sec-WebSocket-Protocol"] = SUBPROTOCOL
         self._respond(response)
         if self._protocol.state is OPEN:
-            self._connection = self._gateway.opened(head, self)
+            self._gateway = answer
+            self._connection = answer.opened(head, self)
 
     def _respond(self, response: Response) -> None:
         self._protocol.send_response(response)
         self._flush()
 
-    def _on_frame(self, connection: Connection, frame: Frame) -> None:
+    def _on_frame(self, frame: Frame) -> None:
+        connection = self._connection
         payload = bytes(frame.data)
         if frame.opcode is Opcode.TEXT and frame.fin and self._assembler is None:
             check_text(payload)

@@ -1,0 +1,83 @@
+"""A raw echo of text and binary messages, for conformance suites and for a look at the bare engine.
+
+The server calls it when `--echo-path` is set; it knows nothing of envelopes, tokens and sessions. Messages go
+through the production parser and its limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from wscore.codes import CloseCode
+from wsserver.admission import Admission, ServerFullError
+from wsserver.channel import Channel
+from wsserver.handshake import HandshakeRequest
+from wsserver.logs import EventLog
+
+_NOBODY: Final = "echo"  # whom the admission counts an echo connection for
+
+
+class EchoRoom:
+    """Sends every message back to its sender (engines' `Gateway`); a peer that does not read is not read either."""
+
+    __slots__ = ("_admission", "_channels", "_emptied", "_log")
+
+    def __init__(self, admission: Admission, log: EventLog) -> None:
+        self._admission = admission
+        self._log = log
+        self._channels: set[Channel] = set()
+        self._emptied: asyncio.Event | None = None
+
+    def opened(self, request: HandshakeRequest, channel: Channel) -> Channel | None:
+        """Take a connection in, within the limits on connections."""
+        try:
+            self._admission.check_peer(channel.peer_ip)
+        except ServerFullError as full:
+            channel.close(CloseCode.TRY_AGAIN_LATER, str(full))
+            return None
+        self._admission.enter(channel.peer_ip, _NOBODY)
+        self._channels.add(channel)
+        self._log.info("echo.opened", peer=channel.peer_ip or "unix")
+        return channel
+
+    def text(self, channel: Channel, payload: bytes) -> None:
+        """Send a text message back."""
+        channel.send_text(payload)
+
+    def binary(self, channel: Channel, payload: bytes) -> None:
+        """Send a binary message back."""
+        channel.send_binary(payload)
+
+    def control(self, channel: Channel) -> bool:
+        """Grant every ping its pong: a peer that does not read is not read."""
+        return True
+
+    def paused(self, channel: Channel) -> None:
+        """Hold a peer back that sends faster than it reads."""
+        channel.pause_reading()
+
+    def resumed(self, channel: Channel) -> None:
+        """Read it again."""
+        channel.resume_reading()
+
+    def closed(self, channel: Channel, code: int, reason: str) -> None:
+        """Forget a connection."""
+        self._channels.remove(channel)
+        self._admission.leave(channel.peer_ip, _NOBODY)
+        self._log.info("echo.closed", code=int(code))
+        if self._emptied is not None and not self._channels:
+            self._emptied.set()
+
+    def close_all(self) -> None:
+        """Say goodbye to everyone: the server shuts down."""
+        for channel in tuple(self._channels):
+            channel.close(CloseCode.GOING_AWAY, "Server shutting down")
+
+    async def drop_all(self) -> None:
+        """Drop who is left, and return once they are gone."""
+        if self._channels:
+            self._emptied = asyncio.Event()
+            for channel in tuple(self._channels):
+                channel.abort()
+            await self._emptied.wait()
