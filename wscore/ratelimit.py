@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+_ROUNDING: Final = 1e-3  # units; sums of floats must not cost anybody the last unit of a burst
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,22 +17,26 @@ class Rate:
 
 
 class TokenBucket:
-    """Starts full; `now_s` is monotonic seconds and must not go back."""
+    """Starts full; `now_s` is monotonic seconds and must not go back.
 
-    __slots__ = ("_level", "_rate", "_updated_s")
+    One number holds its state, the time when it will be full again (the generic cell rate algorithm): every
+    message asks, so there is no level to refill first.
+    """
+
+    __slots__ = ("_fill_s", "_full_at_s", "_unit_s")
 
     def __init__(self, rate: Rate, now_s: float) -> None:
-        self._rate = rate
-        self._level = rate.burst
-        self._updated_s = now_s
+        self._unit_s = 1 / rate.per_second
+        self._fill_s = (rate.burst + _ROUNDING) * self._unit_s
+        self._full_at_s = now_s
 
     def take(self, amount: float, now_s: float) -> bool:
         """Take `amount` units if they are there; returns whether they were."""
-        rate = self._rate
-        level = min(rate.burst, self._level + (now_s - self._updated_s) * rate.per_second)
-        self._updated_s = now_s
-        if level < amount:
-            self._level = level
+        full_at_s = self._full_at_s
+        if full_at_s < now_s:
+            full_at_s = now_s
+        full_at_s += amount * self._unit_s
+        if full_at_s - now_s > self._fill_s:
             return False
-        self._level = level - amount
+        self._full_at_s = full_at_s
         return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 def _wall_clock_ms() -> int:
-    return int(time.time() * 1000)
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from wsserver.handshake import HandshakeRequest
 from wsserver.hub import Hub
 from wsserver.liveness import HeartbeatWheel
 from wsserver.logs import EventLog
-from wsserver.ratelimits import RatePolicy, Verdict
+from wsserver.ratelimits import RatePolicy, Refusal
 from wsserver.router import MessageRouter
 from wsserver.sessions import SessionService
 
@@ -106,7 +106,8 @@ class WebSocketController:
         if not connection.is_open:
             return
         limiter = connection.limiter
-        if limiter is not None and not self._within_rate(connection, limiter.judge(len(payload), now_s)):
+        if limiter is not None and not limiter.admits(len(payload), now_s):
+            self._over_rate(connection, limiter.refuse(now_s))
             return
         self._counters.messages_in += 1
         try:
@@ -125,7 +126,8 @@ class WebSocketController:
         """Note a ping or pong frame; returns whether a ping deserves its pong."""
         now_s = connection.last_seen_s = self._now_s()
         limiter = connection.limiter
-        if limiter is not None and not self._within_rate(connection, limiter.judge(0, now_s)):
+        if limiter is not None and not limiter.admits(0, now_s):
+            self._over_rate(connection, limiter.refuse(now_s))
             return False
         # Pongs for a peer that does not read would only pile up.
         return connection.paused_at_s is None
@@ -174,15 +176,12 @@ class WebSocketController:
         self._counters.heartbeat_timeouts += 1
         self._delivery.close(connection, CloseCode.HEARTBEAT_TIMEOUT, "Connection timeout")
 
-    def _within_rate(self, connection: Connection, verdict: Verdict) -> bool:
-        if verdict is Verdict.ADMIT:
-            return True
+    def _over_rate(self, connection: Connection, refusal: Refusal) -> None:
         self._counters.messages_limited += 1
-        if verdict is Verdict.WARN:
+        if refusal is Refusal.WARN:
             self._hub.error(connection, ErrorCode.RATE_LIMITED, "Too many messages or bytes a second; it was dropped.")
-        elif verdict is Verdict.CLOSE:
+        elif refusal is Refusal.CLOSE:
             self._delivery.close(connection, CloseCode.POLICY_VIOLATION, "Rate limit exceeded")
-        return False
 
     def _refuse(self, channel: Channel, refusal: RefusedError) -> None:
         self._counters.connections_refused += 1

@@ -8,10 +8,9 @@ from enum import Enum, auto
 from wscore.ratelimit import Rate, TokenBucket
 
 
-class Verdict(Enum):
-    """What becomes of an inbound message."""
+class Refusal(Enum):
+    """What becomes of a message that is over the limit."""
 
-    ADMIT = auto()
     WARN = auto()  # drop it and answer RATE_LIMITED
     DROP = auto()  # drop it in silence: answering every one would help an attacker
     CLOSE = auto()  # 1008
@@ -46,17 +45,19 @@ class RateLimiter:
         self._refused = 0
         self._refused_at_s = self._told_at_s = now_s - 1
 
-    def judge(self, size: int, now_s: float) -> Verdict:
-        """Decide about one message of `size` bytes that arrived at `now_s`."""
-        if (self._messages is None or self._messages.take(1, now_s)) and (
+    def admits(self, size: int, now_s: float) -> bool:
+        """Count one message of `size` bytes that arrived at `now_s`; returns whether it is within the limits."""
+        return (self._messages is None or self._messages.take(1, now_s)) and (
             self._bytes is None or self._bytes.take(size, now_s)
-        ):
-            return Verdict.ADMIT
+        )
+
+    def refuse(self, now_s: float) -> Refusal:
+        """Decide what becomes of a message that was not admitted."""
         self._refused = 1 if now_s - self._refused_at_s >= 1 else self._refused + 1
         self._refused_at_s = now_s
         if self._refused > self._max_refused:
-            return Verdict.CLOSE
+            return Refusal.CLOSE
         if now_s - self._told_at_s >= 1:
             self._told_at_s = now_s
-            return Verdict.WARN
-        return Verdict.DROP
+            return Refusal.WARN
+        return Refusal.DROP

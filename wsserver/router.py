@@ -11,6 +11,7 @@ from wsserver.app import App, Handler
 from wsserver.connections import Connection
 from wsserver.context import Context
 from wsserver.counters import Counters
+from wsserver.delivery import Delivery
 from wsserver.dispatch import HandlerQueue, HandlerTasks
 from wsserver.expiry import ExpiryWatch
 from wsserver.hub import Hub
@@ -20,21 +21,23 @@ from wsserver.logs import EventLog
 class MessageRouter:
     """Answers what belongs to the server itself and hands the rest to the app."""
 
-    __slots__ = ("_app", "_counters", "_expiry", "_hub", "_log", "_protocol", "_tasks")
+    __slots__ = ("_app", "_counters", "_delivery", "_expiry", "_hub", "_log", "_protocol", "_tasks")
 
     def __init__(
         self,
         app: App,
-        hub: Hub,
         protocol: MessageProtocol,
+        delivery: Delivery,
+        hub: Hub,
         expiry: ExpiryWatch,
         tasks: HandlerTasks,
         counters: Counters,
         log: EventLog,
     ) -> None:
         self._app = app
-        self._hub = hub
         self._protocol = protocol
+        self._delivery = delivery
+        self._hub = hub
         self._expiry = expiry
         self._tasks = tasks
         self._counters = counters
@@ -44,7 +47,7 @@ class MessageRouter:
         """Handle one valid envelope; a failure concerns its sender alone."""
         kind = envelope.type
         if kind == "ping":
-            self._hub.send_envelope(connection, self._protocol.create_pong(connection.session.id, envelope.id))
+            self._delivery.send(connection, self._protocol.serialize_pong(connection.session.id, envelope.id))
         elif kind == "pong":
             pass  # its arrival was the sign of life
         elif handler := self._app.handlers.get(kind):

@@ -100,7 +100,9 @@ class WebSocketServer:
             authentication,
             sessions,
         )
-        router = MessageRouter(self._app, self.hub, protocol, expiry, self._tasks, self.counters, self._log)
+        router = MessageRouter(
+            self._app, protocol, self._delivery, self.hub, expiry, self._tasks, self.counters, self._log
+        )
         self._wheel = HeartbeatWheel(settings.heartbeat)
         self._controller = WebSocketController(
             entrance=self._entrance,

@@ -11,7 +11,7 @@ import pytest
 from wscore.guest import mint_guest_token
 from wscore.ratelimit import Rate
 from wsserver.clock import Clock
-from wsserver.ratelimits import RateLimiter, RatePolicy, Verdict
+from wsserver.ratelimits import RateLimiter, RatePolicy, Refusal
 
 HOUR_S = 3600
 
@@ -49,10 +49,12 @@ async def test_a_flood_of_control_frames_is_limited_as_well(start_server, open_r
 
 def test_a_limited_connection_is_told_once_a_second_and_forgiven_after_a_quiet_one():
     limiter = RateLimiter(RatePolicy(messages=Rate(1, 1), max_refused=3), 0.0)
-    verdicts = [limiter.judge(1, at) for at in (0.0, 0.1, 0.2, 0.3, 0.4)]
-    assert verdicts == [Verdict.ADMIT, Verdict.WARN, Verdict.DROP, Verdict.DROP, Verdict.CLOSE]
+    assert limiter.admits(1, 0.0)
+    refused_at = (0.1, 0.2, 0.3, 0.4)
+    assert not any(limiter.admits(1, at) for at in refused_at)
+    assert [limiter.refuse(at) for at in refused_at] == [Refusal.WARN, Refusal.DROP, Refusal.DROP, Refusal.CLOSE]
     patient = RateLimiter(RatePolicy(messages=Rate(0.1, 1), max_refused=3), 0.0)
-    assert [patient.judge(1, at) for at in (0, 1.1, 2.2, 3.3, 4.4, 5.5)] == [Verdict.ADMIT] + [Verdict.WARN] * 5
+    assert [patient.refuse(at) for at in (1.1, 2.2, 3.3, 4.4, 5.5)] == [Refusal.WARN] * 5
 
 
 @pytest.fixture
