@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeGuard
 
@@ -20,6 +21,11 @@ LEEWAY_S: Final = 30
 # Beyond the year 9999 an expiry is a mistake or an attack, and datetime cannot print it.
 MAX_EXP_S: Final = 253_402_300_799
 MAX_NAME_LENGTH: Final = 256
+
+# Unpadded base64url and nothing else (RFC 7515 section 7.1): decoders of base64 let padding and more pass.
+_COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+# JSON escapes can spell half a surrogate pair, which no frame can carry back.
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 # Time and key length are checked here: the core has no clock, and PyJWT only warns about short secrets.
 _OPTIONS: Final[Options] = {
@@ -139,6 +145,8 @@ class JwtVerifier:
 
         Raises AuthError with AUTH_INVALID or AUTH_EXPIRED; no other exception escapes for any input.
         """
+        if not _COMPACT.fullmatch(token):
+            raise AuthError(ErrorCode.AUTH_INVALID, "The token is not a valid JWT.", "jwt-format")
         try:
             claims = jwt.decode(
                 token,
@@ -176,6 +184,8 @@ def check_claims(claims: Mapping[str, Any], now_ms: int) -> Principal:
         raise AuthError(ErrorCode.AUTH_INVALID, "The token is not valid yet.", "jwt-not-yet")
     if not isinstance(user_id, str) or not 0 < len(user_id) <= MAX_NAME_LENGTH:
         raise AuthError(ErrorCode.AUTH_INVALID, f"The token's sub is not 1 to {MAX_NAME_LENGTH} characters.", "jwt-sub")
+    if _SURROGATE.search(user_id):
+        raise AuthError(ErrorCode.AUTH_INVALID, "The token's sub is not Unicode text.", "jwt-sub")
     session_id, scope = claims.get("sid"), claims.get("scope", "")
     if session_id is not None and not isinstance(session_id, str):
         raise AuthError(ErrorCode.AUTH_INVALID, "The token's sid is not a string.", "jwt-sid")

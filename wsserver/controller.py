@@ -95,9 +95,14 @@ class WebSocketController:
         greeting = SessionCreated(
             session.id, principal.user_id, principal.is_guest, connection.id, self._heartbeat, self._limits
         )
-        self._hub.send_to(connection, "session_created", greeting)
-        self._expiry.watch(connection)
-        self._router.connected(connection)
+        try:
+            self._hub.send_to(connection, "session_created", greeting)
+            self._expiry.watch(connection)
+            self._router.connected(connection)
+        except BaseException:
+            # The engine does not know the connection yet: nobody else would let it go.
+            self.closed(connection, CloseCode.INTERNAL_ERROR, "")
+            raise
         return connection
 
     def text(self, connection: Connection, payload: bytes) -> None:

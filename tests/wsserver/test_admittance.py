@@ -179,3 +179,15 @@ async def test_a_token_that_leaks_into_a_request_repr_is_not_shown(user_token):
     head = HandshakeRequest(f"/socket.io/?token={token}", [("Authorization", f"Bearer {token}")])
     assert token not in repr(head)
     assert mint_jwt(SECRET, {"sub": "a"}) not in repr(head)
+
+
+async def test_a_connection_that_cannot_be_greeted_is_let_go(start_server, open_raw, engine, monkeypatch):
+    server = await start_server(engine=engine)
+    good = await open_raw(server.url)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(server.hub), "send_to", lambda *_, **__: 1 / 0)
+        failed = await open_raw(server.url, greet=False)
+        assert await failed.close_code() == 1011
+    assert len(server.connections) == 1
+    await good.send("ping")
+    assert (await good.receive())["type"] == "pong"

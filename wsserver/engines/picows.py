@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from picows import (
+    WSAutoPingStrategy,
     WSFrame,
     WSListener,
     WSMsgType,
@@ -16,8 +16,8 @@ from picows import (
     WSUpgradeRequest,
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
-    ws_create_server,
 )
+from picows import picows as core
 
 from wscore.codes import CloseCode
 from wscore.errors import ConfigError
@@ -46,10 +46,6 @@ _PONG: Final = WSMsgType.PONG
 _CLOSE: Final = WSMsgType.CLOSE
 _OPCODES: Final = {WSMsgType.CONTINUATION: CONTINUATION, _TEXT: TEXT, _BINARY: BINARY}
 
-# picows logs each broken frame as an error and makes a logger a connection; an adapter keeps it from the latter.
-_LOGGER: Final = logging.LoggerAdapter(logging.getLogger("picows.wsctl"), {})
-_LOGGER.logger.setLevel(logging.CRITICAL)
-
 
 class PicowsEngine:
     """Listens with picows on TCP."""
@@ -68,26 +64,33 @@ class PicowsEngine:
         """Listen on host and port; raises OSError, or ConfigError for a Unix socket."""
         if uds is not None:
             raise ConfigError("--uds", "the picows engine speaks TCP only", "use --engine websockets or auto")
-
-        def answer(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
-            return self._answer(door, request)
-
-        server = await ws_create_server(
-            answer,
-            host,
-            port,
-            websocket_handshake_timeout=self._settings.handshake_timeout_s,
-            logger_name=_LOGGER,
-            enable_auto_pong=False,
-            max_frame_size=self._settings.max_message_bytes,
-            read_buffer_init_size=READ_BUFFER_BYTES,
-            use_aiofastnet=False,
-            ssl=tls,
-            backlog=BACKLOG,
-        )
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: self._protocol(door), host, port, ssl=tls, backlog=BACKLOG)
         return ListeningSockets(server)
 
-    def _answer(self, door: Door, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+    def _protocol(self, door: Door) -> asyncio.BaseProtocol:
+        """Return picows' side of a connection, as its ws_create_server makes it, with a logger of our own."""
+        log = _ParserLog()
+        protocol: asyncio.BaseProtocol = core.WSProtocol(  # type: ignore[attr-defined]
+            None,  # host and port, path: a client's
+            None,
+            False,  # is no client
+            lambda request: self._answer(door, request, log),
+            log,
+            True,  # disconnect on exception
+            self._settings.handshake_timeout_s,
+            False,  # no pings of its own: interval, time-out and strategy follow
+            0,
+            0,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            False,  # no pongs of its own
+            self._settings.max_message_bytes,
+            None,  # extra headers: a client's
+            READ_BUFFER_BYTES,
+        )
+        return protocol
+
+    def _answer(self, door: Door, request: WSUpgradeRequest, log: _ParserLog) -> WSUpgradeResponseWithListener:
         try:
             head = HandshakeRequest(request.path.decode("ascii"), request.headers.items())
         except ValueError:
@@ -98,7 +101,7 @@ class PicowsEngine:
         # picows insists on exactly `upgrade`, but browsers and proxies send a list with it.
         request.headers["Connection"] = "upgrade"
         headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if head.offers_subprotocol else None
-        peer = _Peer(answer, head, self._settings, self._log)
+        log.peer = peer = _Peer(answer, head, self._settings, self._log, log)
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), peer)
 
 
@@ -116,6 +119,31 @@ def _http_response(reply: HttpReply) -> WSUpgradeResponse:
     return response
 
 
+class _ParserLog:
+    """Takes the place of a logger: nothing that a peer does wrong belongs into the server's log.
+
+    picows parses one frame ahead, and says that this one is broken before it sends its close frame and before it
+    hands over the frame ahead of it. If that one was a close frame, it is the one to be answered.
+    """
+
+    __slots__ = ("peer",)
+
+    def __init__(self) -> None:
+        self.peer: _Peer | None = None
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+        return False
+
+    def error(self, message: str, *arguments: object) -> None:
+        if self.peer is not None:
+            self.peer.on_parser_error()
+
+    def log(self, *arguments: object) -> None:
+        pass
+
+    debug = info = warning = exception = log
+
+
 class _Peer(WSListener):
     """One connection: picows calls it with frames, the server calls it as `Channel`."""
 
@@ -126,6 +154,7 @@ class _Peer(WSListener):
         "_connection",
         "_gateway",
         "_log",
+        "_parser_log",
         "_peer_code",
         "_peer_reason",
         "_request",
@@ -136,12 +165,18 @@ class _Peer(WSListener):
     )
 
     def __init__(
-        self, gateway: Gateway[Any], request: HandshakeRequest, settings: EngineSettings, log: EventLog
+        self,
+        gateway: Gateway[Any],
+        request: HandshakeRequest,
+        settings: EngineSettings,
+        log: EventLog,
+        parser_log: _ParserLog,
     ) -> None:
         self._gateway = gateway
         self._request: HandshakeRequest | None = request
         self._settings = settings
         self._log = log
+        self._parser_log = parser_log
         self._connection: Any = None
         self._assembler: Assembler | None = None
         self._close_timer: asyncio.TimerHandle | None = None
@@ -199,6 +234,7 @@ class _Peer(WSListener):
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._closing = True
+        self._parser_log.peer = None  # or the two would keep each other in memory
         connection, self._connection = self._connection, None
         if connection is not None:
             self._gateway.closed(connection, self._peer_code, self._peer_reason)
@@ -261,6 +297,14 @@ class _Peer(WSListener):
             # Echo what came (RFC 6455 section 5.5.1).
             self._transport.send(_CLOSE, payload)
         self._transport.disconnect()
+
+    def on_parser_error(self) -> None:
+        """Answer a close frame that stands before a broken frame; picows then keeps its own to itself."""
+        handshake = self._transport.close_handshake
+        if handshake is not None and handshake.recv is not None and handshake.sent is None:
+            code = cast(int, handshake.recv.code) or CloseCode.NORMAL.value
+            sendable: Any = code if is_sendable_code(code) else CloseCode.PROTOCOL_ERROR
+            self._transport.send_close(sendable, handshake.recv.reason)
 
     def _fail(self, error: Exception) -> None:
         self._log.failure("connection.failed", error)
