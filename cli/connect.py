@@ -1,34 +1,36 @@
-"""`wsctl connect`: the scriptable client."""
+"""`wsctl connect`: the terminal client in a terminal, its scriptable twin in a pipe."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.clock import now_ms
-from cli.output import note, out
-from cli.secrets import read_file, read_jwt_secret
+from cli.connecting import Credentials, dial_options, read_filter, run_script
+from cli.output import out
+from cli.profiles import Profile, config_path, read_profiles
+from cli.secrets import read_jwt_secret
 from cli.settings import ConfigFile, duration_option
 from cli.stdin import is_terminal, stdin_lines
 from wsclient.url import DEFAULT_URL
-from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError
 from wscore.reconnect import ReconnectPolicy
 
 if TYPE_CHECKING:
-    from wsclient import DialOptions, TokenSource
-
-JWT_TTL_S = 3600
-CLOSE_TIMEOUT_S = 2  # somebody waits for the prompt
+    from wsclient import Client
+    from wsclient.script import ScriptOptions
 
 
 def connect(
-    url: Annotated[str, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.")] = DEFAULT_URL,
+    url: Annotated[
+        str | None, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.", show_default=DEFAULT_URL)
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Saved URL, session and user from wsctl.toml.")
+    ] = None,
     session: Annotated[str | None, typer.Option(metavar="ID", help="Session to join.")] = None,
     token: Annotated[
         str | None, typer.Option(metavar="TOKEN", help="Token; WSCTL_TOKEN keeps it out of the process list.")
@@ -45,9 +47,22 @@ def connect(
     expect: Annotated[
         list[str] | None, typer.Option(metavar="TYPE", help="End with 0 once this type came (repeatable: all of them).")
     ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="FILTER", help="End with 0 once a message that matches was printed.")
+    ] = None,
     count: Annotated[int | None, typer.Option(min=1, metavar="N", help="End with 0 after N lines.")] = None,
+    filter: Annotated[
+        str | None, typer.Option(metavar="FILTER", help="Print only what matches, such as 'type:chat.* /regex/'.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record every message, in and out, to this new file.")
+    ] = None,
+    open: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Look through a recording; no server is needed.")
+    ] = None,
+    templates: Annotated[bool, typer.Option(help="Fill in {{uuid}}, {{now}}, {{last.data.x}} in what is sent.")] = True,
     timeout: Annotated[
-        int | None, duration_option("End after this time; with 1 if --expect or --count is not met.")
+        int | None, duration_option("End after this time; with 1 if --expect, --until or --count is not met.")
     ] = None,
     linger: Annotated[
         int, duration_option("Silence after the last line of input that ends it.", show_default="500ms")
@@ -55,6 +70,7 @@ def connect(
     auto_pong: Annotated[bool, typer.Option(help="Answer the server's pings and do not show them.")] = True,
     raw: Annotated[bool, typer.Option("--raw", help="Send and print frames as they are.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Lines in and out, also in a terminal.")] = False,
+    theme: Annotated[str | None, typer.Option(metavar="NAME", help="Colours of the terminal client.")] = None,
     reconnect: Annotated[
         bool | None, typer.Option(help="Come back after a lost connection.", show_default="in a terminal")
     ] = None,
@@ -68,97 +84,116 @@ def connect(
     uds: Annotated[str | None, typer.Option(metavar="PATH", help="Connect through this Unix socket.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Talk to a server by lines: each envelope that arrives is one line of JSON on standard output.
+    """Talk to a server, in a terminal with a client that fills it, in a pipe by lines.
 
-    A line of input that is a JSON object with a "type" is sent as an envelope; any other object, list or text is
-    the data of a message. At the end of the input it waits for replies until --linger of silence; with no input
-    at all (such as </dev/null) it listens. Without a token it connects as a guest.
+    By lines, each envelope that arrives is one line of JSON on standard output. A line of input that is a JSON
+    object with a "type" is sent as an envelope; any other object, list or text is the data of a message. At the end
+    of the input it waits for replies until --linger of silence; with no input at all (such as </dev/null) it listens.
+    Without a token it connects as a guest.
     """
-    from wsclient import Client, DialOptions
-    from wsclient.script import Script, ScriptOptions
+    from wsclient.script import ScriptOptions
 
+    by_lines = plain or not _fills_terminal() or any(one is not None for one in (send, expect, until, count, timeout))
+    saved = _saved(profile, config, url)
     options = ScriptOptions(
         # Arguments that are not UTF-8 come as lone surrogates, which no frame can hold.
         sends=[line.encode(errors="surrogateescape").decode(errors="replace") for line in send or ()],
         bare_type=type,
         expect=frozenset(expect or ()),
+        until=None if until is None else read_filter(until, "--until"),
         count=count,
+        shows=read_filter(filter or "", "--filter"),
+        templates=templates,
         timeout_s=None if timeout is None else timeout / 1000,
         linger_s=linger / 1000,
         stop_at_eof=is_terminal(),
         raw=raw,
+        as_is=raw,
         show_pings=not auto_pong,
     )
+    if open is not None:
+        _look_through(open, options, by_lines, theme, config)
+        return
+    dial = dial_options(header=header, origin=origin, subprotocol=subprotocol, ca=ca, insecure=insecure, uds=uds)
+    secret = read_jwt_secret(jwt_secret_file)
+    own = token is not None or token_file is not None or sub is not None
+    credentials = Credentials(token, token_file, sub, secret)
     comes_back = is_terminal() if reconnect is None else reconnect
-    dial = DialOptions(
-        headers=[_header(text) for text in header or ()],
-        origin=origin,
-        subprotocols=tuple(subprotocol or ()),
-        tls=_tls(ca, insecure),
-        uds=uds,
-        close_timeout_s=CLOSE_TIMEOUT_S,
-    )
-    tokens = _token_source(token, token_file, sub, read_jwt_secret(jwt_secret_file), dial)
+    joined = session or saved.session
 
-    async def run() -> None:
+    def new_client(target: Profile, pasted: str | None) -> Client:
+        from wsclient import Client
+
+        of_target = Credentials(
+            pasted, None if target.token_file is None else Path(target.token_file), target.sub, secret
+        )
+        tokens = (credentials if own else of_target).source(dial)
         policy = ReconnectPolicy() if comes_back else None
-        client = Client(url, token=tokens, session_id=session, reconnect=policy, auto_pong=auto_pong, dial=dial)
-        await Script(client, options, MessageProtocol(now_ms), lines=stdin_lines(), out=out, note=note).run()
+        return Client(
+            target.url, token=tokens, session_id=target.session, reconnect=policy, auto_pong=auto_pong, dial=dial
+        )
 
-    asyncio.run(run())
+    first = Profile(saved.url, joined, saved.sub, saved.token_file)
+    client = new_client(first, None)
+    if by_lines:
+        asyncio.run(run_script(client, options, stdin_lines(), record))
+    else:
+        from cli.terminal import run_terminal
 
-
-def _token_source(
-    token: str | None, file: Path | None, sub: str | None, secret: bytes | None, dial: DialOptions
-) -> TokenSource | None:
-    if sum(one is not None for one in (token, file, sub)) > 1:
-        raise ConfigError("--token", "more than one token is given", "use one of --token, --token-file and --sub")
-    from wsclient import GuestTokens, StaticToken
-
-    if token is not None:
-        return StaticToken(token)
-    if file is not None:
-        return _Computed(lambda: read_file(file, "--token-file").decode("ascii", "replace").strip())
-    if sub is not None:
-        from wscore.tokens import checked_secret, mint_jwt
-
-        key = checked_secret(secret)
-        return _Computed(lambda: mint_jwt(key, {"sub": sub, "exp": now_ms() // 1000 + JWT_TTL_S}))
-    # The client makes unsigned guest tokens by itself, unless a header or the URL carries a token.
-    return None if secret is None or dial.has_token else GuestTokens(now_ms, secret)
-
-
-class _Computed:
-    """A token source that calls a function each time."""
-
-    def __init__(self, function: Callable[[], str]) -> None:
-        self._function = function
-
-    async def __call__(self) -> str:
-        return self._function()
+        # The form is for who said nothing about where to go or who to be.
+        named = own or any(one is not None for one in (url, profile, session, uds))
+        run_terminal(
+            url=saved.url,
+            session=joined,
+            new_client=new_client,
+            client=(lambda: new_client(first, None)) if named else None,
+            config=config,
+            theme=theme,
+            record=record,
+            shows=options.shows,
+        )
 
 
-def _header(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition(":")
-    if not separator or not name.strip():
-        # Only the first word is repeated: what follows may be a secret.
-        raise ConfigError("--header", f"{(text.split() or [text])[0]!r} is not NAME:VALUE")
-    if "\r" in text or "\n" in text:
-        raise ConfigError("--header", f"{name.strip()!r} contains a line break")
-    return name.strip(), value.strip()
+def _fills_terminal() -> bool:
+    return is_terminal() and sys.stdout is not None and sys.stdout.isatty()
 
 
-def _tls(ca: Path | None, insecure: bool) -> ssl.SSLContext | None:
-    if ca is None and not insecure:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-    except OSError as error:
-        raise ConfigError("--ca", f"{ca}: {error.strerror or error}") from None
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+def _saved(profile: str | None, config: Path | None, url: str | None) -> Profile:
+    if profile is None:
+        return Profile(url or DEFAULT_URL)
+    path = config_path(config)
+    profiles = read_profiles(path)
+    if profile not in profiles:
+        known = f"there are {', '.join(profiles)}" if profiles else f"{path} has none"
+        raise ConfigError("--profile", f"there is no {profile!r}", known)
+    found = profiles[profile]
+    return Profile(url or found.url, found.session, found.sub, found.token_file)
+
+
+def _look_through(path: Path, options: ScriptOptions, by_lines: bool, theme: str | None, config: Path | None) -> None:
+    from wsclient.recording import line_of, read_recording
+
+    if by_lines:
+        for record in read_recording(path):
+            if options.shows.matches(record):
+                out(record.text if options.raw else line_of(record))
+        return
+    records = list(read_recording(path))
+    from cli.terminal import run_terminal
+
+    def refuse(target: Profile, pasted: str | None) -> Client:
+        raise ConfigError("--open", "a recording has no server")
+
+    run_terminal(
+        url="",
+        session=None,
+        new_client=refuse,
+        client=None,
+        recording=(path.name, records),
+        config=config,
+        theme=theme,
+        shows=options.shows,
+    )
 
 
 command = connect

@@ -20,7 +20,8 @@ from wscore.errors import WsctlError
 # name -> (module, one-line help). A module is imported when its command is asked for, so `wsctl --help` stays fast.
 COMMANDS: Final = {
     "serve": ("cli.serve", "Run the server."),
-    "connect": ("cli.connect", "Talk to a server: JSON lines out, envelopes or text in."),
+    "connect": ("cli.connect", "Talk to a server: a terminal client, or JSON lines in a pipe."),
+    "replay": ("cli.replay", "Play a recording back to a server."),
     "token": ("cli.token", "Mint and inspect guest tokens and JWTs."),
     "explain": ("cli.explain", "Explain a close code, an error code or a message type."),
 }

@@ -18,6 +18,7 @@ from wscore.units import parse_duration_ms, parse_size_bytes
 
 CONFIG_FILE: Final = "wsctl.toml"
 ENV_PREFIX: Final = "WSCTL_"
+SHARED_TABLES: Final = ("profiles", "keys")  # these belong to no command, see cli/profiles.py
 
 # The metavars of options that are written with a unit, each with an example.
 _UNITS: Final = {"DURATION": '"25s"', "SIZE": '"64KiB"'}
@@ -71,12 +72,12 @@ def _find_table(file: Path, ctx: typer.Context) -> dict[str, Any]:
     while above is not None:
         groups.insert(0, above)
         above = above.parent
-    table = _load(file)
+    table = load_toml(file)
     names = ctx.command_path.split()[1:]
     for depth, (group, name) in enumerate(zip(groups, names, strict=True)):
         known = group.command.list_commands(group)
         for key in table:
-            if key not in known:
+            if key not in known and (depth or key not in SHARED_TABLES):
                 place = f"{file}: {'.'.join([*names[:depth], key])}"
                 tables = "tables are " + ", ".join(f"[{'.'.join([*names[:depth], one])}]" for one in known)
                 raise ConfigError(place, "there is no such command", _did_you_mean(key, known) or tables)
@@ -141,7 +142,8 @@ def _key(option: TyperOption) -> str:
     return max(option.opts, key=len).lstrip("-")
 
 
-def _load(file: Path) -> dict[str, Any]:
+def load_toml(file: Path) -> dict[str, Any]:
+    """Return the content of a settings file; raises ConfigError."""
     import tomllib
 
     try:

@@ -18,8 +18,12 @@ from typer.core import TyperArgument, TyperOption
 
 from cli.exits import ExitCode
 from cli.main import COMMANDS, DEBUG_VARIABLE, load_command
+from cli.profiles import read_keys, read_profiles
 from cli.secrets import SECRET_VARIABLE
+from cli.settings import SHARED_TABLES
 from wsclient import Client
+from wsclient.tui.app import binding_ids
+from wsclient.tui.commands import COMMANDS as COMMANDS_OF_THE_TERMINAL
 from wscore.codes import CLOSES, ERRORS
 from wscore.envelope import Envelope
 from wscore.payloads import PAYLOADS
@@ -200,11 +204,30 @@ def test_the_example_of_wsctl_toml_has_only_tables_and_keys_that_exist():
     import tomllib
 
     known = {name: {max(one.opts, key=len).lstrip("-") for one in command.params} for name, command in commands()}
-    (example,) = blocks(ROOT / "docs" / "cli.md", "toml")
+    example, shared = blocks(ROOT / "docs" / "cli.md", "toml")
     tables = tomllib.loads(example)
     tables |= {f"token {name}": table for name, table in tables.pop("token").items()}
     for name, table in tables.items():
         assert set(table) <= known[f"wsctl {name}"]
+    assert set(tomllib.loads(shared)) == set(SHARED_TABLES)
+
+
+def test_the_tables_of_wsctl_toml_that_belong_to_no_command_can_be_read(tmp_path):
+    pages = (("cli.md", 1), ("terminal.md", 0))
+    for name, number in pages:
+        path = tmp_path / name
+        path.write_text(list(blocks(ROOT / "docs" / name, "toml"))[number])
+        assert set(read_keys(path)) <= binding_ids()
+        assert all(profile.url.startswith("wss:") for profile in read_profiles(path).values())
+
+
+def test_every_action_of_the_terminal_client_has_a_row_with_its_keys():
+    rows = {
+        tuple(cell.strip() for cell in row.split("|")[1:4]) for row in page("terminal.md").splitlines() if "|" in row
+    }
+    for command in COMMANDS_OF_THE_TERMINAL:
+        keys = ", ".join(f"`{key}`" for key in command.keys.replace("slash", "/").split(","))
+        assert (keys, f"`{command.id}`", command.help) in rows
 
 
 def test_every_log_event_has_a_row_and_every_row_an_event():

@@ -1,7 +1,7 @@
 """The client library and its scriptable twin."""
 
 from wsclient.client import Client
-from wsclient.connection import DialOptions
+from wsclient.dialling import DialOptions
 from wsclient.errors import (
     AuthenticationRefusedError,
     ConnectionClosedError,

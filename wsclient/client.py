@@ -7,11 +7,11 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from wsclient.connection import Connection, DialOptions, End, read_envelope
+from wsclient.dialling import DialOptions, End, read_envelope
 from wsclient.errors import AuthenticationRefusedError, ConnectionClosedError, NoReplyError, NotConnectedError
 from wsclient.events import TRANSITIONS, ClientState, Closed, Event, Opened, Received, Reconnecting, Sent
 from wsclient.greeting import Greeting, greet
@@ -24,6 +24,9 @@ from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol, Outb
 from wscore.errors import TargetError
 from wscore.payloads import Disconnect, SessionCreated, Timestamp
 from wscore.reconnect import ReconnectPolicy
+
+if TYPE_CHECKING:
+    from wsclient.connection import Connection
 
 T = TypeVar("T")
 
@@ -232,6 +235,8 @@ class Client:
             raise AuthenticationRefusedError(ErrorCode.AUTH_EXPIRED, "there is no newer token to try")
         self._used_token = token
         url = connect_url(self._url, token=token or None, session_id=self._session_id)
+        from wsclient.connection import Connection  # its library takes a while to load
+
         connection = await Connection.dial(url, self.shown_url, self._dial)
         try:
             greeting = await greet(connection, self.shown_url, self._dial.open_timeout_s)

@@ -5,53 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
+from wsclient.dialling import DialOptions, End
 from wsclient.errors import ConnectionFailedError
 from wsclient.url import is_loopback_url
 from wscore.codes import CloseCode
-from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol
 from wscore.heartbeat import loop_stalled
 from wscore.text import redact
 
 # websockets writes the request line, and with it the token, at debug level.
 _LOGGER: Final = logging.getLogger("websockets.wsctl")
 _LOGGER.setLevel(logging.INFO)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DialOptions:
-    """How to dial; sizes in bytes, times in seconds."""
-
-    headers: Mapping[str, str] | Sequence[tuple[str, str]] = field(default=(), repr=False)
-    origin: str | None = None
-    subprotocols: Sequence[str] = field(default=(), repr=False)
-    tls: ssl.SSLContext | None = None
-    uds: str | None = None
-    open_timeout_s: float = 10
-    close_timeout_s: float = 5
-    max_message_bytes: int = 16 << 20
-
-    @property
-    def has_token(self) -> bool:
-        """Whether a header or a subprotocol carries a token (design section 3)."""
-        names = self.headers if isinstance(self.headers, Mapping) else (name for name, _ in self.headers)
-        return any(name.lower() == "authorization" for name in names) or any(
-            name.startswith("token.") for name in self.subprotocols
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a connection ended; 1006 when no close frame came."""
-
-    code: int
-    reason: str
 
 
 class Connection:
@@ -148,14 +116,6 @@ class Connection:
     def abort(self) -> None:
         """Drop the connection at once, as when the server shows no sign of life."""
         self._ws.transport.abort()
-
-
-def read_envelope(text: str) -> Envelope | None:
-    """Return the envelope in a frame, or None if it is not one."""
-    try:
-        return MessageProtocol.deserialize(text.encode())
-    except (InvalidMessageError, UnicodeEncodeError):
-        return None
 
 
 def _end(closed: ConnectionClosed) -> End:

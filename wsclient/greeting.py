@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from wsclient.connection import Connection, End, read_envelope
+from wsclient.dialling import End, read_envelope
 from wsclient.errors import AuthenticationRefusedError, ConnectionClosedError, ConnectionFailedError, ServerError
 from wsclient.replies import server_error
 from wscore.codes import CloseCode, ErrorCode
 from wscore.envelope import InvalidMessageError, decode_data
 from wscore.payloads import SessionCreated
+
+if TYPE_CHECKING:
+    from wsclient.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)

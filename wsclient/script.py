@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from wsclient.client import Client
+from wsclient.dialling import read_envelope
 from wsclient.errors import ConnectionClosedError, ConnectionFailedError, NotConnectedError, describe_close
 from wsclient.events import Closed, Event, Opened, Received, Reconnecting, Sent
+from wsclient.filters import EVERYTHING, MessageFilter
+from wsclient.outgoing import outgoing_frame
+from wsclient.recording import Record, Recorder, line_of
+from wsclient.templates import TemplateContext, TemplateError, expand
 from wscore.codes import CloseCode
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
-from wscore.text import json_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,24 +24,30 @@ class ScriptOptions:
     """What to send and what to wait for; times in seconds.
 
     Lines of `sends` go first, then standard input. The script is done when `sends` are out, every type in
-    `expect` has been printed and `count` lines have been. Without either goal the end of the input ends it, after
-    `linger_s` without a message; if nothing was said it listens on, unless `stop_at_eof`.
+    `expect` has been printed, a message that `until` matches was, and `count` lines were. Without such a goal the
+    end of the input ends it, after `linger_s` without a message; if nothing was said it listens on, unless
+    `stop_at_eof`. `shows` chooses what is printed, `raw` prints frames as they came, `as_is` sends lines as they
+    are; variables in lines are filled in if `templates`.
     """
 
     sends: Sequence[str] = ()
     bare_type: str = "message"
     expect: frozenset[str] = frozenset()
+    until: MessageFilter | None = None
     count: int | None = None
+    shows: MessageFilter = EVERYTHING
+    templates: bool = True
     timeout_s: float | None = None
     linger_s: float = 0.5
     stop_at_eof: bool = False
     raw: bool = False
+    as_is: bool = False
     show_pings: bool = False
 
     @property
     def has_goal(self) -> bool:
         """Whether something is waited for."""
-        return bool(self.expect) or self.count is not None
+        return bool(self.expect) or self.until is not None or self.count is not None
 
 
 class UnmetError(WsctlError):
@@ -57,7 +66,7 @@ class Script:
     """Runs a client by lines.
 
     `out` gets each line of data, `note` each line of narration; `lines` is standard input, or None when there
-    is none to read.
+    is none to read. `recorder` gets every message in both directions, whatever is shown.
     """
 
     def __init__(
@@ -65,18 +74,23 @@ class Script:
         client: Client,
         options: ScriptOptions,
         protocol: MessageProtocol,
+        templates: TemplateContext,
         *,
         lines: AsyncIterator[str] | None,
         out: Callable[[str], None],
         note: Callable[[str], None],
+        recorder: Recorder | None = None,
     ) -> None:
         self._client = client
         self._options = options
         self._protocol = protocol
+        self._templates = templates
+        self._recorder = recorder
         self._lines = lines
         self._out = out
         self._note = note
         self._missing = set(options.expect)
+        self._until_met = options.until is None
         self._printed = 0
         self._all_sent = asyncio.Event()
         self._reached = asyncio.Event()
@@ -146,7 +160,10 @@ class Script:
         if self._lines is not None:
             async for line in self._lines:
                 if line:
-                    await self._send(line)
+                    try:
+                        await self._send(line)
+                    except TemplateError as error:  # one of --send ends the run, one that is typed does not
+                        self._note(f"not sent: {error}")
                     said = True
         if self._options.has_goal or self._options.timeout_s is not None or not (said or self._options.stop_at_eof):
             await asyncio.Event().wait()  # listen until the goal, the time-out or an interrupt
@@ -162,7 +179,9 @@ class Script:
                 return
 
     async def _send(self, line: str) -> None:
-        text = line if self._options.raw else self._envelope(line)
+        text = expand(line, self._templates) if self._options.templates else line
+        if not self._options.as_is:
+            text = outgoing_frame(text, self._options.bare_type, self._protocol)
         while True:
             await self._opened.wait()
             try:
@@ -170,21 +189,6 @@ class Script:
             except NotConnectedError:
                 # Lost, and the client is about to notice: no line is skipped, it waits for the next connection.
                 await asyncio.sleep(0)
-
-    def _envelope(self, line: str) -> str:
-        """Return the envelope for a line: JSON with a `type` is one; other objects, lists and text become data."""
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict | list):
-            value = line
-        elif isinstance(value, dict) and "type" in value:
-            if "timestamp" in value:
-                return line
-            now = self._protocol.create_envelope(self._options.bare_type).timestamp
-            return f'{{"timestamp":{now},{line.strip()[1:]}'  # what was typed stays as it is
-        return self._protocol.serialize(self._protocol.create_envelope(self._options.bare_type, value)).decode()
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -195,10 +199,10 @@ class Script:
                     self._note(f"connected as {session.user_id}, session {session.session_id}")
                 self._was_open = True
                 self._opened.set()
-            case Received():
-                self._print(event)
-            case Sent():
-                pass
+            case Received(text, envelope, at_ms):
+                self._take(Record(at_ms, False, text, envelope))
+            case Sent(text, at_ms):
+                self._record(Record(at_ms, True, text, read_envelope(text)))
             case Closed(code, reason):
                 self._opened.clear()
                 if code == CloseCode.NORMAL:  # any other end is told by Reconnecting or by the error of `run`
@@ -206,27 +210,40 @@ class Script:
             case Reconnecting(attempt, delay_ms, problem):
                 self._note(f"{problem}; reconnecting in {delay_ms / 1000:.1f} s (try {attempt})")
 
-    def _print(self, event: Received) -> None:
-        envelope = event.envelope
+    def _record(self, record: Record) -> None:
+        if self._recorder is not None:
+            self._recorder.write(record)
+
+    def _take(self, record: Record) -> None:
+        self._record(record)
+        envelope = record.envelope
+        self._templates.saw(envelope)
         if self._reached.is_set():
             return
         if envelope is not None and envelope.type == "ping" and not self._options.show_pings:
             return
         self._message.set()
+        if not self._options.shows.matches(record):
+            return
         if self._options.raw:
-            self._out(event.text)
+            self._out(record.text)
         elif envelope is None:
-            self._note(f"not an envelope: {event.text[:200]}")
+            self._note(f"not an envelope: {record.text[:200]}")
             return
         else:
-            self._out(json_line(event.text))
+            self._out(line_of(record))
         self._printed += 1
         if envelope is not None:
             self._missing.discard(envelope.type)
-        if self._options.has_goal and not self._missing and self._printed >= (self._options.count or 0):
+        if self._options.until is not None and self._options.until.matches(record):
+            self._until_met = True
+        all_met = self._until_met and not self._missing and self._printed >= (self._options.count or 0)
+        if self._options.has_goal and all_met:
             self._reached.set()
 
     def _what_is_missing(self) -> str:
         if self._missing:
             return " and ".join(sorted(self._missing))
+        if not self._until_met:
+            return f"a message that matches {self._options.until}"
         return f"{self._options.count} messages ({self._printed} did)"

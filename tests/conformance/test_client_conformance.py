@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import kosoku
 
-from wsclient.connection import Connection, DialOptions, End
+from wsclient.connection import Connection
+from wsclient.dialling import DialOptions, End
 from wscore.codes import CloseCode
 
 if TYPE_CHECKING:

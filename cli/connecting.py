@@ -1,0 +1,138 @@
+"""What every command that connects shares: its options about the connection, made into a client."""
+
+from __future__ import annotations
+
+import ssl
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cli.clock import now_ms
+from cli.output import note, out
+from cli.secrets import read_file
+from wscore.envelope import MessageProtocol
+from wscore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsclient import Client, DialOptions, TokenSource
+    from wsclient.filters import MessageFilter
+    from wsclient.script import ScriptOptions
+
+JWT_TTL_S: Final = 3600
+CLOSE_TIMEOUT_S: Final = 2  # somebody waits for the prompt
+
+
+def dial_options(
+    *,
+    header: Sequence[str] | None = None,
+    origin: str | None = None,
+    subprotocol: Sequence[str] | None = None,
+    ca: Path | None = None,
+    insecure: bool = False,
+    uds: str | None = None,
+) -> DialOptions:
+    """Return how to dial; raises ConfigError for a header or certificates that cannot be used."""
+    from wsclient import DialOptions
+
+    return DialOptions(
+        headers=[_header(text) for text in header or ()],
+        origin=origin,
+        subprotocols=tuple(subprotocol or ()),
+        tls=_tls(ca, insecure),
+        uds=uds,
+        close_timeout_s=CLOSE_TIMEOUT_S,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who connects: at most one of a token, a file with one, or a user to mint JWTs for; else a guest."""
+
+    token: str | None = None
+    file: Path | None = None
+    sub: str | None = None
+    secret: bytes | None = None
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+    def source(self, dial: DialOptions) -> TokenSource | None:
+        """Return where the client gets its tokens, None if it makes its own; raises ConfigError for two at once."""
+        if sum(one is not None for one in (self.token, self.file, self.sub)) > 1:
+            raise ConfigError("--token", "more than one token is given", "use one of --token, --token-file and --sub")
+        from wsclient import GuestTokens, StaticToken
+
+        if self.token is not None:
+            return StaticToken(self.token)
+        if self.file is not None:
+            file = self.file
+            return _Computed(lambda: read_file(file, "--token-file").decode("ascii", "replace").strip())
+        if self.sub is not None:
+            from wscore.tokens import checked_secret, mint_jwt
+
+            key, sub = checked_secret(self.secret), self.sub
+            return _Computed(lambda: mint_jwt(key, {"sub": sub, "exp": now_ms() // 1000 + JWT_TTL_S}))
+        # The client makes unsigned guest tokens by itself, unless a header or the URL carries a token.
+        return None if self.secret is None or dial.has_token else GuestTokens(now_ms, self.secret)
+
+
+def read_filter(text: str, option: str) -> MessageFilter:
+    """Return the filter that an option holds; raises ConfigError naming the option and the column."""
+    from wsclient.filters import FilterError, MessageFilter
+
+    try:
+        return MessageFilter.parse(text)
+    except FilterError as error:
+        raise ConfigError(option, str(error)) from None
+
+
+async def run_script(client: Client, options: ScriptOptions, lines: AsyncIterator[str], record: Path | None) -> None:
+    """Run a client by lines, with everything recorded to the new file `record` if there is one."""
+    from wsclient.recording import Recorder
+    from wsclient.script import Script
+    from wsclient.templates import TemplateContext
+
+    recorder = None if record is None else Recorder(record)
+    templates = TemplateContext(now_ms=now_ms, new_uuid=lambda: str(uuid.uuid4()))
+    protocol = MessageProtocol(now_ms)
+    script = Script(client, options, protocol, templates, lines=lines, out=out, note=note, recorder=recorder)
+    try:
+        await script.run()
+    finally:
+        if recorder is not None:
+            recorder.close()
+
+
+class _Computed:
+    """A token source that calls a function each time."""
+
+    def __init__(self, function: Callable[[], str]) -> None:
+        self._function = function
+
+    async def __call__(self) -> str:
+        return self._function()
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition(":")
+    if not separator or not name.strip():
+        # Only the first word is repeated: what follows may be a secret.
+        raise ConfigError("--header", f"{(text.split() or [text])[0]!r} is not NAME:VALUE")
+    if "\r" in text or "\n" in text:
+        raise ConfigError("--header", f"{name.strip()!r} contains a line break")
+    return name.strip(), value.strip()
+
+
+def _tls(ca: Path | None, insecure: bool) -> ssl.SSLContext | None:
+    if ca is None and not insecure:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except OSError as error:
+        raise ConfigError("--ca", f"{ca}: {error.strerror or error}") from None
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,86 @@
+"""The tables of `wsctl.toml` that belong to no command: saved targets and the terminal client's keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cli.settings import CONFIG_FILE, load_toml
+from wscore.errors import ConfigError
+
+_FIELDS: Final = ("url", "session", "sub", "token-file")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Where to connect and as whom: a guest unless `sub` or `token_file` is set. A token itself is never saved."""
+
+    url: str
+    session: str | None = None
+    sub: str | None = None
+    token_file: str | None = None
+
+
+def config_path(path: Path | None) -> Path:
+    """Return the settings file: the one named by --config, else `wsctl.toml` here."""
+    return path or Path(CONFIG_FILE)
+
+
+def read_profiles(path: Path) -> dict[str, Profile]:
+    """Return the `[profiles.NAME]` tables; none without the file. Raises ConfigError with the place."""
+    return {name: _profile(path, name, table) for name, table in _table(path, "profiles").items()}
+
+
+def read_keys(path: Path) -> dict[str, str]:
+    """Return the `[keys]` table, action by key; raises ConfigError with the place."""
+    keys = _table(path, "keys")
+    for name, value in keys.items():
+        if not isinstance(value, str) or not value:
+            raise ConfigError(
+                f"{path}: [keys] {name}", "is not the name of a key", 'write it as text, such as "ctrl+w"'
+            )
+    return keys
+
+
+def save_profile(path: Path, name: str, profile: Profile) -> None:
+    """Write a profile into the file, which stays as it is otherwise; raises ConfigError."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise ConfigError("profile name", f"{name!r} is not a name", "use letters, digits, - and _")
+    try:
+        text = path.read_text("utf-8") if path.exists() else ""
+        document: Any = tomlkit.parse(text)
+        table = tomlkit.table()
+        for field in _FIELDS:
+            value = getattr(profile, field.replace("-", "_"))
+            if value:
+                table[field] = value
+        document.setdefault("profiles", tomlkit.table(is_super_table=True))[name] = table
+        path.write_text(tomlkit.dumps(document), "utf-8")
+    except (OSError, TOMLKitError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), f"cannot be written: {error}") from None
+
+
+def _table(path: Path, name: str) -> dict[str, Any]:
+    table = load_toml(path).get(name, {}) if path.is_file() else {}
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: {name}", "is not a table", f"write it as [{name}]")
+    return table
+
+
+def _profile(path: Path, name: str, table: Any) -> Profile:
+    place = f"{path}: [profiles.{name}]"
+    if not isinstance(table, Mapping):
+        raise ConfigError(place, "is not a table")
+    for key, value in table.items():
+        if key not in _FIELDS:
+            raise ConfigError(f"{place} {key}", "there is no such field", f"fields are {', '.join(_FIELDS)}")
+        if not isinstance(value, str):
+            raise ConfigError(f"{place} {key}", "is not text")
+    if not table.get("url"):
+        raise ConfigError(place, "has no url")
+    return Profile(table["url"], table.get("session"), table.get("sub"), table.get("token-file"))

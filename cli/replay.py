@@ -1,0 +1,85 @@
+"""`wsctl replay`: sends again what a recording says was sent, and prints what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.clock import now_ms
+from cli.connecting import Credentials, dial_options, read_filter, run_script
+from cli.output import note
+from cli.secrets import read_jwt_secret
+from cli.settings import ConfigFile, duration_option
+from wsclient.url import DEFAULT_URL
+from wscore.errors import ConfigError
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.")] = DEFAULT_URL,
+    speed: Annotated[str, typer.Option(metavar="N|max", help="So many times as fast; max: without a pause.")] = "1",
+    session: Annotated[str | None, typer.Option(metavar="ID", help="Session to join.")] = None,
+    token: Annotated[
+        str | None, typer.Option(metavar="TOKEN", help="Token; WSCTL_TOKEN keeps it out of the process list.")
+    ] = None,
+    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with the token.")] = None,
+    sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint a JWT for this user with the secret.")] = None,
+    jwt_secret_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the secret (or WSCTL_JWT_SECRET); signs guests too.")
+    ] = None,
+    filter: Annotated[
+        str | None, typer.Option(metavar="FILTER", help="Print only what matches, such as 'type:chat.* /regex/'.")
+    ] = None,
+    keep_timestamps: Annotated[
+        bool, typer.Option("--keep-timestamps", help="Send the timestamps as they were recorded.")
+    ] = False,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record what is sent and what comes back to this new file.")
+    ] = None,
+    linger: Annotated[int, duration_option("Silence at the end that ends it.", show_default="500ms")] = 500,
+    config: ConfigFile = None,
+) -> None:
+    """Play a recording back to a server: what was sent is sent again, with the gaps it had.
+
+    What arrives is printed as `wsctl connect` prints it. To look through a recording without a server, use
+    `wsctl connect --open FILE`.
+    """
+    from wsclient.recording import read_recording
+    from wsclient.replay import Playback
+    from wsclient.script import ScriptOptions
+
+    playback = Playback(list(read_recording(file)), speed=_pace(speed), fresh=not keep_timestamps, now_ms=now_ms)
+    if not len(playback):
+        raise ConfigError(str(file), "has no message that was sent", "record with `wsctl connect --record FILE`")
+    dial = dial_options()
+    tokens = Credentials(token, token_file, sub, read_jwt_secret(jwt_secret_file)).source(dial)
+    options = ScriptOptions(
+        as_is=True, templates=False, linger_s=linger / 1000, shows=read_filter(filter or "", "--filter")
+    )
+
+    async def run() -> None:
+        from wsclient import Client
+
+        client = Client(url, token=tokens, session_id=session, reconnect=None, dial=dial)
+        await run_script(client, options, playback.lines(), record)
+
+    asyncio.run(run())
+    note(f"{playback.given} messages in {playback.took_s:.1f} s (recorded in {playback.recorded_s:.1f} s)")
+
+
+def _pace(speed: str) -> float | None:
+    if speed == "max":
+        return None
+    try:
+        pace = float(speed.removesuffix("x"))
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace < float("inf"):
+        raise ConfigError("--speed", f"{speed!r} is not a speed", "write 1, 10 or max")
+    return pace
+
+
+command = replay

@@ -1,0 +1,85 @@
+"""Opens the terminal client; imported only when there is a terminal, since Textual takes a while to load."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cli.profiles import Profile, config_path, read_keys, read_profiles, save_profile
+from wsclient import Client
+from wsclient.filters import EVERYTHING, MessageFilter
+from wsclient.recording import Record
+from wsclient.tui.app import ConnectApp, binding_ids
+from wsclient.tui.form import Target, TokenKind
+from wsclient.tui.history import history_path
+from wscore.errors import ConfigError
+
+
+def run_terminal(
+    *,
+    url: str,
+    session: str | None,
+    new_client: Callable[[Profile, str | None], Client],
+    client: Callable[[], Client] | None,
+    recording: tuple[str, Sequence[Record]] | None = None,
+    config: Path | None = None,
+    theme: str | None = None,
+    record: Path | None = None,
+    shows: MessageFilter = EVERYTHING,
+) -> None:
+    """Run it until somebody quits.
+
+    `new_client` makes a client from what the form says (the token is one that was pasted); `client` is the one to begin
+    with, None for the form. Raises ConfigError for a setting that cannot be used.
+    """
+    if record is not None and record.exists():
+        raise ConfigError(str(record), "exists already", "choose another name")
+    path = config_path(config)
+    profiles = {name: _target(profile) for name, profile in read_profiles(path).items()}
+    keys = read_keys(path)
+    for name in keys:
+        if name not in binding_ids():
+            raise ConfigError(f"{path}: [keys] {name}", "there is no such action", "docs/terminal.md lists them")
+    app = ConnectApp(
+        target=Target(url, session=session or ""),
+        new_client=lambda target: new_client(
+            _profile(target), target.value if target.kind is TokenKind.PASTED else None
+        ),
+        history_path=history_path(),
+        client=client,
+        recording=recording,
+        profiles=profiles,
+        save_profile=lambda name, target: save_profile(path, name, _profile(target)),
+        keys=keys,
+        record=record,
+        shows=shows,
+    )
+    if theme is not None:
+        if theme not in app.available_themes:
+            known = ", ".join(sorted(app.available_themes))
+            raise ConfigError("--theme", f"{theme!r} is not one", f"themes are {known}")
+        app.theme = theme
+    os.environ.setdefault("ESCDELAY", "25")  # a lone Esc acts at once, also in tmux and over ssh
+    app.run()
+    if app.fault is not None:
+        raise app.fault
+
+
+def _target(profile: Profile) -> Target:
+    if profile.sub:
+        kind, value = TokenKind.SUB, profile.sub
+    elif profile.token_file:
+        kind, value = TokenKind.FILE, profile.token_file
+    else:
+        kind, value = TokenKind.GUEST, ""
+    return Target(profile.url, kind, value, profile.session or "")
+
+
+def _profile(target: Target) -> Profile:
+    return Profile(
+        target.url,
+        target.session or None,
+        target.value if target.kind is TokenKind.SUB else None,
+        target.value if target.kind is TokenKind.FILE else None,
+    )

@@ -1,0 +1,99 @@
+"""Recordings: what is written can be read, byte for byte and line by line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsclient.dialling import read_envelope
+from wsclient.recording import Record, Recorder, RecordingError, line_of, read_record, read_recording
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def record(text: str, at_ms: int = 5, *, is_sent: bool = False) -> Record:
+    return Record(at_ms, is_sent, text, read_envelope(text))
+
+
+@given(data=JSON, at_ms=st.integers(0, 2**53), is_sent=st.booleans(), indent=st.sampled_from([None, 1]))
+def test_an_envelope_comes_back_as_it_was(data, at_ms, is_sent, indent):
+    text = json.dumps({"type": "message", "timestamp": 1, "data": data}, indent=indent)
+    line = line_of(record(text, at_ms, is_sent=is_sent))
+    assert "\n" not in line
+    again = read_record(line)
+    assert (again.at_ms, again.is_sent, json.loads(again.text)) == (at_ms, is_sent, json.loads(text))
+    if indent is None:
+        assert bytes(again.envelope.data) == bytes(read_envelope(text).data)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_a_text_that_is_no_envelope_comes_back_too(text):
+    assert read_record(line_of(record(text))).text == text or read_envelope(text) is not None
+
+
+def test_a_line_is_the_envelope_with_one_member_more():
+    text = '{"type":"message","timestamp":1,"data":{"n":1.0}}'
+    assert line_of(record(text)) == '{"type":"message","timestamp":1,"data":{"n":1.0},"receivedAtMs":5}'
+    assert line_of(record(text, is_sent=True)).endswith(',"sentAtMs":5}')
+
+
+def test_a_server_cannot_forge_when_and_from_where_a_message_came():
+    forged = '{"type":"message","timestamp":1,"data":1,"sentAtMs":99}'
+    again = read_record(line_of(record(forged, 5)))
+    assert (again.at_ms, again.is_sent, again.text) == (5, False, forged)
+
+
+def test_no_control_character_reaches_a_line():
+    line = line_of(record('{"type":"message","timestamp":1,\n"data":"\x7f\u202e"}'))
+    assert line == '{"type":"message","timestamp":1, "data":"\\u007f\\u202e","receivedAtMs":5}'
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("nonsense", "is not JSON"),
+        ("[1]", "is not an object"),
+        ('{"type":"message","timestamp":1}', "neither receivedAtMs nor sentAtMs"),
+        ('{"type":"message","timestamp":1,"sentAtMs":"x"}', "is not a time"),
+        ('{"type":"message","timestamp":1,"sentAtMs":true}', "is not a time"),
+        ("[" * 100_000, "is not JSON"),
+    ],
+)
+def test_a_line_that_is_none_is_named_with_its_place(tmp_path, line, problem):
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"type":"ping","timestamp":1,"sentAtMs":1}\n' + line + "\n")
+    with pytest.raises(RecordingError, match=rf"r\.jsonl:2: .*{problem}"):
+        list(read_recording(path))
+
+
+def test_files_that_cannot_be_read_or_written_are_named(tmp_path):
+    with pytest.raises(RecordingError, match="No such file"):
+        list(read_recording(tmp_path / "missing"))
+    (tmp_path / "latin.jsonl").write_bytes(b'{"type":"\xe9"}')
+    with pytest.raises(RecordingError, match="is not UTF-8"):
+        list(read_recording(tmp_path / "latin.jsonl"))
+    with pytest.raises(RecordingError, match="exists already"):
+        Recorder(tmp_path / "latin.jsonl")
+    with pytest.raises(RecordingError, match="No such file"):
+        Recorder(tmp_path / "no" / "folder")
+
+
+def test_what_was_recorded_is_on_the_disk_after_a_flush(tmp_path):
+    recorder = Recorder(tmp_path / "r.jsonl")
+    recorder.write(record('{"type":"ping","timestamp":1}'))
+    recorder.flush()
+    assert [one.envelope.type for one in read_recording(tmp_path / "r.jsonl")] == ["ping"]
+    assert recorder.count == 1
+    recorder.close()
+
+
+def test_a_recording_made_by_hand_is_read(tmp_path):
+    again = read_record('{"sentAtMs": 7, "type": "ping", "timestamp": 1}')
+    assert (again.at_ms, again.is_sent, json.loads(again.text)) == (7, True, {"type": "ping", "timestamp": 1})

@@ -1,0 +1,52 @@
+"""A recording as lines to send again, each when it is due; the scriptable client sends them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from wsclient.recording import Record
+
+
+class Playback:
+    """Gives what was sent, `speed` times as fast as it was, or without a pause if that is None.
+
+    Each message is due at its time after the first one, so that delays do not add up. `fresh` gives each envelope
+    the time of sending as its timestamp. Counts what it gave; times in seconds.
+    """
+
+    def __init__(
+        self, records: Sequence[Record], *, speed: float | None, fresh: bool, now_ms: Callable[[], int]
+    ) -> None:
+        self._sent = [record for record in records if record.is_sent]
+        self._speed = speed
+        self._fresh = fresh
+        self._now_ms = now_ms
+        self.given = 0
+        self.took_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    @property
+    def recorded_s(self) -> float:
+        """How long the sending took when it was recorded."""
+        return (self._sent[-1].at_ms - self._sent[0].at_ms) / 1000 if self._sent else 0.0
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield the frames, each when it is due."""
+        started_s = time.monotonic()
+        for record in self._sent:
+            if self._speed is not None:
+                due_s = started_s + (record.at_ms - self._sent[0].at_ms) / 1000 / self._speed
+                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            self.given += 1
+            self.took_s = time.monotonic() - started_s
+            yield self._stamped(record) if self._fresh else record.text
+
+    def _stamped(self, record: Record) -> str:
+        if record.envelope is None:
+            return record.text
+        # Of a key that is there twice the last one counts: the data stays byte for byte.
+        return f'{record.text.rstrip()[:-1].rstrip()},"timestamp":{self._now_ms()}}}'

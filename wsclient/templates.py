@@ -1,0 +1,116 @@
+"""Variables in what is sent: `{{uuid}}`, `{{now}}`, `{{last.data.x}}` and others, filled in when it is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from wscore.envelope import Envelope
+from wscore.errors import ConfigError
+
+KNOWN: Final = (
+    "{{uuid}}, {{now}}, {{isoNow}}, {{counter}}, {{last.type}}, {{last.id}}, {{last.sessionId}}, {{last.data.…}}"
+)
+
+_VARIABLE = re.compile(r"(\\?)\{\{\s*([^{}]*?)\s*\}\}")
+
+
+class TemplateError(ConfigError):
+    """A variable that cannot be filled in; `setting` names it with its place."""
+
+
+class TemplateContext:
+    """Where the values come from: the clock, a maker of UUIDs, and what `saw` was told of."""
+
+    __slots__ = ("_counter", "_last", "_new_uuid", "_now_ms")
+
+    def __init__(self, *, now_ms: Callable[[], int], new_uuid: Callable[[], str]) -> None:
+        self._now_ms = now_ms
+        self._new_uuid = new_uuid
+        self._last: Envelope | None = None
+        self._counter = 0
+
+    def saw(self, envelope: Envelope | None) -> None:
+        """Note what was received: the last one that is no heartbeat is `{{last}}`."""
+        if envelope is not None and envelope.type not in ("ping", "pong"):
+            self._last = envelope
+
+    def value(self, name: str) -> Any:
+        """Return the value of a variable; raises LookupError saying why there is none."""
+        match name.split("."):
+            case ["uuid"]:
+                return self._new_uuid()
+            case ["now"]:
+                return self._now_ms()
+            case ["isoNow"]:
+                return datetime.fromtimestamp(self._now_ms() / 1000, UTC).isoformat(timespec="milliseconds")
+            case ["counter"]:
+                self._counter += 1
+                return self._counter
+            case ["last", *path] if path:
+                return _walk(self._last, path)
+            case _:
+                raise LookupError(f"is not known; there are {KNOWN}")
+
+
+def expand(text: str, context: TemplateContext) -> str:
+    """Fill in the variables of a text; `\\{{` stays `{{`.
+
+    Inside a JSON string a value is inserted as text, elsewhere in JSON as JSON. Raises TemplateError.
+    """
+    if "{{" not in text:
+        return text
+    is_json = text.lstrip().startswith(("{", "[", '"')) and not text.lstrip().startswith("{{")
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[0][1:]
+        try:
+            value = context.value(match[2])
+        except LookupError as error:
+            line = text.count("\n", 0, match.start()) + 1
+            column = match.start() - text.rfind("\n", 0, match.start())
+            place = f"line {line}, column {column}: {{{{{match[2]}}}}}"
+            raise TemplateError(place, str(error.args[0])) from None
+        if not is_json:
+            return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if not _in_string(text, match.start()):
+            return json.dumps(value, ensure_ascii=False)
+        return json.dumps(
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), ensure_ascii=False
+        )[1:-1]
+
+    return _VARIABLE.sub(fill, text)
+
+
+def _in_string(text: str, end: int) -> bool:
+    """Tell whether a place in JSON text is inside a string."""
+    inside, position = False, 0
+    while position < end:
+        if text[position] == "\\" and inside:
+            position += 1
+        elif text[position] == '"':
+            inside = not inside
+        position += 1
+    return inside
+
+
+def _walk(envelope: Envelope | None, path: list[str]) -> Any:
+    if envelope is None:
+        raise LookupError("has no value: nothing was received yet")
+    try:
+        data = json.loads(bytes(envelope.data) or b"null")
+    except (ValueError, RecursionError):
+        raise LookupError("has no value: the data of the last message is no JSON") from None
+    value: Any = {"type": envelope.type, "id": envelope.id, "sessionId": envelope.session_id, "data": data}
+    for depth, name in enumerate(path):
+        if isinstance(value, dict) and name in value:
+            value = value[name]
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            raise LookupError(f"has no value: the last message has no {'.'.join(path[: depth + 1])}")
+    return value

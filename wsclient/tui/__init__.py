@@ -1,0 +1,1 @@
+"""The Textual client: what goes over the wire, shown to a person."""

@@ -1,0 +1,174 @@
+"""The application: which screen comes first, the palette, keys and themes."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from wsclient.client import Client
+from wsclient.filters import EVERYTHING, MessageFilter
+from wsclient.recording import Record
+from wsclient.templates import TemplateContext
+from wsclient.tui.bar import Bar
+from wsclient.tui.commands import COMMANDS
+from wsclient.tui.composer import Composer
+from wsclient.tui.detail import Detail
+from wsclient.tui.form import ConnectForm, Target
+from wsclient.tui.health import Health
+from wsclient.tui.history import History
+from wsclient.tui.link import Link
+from wsclient.tui.main_screen import MainScreen
+from wsclient.tui.picker import DraftPicker
+from wsclient.tui.ring import DEFAULT_LIMIT, MessageRing
+from wsclient.tui.stream import Stream
+from wsclient.url import shown_url
+from wscore.envelope import MessageProtocol
+
+
+def binding_ids() -> frozenset[str]:
+    """Return the names of all keys that a keymap may change."""
+    owners = (ConnectApp, MainScreen, Stream, Detail, Composer, Bar, DraftPicker, ConnectForm)
+    bindings = (one for owner in owners for one in owner.BINDINGS)
+    return frozenset(one.id for one in bindings if isinstance(one, Binding) and one.id)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class ConnectApp(App[None]):
+    """The terminal client.
+
+    It begins with the main screen when there is a `client` to connect with or a `recording` to look through, else
+    with the form; `new_client` makes a client for what the form says, and raises WsctlError when it cannot.
+    """
+
+    TITLE = "wsctl"
+    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "toggle_help", "Help", id="help"),
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
+    ]
+
+    def __init__(
+        self,
+        *,
+        target: Target,
+        new_client: Callable[[Target], Client],
+        history_path: Path,
+        client: Callable[[], Client] | None = None,
+        recording: tuple[str, Sequence[Record]] | None = None,
+        profiles: Mapping[str, Target] | None = None,
+        save_profile: Callable[[str, Target], None] | None = None,
+        keys: Mapping[str, str] | None = None,
+        record: Path | None = None,
+        shows: MessageFilter = EVERYTHING,
+        ring_limit: int = DEFAULT_LIMIT,
+        now_ms: Callable[[], int] = _now_ms,
+    ) -> None:
+        super().__init__()
+        self._target = target
+        self._new_client = new_client
+        self._history = History(history_path)
+        self._client = client
+        self._recording = recording
+        self._profiles = dict(profiles or {})
+        self._save_profile = save_profile
+        self._record = record
+        self._shows = shows
+        self._ring_limit = ring_limit
+        self._now_ms = now_ms
+        if keys:
+            self.set_keymap(dict(keys))
+
+    def on_mount(self) -> None:
+        """Open the first screen."""
+        if self._recording is not None:
+            self.push_screen(self._recording_screen(*self._recording))
+        elif self._client is not None:
+            self.push_screen(self._main_screen(self._target, self._client))
+        else:
+            self.push_screen(self._form())
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Put every action of the main screen into the palette, beside Textual's own."""
+        yield from super().get_system_commands(screen)
+        if isinstance(screen, MainScreen):
+            for one in COMMANDS:
+                if screen.check_action(one.action.partition("(")[0], ()):
+                    yield SystemCommand(
+                        one.title, f"{one.help} ({one.keys})", lambda one=one: self._run(screen, one.action)
+                    )
+
+    @property
+    def fault(self) -> Exception | None:
+        """The exception that ended the app, if one did."""
+        return self._exception
+
+    def _fatal_error(self) -> None:
+        # Textual would print a traceback with the values of all variables, tokens among them.
+        self._close_messages_no_wait()
+
+    async def _run(self, screen: MainScreen, action: str) -> None:
+        await screen.run_action(action)
+
+    def action_toggle_help(self) -> None:
+        """Show or hide the help, which follows the focus."""
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
+
+    def _form(self) -> ConnectForm:
+        return ConnectForm(self._target, self._profiles, submit=self._submit, save=self._save)
+
+    def _submit(self, target: Target) -> None:
+        self._new_client(target)  # wrong input shows now, not in a worker
+        self._target = target
+        self.switch_screen(self._main_screen(target, lambda: self._new_client(target)))
+
+    def _save(self, name: str, target: Target) -> None:
+        if self._save_profile is not None:
+            self._save_profile(name, target)
+        self._profiles[name] = target
+
+    def _main_screen(self, target: Target, client: Callable[[], Client]) -> MainScreen:
+        ring, health, templates = MessageRing(self._ring_limit), Health(), self._templates()
+        link = Link(client, ring, health, templates, now_ms=self._now_ms)
+        return self._screen(ring, health, link, templates, shown_url(target.url))
+
+    def _recording_screen(self, name: str, records: Sequence[Record]) -> MainScreen:
+        ring, health = MessageRing(max(self._ring_limit, len(records))), Health()
+        for record in records:
+            ring.add_record(record)
+        health.state = "recording"
+        return self._screen(ring, health, None, self._templates(), name)
+
+    def _templates(self) -> TemplateContext:
+        return TemplateContext(now_ms=self._now_ms, new_uuid=lambda: str(uuid.uuid4()))
+
+    def _screen(
+        self, ring: MessageRing, health: Health, link: Link | None, templates: TemplateContext, title: str
+    ) -> MainScreen:
+        return MainScreen(
+            ring,
+            health,
+            link,
+            title=title,
+            history=self._history,
+            protocol=MessageProtocol(self._now_ms),
+            templates=templates,
+            record=self._record,
+            shows=self._shows,
+            open_form=self._back_to_form,
+        )
+
+    def _back_to_form(self) -> None:
+        self.switch_screen(self._form())

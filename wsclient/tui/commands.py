@@ -1,0 +1,58 @@
+"""Every action of the main screen as data: key, name and help; bindings, palette and docs are made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from textual.binding import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One action. `in_stream` keys are single letters, which work while the stream has the focus."""
+
+    id: str
+    keys: str
+    action: str
+    title: str
+    help: str
+    in_stream: bool = False
+    in_footer: bool = False
+
+
+COMMANDS: Final = (
+    Command("compose", "c,i", "compose", "Write", "Write a message", in_stream=True, in_footer=True),
+    Command("filter", "f", "filter", "Filter", "Show only what matches", in_stream=True, in_footer=True),
+    Command("search", "slash", "search", "Search", "Find text or /regex/", in_stream=True, in_footer=True),
+    Command("search-next", "n", "search_next(1)", "Next match", "Go to the next match", in_stream=True),
+    Command("search-previous", "N", "search_next(-1)", "Previous match", "Go to the match before", in_stream=True),
+    Command("pause", "space", "pause", "Pause", "Stop the stream; nothing is lost", in_stream=True, in_footer=True),
+    Command("errors", "e", "errors", "Errors only", "Show errors only, or everything again", in_stream=True),
+    Command("heartbeats", "b", "heartbeats", "Heartbeats", "Show or hide ping and pong", in_stream=True),
+    Command("clear", "x", "clear", "Clear", "Empty the stream; the recording keeps everything", in_stream=True),
+    Command("detail", "enter", "detail", "Detail", "Show or hide the selected message in full", in_stream=True),
+    Command("copy", "y", "copy_json", "Copy JSON", "Copy the selected message as JSON", in_stream=True),
+    Command("copy-send", "Y", "copy_send", "Copy --send", "Copy it as a wsctl connect --send line", in_stream=True),
+    Command(
+        "edit-again", "r", "edit_again", "Edit again", "Put the selected message into the composer", in_stream=True
+    ),
+    Command("health", "f2", "health", "Health", "Show or hide round trips, rates and limits", in_footer=True),
+    Command("latest", "f3", "latest", "Latest by type", "Show or hide the latest message of each type"),
+    Command("editor", "f4", "editor", "Editor", "Write the message in $EDITOR"),
+    Command("record", "ctrl+s", "record", "Record", "Record to a file, or stop", in_footer=True),
+    Command("send-file", "ctrl+o", "send_file", "Send file", "Send each line of a file, or one JSON document"),
+    Command("history", "ctrl+r", "history", "History", "Search what was sent before"),
+    Command("repeat", "ctrl+t", "repeat", "Repeat", "Send the message every N ms, or stop"),
+    Command("reconnect", "ctrl+k", "reconnect", "Reconnect", "Connect again now"),
+    Command("form", "ctrl+n", "form", "Connect to…", "Connect to another server"),
+)
+
+
+def bindings(*, in_stream: bool) -> list[Binding]:
+    """Return the bindings for the stream or for the whole screen; their ids are what a keymap names."""
+    return [
+        Binding(one.keys, f"screen.{one.action}", one.title, show=one.in_footer, id=one.id, tooltip=one.help)
+        for one in COMMANDS
+        if one.in_stream is in_stream
+    ]

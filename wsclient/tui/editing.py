@@ -1,0 +1,58 @@
+"""Messages from outside the composer: $EDITOR, files, and the way back to a command line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from wsclient.tui.history import Draft
+from wscore.errors import ConfigError
+
+MAX_FILE_BYTES: Final = 64 << 20
+
+
+def send_line(text: str) -> str:
+    """Return the command that sends this frame."""
+    return f"wsctl connect --send {shlex.quote(' '.join(text.splitlines()))}"
+
+
+def edit_in_editor(text: str) -> str:
+    """Let $VISUAL or $EDITOR (else vi) change a text; raises ConfigError when that does not work."""
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    descriptor, name = tempfile.mkstemp(suffix=".json", prefix="wsctl-")
+    path = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        try:
+            code = subprocess.run([*shlex.split(editor), name], check=False).returncode  # noqa: S603
+        except (OSError, ValueError) as error:
+            raise ConfigError("$EDITOR", f"{editor!r} cannot be run: {error}") from None
+        if code:
+            raise ConfigError("$EDITOR", f"{editor!r} ended with {code}", "the message is as it was")
+        return path.read_text("utf-8", errors="replace").removesuffix("\n")
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def frames_of_file(path: Path, type: str) -> list[Draft]:
+    """Return what a file says: one JSON document is one message, else each line is one; raises ConfigError."""
+    import json
+
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(str(path), "is larger than 64 MiB")
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or str(error)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), f"is not UTF-8: byte {error.start}") from None
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return [Draft(type, line) for line in text.splitlines() if line.strip()]
+    return [Draft(type, text)]

@@ -1,0 +1,172 @@
+"""The connect form: where to, as whom, into which session; profiles fill it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Button, Footer, Input, Label, Select, Static
+
+from wscore.errors import WsctlError
+from wscore.text import neutralise
+
+
+class TokenKind(StrEnum):
+    """Where the token comes from."""
+
+    GUEST = "guest"
+    SUB = "sub"
+    PASTED = "pasted"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect, and as whom. `value` is the user, the token or the file that `kind` asks for."""
+
+    url: str
+    kind: TokenKind = TokenKind.GUEST
+    value: str = field(default="", repr=False)
+    session: str = ""
+
+
+_KINDS = {
+    TokenKind.GUEST: "a guest",
+    TokenKind.SUB: "a user, with a JWT minted by WSCTL_JWT_SECRET",
+    TokenKind.PASTED: "whoever this token names",
+    TokenKind.FILE: "whoever the token in this file names",
+}
+_ASKED = {TokenKind.SUB: "user", TokenKind.PASTED: "token", TokenKind.FILE: "file"}
+
+
+class ConnectForm(Screen[None]):
+    """Fills in a Target. `submit` connects and raises WsctlError when it cannot; `save` keeps it under a name."""
+
+    TITLE = "connect"
+    HELP = "Enter connects. A pasted token is never saved."
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+j", "connect", "Connect", id="form.connect"),
+        Binding("ctrl+s", "save", "Save profile", id="form.save"),
+    ]
+    DEFAULT_CSS = """
+    ConnectForm VerticalScroll { align: center middle; padding: 0 2; }
+    ConnectForm #form { width: 76; max-width: 100%; height: auto; }
+    ConnectForm Label { color: $text-muted; margin: 1 0 0 0; }
+    ConnectForm Horizontal { height: auto; margin: 1 0 0 0; }
+    ConnectForm Button { margin: 0 2 0 0; }
+    ConnectForm #form-problem { color: $text-error; height: auto; margin: 1 0 0 0; }
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        profiles: Mapping[str, Target],
+        *,
+        submit: Callable[[Target], None],
+        save: Callable[[str, Target], None],
+    ) -> None:
+        super().__init__()
+        self._target = target
+        self._profiles = dict(profiles)
+        self._submit = submit
+        self._save = save
+
+    def compose(self) -> ComposeResult:
+        """Yield the fields."""
+        target = self._target
+        with VerticalScroll(id="form"):
+            if self._profiles:
+                yield Label("Profile")
+                yield Select(
+                    [(neutralise(name), name) for name in self._profiles], prompt="none", compact=True, id="profile"
+                )
+            yield Label("URL")
+            yield Input(target.url, compact=True, id="url")
+            yield Label("Connect as")
+            kinds = [(text, kind) for kind, text in _KINDS.items()]
+            yield Select(kinds, value=target.kind, allow_blank=False, compact=True, id="kind")
+            yield Input(target.value, compact=True, id="value")
+            yield Label("Session to join (optional)")
+            yield Input(target.session, compact=True, id="session")
+            with Horizontal():
+                yield Button("Connect", variant="primary", compact=True, id="connect")
+            yield Label("Save as profile (ctrl+s)")
+            yield Input(placeholder="name", compact=True, id="name")
+            yield Static(markup=False, id="form-problem")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin with the URL."""
+        self._ask_for_value()
+        self.query_one("#url", Input).focus()
+
+    @property
+    def filled_in(self) -> Target:
+        """What the fields say."""
+        kind = self.query_one("#kind", Select).value
+        return Target(
+            self.query_one("#url", Input).value.strip(),
+            TokenKind(str(kind)),
+            self.query_one("#value", Input).value.strip(),
+            self.query_one("#session", Input).value.strip(),
+        )
+
+    def action_connect(self) -> None:
+        """Connect with what the fields say."""
+        self._attempt(lambda: self._submit(self.filled_in))
+
+    def action_save(self) -> None:
+        """Keep the target under the name; a pasted token stays out of the file."""
+        name = self.query_one("#name", Input).value.strip()
+        target = self.filled_in
+        if target.kind is TokenKind.PASTED:
+            target = replace(target, kind=TokenKind.GUEST, value="")
+        if not name:
+            self._complain("give the profile a name")
+            return
+        if self._attempt(lambda: self._save(name, target)):
+            self.notify(f"saved as {neutralise(name)}", markup=False)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Connect."""
+        self.action_connect()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter in any field connects, in the name saves."""
+        self.action_save() if event.input.id == "name" else self.action_connect()
+
+    def on_select_changed(self, event: Select.Changed) -> None:
+        """Fill in a profile, or ask for what the token source needs."""
+        if event.select.id == "profile" and event.value in self._profiles:
+            target = self._profiles[str(event.value)]
+            self.query_one("#url", Input).value = target.url
+            self.query_one("#kind", Select).value = target.kind
+            self.query_one("#value", Input).value = target.value
+            self.query_one("#session", Input).value = target.session
+        self._ask_for_value()
+
+    def _ask_for_value(self) -> None:
+        kind = TokenKind(str(self.query_one("#kind", Select).value))
+        field_ = self.query_one("#value", Input)
+        field_.display = kind in _ASKED
+        field_.placeholder = _ASKED.get(kind, "")
+        field_.password = kind is TokenKind.PASTED
+
+    def _attempt(self, act: Callable[[], None]) -> bool:
+        try:
+            act()
+        except WsctlError as error:
+            self._complain(str(error))
+            return False
+        self._complain("")
+        return True
+
+    def _complain(self, text: str) -> None:
+        self.query_one("#form-problem", Static).update(Content(neutralise(text)))

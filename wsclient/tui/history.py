@@ -1,0 +1,79 @@
+"""What was sent before, kept over restarts as JSON lines; the composer goes through it with up, down and ctrl+r."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+KEPT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What the composer holds: a message type and the text beside it."""
+
+    type: str
+    text: str
+
+
+def history_path() -> Path:
+    """Return where the history is kept (XDG base directory specification, state)."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "wsctl" / "history.jsonl"
+
+
+class History:
+    """Drafts, oldest first. A file that cannot be read or written costs the history, never the session."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.drafts: list[Draft] = _read(path)[-KEPT:]
+        self._position = len(self.drafts)
+
+    def add(self, draft: Draft) -> None:
+        """Take what was sent, once if it is sent again, and go to the end."""
+        if not self.drafts or self.drafts[-1] != draft:
+            self.drafts.append(draft)
+            self._append(draft)
+        self._position = len(self.drafts)
+
+    def move(self, step: int) -> Draft | None:
+        """Return the draft before (-1) or after (1) the last one shown; an empty one after the newest."""
+        position = self._position + step
+        if not 0 <= position <= len(self.drafts):
+            return None
+        self._position = position
+        return self.drafts[position] if position < len(self.drafts) else Draft("", "")
+
+    def search(self, words: str) -> list[Draft]:
+        """Return the drafts that contain every word, newest first, each once."""
+        wanted = words.casefold().split()
+        found = dict.fromkeys(reversed(self.drafts))
+        return [one for one in found if all(word in f"{one.type} {one.text}".casefold() for word in wanted)]
+
+    def _append(self, draft: Draft) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(descriptor, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"type": draft.type, "text": draft.text}) + "\n")
+        except OSError:
+            pass
+
+
+def _read(path: Path) -> list[Draft]:
+    try:
+        lines = path.read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    drafts = []
+    for line in lines[-KEPT:]:
+        try:
+            value = json.loads(line)
+            drafts.append(Draft(str(value["type"]), str(value["text"])))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return drafts

@@ -1,0 +1,143 @@
+"""Between the client and the screen: runs the connection, keeps ring, health and recording up to date.
+
+The screen starts it and asks it to send; it knows nothing of widgets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from wsclient.client import Client
+from wsclient.dialling import read_envelope
+from wsclient.errors import NotConnectedError, close_spec, describe_close
+from wsclient.events import Closed, Event, Opened, Received, Reconnecting, Sent
+from wsclient.recording import Record, Recorder, RecordingError
+from wsclient.templates import TemplateContext
+from wsclient.tui.health import Health
+from wsclient.tui.ring import MessageRing
+from wscore.errors import WsctlError
+from wscore.payloads import Timestamp
+
+PROBE_INTERVAL_S: Final = 5.0  # how often the round trip is measured
+PROBE_TIMEOUT_S: Final = 10.0
+
+
+class Link:
+    """One target, connected as long as it lasts; `restart` begins anew after an end."""
+
+    def __init__(
+        self,
+        new_client: Callable[[], Client],
+        ring: MessageRing,
+        health: Health,
+        templates: TemplateContext,
+        *,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._new_client = new_client
+        self._ring = ring
+        self._health = health
+        self._templates = templates
+        self._now_ms = now_ms
+        self._client: Client | None = None
+        self._recorder: Recorder | None = None
+        self.recording_to: Path | None = None
+        self.is_running = False
+
+    async def run(self) -> None:
+        """Connect and stay until the connection ends for good; what ended it becomes a note."""
+        self.is_running = True
+        health = self._health
+        try:
+            self._client = client = self._new_client()
+            client.watch(self._on_event)
+            health.state, health.problem = "connecting", ""
+            async with client:
+                probing = asyncio.create_task(self._probe(client))
+                try:
+                    async for _ in client:
+                        pass
+                finally:
+                    probing.cancel()
+        except WsctlError as error:
+            health.problem = str(error)
+            self._note(str(error))
+        finally:
+            health.state, health.session, health.reconnect_at_ms = "closed", None, None
+            self._client = None
+            self.is_running = False
+
+    async def send(self, text: str) -> None:
+        """Send a frame; raises NotConnectedError."""
+        if self._client is None:
+            raise NotConnectedError
+        await self._client.send_raw(text)
+
+    def record(self, path: Path) -> None:
+        """Record everything from now on; raises RecordingError."""
+        self._recorder, self.recording_to = Recorder(path), path
+
+    def stop_recording(self) -> int:
+        """End the recording; returns how many messages it has."""
+        recorder, self._recorder, self.recording_to = self._recorder, None, None
+        if recorder is None:
+            return 0
+        recorder.close()
+        return recorder.count
+
+    def flush(self) -> None:
+        """Bring what was recorded to the disk."""
+        if self._recorder is not None:
+            self._recorder.flush()
+
+    async def _probe(self, client: Client) -> None:
+        while True:
+            started_s = time.perf_counter()
+            try:
+                await client.request("ping", Timestamp(self._now_ms()), timeout_s=PROBE_TIMEOUT_S)
+                self._health.round_trips_ms.append((time.perf_counter() - started_s) * 1000)
+            except WsctlError:
+                pass  # lost or late: the connection's own events tell
+            await asyncio.sleep(PROBE_INTERVAL_S)
+
+    def _on_event(self, event: Event) -> None:
+        health = self._health
+        match event:
+            case Received(text, envelope, at_ms):
+                health.received.count(len(text))
+                self._templates.saw(envelope)
+                self._take(Record(at_ms, False, text, envelope))
+            case Sent(text, at_ms):
+                health.sent.count(len(text))
+                self._take(Record(at_ms, True, text, read_envelope(text)))
+            case Opened(session):
+                health.state, health.session = "open", session
+                health.problem, health.reconnect_at_ms = "", None
+                who = "the server did not greet" if session is None else f"connected as {session.user_id}"
+                self._note(who if session is None else f"{who}, session {session.session_id}")
+            case Closed(code, reason):
+                spec = close_spec(code)
+                health.state, health.session = "closed", None
+                health.problem = f"closed {describe_close(code, reason)}"
+                self._note(health.problem if spec is None else f"{health.problem}. {spec.meaning} {spec.remedy}")
+            case Reconnecting(attempt, delay_ms, problem):
+                health.state = "reconnecting"
+                health.problem = problem
+                health.reconnect_at_ms = self._now_ms() + delay_ms
+                self._note(f"reconnecting in {delay_ms / 1000:.1f} s (try {attempt}): {problem}")
+
+    def _take(self, record: Record) -> None:
+        self._ring.add_record(record)
+        if self._recorder is not None:
+            try:
+                self._recorder.write(record)
+            except RecordingError as error:  # a full disk must not end the connection
+                self._recorder = self.recording_to = None
+                self._note(f"the recording ended: {error}")
+
+    def _note(self, text: str) -> None:
+        self._ring.add_note(text, self._now_ms())

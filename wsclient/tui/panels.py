@@ -1,0 +1,125 @@
+"""What stands around the stream: status line, health panel and the latest message of each type."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Sparkline, Static
+
+from wsclient.tui.health import Health, percentile
+from wsclient.tui.ring import Entry, MessageRing
+from wsclient.tui.rows import clock_time, preview, size_text
+from wscore.text import neutralise
+from wscore.units import format_duration, format_size
+
+_STATE_STYLES = {"open": "$text-success", "closed": "$text-error"}
+
+
+def round_trip_text(health: Health) -> str:
+    """Return `p50/p95/p99` of the round trips in ms, or what is known instead."""
+    figures = [percentile(health.round_trips_ms, percent) for percent in (50, 95, 99)]
+    return "–" if figures[0] is None else "/".join(f"{one:.1f}" for one in figures if one is not None) + " ms"
+
+
+class StatusLine(Static):
+    """State, target, who we are, rates, round trip, and what is going on."""
+
+    DEFAULT_CSS = (
+        "StatusLine { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }"
+    )
+
+    def __init__(self, health: Health, target: str, *, id: str | None = None) -> None:
+        super().__init__(markup=False, id=id)
+        self._health = health
+        self._target = target
+
+    def show(self, flags: list[str], now_ms: int) -> None:
+        """Draw it anew; `flags` are short words such as `paused`."""
+        health = self._health
+        style = _STATE_STYLES.get(health.state, "$text-warning")
+        state = health.state
+        if health.reconnect_at_ms is not None:
+            state += f" in {max(0, health.reconnect_at_ms - now_ms) / 1000:.0f} s"
+        rates = f"▲ {health.sent.messages_per_s}/s ▼ {health.received.messages_per_s}/s"
+        user = "" if health.session is None else f" {neutralise(health.session.user_id)[:24]}"
+        parts: list[str | tuple[str, str]] = [("● ", style), (state, style)]
+        for flag in flags:
+            parts += ["  ", (f" {flag} ", "$text on $warning 60%")]
+        if health.problem and health.state != "open":
+            parts.append((f"  {neutralise(health.problem)}", "$text-error"))
+        parts.append(f"  {rates}  rtt {round_trip_text(health)}  {neutralise(self._target)}{user}")
+        self.update(Content.assemble(*parts))
+
+
+class HealthPanel(Vertical):
+    """Round trips as a sparkline with percentiles, rates both ways, and what the server allows."""
+
+    DEFAULT_CSS = """
+    HealthPanel { height: auto; background: $surface; padding: 0 1; border-bottom: solid $primary 40%; display: none; }
+    HealthPanel.-shown { display: block; }
+    HealthPanel Sparkline { height: 1; }
+    """
+
+    def __init__(self, health: Health, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._health = health
+        self._words = Static(markup=False, id="health-words")
+        self._round_trips = Sparkline([], id="health-rtt")
+
+    def compose(self) -> ComposeResult:
+        """Yield words and sparkline."""
+        yield self._words
+        yield self._round_trips
+
+    def show(self) -> None:
+        """Draw it anew, if it is to be seen."""
+        if not self.has_class("-shown"):
+            return
+        health = self._health
+        lines = [
+            f"round trip p50/p95/p99 {round_trip_text(health)} over {len(health.round_trips_ms)} pings",
+            f"sent     {health.sent.messages} messages, {size_text(health.sent.bytes)} bytes; now "
+            f"{health.sent.messages_per_s}/s, {size_text(health.sent.bytes_per_s)} bytes/s",
+            f"received {health.received.messages} messages, {size_text(health.received.bytes)} bytes; now "
+            f"{health.received.messages_per_s}/s, {size_text(health.received.bytes_per_s)} bytes/s",
+        ]
+        if (session := health.session) is not None:
+            lines.append(
+                f"session {neutralise(session.session_id)}, user {neutralise(session.user_id)}, "
+                f"connection {neutralise(session.connection_id)}"
+            )
+            heartbeat = session.heartbeat
+            lines.append(
+                f"limits: messages up to {format_size(session.limits.max_message_bytes)}; heartbeat every "
+                f"{format_duration(heartbeat.interval_ms)}, gone after {format_duration(heartbeat.timeout_ms)}"
+            )
+        if health.problem:
+            lines.append(neutralise(health.problem))
+        self._words.update(Content("\n".join(lines)))
+        self._round_trips.data = list(health.round_trips_ms) or [0.0]
+
+
+class Latest(Static):
+    """One line for each type: how many there were, when the last came, and its start."""
+
+    DEFAULT_CSS = """
+    Latest { height: auto; max-height: 8; background: $surface; padding: 0 1; display: none;
+             border-bottom: solid $primary 40%; text-wrap: nowrap; text-overflow: ellipsis; }
+    Latest.-shown { display: block; }
+    """
+
+    def __init__(self, ring: MessageRing, *, id: str | None = None) -> None:
+        super().__init__(markup=False, id=id)
+        self._ring = ring
+
+    def show(self) -> None:
+        """Draw it anew, if it is to be seen; the types that came last stand first."""
+        if not self.has_class("-shown"):
+            return
+        newest = sorted(self._ring.latest.values(), key=lambda entry: -entry.number)[:8]
+        self.update(Content("\n".join(map(self._line, newest)) or "nothing came yet"))
+
+    def _line(self, entry: Entry) -> str:
+        count = self._ring.counts[entry.type]
+        return f"{neutralise(entry.type)[:20]:<20} ×{count:<6} {clock_time(entry.at_ms)} {preview(entry)}"
