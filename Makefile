@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install serve test test-slow bench check format clean
+.PHONY: help install serve test test-slow fuzz bench check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ test: $(STAMP) ## run the tests, in parallel on all cores
 
 test-slow: $(STAMP) ## run the tests that take long or load the machine
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(STAMP) ## fuzz the decoders for a minute, e.g. FUZZ="--seconds 600 --target token"
+	@$(BIN)/python -m tests.fuzz.run $(FUZZ)
 
 bench: $(STAMP) ## compare with Node's ws and Bun, e.g. BENCH="--only ping --seconds 5"
 	@$(BIN)/python -m tests.bench.run $(BENCH)

@@ -79,6 +79,10 @@ class Entrance:
             return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, "shutting down\n", (("Retry-After", "1"),))
         if not request.wants_upgrade or request.header("sec-websocket-version") != "13":
             return HttpReply(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket endpoint\n", _UPGRADE)
+        if len(request.header_values("sec-websocket-key")) != 1:
+            return HttpReply(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key must be there once\n")
+        if len(request.header_values("origin")) > 1:
+            return HttpReply(HTTPStatus.BAD_REQUEST, "Origin must be there once at most\n")
         return None
 
     def admit(self, request: HandshakeRequest, peer_ip: str | None) -> tuple[Principal, Session]:

@@ -23,6 +23,7 @@ from wsserver.connections import ConnectionManager
 from wsserver.controller import WebSocketController
 from wsserver.counters import Counters
 from wsserver.delivery import Delivery
+from wsserver.descriptors import DescriptorWatch
 from wsserver.dispatch import HandlerTasks
 from wsserver.doors import Doors
 from wsserver.drain import drain
@@ -122,6 +123,7 @@ class WebSocketServer:
             counters=self.counters,
             log=self._log,
         )
+        self._descriptors = DescriptorWatch(self._log)
         self._echo = EchoRoom(admission, self._log)
         self._door = Doors(self._entrance, self._controller, self._echo, echo_paths)
 
@@ -206,6 +208,7 @@ class WebSocketServer:
             self._controller.reap(connection)
         if due:
             self._controller.ping(due)
+        self._descriptors.check(now_s)
         self._schedule_tick()
 
 

@@ -1,0 +1,163 @@
+"""Raw sockets for peers that break every rule, and a neighbour who must notice nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import struct
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from wscore.guest import mint_guest_token
+
+HANG_S = 20
+CLOSED = 0x8
+
+
+def guest() -> str:
+    return mint_guest_token(uuid.uuid4(), time.time_ns() // 1_000_000)
+
+
+def frame(
+    opcode: int,
+    payload: bytes = b"",
+    *,
+    fin: bool = True,
+    rsv: int = 0,
+    masked: bool = True,
+    size: int | None = None,
+    size_bytes: int | None = None,
+) -> bytes:
+    """Return a client's frame; `size` lies about the length, `size_bytes` (2 or 8) writes it longer than needed."""
+    length = len(payload) if size is None else size
+    first, mask_bit = (0x80 if fin else 0) | rsv << 4 | opcode, 0x80 if masked else 0
+    if size_bytes == 8 or (size_bytes is None and length > 0xFFFF):
+        head = struct.pack("!BBQ", first, mask_bit | 127, length)
+    elif size_bytes == 2 or length > 125:
+        head = struct.pack("!BBH", first, mask_bit | 126, length)
+    else:
+        head = struct.pack("!BB", first, mask_bit | length)
+    if not masked:
+        return head + payload
+    mask = os.urandom(4)
+    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+
+
+class RawSocket:
+    """A WebSocket made by hand: what goes out is bytes, what comes in is (opcode, payload)."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, *frames: bytes) -> None:
+        self.writer.write(b"".join(frames))
+        await self.writer.drain()
+
+    async def send_json(self, value: object) -> None:
+        await self.send(frame(0x1, json.dumps(value).encode()))
+
+    async def receive(self) -> tuple[int, bytes]:
+        first, second = await self._exactly(2)
+        size = second & 0x7F
+        if size == 126:
+            (size,) = struct.unpack("!H", await self._exactly(2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", await self._exactly(8))
+        assert not second & 0x80, "a server must not mask"
+        return first & 0xF, await self._exactly(size)
+
+    async def receive_type(self, kind: str) -> dict[str, Any]:
+        while True:
+            opcode, payload = await self.receive()
+            assert opcode == 0x1, (opcode, payload)
+            envelope: dict[str, Any] = json.loads(payload)
+            if envelope["type"] == kind:
+                return envelope
+
+    async def close_code(self) -> int | None:
+        """Read to the end; returns the code of the first close frame, None if none came."""
+        code = None
+        try:
+            while True:
+                opcode, payload = await self.receive()
+                if opcode == CLOSED and code is None:
+                    code = int.from_bytes(payload[:2], "big") if payload else 1005
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return code
+
+    async def _exactly(self, size: int) -> bytes:
+        return await asyncio.wait_for(self.reader.readexactly(size), HANG_S)
+
+
+OpenSocket = Callable[..., Awaitable[RawSocket]]
+
+
+@pytest.fixture
+async def open_socket() -> AsyncIterator[OpenSocket]:
+    """Open a raw WebSocket to a server, past its greeting: `await open_socket(server.url, session="room")`."""
+    sockets: list[RawSocket] = []
+
+    async def open_one(url: str, *, session: str | None = None) -> RawSocket:
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        query = f"token={guest()}" + (f"&sessionId={session}" if session else "")
+        writer.write(
+            (
+                f"GET {parts.path}?{query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            ).encode()
+        )
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HANG_S)
+        assert b" 101 " in head, head
+        socket = RawSocket(reader, writer)
+        sockets.append(socket)
+        await socket.receive_type("session_created")
+        return socket
+
+    yield open_one
+    for socket in sockets:
+        socket.writer.close()
+
+
+class Neighbour:
+    """An ordinary client of the same server."""
+
+    def __init__(self, ws: ClientConnection) -> None:
+        self._ws = ws
+
+    async def notices_nothing(self) -> None:
+        """Its ping is answered, and nothing else came."""
+        request = uuid.uuid4().hex
+        await self._ws.send(json.dumps({"type": "ping", "timestamp": 1, "id": request}))
+        answer = json.loads(await asyncio.wait_for(self._ws.recv(), HANG_S))
+        assert (answer["type"], answer.get("id")) == ("pong", request), answer
+
+
+@pytest.fixture
+async def neighbour_of() -> AsyncIterator[Callable[..., Awaitable[Neighbour]]]:
+    """`await neighbour_of(server.url)`: a client in a session of its own."""
+    sockets: list[ClientConnection] = []
+
+    async def join(url: str) -> Neighbour:
+        ws = await connect(f"{url}?token={guest()}", proxy=None, compression=None)
+        sockets.append(ws)
+        assert json.loads(await asyncio.wait_for(ws.recv(), HANG_S))["type"] == "session_created"
+        return Neighbour(ws)
+
+    yield join
+    for ws in sockets:
+        await ws.close()
+
+
+@pytest.fixture
+def make_frame() -> Callable[..., bytes]:
+    return frame

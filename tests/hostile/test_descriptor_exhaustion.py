@@ -1,0 +1,83 @@
+"""A server without a file descriptor left: who is there stays, who comes waits, and the log stays readable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 60
+HANG_S = 30
+
+
+class Server:
+    """A `wsctl serve` that may open only so many files."""
+
+    def __init__(self, engine: str, directory: Path) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
+        self.log = directory / "server.log"
+        command = [sys.executable, "-m", "cli.main", "serve", "--port", "0", "--engine", engine, "--log-format", "json"]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command,
+                stderr=log,
+                stdout=subprocess.DEVNULL,
+                cwd=directory,
+                env=clean | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"},
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT)),
+            )
+        deadline = time.monotonic() + HANG_S
+        while "server.listening" not in self.log.read_text():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+        self.url: str = json.loads(self.log.read_text().splitlines()[0])["url"]
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture
+def limited(engine, tmp_path) -> Iterator[Server]:
+    server = Server(engine.value, tmp_path)
+    yield server
+    server.process.kill()
+    server.process.wait(HANG_S)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+async def test_it_recovers_and_says_so_once_a_second(limited, neighbour_of):
+    neighbour = await neighbour_of(limited.url)
+    parts = urlsplit(limited.url)
+    crowd = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(LIMIT + 40)]
+    before_s = limited.cpu_s()
+    started = time.monotonic()
+    while time.monotonic() - started < 2.5:  # time in which a spinning loop or a flooded log would show
+        await neighbour.notices_nothing()
+        await asyncio.sleep(0.1)
+    took_s = time.monotonic() - started
+    spent_s = limited.cpu_s() - before_s
+    for _, writer in crowd:
+        writer.close()
+    for _, writer in crowd:
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+    late = await neighbour_of(limited.url)
+    await late.notices_nothing()
+    await neighbour.notices_nothing()
+    lines = [json.loads(line) for line in limited.log.read_text().splitlines()]
+    about = [line for line in lines if line["event"] == "server.descriptors"]
+    assert 1 <= len(about) <= took_s + 2, about
+    assert not any("raceback" in json.dumps(line) for line in lines)
+    assert spent_s < took_s * 0.8, "it spins while it waits"

@@ -1,0 +1,185 @@
+"""Frames and messages that break the rules: each gets its close code or error, a neighbour notices nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+LIMIT = 4096
+CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+ENVELOPE = b'{"type":"message","timestamp":1,"data":"caf\xc3\xa9"}'
+
+
+def fragments(make, *payloads, opcode=TEXT):
+    last = len(payloads) - 1
+    return b"".join(make(CONT if n else opcode, one, fin=n == last) for n, one in enumerate(payloads))
+
+
+# name, what is sent, the close codes that may answer it
+BROKEN = [
+    ("a message one byte too long", lambda f: f(TEXT, b"x" * (LIMIT + 1)), {1009}),
+    ("fragments that are too long together", lambda f: fragments(f, *[b"x" * 1000] * 5), {1009}),
+    ("a fragment series without end", lambda f: f(TEXT, b"x", fin=False) + f(CONT, b"x", fin=False) * 2000, {1009}),
+    ("empty fragments without end", lambda f: f(TEXT, fin=False) + f(CONT, fin=False) * 2000, {1009}),
+    ("a length of 2^63", lambda f: f(TEXT, size=1 << 63), {1002, 1009}),
+    ("a length of 2^63-1", lambda f: f(TEXT, size=(1 << 63) - 1), {1002, 1009}),
+    ("a length of 2^40", lambda f: f(BINARY, size=1 << 40), {1009}),
+    ("invalid UTF-8", lambda f: f(TEXT, b'{"type":"\xff"}'), {1007}),
+    ("an overlong UTF-8 sequence", lambda f: f(TEXT, b'"\xc0\xaf"'), {1007}),
+    ("a surrogate in UTF-8", lambda f: f(TEXT, b'"\xed\xa0\x80"'), {1007}),
+    ("invalid UTF-8 split over fragments", lambda f: fragments(f, b'"\xc3', b'\x28"'), {1007}),
+    ("a message that ends inside a character", lambda f: fragments(f, b'"a', b"\xe2\x82"), {1007}),
+    *((f"reserved bit {bit}", lambda f, bit=bit: f(TEXT, ENVELOPE, rsv=1 << bit), {1002}) for bit in range(3)),
+    *((f"opcode {op}", lambda f, op=op: f(op, b"x"), {1002}) for op in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)),
+    ("an unmasked frame", lambda f: f(TEXT, ENVELOPE, masked=False), {1002}),
+    ("an unmasked ping", lambda f: f(PING, masked=False), {1002}),
+    ("a fragmented ping", lambda f: f(PING, fin=False), {1002}),
+    ("a ping of 126 bytes", lambda f: f(PING, b"x" * 126), {1002}),
+    ("a continuation of nothing", lambda f: f(CONT, b"x"), {1002}),
+    ("a new message inside of another", lambda f: f(TEXT, b"x", fin=False) + f(TEXT, ENVELOPE), {1002}),
+    ("a close frame of one byte", lambda f: f(CLOSE, b"\x03"), {1002}),
+    *(
+        (f"close code {code}", lambda f, code=code: f(CLOSE, code.to_bytes(2, "big")), {1002})
+        for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535)
+    ),
+    ("a close reason that is not UTF-8", lambda f: f(CLOSE, b"\x03\xe8\xff\xfe"), {1002, 1007}),
+    ("a binary message", lambda f: f(BINARY, b"\x00"), {1003}),
+    ("a fragmented binary message", lambda f: fragments(f, b"a", b"b", opcode=BINARY), {1003}),
+]
+
+INVALID = [
+    ("deep JSON", b"[" * 4000),
+    ("deep data", b'{"type":"message","timestamp":1,"data":' + b"[" * 2000 + b"]" * 2000 + b"}"),
+    ("NaN", b'{"type":"message","timestamp":NaN}'),
+    ("NaN in data", b'{"type":"message","timestamp":1,"data":NaN}'),
+    ("Infinity in data", b'{"type":"message","timestamp":1,"data":-Infinity}'),
+    ("a huge timestamp", b'{"type":"message","timestamp":1e999}'),
+    ("a timestamp of 400 digits", b'{"type":"message","timestamp":1' + b"0" * 400 + b"}"),
+    ("a negative timestamp", b'{"type":"message","timestamp":-1}'),
+    ("a lone surrogate", b'{"type":"message","timestamp":1,"data":"\\ud800"}'),
+    ("a lone surrogate in the type", b'{"type":"\\udfff","timestamp":1}'),
+    ("no timestamp", b'{"type":"message"}'),
+    ("no type", b'{"timestamp":1}'),
+    ("no object", b'["message"]'),
+    ("nothing", b""),
+    ("a NUL in the type", b'{"type":"a\\u0000","timestamp":1}'),
+    ("a type of 65 characters", b'{"type":"' + b"a" * 65 + b'","timestamp":1}'),
+    ("two documents", ENVELOPE * 2),
+    ("a byte order mark", b"\xef\xbb\xbf" + ENVELOPE),
+    ("single quotes", b"{'type':'message','timestamp':1}"),
+    ("a comment", b'{"type":"message",/**/"timestamp":1}'),
+]
+
+
+@pytest.mark.parametrize(
+    ("_name", "attack", "codes"), BROKEN, ids=lambda value: value if isinstance(value, str) else ""
+)
+async def test_a_broken_frame_gets_its_close_code(
+    start_server, open_socket, neighbour_of, make_frame, engine, _name, attack, codes
+):
+    server = await start_server(engine=engine, max_message_bytes=LIMIT)
+    neighbour = await neighbour_of(server.url)
+    attacker = await open_socket(server.url)
+    await attacker.send(attack(make_frame))
+    assert await attacker.close_code() in codes
+    await neighbour.notices_nothing()
+
+
+async def test_a_message_that_is_none_gets_an_error_and_the_connection_stays(
+    start_server, open_socket, neighbour_of, make_frame, engine
+):
+    server = await start_server(engine=engine, max_message_bytes=8192)
+    neighbour = await neighbour_of(server.url)
+    attacker = await open_socket(server.url)
+    for name, payload in INVALID:
+        await attacker.send(make_frame(TEXT, payload))
+        error = await attacker.receive_type("error")
+        assert error["data"]["code"] == "INVALID_MESSAGE", name
+    await attacker.send_json({"type": "ping", "timestamp": 1})
+    await attacker.receive_type("pong")
+    await neighbour.notices_nothing()
+
+
+async def test_of_duplicate_keys_the_last_one_counts(start_server, open_socket, make_frame, engine):
+    server = await start_server(engine=engine)
+    peer = await open_socket(server.url)
+    await peer.send(make_frame(TEXT, b'{"type":"ping","type":"message","timestamp":1,"data":1,"data":{"last":2}}'))
+    assert (await peer.receive_type("message"))["data"] == {"last": 2}
+
+
+async def test_huge_numbers_travel_as_they_are(start_server, open_socket, make_frame, engine):
+    server = await start_server(engine=engine)
+    peer = await open_socket(server.url)
+    for number in (b"1e999", b"1" + b"0" * 400, b"-0.0", b"1.10"):
+        await peer.send(make_frame(TEXT, b'{"type":"message","timestamp":1,"data":' + number + b"}"))
+        opcode, payload = await peer.receive()
+        assert opcode == TEXT
+        assert b'"data":' + number in payload
+
+
+async def test_a_character_may_be_split_over_fragments_and_bytes_may_come_one_by_one(
+    start_server, open_socket, make_frame, engine
+):
+    server = await start_server(engine=engine)
+    peer = await open_socket(server.url)
+    await peer.send(fragments(make_frame, *(bytes([byte]) for byte in ENVELOPE)))
+    assert (await peer.receive_type("message"))["data"] == "café"
+    for byte in make_frame(TEXT, ENVELOPE):
+        await peer.send(bytes([byte]))
+    assert (await peer.receive_type("message"))["data"] == "café"
+    await peer.send(make_frame(PING, b"between"), make_frame(TEXT, ENVELOPE))
+    assert await peer.receive() == (PONG, b"between")
+    assert (await peer.receive_type("message"))["data"] == "café"
+
+
+async def test_pings_between_fragments_are_answered(start_server, open_socket, make_frame, engine):
+    server = await start_server(engine=engine)
+    peer = await open_socket(server.url)
+    await peer.send(make_frame(TEXT, ENVELOPE[:9], fin=False), make_frame(PING, b"1"), make_frame(CONT, ENVELOPE[9:]))
+    assert await peer.receive() == (PONG, b"1")
+    assert (await peer.receive_type("message"))["data"] == "café"
+
+
+async def test_what_follows_a_close_frame_is_not_handled(start_server, open_socket, neighbour_of, make_frame, engine):
+    server = await start_server(engine=engine)
+    listener = await open_socket(server.url, session="room")
+    attacker = await open_socket(server.url, session="room")
+    await attacker.send(make_frame(CLOSE, b"\x03\xe8"), make_frame(TEXT, ENVELOPE))
+    assert await attacker.close_code() == 1000
+    await listener.send_json({"type": "ping", "timestamp": 1})
+    assert json.loads((await listener.receive())[1])["type"] == "pong"
+
+
+async def test_a_peer_that_vanishes_inside_a_frame_leaves_nothing_behind(
+    start_server, open_socket, neighbour_of, make_frame, engine
+):
+    import asyncio
+    import socket
+    import struct
+
+    server = await start_server(engine=engine)
+    neighbour = await neighbour_of(server.url)
+    for cut in (1, 5, 20):
+        attacker = await open_socket(server.url)
+        await attacker.send(make_frame(TEXT, ENVELOPE)[:cut])
+        raw = attacker.writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        attacker.writer.transport.abort()
+    async with asyncio.timeout(20):
+        while len(server.connections) > 1:
+            await asyncio.sleep(0.01)
+    await neighbour.notices_nothing()
+
+
+@pytest.mark.parametrize("padding", [2, 8])
+# RFC 6455 section 5.2 asks for the shortest form; a parser may insist or not.
+async def test_a_length_longer_than_it_needs_is_harmless(start_server, open_socket, make_frame, engine, padding):
+    server = await start_server(engine=engine)
+    peer = await open_socket(server.url)
+    await peer.send(make_frame(TEXT, ENVELOPE, size_bytes=padding))
+    opcode, payload = await peer.receive()
+    if opcode == CLOSE:
+        assert int.from_bytes(payload[:2], "big") == 1002
+    else:
+        assert json.loads(payload)["data"] == "café"

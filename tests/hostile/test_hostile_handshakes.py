@@ -1,0 +1,210 @@
+"""Requests that are slow, huge, smuggled or forged: one answer at most, and nobody else waits."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import pytest
+
+HANG_S = 20
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+UPGRADE = f"Upgrade: websocket\r\nConnection: Upgrade\r\n{KEY}\r\nSec-WebSocket-Version: 13"
+
+
+async def dial(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    parts = urlsplit(url)
+    return await asyncio.open_connection(parts.hostname, parts.port)
+
+
+async def answers(url: str, request: bytes) -> list[int]:
+    """Send a request and read to the end or for a moment; returns the status of every answer."""
+    reader, writer = await dial(url)
+    received = b""
+    try:
+        writer.write(request)
+        async with asyncio.timeout(0.7):
+            while chunk := await reader.read(65536):
+                received += chunk
+    except (TimeoutError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+    return [int(part.split(b" ")[0]) for part in received.split(b"HTTP/1.1 ")[1:]]
+
+
+def head(url: str, *lines: str, target: str = "", method: str = "GET", version: str = "HTTP/1.1") -> bytes:
+    parts = urlsplit(url)
+    return "\r\n".join((f"{method} {target or parts.path} {version}", f"Host: {parts.netloc}", *lines, "", "")).encode(
+        "latin-1"
+    )
+
+
+async def test_500_slow_handshakes_hold_nobody_up_and_are_dropped(start_server, neighbour_of, engine):
+    server = await start_server(engine=engine, handshake_timeout_ms=1500)
+    before = await neighbour_of(server.url)
+    slow = [await dial(server.url) for _ in range(500)]
+    for _, writer in slow:
+        writer.write(b"G")
+    await before.notices_nothing()
+    after = await neighbour_of(server.url)
+    await after.notices_nothing()
+    async with asyncio.timeout(HANG_S):
+        for reader, writer in slow:
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+    await before.notices_nothing()
+
+
+async def test_a_head_that_trickles_in_is_read_while_there_is_time(start_server, engine):
+    server = await start_server(engine=engine)
+    reader, writer = await dial(server.url)
+    for byte in head(server.url, UPGRADE, target=f"{urlsplit(server.url).path}?token=x"):
+        writer.write(bytes([byte]))
+        await writer.drain()
+    line = await asyncio.wait_for(reader.readline(), HANG_S)
+    assert b" 101 " in line
+    writer.close()
+
+
+OVERSIZE = [
+    ("2,000 headers", lambda: [f"X-{n}: {n}" for n in range(2000)], {431, 400}),
+    ("200 headers", lambda: [f"X-{n}: {n}" for n in range(200)], {431, 400}),
+    ("a header line of 9 KiB", lambda: ["X: " + "a" * 9216], {431, 400}),
+    ("a header line of 1 MiB", lambda: ["X: " + "a" * (1 << 20)], {431, 400}),
+    ("a header without an end", lambda: ["X: " + "a" * 70_000 + "\r\n " * 100], {431, 400}),
+]
+
+
+@pytest.mark.parametrize(
+    ("_name", "lines", "statuses"), OVERSIZE, ids=lambda value: value if isinstance(value, str) else ""
+)
+async def test_a_head_too_large_is_refused(start_server, neighbour_of, engine, _name, lines, statuses):
+    server = await start_server(engine=engine)
+    neighbour = await neighbour_of(server.url)
+    got = await answers(server.url, head(server.url, *lines(), UPGRADE))
+    assert len(got) <= 1
+    assert set(got) <= statuses  # beyond what the engine reads at all, the connection is cut
+    await neighbour.notices_nothing()
+
+
+@pytest.mark.parametrize("size", [9_000, 20_000, 70_000])
+async def test_a_request_line_too_long_is_refused_or_cut(start_server, neighbour_of, engine, size):
+    server = await start_server(engine=engine)
+    neighbour = await neighbour_of(server.url)
+    got = await answers(server.url, head(server.url, UPGRADE, target="/" + "a" * size))
+    assert set(got) <= {400, 404, 414, 431}
+    assert len(got) <= 1
+    await neighbour.notices_nothing()
+
+
+NEXT = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+SMUGGLED = [
+    ("two lengths", ("Content-Length: 5", "Content-Length: 6"), "hello" + NEXT),
+    ("a length and chunks", ("Content-Length: 5", "Transfer-Encoding: chunked"), "0\r\n\r\n" + NEXT),
+    ("chunks in disguise", ("Transfer-Encoding: xchunked",), "0\r\n\r\n" + NEXT),
+    ("a body", ("Content-Length: 5",), "hello" + NEXT),
+    ("a second request", (), NEXT),
+    ("a folded header", ("X: a", " b"), NEXT),
+    ("a space before the colon", ("Host : evil",), NEXT),
+    ("a NUL in a header", ("X: a\0b",), NEXT),
+    ("a bare CR in a header", ("X: a\rHost: evil",), NEXT),
+    ("a bare LF in a header", ("X: a\nHost: evil",), NEXT),
+    ("no colon", ("nonsense",), NEXT),
+]
+
+
+@pytest.mark.parametrize("upgrade", [False, True], ids=["plain", "upgrade"])
+@pytest.mark.parametrize(("_name", "lines", "body"), SMUGGLED, ids=[one[0] for one in SMUGGLED])
+async def test_no_second_request_is_smuggled_in(start_server, neighbour_of, engine, upgrade, _name, lines, body):
+    server = await start_server(engine=engine)
+    neighbour = await neighbour_of(server.url)
+    request = head(server.url, *lines, *([UPGRADE] if upgrade else [])) + body.encode()
+    got = await answers(server.url, request)
+    assert len(got) <= 1, got
+    assert 200 not in got
+    await neighbour.notices_nothing()
+
+
+STRANGE = [
+    ("HTTP/1.0", {"version": "HTTP/1.0"}),
+    ("HTTP/2 preface", {"method": "PRI", "target": "*", "version": "HTTP/2.0"}),
+    ("HTTP/9.9", {"version": "HTTP/9.9"}),
+    ("POST", {"method": "POST"}),
+    ("no method", {"method": ""}),
+    ("a long method", {"method": "G" * 5000}),
+    ("an absolute target", {"target": "http://evil.example/socket.io/"}),
+    ("an escaped target", {"target": "/%73ocket.io/%0d%0aX: y"}),
+    ("a target up the tree", {"target": "/socket.io/../../etc/passwd"}),
+    ("bytes beyond ASCII", {"target": "/s\xff\xfe"}),
+    ("an endless query", {"target": "/socket.io/?" + "a=1&" * 400}),
+]
+
+
+@pytest.mark.parametrize(("_name", "parts"), STRANGE, ids=[one[0] for one in STRANGE])
+async def test_a_strange_request_is_refused_or_cut(start_server, neighbour_of, engine, _name, parts):
+    server = await start_server(engine=engine)
+    neighbour = await neighbour_of(server.url)
+    got = await answers(server.url, head(server.url, UPGRADE, **parts))
+    assert len(got) <= 1
+    assert set(got) <= {400, 404, 405, 426, 431, 505}, got
+    await neighbour.notices_nothing()
+
+
+WRONG_UPGRADES = [
+    ("no key", ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")),
+    ("two keys", (UPGRADE, KEY)),
+    ("a short key", (UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="),)),
+    ("a key that is no base64", (UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "%%%%%%%%%%%%%%%%%%%%%%%%"),)),
+    ("version 12", (UPGRADE.replace("13", "12"),)),
+    ("no version", ("Upgrade: websocket", "Connection: Upgrade", KEY)),
+    ("no upgrade", ("Connection: Upgrade", KEY, "Sec-WebSocket-Version: 13")),
+    ("another protocol", (UPGRADE.replace("websocket", "h2c"),)),
+    ("two origins", (UPGRADE, "Origin: http://a.example", "Origin: http://a.example")),
+    ("no connection", ("Upgrade: websocket", KEY, "Sec-WebSocket-Version: 13")),
+]
+
+
+@pytest.mark.parametrize(("_name", "lines"), WRONG_UPGRADES, ids=[one[0] for one in WRONG_UPGRADES])
+async def test_a_wrong_upgrade_is_refused(start_server, neighbour_of, engine, _name, lines):
+    server = await start_server(engine=engine)
+    neighbour = await neighbour_of(server.url)
+    got = await answers(server.url, head(server.url, *lines))
+    assert len(got) <= 1
+    assert set(got) <= {400, 426}, got
+    await neighbour.notices_nothing()
+
+
+FORGED = ["null", "http://127.0.0.1.evil.example", "http://evil127.0.0.1", "http://u@127.0.0.1", "http://", "a b", ""]
+
+
+@pytest.mark.parametrize("origin", FORGED)
+async def test_a_forged_origin_is_told_so_and_closed(start_server, neighbour_of, engine, origin):
+    server = await start_server(engine=engine)
+    neighbour = await neighbour_of(server.url)
+    reader, writer = await dial(server.url)
+    writer.write(head(server.url, UPGRADE, f"Origin: {origin}"))
+    received = b""
+    async with asyncio.timeout(HANG_S):
+        while b"\x88" not in received and (chunk := await reader.read(4096)):
+            received += chunk
+    writer.close()
+    assert b'"code":"FORBIDDEN"' in received
+    assert (1008).to_bytes(2, "big") in received.split(b"\x88")[1]
+    await neighbour.notices_nothing()
+
+
+@pytest.mark.parametrize("origin", ["OWN", "OWN IN CAPITALS", "http://localhost:5173"])
+async def test_an_origin_of_this_machine_may_connect(start_server, engine, origin):
+    server = await start_server(engine=engine)
+    own = f"http://{urlsplit(server.url).netloc}"
+    shown = {"OWN": own, "OWN IN CAPITALS": own.upper()}.get(origin, origin)
+    reader, writer = await dial(server.url)
+    writer.write(head(server.url, UPGRADE, f"Origin: {shown}"))
+    async with asyncio.timeout(HANG_S):
+        received = await reader.readuntil(b"\r\n\r\n") + await reader.read(4096)
+    writer.close()
+    assert b"FORBIDDEN" not in received
+    assert b"AUTH_REQUIRED" in received
