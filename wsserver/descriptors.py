@@ -28,6 +28,5 @@ class DescriptorWatch:
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE):
-                raise
-            self._log.warning("server.descriptors", problem=os.strerror(error.errno))
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # anything else says nothing about descriptors
+                self._log.warning("server.descriptors", problem=os.strerror(error.errno))

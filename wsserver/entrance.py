@@ -77,10 +77,11 @@ class Entrance:
             return HttpReply(HTTPStatus.NOT_FOUND, "no WebSocket at this path\n")
         if self.draining:
             return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, "shutting down\n", (("Retry-After", "1"),))
-        if not request.wants_upgrade or request.header("sec-websocket-version") != "13":
+        if not request.wants_upgrade or request.header_values("sec-websocket-version") != ["13"]:
             return HttpReply(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket endpoint\n", _UPGRADE)
-        if len(request.header_values("sec-websocket-key")) != 1:
-            return HttpReply(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key must be there once\n")
+        for name in ("Host", "Sec-WebSocket-Key"):
+            if len(request.header_values(name.lower())) != 1:
+                return HttpReply(HTTPStatus.BAD_REQUEST, f"{name} must be there once\n")
         if len(request.header_values("origin")) > 1:
             return HttpReply(HTTPStatus.BAD_REQUEST, "Origin must be there once at most\n")
         return None

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 HANG_S = 20
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -19,18 +26,15 @@ async def dial(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 
 
 async def answers(url: str, request: bytes) -> list[int]:
-    """Send a request and read to the end or for a moment; returns the status of every answer."""
+    """Send a request and read until the server closes; returns the status of every answer."""
     reader, writer = await dial(url)
     received = b""
-    try:
+    with suppress(ConnectionError):  # it may close with unread bytes
         writer.write(request)
-        async with asyncio.timeout(0.7):
+        async with asyncio.timeout(HANG_S):
             while chunk := await reader.read(65536):
                 received += chunk
-    except (TimeoutError, ConnectionError):
-        pass
-    finally:
-        writer.close()
+    writer.close()
     return [int(part.split(b" ")[0]) for part in received.split(b"HTTP/1.1 ")[1:]]
 
 
@@ -39,6 +43,13 @@ def head(url: str, *lines: str, target: str = "", method: str = "GET", version: 
     return "\r\n".join((f"{method} {target or parts.path} {version}", f"Host: {parts.netloc}", *lines, "", "")).encode(
         "latin-1"
     )
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog) -> Iterator[None]:
+    """Nothing that a stranger sends is worth a warning, let alone a traceback."""
+    yield
+    assert [record.getMessage() for record in caplog.get_records("call")] == []
 
 
 async def test_500_slow_handshakes_hold_nobody_up_and_are_dropped(start_server, neighbour_of, engine):
@@ -67,6 +78,56 @@ async def test_a_head_that_trickles_in_is_read_while_there_is_time(start_server,
     line = await asyncio.wait_for(reader.readline(), HANG_S)
     assert b" 101 " in line
     writer.close()
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r"], ids=["LF", "CR"])
+async def test_a_head_without_crlf_is_no_request(start_server, engine, line_end):
+    server = await start_server(engine=engine, handshake_timeout_ms=300)
+    got = await answers(server.url, head(server.url, UPGRADE).replace(b"\r\n", line_end))
+    assert got in ([], [400])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Authorization: Bearer \xff\xfe",
+        "Authorization: Bearer guest_\xb2",
+        "Sec-WebSocket-Protocol: wsctl.v1, token.\xff",
+        "Sec-WebSocket-Protocol: token.\xb2\xb2\xb2\xb2",
+        "Origin: http://\xff\xfe",
+        "Connection: \xff",
+        "User-Agent: \x80\x9b31m",
+    ],
+    ids=range(7),
+)
+async def test_bytes_beyond_ascii_in_a_header_are_a_wrong_value_like_any_other(start_server, engine, line):
+    server = await start_server(engine=engine, close_timeout_ms=100)
+    assert await answers(server.url, head(server.url, UPGRADE, line)) in ([101], [400])
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .sign(key, hashes.SHA256())
+    )
+    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
+    cert_file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return cert_file, key_file
+
+
+@pytest.mark.parametrize(
+    "first_bytes", [b"", b"\x16", b"GET / HTTP/1.1\r\n\r\n"], ids=["nothing", "one byte", "no TLS"]
+)
+async def test_a_slow_or_wrong_tls_handshake_is_dropped_in_time(start_server, engine, tmp_path, first_bytes):
+    cert_file, key_file = self_signed(tmp_path)
+    server = await start_server(engine=engine, tls_cert=cert_file, tls_key=key_file, handshake_timeout_ms=300)
+    assert await answers(server.url, first_bytes) == []
 
 
 OVERSIZE = [
@@ -113,6 +174,7 @@ SMUGGLED = [
     ("a bare CR in a header", ("X: a\rHost: evil",), NEXT),
     ("a bare LF in a header", ("X: a\nHost: evil",), NEXT),
     ("no colon", ("nonsense",), NEXT),
+    ("no name", (": nonsense",), NEXT),
 ]
 
 
@@ -123,8 +185,16 @@ async def test_no_second_request_is_smuggled_in(start_server, neighbour_of, engi
     neighbour = await neighbour_of(server.url)
     request = head(server.url, *lines, *([UPGRADE] if upgrade else [])) + body.encode()
     got = await answers(server.url, request)
-    assert len(got) <= 1, got
-    assert 200 not in got
+    # What comes behind an upgrade may count as frames, which then break the protocol.
+    assert got in ([[400], [101]] if upgrade and not lines else [[400], [426]]), got
+    await neighbour.notices_nothing()
+
+
+async def test_of_two_requests_in_one_segment_one_is_answered_at_most(start_server, neighbour_of, engine):
+    server = await start_server(engine=engine)
+    neighbour = await neighbour_of(server.url)
+    assert await answers(server.url, NEXT.encode() * 2) in ([200], [400])
+    assert await answers(server.url, NEXT.encode()) == [200]
     await neighbour.notices_nothing()
 
 
@@ -132,6 +202,8 @@ STRANGE = [
     ("HTTP/1.0", {"version": "HTTP/1.0"}),
     ("HTTP/2 preface", {"method": "PRI", "target": "*", "version": "HTTP/2.0"}),
     ("HTTP/9.9", {"version": "HTTP/9.9"}),
+    ("HTTP/0.9", {"version": ""}),
+    ("an empty line ahead", {"method": "\r\nGET"}),
     ("POST", {"method": "POST"}),
     ("no method", {"method": ""}),
     ("a long method", {"method": "G" * 5000}),
@@ -143,13 +215,19 @@ STRANGE = [
 ]
 
 
+@pytest.mark.parametrize("line", ["POST {} HTTP/1.1", "HEAD {} HTTP/1.1", "get {} HTTP/1.1", "GET {} HTTP/2.0"])
+async def test_the_health_check_answers_nothing_but_get(start_server, engine, line):
+    server = await start_server(engine=engine)
+    got = await answers(server.url, f"{line.format('/healthz')}\r\nHost: x\r\n\r\n".encode())
+    assert got in ([400], [405])
+
+
 @pytest.mark.parametrize(("_name", "parts"), STRANGE, ids=[one[0] for one in STRANGE])
 async def test_a_strange_request_is_refused_or_cut(start_server, neighbour_of, engine, _name, parts):
     server = await start_server(engine=engine)
     neighbour = await neighbour_of(server.url)
     got = await answers(server.url, head(server.url, UPGRADE, **parts))
-    assert len(got) <= 1
-    assert set(got) <= {400, 404, 405, 426, 431, 505}, got
+    assert got in ([400], [404], [405], [505]), got
     await neighbour.notices_nothing()
 
 
@@ -159,6 +237,8 @@ WRONG_UPGRADES = [
     ("a short key", (UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="),)),
     ("a key that is no base64", (UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "%%%%%%%%%%%%%%%%%%%%%%%%"),)),
     ("version 12", (UPGRADE.replace("13", "12"),)),
+    ("versions 13 and 12", (UPGRADE, "Sec-WebSocket-Version: 12")),
+    ("two hosts", (UPGRADE, "Host: evil.example")),
     ("no version", ("Upgrade: websocket", "Connection: Upgrade", KEY)),
     ("no upgrade", ("Connection: Upgrade", KEY, "Sec-WebSocket-Version: 13")),
     ("another protocol", (UPGRADE.replace("websocket", "h2c"),)),
@@ -171,40 +251,5 @@ WRONG_UPGRADES = [
 async def test_a_wrong_upgrade_is_refused(start_server, neighbour_of, engine, _name, lines):
     server = await start_server(engine=engine)
     neighbour = await neighbour_of(server.url)
-    got = await answers(server.url, head(server.url, *lines))
-    assert len(got) <= 1
-    assert set(got) <= {400, 426}, got
+    assert await answers(server.url, head(server.url, *lines)) in ([400], [426])
     await neighbour.notices_nothing()
-
-
-FORGED = ["null", "http://127.0.0.1.evil.example", "http://evil127.0.0.1", "http://u@127.0.0.1", "http://", "a b", ""]
-
-
-@pytest.mark.parametrize("origin", FORGED)
-async def test_a_forged_origin_is_told_so_and_closed(start_server, neighbour_of, engine, origin):
-    server = await start_server(engine=engine)
-    neighbour = await neighbour_of(server.url)
-    reader, writer = await dial(server.url)
-    writer.write(head(server.url, UPGRADE, f"Origin: {origin}"))
-    received = b""
-    async with asyncio.timeout(HANG_S):
-        while b"\x88" not in received and (chunk := await reader.read(4096)):
-            received += chunk
-    writer.close()
-    assert b'"code":"FORBIDDEN"' in received
-    assert (1008).to_bytes(2, "big") in received.split(b"\x88")[1]
-    await neighbour.notices_nothing()
-
-
-@pytest.mark.parametrize("origin", ["OWN", "OWN IN CAPITALS", "http://localhost:5173"])
-async def test_an_origin_of_this_machine_may_connect(start_server, engine, origin):
-    server = await start_server(engine=engine)
-    own = f"http://{urlsplit(server.url).netloc}"
-    shown = {"OWN": own, "OWN IN CAPITALS": own.upper()}.get(origin, origin)
-    reader, writer = await dial(server.url)
-    writer.write(head(server.url, UPGRADE, f"Origin: {shown}"))
-    async with asyncio.timeout(HANG_S):
-        received = await reader.readuntil(b"\r\n\r\n") + await reader.read(4096)
-    writer.close()
-    assert b"FORBIDDEN" not in received
-    assert b"AUTH_REQUIRED" in received

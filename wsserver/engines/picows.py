@@ -21,9 +21,9 @@ from picows import picows as core
 
 from wscore.codes import CloseCode
 from wscore.errors import ConfigError
+from wsserver.engines.accepting import listen
 from wsserver.engines.assembly import BINARY, CONTINUATION, TEXT, Assembler, FrameError, check_text
 from wsserver.engines.base import (
-    BACKLOG,
     Door,
     EngineSettings,
     Gateway,
@@ -64,9 +64,8 @@ class PicowsEngine:
         """Listen on host and port; raises OSError, or ConfigError for a Unix socket."""
         if uds is not None:
             raise ConfigError("--uds", "the picows engine speaks TCP only", "use --engine websockets or auto")
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: self._protocol(door), host, port, ssl=tls, backlog=BACKLOG)
-        return ListeningSockets(server)
+        timeout_s = self._settings.handshake_timeout_s
+        return await listen(lambda: self._protocol(door), host=host, port=port, tls=tls, handshake_timeout_s=timeout_s)
 
     def _protocol(self, door: Door) -> asyncio.BaseProtocol:
         """Return picows' side of a connection, as its ws_create_server makes it, with a logger of our own."""

@@ -8,18 +8,26 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import OPEN
+from websockets.protocol import CONNECTING, OPEN, SEND_EOF
 from websockets.server import ServerProtocol
 
 from wscore.codes import CloseCode
+from wsserver.engines.accepting import listen
 from wsserver.engines.assembly import Assembler, FrameError, check_text
-from wsserver.engines.base import BACKLOG, Door, EngineSettings, Gateway, ListeningSockets, close_reason, hand_over
+from wsserver.engines.base import Door, EngineSettings, Gateway, ListeningSockets, close_reason, hand_over
 from wsserver.handshake import SUBPROTOCOL, HandshakeRequest, HttpReply
 from wsserver.logs import EventLog
 
+_NOT_A_REQUEST: Final = Response(
+    HTTPStatus.BAD_REQUEST.value,
+    HTTPStatus.BAD_REQUEST.phrase,
+    Headers([("Connection", "close"), ("Content-Type", "text/plain"), ("Content-Length", "20")]),
+    b"not an HTTP request\n",
+).serialize()
 _DATA: Final = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
 
 
@@ -36,14 +44,14 @@ class WebsocketsEngine:
         self, door: Door, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
     ) -> ListeningSockets:
         """Listen on host and port, or on the Unix socket `uds`; raises OSError."""
-        loop = asyncio.get_running_loop()
-
-        def peer() -> _Peer:
-            return _Peer(door, self._settings, self._log)
-
-        if uds is not None:
-            return ListeningSockets(await loop.create_unix_server(peer, uds, ssl=tls, backlog=BACKLOG))
-        return ListeningSockets(await loop.create_server(peer, host, port, ssl=tls, backlog=BACKLOG))
+        return await listen(
+            lambda: _Peer(door, self._settings, self._log),
+            host=host,
+            port=port,
+            uds=uds,
+            tls=tls,
+            handshake_timeout_s=self._settings.handshake_timeout_s,
+        )
 
 
 class _Peer(asyncio.Protocol):
@@ -86,6 +94,9 @@ class _Peer(asyncio.Protocol):
         protocol = self._protocol
         protocol.receive_data(data)
         events = protocol.events_received()
+        if protocol.state is CONNECTING and (protocol.handshake_exc or protocol.parser_exc):
+            self._turn_away()
+            return
         if self._write_paused and all(isinstance(event, Frame) and event.opcode is Opcode.PING for event in events):
             protocol.data_to_send()  # pongs for a peer that does not read would only pile up
         self._flush()
@@ -169,6 +180,9 @@ class _Peer(asyncio.Protocol):
 
     def _on_request(self, request: Request) -> None:
         self._stop_timer()
+        if request.method != "GET":
+            self._respond(self._protocol.reject(HTTPStatus.METHOD_NOT_ALLOWED, "GET only\n"))
+            return
         try:
             head = HandshakeRequest(request.path, request.headers.raw_items())
         except ValueError:
@@ -188,6 +202,12 @@ class _Peer(asyncio.Protocol):
         if self._protocol.state is OPEN:
             self._gateway = answer
             self._connection = answer.opened(head, self)
+
+    def _turn_away(self) -> None:
+        """Answer what is no request, or one with bytes behind it that are no frames: the parser gave up on both."""
+        if self._protocol.writes == [SEND_EOF]:  # it answers what is too long by itself, the rest not at all
+            self._protocol.writes.insert(0, _NOT_A_REQUEST)
+        self._flush()
 
     def _respond(self, response: Response) -> None:
         self._protocol.send_response(response)
