@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     AUTH_REFUSED = 4
+    INVALID_RUN = 98  # the generator could not drive the load test
     THRESHOLD = 99
     INTERRUPTED = 130
 

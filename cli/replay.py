@@ -51,7 +51,7 @@ def replay(
     from wsclient.replay import Playback
     from wsclient.script import ScriptOptions
 
-    playback = Playback(list(read_recording(file)), speed=_pace(speed), fresh=not keep_timestamps, now_ms=now_ms)
+    playback = Playback(read_recording(file), speed=_pace(speed), fresh=not keep_timestamps, now_ms=now_ms)
     if not len(playback):
         raise ConfigError(str(file), "has no message that was sent", "record with `wsctl connect --record FILE`")
     dial = dial_options()

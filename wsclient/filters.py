@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -86,8 +87,10 @@ def _regex(pattern: str, flags: str, column: str) -> Test:
     if flags.strip("i"):
         raise FilterError(column, f"the flags {flags!r} are not known", "i ignores case")
     try:
-        compiled = re.compile(pattern.replace("\\/", "/"), re.IGNORECASE if flags else 0)
-    except (re.error, RecursionError, OverflowError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a future Python may read otherwise: not on somebody's screen
+            compiled = re.compile(pattern.replace("\\/", "/"), re.IGNORECASE if flags else 0)
+    except (re.error, ValueError, RecursionError, OverflowError) as error:
         raise FilterError(column, f"the /regex/ is broken: {error}") from None
     return lambda record: compiled.search(record.text[:MAX_SEARCHED_CHARS]) is not None
 

@@ -1,24 +1,34 @@
 """Recordings: one message a line, as `wsctl connect` prints and records them and `wsctl replay` sends them.
 
 A line is the envelope as it went over the wire with one member more at its end, `receivedAtMs` or `sentAtMs`:
-wall-clock ms. A text that is no envelope is the member `text` of such a line (docs/recordings.md).
+wall-clock ms. A text that is no envelope is the member `text` of such a line (docs/cli.md, Recordings).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO, TypeVar
+
+import msgspec
 
 from wsclient.dialling import read_envelope
-from wscore.envelope import Envelope
+from wscore.envelope import MAX_SAFE_INTEGER, Envelope
 from wscore.errors import ConfigError
 from wscore.text import json_line
 
+T = TypeVar("T")
+
 RECEIVED: Final = "receivedAtMs"
 SENT: Final = "sentAtMs"
+
+# The end of every line that we write. Whatever a server put before it, in a valid object it is the last member.
+_END = re.compile(rf',"({SENT}|{RECEIVED})":[0-9]+}}\Z')
+# Members stay raw: nothing in them, such as an integer of a million digits, can make the line unreadable.
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class RecordingError(ConfigError):
@@ -46,25 +56,28 @@ def line_of(record: Record) -> str:
 def read_record(line: str, place: str = "line 1") -> Record:
     """Read one line; raises RecordingError naming `place`."""
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        members = _members.decode(line)
+    except msgspec.ValidationError:
+        raise RecordingError(place, "is not an object") from None
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise RecordingError(place, f"is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise RecordingError(place, "is not an object")
-    mark = next((name for name in reversed(value) if name in (SENT, RECEIVED)), None)
+    end = _END.search(line)
+    mark = end[1] if end else next((name for name in reversed(members) if name in (SENT, RECEIVED)), None)
     if mark is None:
         raise RecordingError(place, f"has neither {RECEIVED} nor {SENT}", "is this a recording?")
-    at_ms = value[mark]
-    if isinstance(at_ms, bool) or not isinstance(at_ms, int) or at_ms < 0:
+    at_ms = _decoded(members[mark], int)
+    if at_ms is None or not 0 <= at_ms <= MAX_SAFE_INTEGER:
         raise RecordingError(place, f"{mark} is not a time in ms")
-    text = _frame_text(line, value, mark)
+    text = _decoded(members["text"], str) if set(members) == {"text", mark} else None
+    if text is None:
+        text = line[: end.start()] + "}" if end else _without(members, mark)
     return Record(at_ms, mark == SENT, text, read_envelope(text))
 
 
 def read_recording(path: Path) -> Iterator[Record]:
     """Read a file line by line; raises RecordingError naming file and line."""
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield read_record(line.strip(), f"{path}:{number}")
@@ -75,15 +88,18 @@ def read_recording(path: Path) -> Iterator[Record]:
 
 
 class Recorder:
-    """Writes a recording to a new file. Raises RecordingError if there is such a file or it cannot be written."""
+    """Writes a recording to a new file. Raises RecordingError if it has content already or cannot be written.
+
+    An empty file, as a run without a connection leaves it, a pipe or a device is as good as a new one.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.count = 0
         try:
-            self._file: TextIO = path.open("x", encoding="utf-8")
-        except FileExistsError:
-            raise RecordingError(str(path), "exists already", "choose another name") from None
+            if path.is_file() and path.stat().st_size:
+                raise RecordingError(str(path), "exists already", "choose another name")
+            self._file: TextIO = path.open("a", encoding="utf-8")  # of two at the same time none deletes the other's
         except OSError as error:
             raise RecordingError(str(path), error.strerror or str(error)) from None
 
@@ -104,16 +120,23 @@ class Recorder:
 
     def close(self) -> None:
         """Finish the file."""
-        self.flush()
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:
+            raise RecordingError(str(self._path), error.strerror or str(error)) from None
 
 
-def _frame_text(line: str, value: dict[str, Any], mark: str) -> str:
-    if set(value) == {"text", mark} and isinstance(value["text"], str):
-        return value["text"]
-    # Our member stands at the very end: what is before it is the envelope, byte for byte.
-    cut = line.rfind(f',"{mark}":{value[mark]}}}')
-    if cut >= 0 and cut + len(f',"{mark}":{value[mark]}}}') == len(line):
-        return line[:cut] + "}"
-    del value[mark]  # written by hand or by another program
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _decoded(raw: msgspec.Raw, wanted: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(raw, type=wanted)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _without(members: dict[str, msgspec.Raw], mark: str) -> str:
+    """Return the frame of a line that was written by hand or by another program, compact where that can be."""
+    kept = {name: raw for name, raw in members.items() if name != mark}
+    try:
+        return msgspec.json.encode({name: msgspec.json.decode(raw) for name, raw in kept.items()}).decode()
+    except (msgspec.DecodeError, RecursionError):
+        return msgspec.json.encode(kept).decode()

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final
 
 from wsclient.recording import Record
+
+NOT_REPLAYED: Final = frozenset(("pong", "auth_refresh"))  # an answer to that server, a token for it
 
 
 class Playback:
     """Gives what was sent, `speed` times as fast as it was, or without a pause if that is None.
+
+    Left out is what was meant for that connection only: NOT_REPLAYED.
 
     Each message is due at its time after the first one, so that delays do not add up. `fresh` gives each envelope
     the time of sending as its timestamp. Counts what it gave; times in seconds.
     """
 
     def __init__(
-        self, records: Sequence[Record], *, speed: float | None, fresh: bool, now_ms: Callable[[], int]
+        self, records: Iterable[Record], *, speed: float | None, fresh: bool, now_ms: Callable[[], int]
     ) -> None:
-        self._sent = [record for record in records if record.is_sent]
+        self._sent = [record for record in records if record.is_sent and not _is_for_one_connection(record)]
         self._speed = speed
         self._fresh = fresh
         self._now_ms = now_ms
@@ -50,3 +55,7 @@ class Playback:
             return record.text
         # Of a key that is there twice the last one counts: the data stays byte for byte.
         return f'{record.text.rstrip()[:-1].rstrip()},"timestamp":{self._now_ms()}}}'
+
+
+def _is_for_one_connection(record: Record) -> bool:
+    return record.envelope is not None and record.envelope.type in NOT_REPLAYED

@@ -213,6 +213,7 @@ class Script:
     def _record(self, record: Record) -> None:
         if self._recorder is not None:
             self._recorder.write(record)
+            self._recorder.flush()  # a script may be killed at any time
 
     def _take(self, record: Record) -> None:
         self._record(record)

@@ -109,7 +109,7 @@ def _walk(envelope: Envelope | None, path: list[str]) -> Any:
     for depth, name in enumerate(path):
         if isinstance(value, dict) and name in value:
             value = value[name]
-        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+        elif isinstance(value, list) and name.isdecimal() and len(name) < 10 and int(name) < len(value):
             value = value[int(name)]
         else:
             raise LookupError(f"has no value: the last message has no {'.'.join(path[: depth + 1])}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +60,8 @@ def test_what_passes(text, passes):
         ("a /(/", "column 3: the /regex/ is broken"),
         ("/open", "column 1: the /regex/ has no end"),
         ("/x/g", "the flags 'g' are not known"),
+        ("/(?a)(?u)x/", "column 1: the /regex/ is broken"),
+        ("/a{" + "9" * 5000 + "}/", "column 1: the /regex/ is broken"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_column(text, problem):
@@ -83,3 +87,9 @@ def test_the_empty_filter_is_there_to_be_used():
 
 def test_only_the_start_of_a_huge_text_is_searched():
     assert not MessageFilter.parse("needle").matches(message("x" * 100_000 + "needle"))
+
+
+def test_a_regex_that_a_future_python_may_read_otherwise_warns_nobody(recwarn):
+    warnings.simplefilter("always")
+    assert MessageFilter.parse("/[[x]/").matches(message("[x"))
+    assert not list(recwarn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ def record(text: str, at_ms: int = 5, *, is_sent: bool = False) -> Record:
     return Record(at_ms, is_sent, text, read_envelope(text))
 
 
-@given(data=JSON, at_ms=st.integers(0, 2**53), is_sent=st.booleans(), indent=st.sampled_from([None, 1]))
+@given(data=JSON, at_ms=st.integers(0, 2**53 - 1), is_sent=st.booleans(), indent=st.sampled_from([None, 1]))
 def test_an_envelope_comes_back_as_it_was(data, at_ms, is_sent, indent):
     text = json.dumps({"type": "message", "timestamp": 1, "data": data}, indent=indent)
     line = line_of(record(text, at_ms, is_sent=is_sent))
@@ -44,10 +45,27 @@ def test_a_line_is_the_envelope_with_one_member_more():
     assert line_of(record(text, is_sent=True)).endswith(',"sentAtMs":5}')
 
 
-def test_a_server_cannot_forge_when_and_from_where_a_message_came():
-    forged = '{"type":"message","timestamp":1,"data":1,"sentAtMs":99}'
-    again = read_record(line_of(record(forged, 5)))
-    assert (again.at_ms, again.is_sent, again.text) == (5, False, forged)
+@pytest.mark.parametrize(
+    "forged",
+    [
+        '"sentAtMs":99',
+        '"receivedAtMs":1,"sentAtMs":99',
+        '"sentAtMs":99,"receivedAtMs":1,"sentAtMs":98',
+        '"sentAtMs":"x"',
+        '"text":"x","sentAtMs":99',
+        '"x":{"sentAtMs":99}',
+    ],
+)
+def test_a_server_cannot_forge_when_and_from_where_a_message_came(forged):
+    text = f'{{"type":"message","timestamp":1,"data":1,{forged}}}'
+    again = read_record(line_of(record(text, 5)))
+    assert (again.at_ms, again.is_sent, again.text) == (5, False, text)
+
+
+@pytest.mark.parametrize("data", ["1" * 5000, "[" * 900 + "]" * 900, "1e999", '"\\u0000"'], ids=lambda data: data[:5])
+def test_no_data_of_a_server_makes_a_recording_unreadable(data):
+    text = f'{{"type":"message","timestamp":1,"data":{data}}}'
+    assert read_record(line_of(record(text))).text == text
 
 
 def test_no_control_character_reaches_a_line():
@@ -63,7 +81,10 @@ def test_no_control_character_reaches_a_line():
         ('{"type":"message","timestamp":1}', "neither receivedAtMs nor sentAtMs"),
         ('{"type":"message","timestamp":1,"sentAtMs":"x"}', "is not a time"),
         ('{"type":"message","timestamp":1,"sentAtMs":true}', "is not a time"),
-        ("[" * 100_000, "is not JSON"),
+        ('{"type":"message","timestamp":1,"sentAtMs":-1}', "is not a time"),
+        ('{"type":"message","timestamp":1,"sentAtMs":1' + "0" * 400 + "}", "is not a time"),
+        ('{"text":"\\ud800","sentAtMs":1}', "is not JSON"),
+        ("[" * 100_000, "is not"),
     ],
 )
 def test_a_line_that_is_none_is_named_with_its_place(tmp_path, line, problem):
@@ -83,6 +104,27 @@ def test_files_that_cannot_be_read_or_written_are_named(tmp_path):
         Recorder(tmp_path / "latin.jsonl")
     with pytest.raises(RecordingError, match="No such file"):
         Recorder(tmp_path / "no" / "folder")
+    with pytest.raises(RecordingError, match="Is a directory"):
+        Recorder(tmp_path)
+
+
+def test_an_empty_file_and_a_device_can_be_recorded_to(tmp_path):
+    (tmp_path / "empty.jsonl").touch()
+    for path in (tmp_path / "empty.jsonl", Path("/dev/null")):
+        recorder = Recorder(path)
+        recorder.write(record('{"type":"ping","timestamp":1}'))
+        recorder.close()
+    assert [one.envelope.type for one in read_recording(tmp_path / "empty.jsonl")] == ["ping"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_full_disk_is_named():
+    recorder = Recorder(Path("/dev/full"))
+    recorder.write(record('{"type":"ping","timestamp":1}'))
+    with pytest.raises(RecordingError, match=r"/dev/full: No space left"):
+        recorder.flush()
+    with pytest.raises(RecordingError, match="No space left"):
+        recorder.close()
 
 
 def test_what_was_recorded_is_on_the_disk_after_a_flush(tmp_path):
@@ -95,5 +137,18 @@ def test_what_was_recorded_is_on_the_disk_after_a_flush(tmp_path):
 
 
 def test_a_recording_made_by_hand_is_read(tmp_path):
-    again = read_record('{"sentAtMs": 7, "type": "ping", "timestamp": 1}')
-    assert (again.at_ms, again.is_sent, json.loads(again.text)) == (7, True, {"type": "ping", "timestamp": 1})
+    path = tmp_path / "r.jsonl"
+    path.write_text('\n{"sentAtMs": 7, "type": "ping", "timestamp": 1, "data": [1.0, "\\u202e"]}\n\n', "utf-8-sig")
+    (again,) = read_recording(path)
+    assert (again.at_ms, again.is_sent) == (7, True)
+    assert again.text == '{"type":"ping","timestamp":1,"data":[1.0,"\u202e"]}'
+
+
+@pytest.mark.parametrize("data", ["[" * 900 + "]" * 900, "1" * 5000, '"\\ud800"'], ids=lambda data: data[:5])
+def test_what_somebody_wrote_by_hand_can_always_be_sent(data):
+    try:
+        again = read_record(f'{{"sentAtMs": 7, "type": "ping", "timestamp": 1, "data": {data}}}')
+    except RecordingError:
+        return
+    assert read_record(line_of(again)).text == again.text
+    assert again.text.encode()

@@ -50,6 +50,7 @@ def test_what_a_variable_becomes(context, text, expected):
         ("a\n {{last.data.q}}", "line 2, column 2: {{last.data.q}}: has no value: the last message has no data.q"),
         ("{{last}}", "is not known"),
         ("{{last.data.x.9}}", "has no data.x.9"),
+        ("{{last.data.x." + "0" * 5000 + "}}", "has no data.x.0"),
     ],
 )
 def test_a_variable_without_a_value_is_named_with_its_place(context, text, problem):

@@ -118,6 +118,6 @@ async def test_the_form_looks_as_it_should(open_terminal):
         terminal.app.animation_level = "none"
         for field in terminal.screen.query("Input"):
             field.cursor_blink = False
-        await terminal.shows("Profile", "Connect as")
+        await terminal.shows("Profile", "Connect as", "Help", "palette")
         await terminal.pilot.pause()
         compare("form", terminal.app.export_screenshot(), terminal.screen_text(), ("a guest", "Save as profile"))

@@ -1,0 +1,209 @@
+"""The options that the load tests share, as dataclasses whose fields become options of each command."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Final, get_type_hints
+
+import typer
+
+from cli.settings import duration_option
+from wsclient.url import DEFAULT_URL
+
+DEFAULT_GRACE_MS: Final = 5000
+
+Url = Annotated[str | None, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.", show_default=DEFAULT_URL)]
+
+
+def spread(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of the dataclasses among its parameters."""
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in groups:
+            group_hints = get_type_hints(groups[name], include_extras=True)
+            parameters += [_parameter(field, group_hints[field.name]) for field in fields(groups[name])]
+        else:
+            parameters.append(parameter.replace(annotation=hints[name]))
+
+    @wraps(function)
+    def command(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        function(**values)
+
+    # An argument of the command line may stand after options; a parameter of Python may not.
+    keyword_only = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    command.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def _parameter(field: Field[Any], hint: Any) -> inspect.Parameter:
+    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetOptions:
+    """Whom to load, and as whom."""
+
+    serve: Annotated[bool, typer.Option("--serve", help="Start a server for the run, in place of URL.")] = False
+    token: Annotated[
+        str | None, typer.Option(metavar="TOKEN", help="One token for all; WSCTL_TOKEN keeps it out of ps.")
+    ] = None
+    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with one token for all.")] = None
+    sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint one JWT for all, with the secret.")] = None
+    users: Annotated[
+        bool, typer.Option("--users", help="Mint a JWT of another user for each connection, with the secret.")
+    ] = False
+    jwt_secret_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the secret (or WSCTL_JWT_SECRET); signs guests too.")
+    ] = None
+    insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the TLS certificate.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How much of it, and for how long."""
+
+    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections to hold.")] = 100
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, metavar="N", help="Pings a second in all (open model).", show_default="1 per connection"
+        ),
+    ] = None
+    think: Annotated[int | None, duration_option("Instead of a rate: pause after each reply (closed model).")] = None
+    payload_bytes: Annotated[int, typer.Option(min=0, metavar="N", help="Bytes of data in a message.")] = 100
+    ramp: Annotated[
+        int | None, duration_option("Time to open the connections.", show_default="1s per 500 connections")
+    ] = None
+    duration: Annotated[int, duration_option("What is measured; the ramp is not.", show_default="10s")] = 10_000
+    drain: Annotated[int, duration_option("Wait for late arrivals after it.", show_default="2s")] = 2_000
+    stages: Annotated[
+        str | None, typer.Option(metavar="STAGES", help="Hold so many for so long, such as 100:30s,500:1m.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroadcastOptions(LoadOptions):
+    """As LoadOptions, with rooms and who speaks in them."""
+
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, metavar="N", help="Broadcasts a second in all (open model).", show_default="10 per publisher"
+        ),
+    ] = None
+    sessions: Annotated[int, typer.Option(min=1, metavar="N", help="Sessions to spread them over.")] = 1
+    publishers: Annotated[int, typer.Option(min=1, metavar="N", help="Connections that publish, a session.")] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoakOptions(LoadOptions):
+    """As LoadOptions, for longer."""
+
+    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections to hold.")] = 1000
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="N", help="Pings a second in all.", show_default="1 per connection in 10s"),
+    ] = None
+    duration: Annotated[int, duration_option("How long to hold them.", show_default="10m")] = 600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """How many play the recording, and how fast."""
+
+    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections that each play it.")] = 10
+    speed: Annotated[float, typer.Option(min=0.001, metavar="N", help="Times the speed of the recording.")] = 1.0
+    ramp: Annotated[
+        int | None, duration_option("Time to open the connections.", show_default="1s per 500 connections")
+    ] = None
+    duration: Annotated[int | None, duration_option("Play it again and again for so long.", show_default="once")] = None
+    drain: Annotated[int, duration_option("Wait for late arrivals after it.", show_default="2s")] = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """What decides, and where it is written."""
+
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="Such as 'rtt.p99<50ms' (repeatable).", show_default="nothing is lost"),
+    ] = None
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the reports there.")] = None
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOptions(ReportOptions):
+    """As ReportOptions, with what ends a run early or fails it afterwards."""
+
+    abort_on_fail: Annotated[
+        int | None, duration_option("End the run when a threshold breaks, after this grace time (5s if not given).")
+    ] = None
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Fail if it is worse than this summary.json.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineOptions:
+    """What drives it: processes of this machine, or of several."""
+
+    processes: Annotated[int, typer.Option(min=1, metavar="N", help="Processes to drive it with.")] = 1
+    master: Annotated[
+        int | None, typer.Option(min=1, max=65535, metavar="PORT", help="Wait here for workers and share the load.")
+    ] = None
+    expect_workers: Annotated[int, typer.Option(min=1, metavar="N", help="How many --master waits for.")] = 1
+    worker: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Work for the --master there, with the same options.")
+    ] = None
+    web: Annotated[
+        int | None, typer.Option(min=1, max=65535, metavar="PORT", help="Locust's web UI, on this port.")
+    ] = None
+
+
+class By(StrEnum):
+    """What find-max raises."""
+
+    CONNECTIONS = "connections"
+    RATE = "rate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How far and how finely to search, and what one probe is."""
+
+    by: Annotated[By, typer.Option(help="What to raise.")] = By.CONNECTIONS
+    start: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Where to begin.", show_default="100, or 1000/s")
+    ] = None
+    ceiling: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Where to end.", show_default="20000, or 1000000/s")
+    ] = None
+    step: Annotated[int | None, typer.Option(min=1, metavar="N", help="Raise by this.", show_default="double it")] = (
+        None
+    )
+    tolerance: Annotated[float, typer.Option(metavar="SHARE", help="How finely to bisect.")] = 0.05
+    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections, with --by rate.")] = 100
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, metavar="N", help="Messages a second, with --by connections.", show_default="as for KIND"
+        ),
+    ] = None
+    sessions: Annotated[int, typer.Option(min=1, metavar="N", help="Sessions of a broadcast.")] = 1
+    publishers: Annotated[int, typer.Option(min=1, metavar="N", help="Connections that publish, a session.")] = 1
+    payload_bytes: Annotated[int, typer.Option(min=0, metavar="N", help="Bytes of data in a message.")] = 100
+    duration: Annotated[int, duration_option("What each probe measures.", show_default="5s")] = 5_000
+    drain: Annotated[int, duration_option("Wait for late arrivals after it.", show_default="2s")] = 2_000
+    processes: Annotated[int, typer.Option(min=1, metavar="N", help="Processes to drive it with.")] = 1

@@ -1,0 +1,175 @@
+"""What a load test prints: the verdict first, then the figures; and the comparison of two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from cli.exits import ExitCode
+from cli.loadrun import summary_file
+from cli.loadview import latency
+from cli.output import note, out, out_json, table
+from loadtest.comparison import Change, Comparison, Row, compare
+from loadtest.summary import Summary, read_summary, shown
+from loadtest.wire import Kind
+from wscore.text import neutralise
+
+_ORDER: Final = ("latency", "service", "first", "median", "last", "connect", "reconnect")
+_TITLES: Final = {"first": "first receiver", "median": "median receiver", "last": "last receiver"}
+_PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9, 99.99)
+_MARKS: Final = {Change.SAME: "", Change.BETTER: "better", Change.WORSE: "worse"}
+_MANY: Final = 5  # kinds of errors that are listed
+
+
+def print_summary(summary: Summary, *, json: bool) -> None:
+    """Print one run."""
+    if json:
+        out_json(msgspec.to_builtins(summary))
+        return
+    out(f"{summary.verdict.upper()}  {summary.kind} {neutralise(summary.url)}")
+    for reason in summary.reasons:
+        out(f"  {neutralise(reason)}")
+    out("")
+    if summary.latencies:
+        table(_latencies(summary), indent="  ")
+        out("")
+    table(_figures(summary), indent="  ")
+
+
+def print_summaries(summaries: Sequence[Summary], *, json: bool) -> None:
+    """Print the runs of the quick test; as JSON they are one document, each under its kind."""
+    if json:
+        out_json({str(one.kind): msgspec.to_builtins(one) for one in summaries})
+        return
+    for number, one in enumerate(summaries):
+        if number:
+            out("")
+        print_summary(one, json=False)
+
+
+def _latencies(summary: Summary) -> Iterator[list[str]]:
+    yield ["", *(f"p{one:g}" for one in _PERCENTILES), "max", "count"]
+    for name in _ORDER:
+        found = summary.latencies.get(name)
+        if found is not None:
+            figures = [latency(found.percentile_us(one)) for one in _PERCENTILES]
+            yield [_title(name, summary.kind), *figures, latency(found.max_us), f"{found.count:,}"]
+
+
+def _title(name: str, kind: Kind) -> str:
+    if name == "latency":
+        return "delivery" if kind is Kind.BROADCAST else "round trip"
+    return _TITLES.get(name, name)
+
+
+def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
+    for number, one in enumerate(summary.checks):
+        yield "thresholds" if number == 0 else "", f"{one.rule}: {'holds' if one.passed else 'missed'} ({shown(one)})"
+    yield "sent", f"{summary.sent:,} ({summary.sent_per_s:,.0f}/s for {summary.steady_s:g} s)"
+    yield "received", f"{summary.received:,} ({summary.received_per_s:,.0f}/s)"
+    ledger = summary.ledger
+    if ledger.expected:
+        yield (
+            "ledger",
+            f"expected {ledger.expected:,}, lost {ledger.lost:,} ({summary.loss:.3%}), "
+            f"twice {ledger.duplicated:,}, out of order {ledger.reordered:,}",
+        )
+    connections = summary.connections
+    yield (
+        "connections",
+        f"{connections.peak:,} at once, {connections.opened:,} opened, {connections.failed:,} failed, "
+        f"{connections.lost:,} lost" + (f", {connections.resumed:,} resumed" if connections.resumed else ""),
+    )
+    if summary.errors:
+        yield "errors", _counts(summary.errors)
+    if summary.close_codes:
+        yield "close codes", _counts(summary.close_codes)
+    if summary.kind is Kind.SOAK:
+        yield "heartbeats", f"{summary.heartbeats_missed:,} missed"
+    if summary.server_rss_kib is not None:
+        before, after = (kib / 1024 for kib in summary.server_rss_kib)
+        yield "server", f"memory {before:,.1f} MiB, at the end {after:,.1f} MiB"
+    generator = summary.generator
+    yield "generator", f"CPU {generator.cpu_percent:.0f} %, loop p99 {latency(generator.lag_p99_us)} late"
+    if summary.clock.uncertainty_us:
+        yield "clock", f"{summary.clock.kind}, uncertain by {latency(summary.clock.uncertainty_us)}"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    most = sorted(counts.items(), key=lambda item: -item[1])
+    listed = ", ".join(f"{name} ×{count:,}" for name, count in most[:_MANY])
+    return f"{listed}, and {len(most) - _MANY} more kinds" if len(most) > _MANY else listed
+
+
+def run_compare(before: Path, after: Path, *, json: bool) -> ExitCode:
+    """Compare two summaries; raises ConfigError for what is none."""
+    comparison = compare(read_summary(summary_file(before)), read_summary(summary_file(after)))
+    if json:
+        out_json(_document(comparison))
+    else:
+        _print_comparison(comparison)
+    return ExitCode.THRESHOLD if comparison.is_worse else ExitCode.DONE
+
+
+def note_comparison(comparison: Comparison) -> None:
+    """Say in a few lines how a run compares with its baseline."""
+    for line in _lines(comparison):
+        note(line)
+    for row in comparison.rows:
+        if row.change is not Change.SAME:
+            note(f"  {' '.join(one for one in _cells(row) if one)}")
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    for line in _lines(comparison):
+        out(neutralise(line))
+    out("")
+    table([["", "A", "B", "change", "tolerance", ""], *map(_cells, comparison.rows)], indent="  ")
+
+
+def _lines(comparison: Comparison) -> Iterator[str]:
+    yield "worse than before" if comparison.is_worse else "not worse than before"
+    if not comparison.same_configuration:
+        yield "the runs were configured differently:"
+        for difference in comparison.differences:
+            yield f"  {difference}"
+
+
+def _cells(row: Row) -> list[str]:
+    change = f"{row.ratio - 1:+.1%}" if row.before else "" if row.before == row.after else "new"
+    tolerance = f"±{row.tolerance:.0%}" if row.tolerance else ""
+    return [
+        row.metric,
+        _number(row.before, row.unit),
+        _number(row.after, row.unit),
+        change,
+        tolerance,
+        _MARKS[row.change],
+    ]
+
+
+def _number(value: float, unit: str) -> str:
+    return latency(value * 1000) if unit == "ms" else f"{value:,.6g}{unit}"
+
+
+def _document(comparison: Comparison) -> dict[str, Any]:
+    rows = [
+        {
+            "metric": row.metric,
+            "unit": row.unit,
+            "before": row.before,
+            "after": row.after,
+            "tolerance": row.tolerance,
+            "change": row.change,
+        }
+        for row in comparison.rows
+    ]
+    return {
+        "isWorse": comparison.is_worse,
+        "sameConfiguration": comparison.same_configuration,
+        "differences": list(comparison.differences),
+        "rows": rows,
+    }

@@ -1,0 +1,190 @@
+"""Carries a load test out: the server of `--serve`, the driver, the view, the reports, the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from cli.exits import ExitCode
+from cli.loadoptions import GateOptions, ReportOptions, TargetOptions
+from cli.loadplan import Place
+from cli.loadserver import serving
+from cli.loadview import View, view_of
+from cli.output import note
+from cli.secrets import read_jwt_secret
+from loadtest import running
+from loadtest.running import Driver, NothingMeasuredError, TargetUnreachableError
+from loadtest.summary import Summary, Verdict, read_summary, summarise
+from loadtest.thresholds import Threshold, parse_threshold
+from loadtest.watching import Watch
+from loadtest.wire import Kind, Phase, Plan, Progress
+from wsclient.url import DEFAULT_URL, is_loopback_url, normalise_url, shown_url
+from wscore.errors import ConfigError
+
+# Where a run without --threshold must be quick too; without any rule the summary judges by what went wrong.
+QUICK_RULES: Final = (
+    "latency.p99<100ms",
+    "errors<=0",
+    "failed_connections<=0",
+    "lost_connections<=0",
+    "lost<=0",
+    "duplicates<=0",
+    "reorders<=0",
+)
+EXIT_CODES: Final = {
+    Verdict.PASSED: ExitCode.DONE,
+    Verdict.FAILED: ExitCode.THRESHOLD,
+    Verdict.INVALID: ExitCode.INVALID_RUN,
+}
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@asynccontextmanager
+async def target_of(url: str | None, options: TargetOptions) -> AsyncIterator[Place]:
+    """Give the place to load: the URL, or a server that runs for the time of the block."""
+    if not options.serve:
+        yield Place(normalise_url(url or DEFAULT_URL))
+        return
+    if url is not None:
+        raise ConfigError("--serve", "a URL is given too", "leave one of them out")
+    async with serving(read_jwt_secret(options.jwt_secret_file)) as (place, pid):
+        yield Place(place, pid)
+
+
+def thresholds_of(report: ReportOptions, default: Sequence[str] = ()) -> tuple[Threshold, ...]:
+    """Return the rules of `--threshold`, else the default ones; raises ConfigError."""
+    return tuple(parse_threshold(text) for text in report.threshold or default)
+
+
+class Load:
+    """Runs plans one after the other; use it as a context manager, in which an interrupt ends the run of the moment."""
+
+    def __init__(self) -> None:
+        self.broken: str | None = None  # the threshold that ended the last run early
+        self._driver: Driver | None = None
+        self._is_interrupted = False
+
+    def __enter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def is_interrupted(self) -> bool:
+        """Tell whether somebody wants it to end."""
+        return self._is_interrupted
+
+    async def measure(
+        self, plan: Plan, thresholds: Sequence[Threshold], title: str, *, grace_s: float | None = None
+    ) -> Summary:
+        """Run a plan; with `grace_s` it ends early once a threshold is broken.
+
+        Raises what Driver.run raises, NothingMeasuredError also for a run that was ended before its window.
+        """
+        self.broken = None
+        watch = None if grace_s is None else Watch(thresholds, grace_s)
+        with view_of(plan, title) as view:
+            self._driver = driver = Driver(
+                plan,
+                on_progress=lambda progress: self._on_progress(progress, view, watch),
+                on_note=view.say,
+                command=running.DRIVER,
+            )
+            try:
+                run = await driver.run()
+            except TargetUnreachableError as error:
+                raise _with_mend(error) from None
+            finally:
+                self._driver = None
+        if self._is_interrupted and not any(second.phase is Phase.STEADY for second in run.series):
+            raise NothingMeasuredError
+        summary = summarise(plan, run.measured, run.series, thresholds)
+        return summary if self.broken is None else failed(summary, f"{self.broken} was broken, which ended the run.")
+
+    def _on_progress(self, progress: Progress, view: View, watch: Watch | None) -> None:
+        view.show(progress)
+        if watch is None or self.broken is not None or self._driver is None:
+            return
+        self.broken = watch.see(progress)
+        if self.broken is not None:
+            view.say(f"{self.broken} is broken: ending the run")
+            self._driver.interrupt()
+
+    def _interrupt(self) -> None:
+        self._is_interrupted = True
+        if self._driver is not None:
+            self._driver.interrupt()
+
+
+class _NothingThereError(TargetUnreachableError):
+    """As its base, with what to do about it."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; `wsctl serve` starts one, or add --serve"
+
+
+def _with_mend(error: TargetUnreachableError) -> TargetUnreachableError:
+    return _NothingThereError(error.url, error.reason) if is_loopback_url(error.url) else error
+
+
+def title_of(plan: Plan) -> str:
+    """Return what is about to happen, in one line."""
+    parts = [f"{plan.kind} {shown_url(plan.url)}", _count(plan.connections, "connection")]
+    if plan.kind is Kind.BROADCAST:
+        parts.append(_count(plan.sessions, "session"))
+        parts.append(_count(plan.sessions * plan.publishers, "publisher"))
+    if plan.rate is not None:
+        parts.append(f"{plan.rate:,.10g} messages/s")
+    if plan.think_ms is not None:
+        parts.append(f"{plan.think_ms:g} ms of thought")
+    return ", ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def baseline_of(gate: GateOptions) -> Summary | None:
+    """Return the summary to compare with; read before the run, which may be long. Raises ConfigError."""
+    return None if gate.baseline is None else read_summary(summary_file(gate.baseline))
+
+
+def summary_file(path: Path) -> Path:
+    """Return the summary that a path means: itself, or the one in a directory."""
+    return path / "summary.json" if path.is_dir() else path
+
+
+def ready_directory(directory: Path | None) -> None:
+    """Make the directory of `--out` before the run, which may be long; raises ConfigError."""
+    try:
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("--out", f"{directory}: {error.strerror}") from None
+
+
+def failed(summary: Summary, reason: str) -> Summary:
+    """Return a summary that failed for one reason more; an invalid run stays one."""
+    verdict = Verdict.FAILED if summary.verdict is Verdict.PASSED else summary.verdict
+    return msgspec.structs.replace(summary, verdict=verdict, reasons=(*summary.reasons, reason))
+
+
+def write(summary: Summary, directory: Path | None) -> None:
+    """Write the reports, if there is a directory for them."""
+    if directory is None:
+        return
+    from loadtest.reports import write_reports
+
+    names = ", ".join(path.name for path in write_reports(summary, directory))
+    note(f"written to {directory}: {names}")

@@ -1,0 +1,29 @@
+"""`python -m loadtest.driver`: reads a plan from standard input and runs it, see loadtest/wire.py."""
+
+from __future__ import annotations
+
+# Locust patches the standard library when it is imported: that comes before anything that keeps a socket or a lock.
+import locust  # noqa: F401  # isort: skip
+
+import sys
+
+import msgspec
+
+from loadtest.driver.roles import EXIT_FAILED, run, say
+from loadtest.driver.selfcheck import LimitError, allow_files
+from loadtest.wire import Plan
+
+
+def main() -> int:
+    """Run the plan on standard input; returns the exit code."""
+    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+    try:
+        allow_files(plan)
+    except LimitError as error:
+        say(str(error))
+        return EXIT_FAILED
+    return run(plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,285 @@
+"""Publishers and receivers in sessions: one-way delivery latency, and a ledger of every message."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from array import array
+from collections import Counter
+from typing import Final
+
+import msgspec
+from picows import WSFrame, WSTransport
+
+from loadtest.driver.dialing import Dialer
+from loadtest.driver.links import TEXT, Link, decode_envelope, monotonic_ns
+from loadtest.driver.messages import Part
+from loadtest.driver.schedule import Timetable
+from loadtest.driver.traffic import Traffic
+from loadtest.ledger import NEVER, PublisherLog, Receipt, Streak, Streaks, counted
+from loadtest.wire import FIRST, LAST, LATENCY, MEDIAN, SERVICE, Plan
+
+_DIGITS_NS: Final = 19
+
+
+class Broadcast(msgspec.Struct, gc=False):
+    """What a message carries; times are ns of the clock of the run."""
+
+    run: str
+    pub: int
+    seq: int
+    due_ns: int
+    sent_ns: int
+
+
+_decode: Final = msgspec.json.Decoder(Broadcast).decode
+
+
+class Flight:
+    """One broadcast under way to the receivers of this process: when it was due, and the latencies so far."""
+
+    __slots__ = ("due_ns", "is_counted", "is_straggler", "latencies", "publisher", "seen", "sent_ns", "seq")
+
+    def __init__(self, message: Broadcast, offset_ns: int, *, is_counted: bool, is_straggler: bool) -> None:
+        self.publisher = message.pub
+        self.seq = message.seq
+        self.due_ns = message.due_ns - offset_ns
+        self.sent_ns = message.sent_ns - offset_ns
+        self.is_counted = is_counted
+        self.is_straggler = is_straggler
+        self.latencies: list[int] = []
+        self.seen = 0
+
+
+class Room:
+    """A session, as this process sees it. All receivers get the same bytes, so each message is decoded once."""
+
+    __slots__ = ("flights", "receivers")
+
+    def __init__(self) -> None:
+        self.receivers = 0
+        self.flights: dict[bytes, Flight] = {}
+
+
+class BroadcastTraffic(Traffic):
+    """Connection i is in session i modulo the sessions; the first ones of each session publish."""
+
+    shown = LATENCY
+    row = "delivery"
+
+    def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
+        super().__init__(plan, dialer, position=position, processes=processes)
+        self.rooms = [Room() for _ in range(plan.sessions)]
+        self.receivers: list[ReceiverLink] = []
+        self.think_s = (plan.think_ms or 0) / 1000
+        self.wall_ns = time.time_ns() - monotonic_ns()
+        self.duplicated = 0
+        self.reordered = 0
+        self._keep_ns = int(plan.drain_s * 1e9)
+        head = b'{"type":"message","timestamp":%%d,"data":{"run":"%s","pub":%%d,"seq":%%d,"due_ns":%%d,"sent_ns":%%d'
+        head %= plan.run_id.encode()
+        fixed = len(f'{{"run":"{plan.run_id}","pub":0,"seq":0000,"due_ns":,"sent_ns":}}') + 2 * len(str(monotonic_ns()))
+        pad = max(0, plan.payload_bytes - fixed - len(',"pad":""'))
+        self.form = head + (b',"pad":"%s"}}' % (b"x" * pad) if pad else b"}}")
+        self._timetable = Timetable(self, plan.rate, _publish) if plan.rate else None
+        self.is_open_model = self._timetable is not None
+
+    def link(self, slot: int, index: int) -> Link:
+        rank, session = divmod(index, self.plan.sessions)
+        if rank >= self.plan.publishers:
+            return ReceiverLink(self, slot, index, session)
+        return PublisherLink(self, slot, index, session, rank)
+
+    def query(self, link: Link) -> dict[str, str]:
+        return {"sessionId": f"load-{self.plan.run_id}-{link.index % self.plan.sessions}"}
+
+    def begun(self) -> None:
+        if self._timetable is not None:
+            self._timetable.start(min(self.connections, self.plan.sessions * self.plan.publishers))
+
+    def first_sight(self, room: Room, payload: bytes, link: ReceiverLink) -> Flight | None:
+        """Return the broadcast that a text is; None if it is none of this run."""
+        try:
+            envelope = decode_envelope(payload)
+            if envelope.type != "message":
+                link.other(envelope)
+                return None
+            message = _decode(envelope.data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.error("not an envelope of this run")
+            return None
+        if message.run != self.plan.run_id or not 0 <= message.pub < self.plan.publishers:
+            return None
+        due_ns = message.due_ns - self.offset_ns
+        flight = room.flights[payload] = Flight(
+            message,
+            self.offset_ns,
+            is_counted=self.window_start_ns <= due_ns < self.window_end_ns,
+            is_straggler=monotonic_ns() - due_ns > self._keep_ns,
+        )
+        return flight
+
+    def flush(self) -> None:
+        now = monotonic_ns()
+        for room in self.rooms:
+            done = []
+            for payload, flight in room.flights.items():
+                size = len(flight.latencies)
+                new, flight.seen = size - flight.seen, size
+                self.tally.received += new
+                if flight.is_counted:
+                    self.tally.counted_received += new
+                if size >= room.receivers or now - flight.due_ns > self._keep_ns:
+                    done.append(payload)
+            for payload in done:
+                self._land(room.flights.pop(payload))
+
+    def _land(self, flight: Flight) -> None:
+        gauges, latencies = self.tally.gauges, flight.latencies
+        if not latencies:
+            return
+        if not flight.is_counted:
+            gauges[LATENCY].observe(latencies)
+            return
+        gauges[LATENCY].record(latencies)
+        late_ns = flight.sent_ns - flight.due_ns
+        gauges[SERVICE].record([latency - late_ns for latency in latencies] if late_ns else latencies)
+        if not flight.is_straggler:
+            latencies.sort()
+            gauges[FIRST].record(latencies[:1])
+            gauges[MEDIAN].record([latencies[(len(latencies) - 1) // 2]])
+            gauges[LAST].record(latencies[-1:])
+
+    def result(self, part: Part) -> None:
+        for room in self.rooms:
+            for flight in room.flights.values():
+                self._land(flight)
+            room.flights.clear()
+        part.duplicated, part.reordered = self.duplicated, self.reordered
+        streaks: Counter[Streak] = Counter()
+        for link in self.receivers:
+            # Who was there before the window began had to get all of it: naming the moment would tell equals apart.
+            joined_ns = link.joined_ns + self.offset_ns if link.joined_ns >= self.window_start_ns else 0
+            left_ns = link.left_ns + self.offset_ns if link.left_ns else NEVER
+            streaks.update(link.streaks.all(link.session, joined_ns=joined_ns, left_ns=left_ns))
+            if isinstance(link, PublisherLink):
+                part.logs.append(link.log())
+        part.streaks = list(streaks.items())
+
+
+class ReceiverLink(Link):
+    """A connection that receives."""
+
+    __slots__ = ("_ends", "_known", "_room", "session", "streaks")
+
+    traffic: BroadcastTraffic
+
+    def __init__(self, traffic: BroadcastTraffic, slot: int, index: int, session: int) -> None:
+        super().__init__(traffic, slot, index)
+        self.session = session
+        self.streaks = Streaks(traffic.plan.publishers)
+        self._ends = self.streaks.ends
+        self._room = traffic.rooms[session]
+        self._known = self._room.flights.get
+
+    def ready(self) -> None:
+        self._room.receivers += 1
+        self.traffic.receivers.append(self)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        if self.is_open:
+            self._room.receivers -= 1
+        super().on_ws_disconnected(transport)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        # The way of almost every message. Asking for the frame's type would cost as much as the rest.
+        flight = self._known(frame.get_payload_as_bytes())
+        if flight is None:
+            super().on_ws_frame(transport, frame)
+        else:
+            self._take(flight)
+
+    def text(self, payload: bytes) -> None:
+        flight = self._known(payload) or self.traffic.first_sight(self._room, payload, self)
+        if flight is not None:
+            self._take(flight)
+
+    def _take(self, flight: Flight) -> None:
+        publisher = flight.publisher
+        ends = self._ends
+        if ends[publisher] == flight.seq:
+            ends[publisher] = flight.seq + 1
+        elif not self._irregular(flight):
+            return
+        flight.latencies.append(monotonic_ns() - flight.due_ns)
+
+    def _irregular(self, flight: Flight) -> bool:
+        """Enter a message out of turn; tells whether it is one more."""
+        receipt = self.streaks.irregular(flight.publisher, flight.seq)
+        if receipt is Receipt.DUPLICATE:
+            self.traffic.duplicated += flight.is_counted
+            return False
+        if receipt is Receipt.REORDERED:
+            self.traffic.reordered += flight.is_counted
+        return True
+
+
+class PublisherLink(ReceiverLink):
+    """A connection that publishes, and receives as all do."""
+
+    __slots__ = ("_due_ns", "_rank", "_sent_ns")
+
+    def __init__(self, traffic: BroadcastTraffic, slot: int, index: int, session: int, rank: int) -> None:
+        super().__init__(traffic, slot, index, session)
+        self._rank = rank
+        self._due_ns = array("q")
+        self._sent_ns = array("q")
+
+    def ready(self) -> None:
+        super().ready()
+        if not self.traffic.is_open_model:
+            pause_s = self.traffic.think_s * random.random()  # noqa: S311
+            asyncio.get_running_loop().call_later(pause_s, self._again)
+
+    def publish(self, due_ns: int) -> None:
+        """Publish the message that was due then."""
+        traffic = self.traffic
+        now = monotonic_ns()
+        self._due_ns.append(due_ns)
+        self._sent_ns.append(now)
+        offset_ns = traffic.offset_ns
+        message = traffic.form % (
+            (now + traffic.wall_ns) // 1_000_000,
+            self._rank,
+            len(self._due_ns) - 1,
+            due_ns + offset_ns,
+            now + offset_ns,
+        )
+        traffic.tally.sent += 1
+        if traffic.window_start_ns <= due_ns < traffic.window_end_ns:
+            traffic.tally.counted_sent += 1
+        self.transport.send(TEXT, message)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        before = self._ends[self._rank]
+        super().on_ws_frame(transport, frame)
+        if not self.traffic.is_open_model and self._ends[self._rank] != before:
+            asyncio.get_running_loop().call_later(self.traffic.think_s, self._again)
+
+    def _again(self) -> None:
+        now = monotonic_ns()
+        if self.left_ns == 0 and now < self.traffic.window_end_ns:
+            self.publish(now)
+
+    def log(self) -> PublisherLog:
+        """Return what was published, in the clock of the run."""
+        traffic = self.traffic
+        start, end = counted(self._due_ns, traffic.window_start_ns, traffic.window_end_ns)
+        sent_ns = [moment + traffic.offset_ns for moment in self._sent_ns]
+        return PublisherLog(self.session, self._rank, sent_ns, start, end)
+
+
+def _publish(link: Link, due_ns: int) -> None:
+    assert isinstance(link, PublisherLink)
+    link.publish(due_ns)

@@ -1,0 +1,199 @@
+"""The course of a run: ramp, window, drain, result; the same for one process and for many."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import gevent
+import msgspec
+
+from loadtest.driver.crew import Crew
+from loadtest.driver.gauge import percentile
+from loadtest.driver.links import monotonic_ns
+from loadtest.driver.memory import ServerMemory
+from loadtest.driver.messages import Begin, Drop, Snapshot, Window
+from loadtest.driver.results import Course, measured
+from loadtest.wire import Kind, Measured, Phase, Plan, Progress, Stage
+
+RAMP_PATIENCE_S: Final = 15.0  # without a new connection, beside the ramp itself
+LEAST_RAMP_S: Final = 0.05
+STORM_PATIENCE_S: Final = 60.0
+STEP_S: Final = 0.02
+
+
+class Conductor:
+    """Leads one run; `interrupt` ends it early."""
+
+    def __init__(self, plan: Plan, crew: Crew, runner: Any, memory: ServerMemory) -> None:
+        self._plan = plan
+        self._crew = crew
+        self._runner = runner
+        self._memory = memory
+        self._phase = Phase.RAMP
+        self._wanted = 0
+        self._spawning: Any = None
+        self._interrupted = False
+        self._settled = 0
+        self._settled_at = time.monotonic()
+        self._started_ns = monotonic_ns()
+        self._reported_ns = self._started_ns
+        self._last = Snapshot()
+        self._window = Window(0, 0)
+
+    def interrupt(self) -> None:
+        """End the run now, with what was measured."""
+        self._interrupted = True
+
+    @property
+    def has_window(self) -> bool:
+        """Whether anything was measured."""
+        return self._window.end_ns > 0
+
+    @property
+    def last(self) -> Snapshot:
+        """The counts of this moment."""
+        return self._crew.peek()
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether it was ended early."""
+        return self._interrupted
+
+    def run(self) -> Measured | None:
+        """Run it to its end; returns None if no connection came about or nothing was measured."""
+        plan, crew = self._plan, self._crew
+        self._started_ns = self._reported_ns = monotonic_ns()
+        self._settled_at = time.monotonic()
+        started_at_ms = time.time_ns() // 1_000_000
+        stages = plan.stages or (Stage(plan.connections, plan.duration_s),)
+        crew.command(Begin(monotonic_ns() + crew.lead_ns, stages[0].connections))
+        self._spawn(stages[0].connections)
+        self._until(self._is_up)
+        if self._interrupted or not crew.peek().opened:
+            return None
+        rss_before = self._memory.kib()
+        start_ns = monotonic_ns() + crew.lead_ns
+        self._set_window(start_ns, start_ns + int(sum(stage.seconds for stage in stages) * 1e9))
+        self._phase = Phase.STEADY
+        self._hold(stages, start_ns)
+        self._phase = Phase.DRAIN
+        rss_after = self._memory.kib()
+        self._drain()
+        course = Course(
+            started_at_ms,
+            self._started_ns,
+            self._window,
+            was_interrupted=self._interrupted,
+            rss_kib=(rss_before, rss_after) if rss_before is not None and rss_after is not None else None,
+            workers=crew.size,
+        )
+        result = measured(plan, crew.parts(), course)
+        self._phase = Phase.DONE
+        self._report()
+        return result
+
+    def _spawn(self, connections: int) -> None:
+        change = abs(connections - self._wanted)
+        self._wanted = connections
+        if self._spawning is not None:
+            self._spawning.kill()
+        if change:
+            rate = max(1.0, change / max(self._plan.ramp_s, LEAST_RAMP_S))
+            # A master's `start` comes back when all users are spawned.
+            self._spawning = gevent.spawn(self._runner.start, connections, spawn_rate=rate)
+
+    def _set_window(self, start_ns: int, end_ns: int) -> None:
+        self._window = Window(start_ns, end_ns)
+        self._crew.command(self._window)
+
+    def _hold(self, stages: tuple[Stage, ...], start_ns: int) -> None:
+        end_ns = start_ns
+        for number, stage in enumerate(stages):
+            if number and not self._is_over():
+                self._spawn(stage.connections)
+                self._crew.command(Begin(monotonic_ns() + self._crew.lead_ns, stage.connections))
+            end_ns += int(stage.seconds * 1e9)
+            self._until(lambda end=end_ns: monotonic_ns() >= end or self._is_over())  # type: ignore[misc]
+        if self._is_over():
+            self._set_window(start_ns, max(start_ns, min(end_ns, monotonic_ns() + self._crew.lead_ns)))
+
+    def _drain(self) -> None:
+        plan, crew = self._plan, self._crew
+        if plan.kind is Kind.RECONNECT and not self._is_over():
+            at_ns = monotonic_ns() + crew.lead_ns
+            crew.command(Drop(at_ns))
+            self._until(lambda: monotonic_ns() > at_ns + crew.lead_ns + 10**9)
+            self._until(lambda: not crew.peek().awaited or self._interrupted, patience_s=STORM_PATIENCE_S)
+        if not self._is_target_gone():
+            until_ns = self._window.end_ns + int(plan.drain_s * 1e9)
+            self._until(lambda: monotonic_ns() >= until_ns)
+
+    def _is_up(self) -> bool:
+        counts = self._crew.peek()
+        now = time.monotonic()
+        if counts.opened + counts.failed > self._settled:
+            self._settled = counts.opened + counts.failed
+            self._settled_at = now
+        is_stuck = now - self._settled_at > self._plan.ramp_s + RAMP_PATIENCE_S
+        return self._settled >= self._wanted or is_stuck or self._is_over()
+
+    def _is_over(self) -> bool:
+        return self._interrupted or self._is_target_gone()
+
+    def _is_target_gone(self) -> bool:
+        counts = self._crew.peek()
+        return counts.lost > 0 and counts.connected == 0
+
+    def _until(self, condition: Callable[[], bool], patience_s: float = float("inf")) -> None:
+        deadline = time.monotonic() + patience_s
+        while not condition() and time.monotonic() < deadline:
+            gevent.sleep(STEP_S)
+            if monotonic_ns() - self._reported_ns >= 10**9:
+                self._report()
+
+    def _report(self) -> None:
+        now = monotonic_ns()
+        seconds = (now - self._reported_ns) / 1e9
+        self._reported_ns = now
+        before, self._last = self._last, self._crew.snapshot()
+        last = self._last
+        rss_kib = self._memory.kib()
+        write(progress(self._phase, last, before, seconds, self._started_ns, self._wanted, rss_kib))
+
+
+def progress(
+    phase: Phase,
+    last: Snapshot,
+    before: Snapshot,
+    seconds: float,
+    started_ns: int,
+    wanted: int,
+    rss_kib: int | None = None,
+) -> Progress:
+    """Return what happened between two snapshots."""
+    counts = last.latencies
+    return Progress(
+        elapsed_s=round((monotonic_ns() - started_ns) / 1e9, 2),
+        phase=phase,
+        connected=last.connected,
+        wanted=wanted,
+        sent=last.sent,
+        received=last.received,
+        errors=last.errors,
+        sent_per_s=round((last.sent - before.sent) / seconds, 1),
+        received_per_s=round((last.received - before.received) / seconds, 1),
+        p50_us=percentile(counts, 0.5),
+        p99_us=percentile(counts, 0.99),
+        max_us=float(last.max_us) if counts else None,
+        server_rss_kib=rss_kib,
+        cpu_percent=last.cpu_percent,
+    )
+
+
+def write(line: Progress | Measured) -> None:
+    """Write one line for the command."""
+    sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+    sys.stdout.buffer.flush()

@@ -1,0 +1,150 @@
+"""Opens connections to the target: token, URL, TLS, source address, and why one did not come about."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import socket
+import ssl
+import time
+import uuid
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from picows import WSError, WSHandshakeError, WSListener, ws_connect
+
+from loadtest.wire import Plan, Tokens
+from wscore.guest import mint_guest_token
+from wscore.tokens import mint_jwt
+
+READ_BUFFER_BYTES: Final = 4096
+HANDSHAKE_TIMEOUT_S: Final = 10.0
+PER_SOURCE_ADDRESS: Final = 25_000  # ephemeral ports are some 28,000 an address
+_TOKEN_LIFE_S: Final = 7 * 24 * 3600
+
+_ERRNO_TEXTS: Final = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.ETIMEDOUT: "timed out",
+    errno.EMFILE: "too many open files",
+    errno.EADDRNOTAVAIL: "no free local port",
+    errno.EHOSTUNREACH: "no route to host",
+    errno.ENETUNREACH: "network unreachable",
+}
+
+
+class Dialer:
+    """Knows the target of a plan; resolves its name once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._tokens = plan.tokens
+        self._parts = parts = urlsplit(plan.url)
+        self._tls = _tls_context(plan.insecure) if parts.scheme == "wss" else None
+        self._host = parts.hostname or ""
+        self.port = parts.port or (443 if self._tls else 80)
+        self._family, self._address = self._resolve()
+        self._has_token = any(field.partition("=")[0] == "token" for field in parts.query.split("&"))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the target is on this machine."""
+        return ipaddress.ip_address(self._address[0]).is_loopback
+
+    def _resolve(self) -> tuple[int, tuple[Any, ...]]:
+        family, _, _, _, address = socket.getaddrinfo(self._host, self.port, type=socket.SOCK_STREAM)[0]
+        return family, address
+
+    async def dial(self, listener: WSListener, index: int, query: dict[str, str]) -> None:
+        """Connect `listener`, the connection number `index`, with `query` added to the URL.
+
+        Raises OSError, TimeoutError and picows' errors; `reason` puts them into words.
+        """
+
+        async def connected_socket(_: object) -> socket.socket:
+            return await self._connect(index)
+
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            await ws_connect(
+                lambda: listener,
+                self._url(index, query),
+                ssl_context=self._tls,
+                websocket_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+                read_buffer_init_size=READ_BUFFER_BYTES,
+                max_frame_size=64 << 20,
+                max_redirects=0,
+                socket_factory=connected_socket,
+                logger_name=_SILENT,  # type: ignore[arg-type]
+            )
+
+    async def _connect(self, index: int) -> socket.socket:
+        sock = socket.socket(self._family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.is_loopback and self._family == socket.AF_INET and index >= PER_SOURCE_ADDRESS:
+                sock.bind((f"127.0.0.{1 + index // PER_SOURCE_ADDRESS}", 0))
+            await asyncio.get_running_loop().sock_connect(sock, self._address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _url(self, index: int, query: dict[str, str]) -> str:
+        fields = dict(query)
+        if not self._has_token or self._tokens != Tokens():
+            fields["token"] = self._token(index, fields)
+        kept = [field for field in self._parts.query.split("&") if field and field.partition("=")[0] not in fields]
+        return urlunsplit(self._parts._replace(query="&".join([*kept, urlencode(fields)] if fields else kept)))
+
+    def _token(self, index: int, query: dict[str, str]) -> str:
+        tokens = self._tokens
+        if tokens.token is not None:
+            return tokens.token
+        secret = tokens.secret.encode() if tokens.secret is not None else None
+        if tokens.as_users and secret is not None:
+            claims: dict[str, object] = {"sub": f"load-{index}", "exp": int(time.time()) + _TOKEN_LIFE_S}
+            if "sessionId" in query:
+                claims["sid"] = query["sessionId"]
+            return mint_jwt(secret, claims)
+        return mint_guest_token(uuid.uuid4(), time.time_ns() // 1_000_000, secret)
+
+
+def reason(error: BaseException) -> str:
+    """Return in few words why a connection did not come about, without any part of the URL."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, WSHandshakeError) and error.response is not None:
+        return f"HTTP {int(error.response.status)}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or 'failed'}".replace("_", " ").lower()
+    if isinstance(error, socket.gaierror):
+        return "unknown host"
+    if isinstance(error, OSError):
+        return _ERRNO_TEXTS.get(error.errno or 0, (error.strerror or "connection failed").lower())
+    if isinstance(error, WSError | RuntimeError):
+        return "no WebSocket answer"
+    return type(error).__name__
+
+
+class _Silent:
+    """In place of a logger: what a target does wrong is counted, not logged."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+        return False
+
+    def log(self, *arguments: object, **named: object) -> None:
+        pass
+
+    debug = info = warning = error = exception = log
+
+
+_SILENT: Final = _Silent()
+
+
+def _tls_context(is_insecure: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if is_insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,131 @@
+"""Pings and their pongs: the load of `heartbeat`, `soak` and `reconnect`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Final
+
+import msgspec
+
+from loadtest.driver.dialing import Dialer
+from loadtest.driver.links import TEXT, Link, decode_envelope, monotonic_ns
+from loadtest.driver.messages import Part
+from loadtest.driver.schedule import Timetable
+from loadtest.driver.traffic import Traffic
+from loadtest.wire import LATENCY, SERVICE, Plan
+
+_BARE: Final = len('{"timestamp":1700000000000,"pad":""}')
+
+
+class HeartbeatTraffic(Traffic):
+    """Every connection pings: by timetable in the open model, else after each pong and a pause.
+
+    `pending` holds the pings without a pong: when they were due, when they were sent, and whether they count.
+    """
+
+    shown = SERVICE
+    row = "ping"
+
+    def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
+        super().__init__(plan, dialer, position=position, processes=processes)
+        self.pending: dict[str, tuple[int, int, bool]] = {}
+        self.number = 0
+        self.service: list[int] = []
+        self.latency: list[int] = []
+        self.warm: list[int] = []
+        self.unasked = 0
+        self.think_s = (plan.think_ms or 0) / 1000
+        self.wall_ns = time.time_ns() - monotonic_ns()
+        pad = max(0, plan.payload_bytes - _BARE)
+        filling = b',"pad":"%s"' % (b"x" * pad) if pad else b""
+        self.ping = b'{"type":"ping","timestamp":%%d,"data":{"timestamp":%%d%s},"id":"%%x"}' % filling
+        self._timetable = Timetable(self, plan.rate, HeartbeatLink.send) if plan.rate else None
+        self.is_open_model = self._timetable is not None
+        if self.is_open_model:
+            self.shown = LATENCY
+
+    def link(self, slot: int, index: int) -> HeartbeatLink:
+        return HeartbeatLink(self, slot, index)
+
+    def begun(self) -> None:
+        if self._timetable is not None:
+            self._timetable.start(self.connections)
+
+    def flush(self) -> None:
+        service, self.service = self.service, []
+        latency, self.latency = self.latency, []
+        warm, self.warm = self.warm, []
+        gauges, tally = self.tally.gauges, self.tally
+        gauges[SERVICE].record(service)
+        gauges[LATENCY].record(latency)
+        gauges[self.shown].observe(warm)
+        tally.counted_received += len(service)
+        tally.received += len(service) + len(warm)
+
+    def result(self, part: Part) -> None:
+        part.replies_expected = self.tally.counted_sent
+        part.replies_received = self.tally.counted_received
+        part.duplicated = self.unasked
+
+
+class HeartbeatLink(Link):
+    """One connection that pings."""
+
+    __slots__ = ("_awaited",)
+
+    traffic: HeartbeatTraffic
+
+    def ready(self) -> None:
+        if not self.traffic.is_open_model:
+            pause_s = self.traffic.think_s * random.random()  # noqa: S311
+            asyncio.get_running_loop().call_later(pause_s, self.again)
+
+    def again(self) -> None:
+        """Send the next ping of the closed model."""
+        now = monotonic_ns()
+        if self.left_ns == 0 and now < self.traffic.window_end_ns:
+            self.send(now)
+
+    def send(self, due_ns: int) -> None:
+        """Send a ping that was due then."""
+        traffic = self.traffic
+        tally = traffic.tally
+        number = traffic.number = traffic.number + 1
+        now = monotonic_ns()
+        is_counted = traffic.window_start_ns <= due_ns < traffic.window_end_ns
+        traffic.pending[f"{number:x}"] = (due_ns, now, is_counted)
+        tally.sent += 1
+        if is_counted:
+            tally.counted_sent += 1
+        milliseconds = (now + traffic.wall_ns) // 1_000_000
+        self.transport.send(TEXT, traffic.ping % (milliseconds, milliseconds, number))
+
+    def text(self, payload: bytes) -> None:
+        try:
+            envelope = decode_envelope(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.traffic.error("not an envelope")
+            return
+        if envelope.type != "pong":
+            self.other(envelope)
+            return
+        now = monotonic_ns()
+        traffic = self.traffic
+        sent = traffic.pending.pop(envelope.id or "", None)
+        if sent is None:
+            traffic.unasked += now >= traffic.window_start_ns
+            return
+        due_ns, sent_ns, is_counted = sent
+        if is_counted:
+            traffic.service.append(now - sent_ns)
+            if traffic.is_open_model:
+                traffic.latency.append(now - due_ns)
+        else:
+            traffic.warm.append(now - due_ns)
+        if not traffic.is_open_model:
+            if traffic.think_s:
+                asyncio.get_running_loop().call_later(traffic.think_s, self.again)
+            else:
+                self.again()

@@ -1,0 +1,240 @@
+"""One connection of the load: from dialling to its end, with what every kind of load has in common."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from wscore.codes import CloseCode
+from wscore.envelope import decode_data
+from wscore.errors import WsctlError
+from wscore.payloads import ErrorData
+
+if TYPE_CHECKING:
+    from loadtest.driver.traffic import Traffic
+
+TEXT: Final = WSMsgType.TEXT
+_CONTINUATION: Final = WSMsgType.CONTINUATION
+_PING: Final = WSMsgType.PING
+_CLOSE: Final = WSMsgType.CLOSE
+_NORMAL: Final = WSCloseCode.OK
+
+monotonic_ns = time.monotonic_ns
+
+
+class Inbound(msgspec.Struct, gc=False, rename="camel"):
+    """What the load reads of an envelope; `data` stays raw."""
+
+    type: str
+    id: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    seq: int | None = None
+
+
+class Recovery(msgspec.Struct, rename="camel"):
+    """Where a session can be resumed, if the server offers that."""
+
+    epoch: str | int | None = None
+    seq: int | None = None
+    resume_token: str | None = None
+    recovered: bool = False
+
+
+class Interval(msgspec.Struct, rename="camel"):
+    """How often the server pings."""
+
+    interval_ms: int
+
+
+class Greeting(msgspec.Struct, rename="camel"):
+    """What the load reads of `session_created`."""
+
+    session_id: str = ""
+    heartbeat: Interval | None = None
+    recovery: Recovery | None = None
+
+
+decode_envelope: Final = msgspec.json.Decoder(Inbound).decode
+
+
+class Link(WSListener):
+    """A connection. Subclasses say what it does once it is `ready`, and what a text means to it."""
+
+    __slots__ = (
+        "_error_code",
+        "_fragments",
+        "_heartbeat_ns",
+        "_last_ping_ns",
+        "_leaving",
+        "close_code",
+        "dialled_ns",
+        "greeting",
+        "index",
+        "joined_ns",
+        "left_ns",
+        "seq",
+        "settled",
+        "slot",
+        "traffic",
+        "transport",
+    )
+
+    transport: WSTransport
+
+    def __init__(self, traffic: Traffic, slot: int, index: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.traffic = traffic
+        self.slot = slot
+        self.index = index
+        self.dialled_ns = 0
+        self.joined_ns = 0  # 0 until it is ready
+        self.left_ns = 0  # 0 while it is there
+        self.close_code: int = CloseCode.ABNORMAL
+        self.greeting: Greeting | None = None
+        self.seq: int | None = None
+        self.settled: asyncio.Future[None] = (loop or asyncio.get_running_loop()).create_future()  # ready, or gone
+        self._error_code = ""
+        self._fragments: list[bytes] | None = None
+        self._heartbeat_ns = 0
+        self._last_ping_ns = 0
+        self._leaving = False
+
+    # What subclasses fill in
+
+    def ready(self) -> None:
+        """Start: `session_created` is there."""
+
+    def text(self, payload: bytes) -> None:
+        """Handle a message."""
+        try:
+            envelope = decode_envelope(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.traffic.error("not an envelope")
+        else:
+            self.other(envelope)
+
+    # What picows calls
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is TEXT and frame.fin:
+            self.text(frame.get_payload_as_bytes())
+        else:
+            self.unusual(frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.left_ns = monotonic_ns()
+        if self.joined_ns:
+            self._count_missed(self.left_ns)
+        self._settle()
+        self.traffic.ended(self)
+
+    # What is the same for all
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is ready and not gone."""
+        return self.joined_ns != 0 and self.left_ns == 0
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether this side ended it."""
+        return self._leaving
+
+    @property
+    def refusal(self) -> str:
+        """The code of the last error that the server sent."""
+        return self._error_code
+
+    def close(self) -> None:
+        """End it the proper way; nothing is counted as lost."""
+        self._leaving = True
+        if self.left_ns == 0:
+            self.transport.send_close(_NORMAL)
+            self.transport.disconnect()
+
+    def cut(self) -> None:
+        """End it at once, as a broken network does."""
+        self._leaving = True
+        self.transport.disconnect(graceful=False)
+
+    def other(self, envelope: Inbound) -> None:
+        """Handle what every kind of load gets: greeting, server pings and errors."""
+        match envelope.type:
+            case "ping":
+                self._on_ping()
+            case "session_created":
+                self._on_created(envelope)
+            case "error":
+                self._on_error(envelope)
+            case _:
+                if envelope.seq is not None:
+                    self.seq = envelope.seq
+
+    def unusual(self, frame: WSFrame) -> None:
+        """Handle what is no whole text: fragments, pings and close frames."""
+        kind = frame.msg_type
+        payload = frame.get_payload_as_bytes()
+        if kind is _CLOSE:
+            self.close_code = int.from_bytes(payload[:2], "big") if payload else CloseCode.NO_STATUS
+            self.transport.send(_CLOSE, payload[:2])
+            self.transport.disconnect()
+        elif kind is TEXT:
+            self._fragments = [payload]
+        elif kind is _CONTINUATION and self._fragments is not None:
+            self._fragments.append(payload)
+            if frame.fin:
+                whole, self._fragments = b"".join(self._fragments), None
+                self.text(whole)
+
+    def _on_created(self, envelope: Inbound) -> None:
+        try:
+            self.greeting = decode_data(envelope.data, Greeting)
+        except WsctlError:
+            self.traffic.error("session_created is malformed")
+            self.greeting = Greeting()
+        self.joined_ns = self._last_ping_ns = monotonic_ns()
+        if self.greeting.heartbeat is not None:
+            self._heartbeat_ns = self.greeting.heartbeat.interval_ms * 1_000_000
+        self._settle()
+        self.traffic.joined(self)
+        self.ready()
+
+    def _settle(self) -> None:
+        if not self.settled.done():
+            self.settled.set_result(None)
+
+    def _on_ping(self) -> None:
+        now = monotonic_ns()
+        self._count_missed(now)
+        self._last_ping_ns = now
+        milliseconds = time.time_ns() // 1_000_000
+        self.transport.send(
+            TEXT, b'{"type":"pong","timestamp":%d,"data":{"timestamp":%d}}' % (milliseconds, milliseconds)
+        )
+
+    def _on_error(self, envelope: Inbound) -> None:
+        try:
+            self._error_code = str(decode_data(envelope.data, ErrorData).code)
+        except WsctlError:
+            self._error_code = "error without a known code"
+        if self.joined_ns:  # before that the failed connection is what counts
+            self.traffic.error(self._error_code)
+
+    def count_missed(self) -> None:
+        """Count the server's pings that should have come by now."""
+        if self.is_open:
+            self._count_missed(monotonic_ns())
+
+    def _count_missed(self, now: int) -> None:
+        if self._heartbeat_ns:
+            # The first one comes at the connection's own phase within an interval; half of one is tolerance.
+            missed = (now - self._last_ping_ns - self._heartbeat_ns // 2) // self._heartbeat_ns
+            if missed > 0:
+                self.traffic.tally.heartbeats_missed += missed
+                self._last_ping_ns = now

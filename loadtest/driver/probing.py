@@ -1,0 +1,124 @@
+"""What is found out before a run: whether the target takes a connection, and what a receipt costs this process."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import socket
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from picows import ws_connect
+
+from loadtest.driver.dialing import Dialer
+from loadtest.driver.links import Link, decode_envelope, monotonic_ns
+from loadtest.driver.traffic import Traffic
+from loadtest.wire import Kind, Plan
+from wscore.codes import CloseCode
+from wscore.frames import text_frame
+
+_PAIRS: Final = 20
+_ROUNDS: Final = 50
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+_UNAUTHORISED: Final = ("HTTP 401", "HTTP 403", "AUTH_", "SESSION_CREATE_FAILED")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the target does not take a connection; `is_token` if another token would help."""
+
+    reason: str
+    is_token: bool
+
+
+def refusal(reason: str, close_codes: object = ()) -> Refusal:
+    """Return what a failed connection's reason means."""
+    is_token = reason.startswith(_UNAUTHORISED) or str(int(CloseCode.AUTH_FAILED)) in str(close_codes)
+    return Refusal(reason, is_token)
+
+
+class _Probe(Traffic):
+    shown = row = ""
+
+    def link(self, slot: int, index: int) -> Link:
+        return Link(self, slot, index)
+
+    def query(self, link: Link) -> dict[str, str]:
+        return {"sessionId": f"load-{self.plan.run_id}-probe"} if self.plan.kind is Kind.BROADCAST else {}
+
+
+async def probe(plan: Plan, dialer: Dialer) -> Refusal | None:
+    """Open one connection and close it again; returns what is in the way."""
+    traffic = _Probe(plan, dialer)
+    traffic.reserve()
+    if not await traffic.connect(0):
+        return refusal(next(iter(traffic.tally.errors), "no connection"), list(traffic.tally.close_codes))
+    link = traffic.slots[0]
+    assert link is not None
+    link.close()
+    return None
+
+
+class _Counter(Link):
+    __slots__ = ("latencies",)
+
+    def __init__(self, traffic: Traffic, latencies: list[int]) -> None:
+        super().__init__(traffic, 0, 0)
+        self.latencies = latencies
+
+    def text(self, payload: bytes) -> None:
+        decode_envelope(payload)
+        self.latencies.append(monotonic_ns() - self.dialled_ns)
+
+
+async def receive_floor_us(plan: Plan, dialer: Dialer) -> float:
+    """Return the processor time in µs that one message costs the generator, without a network or a server's share."""
+    frame = text_frame(
+        b'{"type":"message","timestamp":1700000000000,"data":{"pad":"%s"}}' % (b"x" * plan.payload_bytes)
+    )
+    traffic, latencies = _Probe(plan, dialer), list[int]()
+    peers: list[socket.socket] = []
+    links: list[_Counter] = []
+    loop = asyncio.get_running_loop()
+    listening = socket.create_server(("127.0.0.1", 0))
+    try:
+        for _ in range(_PAIRS):
+            own = socket.create_connection(listening.getsockname())
+            peer, _ = listening.accept()
+            peers.append(peer)
+            peer.setblocking(False)
+            link = _Counter(traffic, latencies)
+            links.append(link)
+            greeting = loop.create_task(_greet(peer))
+            await ws_connect(lambda link=link: link, "ws://floor/", socket_factory=lambda _, own=own: own)  # type: ignore[misc]
+            await greeting
+        sending_s, began = 0.0, time.process_time()
+        for _ in range(_ROUNDS):
+            due = len(latencies) + _PAIRS
+            before = time.process_time()
+            for peer in peers:
+                peer.send(frame)
+            sending_s += time.process_time() - before
+            while len(latencies) < due:  # noqa: ASYNC110 - an event would cost what is measured
+                await asyncio.sleep(0)
+        spent_s = time.process_time() - began - sending_s
+    finally:
+        listening.close()
+        for one in links:
+            one.cut()
+        for peer in peers:
+            peer.close()
+    return round(spent_s / len(latencies) * 1e6, 2)
+
+
+async def _greet(peer: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += await loop.sock_recv(peer, 4096)
+    key = next(line for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
+    accept = base64.b64encode(hashlib.sha1(key.partition(b":")[2].strip() + _GUID, usedforsecurity=False).digest())
+    head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+    await loop.sock_sendall(peer, head + accept + b"\r\n\r\n")

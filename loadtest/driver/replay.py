@@ -1,0 +1,141 @@
+"""A recording as the load: every connection sends it, again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from loadtest.driver.dialing import Dialer
+from loadtest.driver.links import TEXT, Link, decode_envelope, monotonic_ns
+from loadtest.driver.messages import Command, Window
+from loadtest.driver.schedule import LATE_NS
+from loadtest.driver.traffic import Traffic
+from loadtest.ledger import NEVER
+from loadtest.wire import LATENCY, SERVICE, Plan
+
+LEAST_GAP_MS: Final = 10.0  # between the last message and the first one again
+
+
+class Line(msgspec.Struct):
+    """One message: when it is due after the first, its text, and whether a pong or a reply with its id answers it."""
+
+    offset_ns: int
+    text: bytes
+    is_ping: bool
+    id: str | None
+
+
+class ReplayTraffic(Traffic):
+    """All connections play from the start of the window on. What has an answer is measured, as in the open model."""
+
+    shown = LATENCY
+    row = "reply"
+    is_open_model = True
+
+    def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
+        super().__init__(plan, dialer, position=position, processes=processes)
+        self.lines = [_line(message.offset_ms / plan.speed, message.text) for message in plan.recording]
+        last_ms = plan.recording[-1].offset_ms if plan.recording else 0.0
+        gap_ms = max(LEAST_GAP_MS, last_ms / max(1, len(plan.recording) - 1))
+        self.period_ns = int((last_ms + gap_ms) / plan.speed * 1e6)
+        self.latency: list[int] = []
+        self.service: list[int] = []
+
+    def link(self, slot: int, index: int) -> ReplayLink:
+        return ReplayLink(self, slot, index)
+
+    def apply(self, command: Command) -> None:
+        is_first = isinstance(command, Window) and self.window_start_ns == NEVER
+        super().apply(command)
+        if is_first:
+            for link in self.slots:
+                if isinstance(link, ReplayLink) and link.is_open:
+                    link.ready()
+
+    def flush(self) -> None:
+        latency, self.latency = self.latency, []
+        service, self.service = self.service, []
+        self.tally.gauges[LATENCY].record(latency)
+        self.tally.gauges[SERVICE].record(service)
+
+
+class ReplayLink(Link):
+    """One connection that plays the recording."""
+
+    __slots__ = ("_awaited", "_count", "_pings")
+
+    traffic: ReplayTraffic
+
+    def __init__(self, traffic: ReplayTraffic, slot: int, index: int) -> None:
+        super().__init__(traffic, slot, index)
+        self._count = 0
+        self._pings: deque[tuple[int, int]] = deque()
+        self._awaited: dict[str, tuple[int, int]] = {}
+
+    def ready(self) -> None:
+        if self.traffic.window_start_ns != NEVER and self.traffic.lines:
+            self._arm(self._due_ns())
+
+    def _due_ns(self) -> int:
+        traffic = self.traffic
+        turn, place = divmod(self._count, len(traffic.lines))
+        return traffic.window_start_ns + turn * traffic.period_ns + traffic.lines[place].offset_ns
+
+    def _arm(self, due_ns: int) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_at(loop.time() + (due_ns - monotonic_ns()) / 1e9, self._play)
+
+    def _play(self) -> None:
+        traffic = self.traffic
+        while self.left_ns == 0 and (due_ns := self._due_ns()) < traffic.window_end_ns:
+            now = monotonic_ns()
+            if due_ns > now:
+                self._arm(due_ns)
+                return
+            line = traffic.lines[self._count % len(traffic.lines)]
+            self._count += 1
+            traffic.tally.late_sends += now - due_ns > LATE_NS
+            traffic.tally.sent += 1
+            traffic.tally.counted_sent += 1
+            if line.id is not None:
+                self._awaited[line.id] = (due_ns, now)
+            elif line.is_ping:
+                self._pings.append((due_ns, now))
+            self.transport.send(TEXT, line.text)
+
+    def text(self, payload: bytes) -> None:
+        traffic = self.traffic
+        try:
+            envelope = decode_envelope(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            traffic.error("not an envelope")
+            return
+        if envelope.type in ("session_created", "ping"):
+            self.other(envelope)
+            return
+        now = monotonic_ns()
+        traffic.tally.received += 1
+        traffic.tally.counted_received += now >= traffic.window_start_ns
+        sent: tuple[int, int] | None = None
+        if envelope.id is not None:
+            sent = self._awaited.pop(envelope.id, None)
+        elif envelope.type == "pong" and self._pings:
+            sent = self._pings.popleft()
+        if sent is not None:
+            traffic.latency.append(now - sent[0])
+            traffic.service.append(now - sent[1])
+        self.other(envelope)
+
+
+def _line(offset_ms: float, text: str) -> Line:
+    payload = text.encode()
+    try:
+        envelope = decode_envelope(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Line(int(offset_ms * 1e6), payload, is_ping=False, id=None)
+    is_answered = envelope.type != "message"  # what is fanned out comes back without its id
+    identity = envelope.id if is_answered else None
+    return Line(int(offset_ms * 1e6), payload, is_ping=envelope.type == "ping", id=identity)

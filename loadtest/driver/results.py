@@ -1,0 +1,116 @@
+"""Makes one result of what the processes of a run measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from loadtest.driver.gauge import merged
+from loadtest.driver.messages import Part, Window
+from loadtest.ledger import Streak, settle
+from loadtest.wire import Generator, Histograms, HostClock, Ledger, Measured, Plan
+
+MAX_CPU_PERCENT: Final = 90.0
+MAX_LAG_P99_US: Final = 50_000.0
+MAX_LATE_SHARE: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """When a run was what; ns are this machine's monotonic ones."""
+
+    started_at_ms: int
+    started_ns: int
+    window: Window
+    was_interrupted: bool
+    rss_kib: tuple[int, int] | None
+    workers: int = 1
+
+
+def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
+    """Return the result of all parts."""
+    errors: Counter[str] = Counter()
+    close_codes: Counter[str] = Counter()
+    for part in parts:
+        errors.update(part.errors)
+        close_codes.update(part.close_codes)
+    opened, lost = sum(part.opened for part in parts), sum(part.lost for part in parts)
+    died_ns = max((part.all_lost_ns for part in parts), default=0) if all(p.all_lost_ns for p in parts) else 0
+    uncertainty_us = max((part.clock_uncertainty_us for part in parts), default=0.0)
+    return Measured(
+        run_id=plan.run_id,
+        started_at_ms=course.started_at_ms,
+        steady_s=round((course.window.end_ns - course.window.start_ns) / 1e9, 3),
+        peak_connections=sum(part.peak_connections for part in parts),
+        connections_opened=opened,
+        connections_failed=sum(part.failed for part in parts),
+        connections_lost=lost,
+        sent=sum(part.sent for part in parts),
+        received=sum(part.received for part in parts),
+        errors=dict(errors),
+        close_codes=dict(close_codes),
+        target_died_at_s=round((died_ns - course.started_ns) / 1e9, 2) if died_ns else None,
+        resumed=sum(part.resumed for part in parts),
+        heartbeats_missed=sum(part.heartbeats_missed for part in parts),
+        server_rss_kib=course.rss_kib,
+        ledger=_ledger(parts),
+        histograms=_histograms(parts),
+        generator=_generator(parts, course.workers),
+        clock=HostClock("estimated", uncertainty_us) if uncertainty_us else HostClock(),
+        was_interrupted=course.was_interrupted,
+    )
+
+
+def _ledger(parts: list[Part]) -> Ledger:
+    duplicated = sum(part.duplicated for part in parts)
+    reordered = sum(part.reordered for part in parts)
+    replies = sum(part.replies_expected for part in parts)
+    if replies:
+        received = sum(part.replies_received for part in parts)
+        return Ledger(replies, replies, received, replies - received, duplicated, reordered)
+    streaks: Counter[Streak] = Counter()
+    for part in parts:
+        for streak, receivers in part.streaks:
+            streaks[streak] += receivers
+    return settle([log for part in parts for log in part.logs], streaks, duplicated, reordered)
+
+
+def _histograms(parts: list[Part]) -> Histograms:
+    names = sorted({name for part in parts for name in part.histograms})
+    return Histograms(
+        {name: merged(part.histograms[name] for part in parts if name in part.histograms) for name in names}
+    )
+
+
+def _generator(parts: list[Part], workers: int) -> Generator:
+    generators = [part.generator for part in parts]
+    worst = Generator(
+        cpu_percent=max((one.cpu_percent for one in generators), default=0.0),
+        lag_p99_us=max((one.lag_p99_us for one in generators), default=0.0),
+        lag_max_us=max((one.lag_max_us for one in generators), default=0.0),
+        open_files=max((one.open_files for one in generators), default=0),
+        file_limit=min((one.file_limit for one in generators), default=0),
+        receive_floor_us=max((one.receive_floor_us for one in generators), default=0.0),
+        late_sends=sum(one.late_sends for one in generators),
+    )
+    doubts = []
+    if worst.cpu_percent > MAX_CPU_PERCENT:
+        doubts.append(f"the generator used {worst.cpu_percent:.0f} % of a processor: use more processes or less load")
+    if worst.lag_p99_us > MAX_LAG_P99_US:
+        doubts.append(f"the generator's loop was {worst.lag_p99_us / 1000:.0f} ms late at p99")
+    sent = sum(part.sent for part in parts)
+    if sent and worst.late_sends > sent * MAX_LATE_SHARE:
+        doubts.append(f"{worst.late_sends / sent:.0%} of the messages were sent more than 10 ms after they were due")
+    if len(parts) < workers:
+        doubts.append(f"{workers - len(parts)} of {workers} processes gave no result")
+    return Generator(
+        cpu_percent=worst.cpu_percent,
+        lag_p99_us=worst.lag_p99_us,
+        lag_max_us=worst.lag_max_us,
+        open_files=worst.open_files,
+        file_limit=worst.file_limit,
+        receive_floor_us=worst.receive_floor_us,
+        late_sends=worst.late_sends,
+        doubts=tuple(doubts),
+    )

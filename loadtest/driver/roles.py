@@ -1,0 +1,118 @@
+"""The three ways to run a plan: alone, as a Locust master with workers, or as a worker of one."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any, Final
+
+import gevent
+import msgspec
+from locust.stats import stats_history
+
+from loadtest.driver.conductor import Conductor, write
+from loadtest.driver.crew import OwnCrew, WorkerCrew
+from loadtest.driver.dialing import Dialer, reason
+from loadtest.driver.eventloop import LoopGreenlet
+from loadtest.driver.forking import Child
+from loadtest.driver.memory import ServerMemory
+from loadtest.driver.probing import Refusal, probe, receive_floor_us, refusal
+from loadtest.driver.station import Station
+from loadtest.driver.users import new_environment
+from loadtest.driver.worker import Worker
+from loadtest.wire import Plan
+
+EXIT_DONE: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_UNREACHABLE: Final = 3
+EXIT_AUTH_REFUSED: Final = 4
+EXIT_INTERRUPTED: Final = 130
+CHILD_PATIENCE_S: Final = 5.0
+
+
+def run(plan: Plan) -> int:
+    """Run the plan; returns the exit code."""
+    own_workers = plan.processes if plan.processes > 1 and plan.worker_of is None and plan.master_port is None else 0
+    children = [Child(lambda port: _work(_share(plan, port), is_own=True)) for _ in range(own_workers)]
+    try:
+        if plan.worker_of is not None:
+            return _work(plan, is_own=False)
+        return _lead(plan, children)
+    except OSError as error:  # the target's name is not known
+        return _refused(Refusal(reason(error), is_token=False))
+    finally:
+        for child in children:
+            child.end(CHILD_PATIENCE_S)
+
+
+def _share(plan: Plan, port: int) -> Plan:
+    return msgspec.structs.replace(plan, processes=1, web_port=None, worker_of=f"127.0.0.1:{port}")
+
+
+def _work(plan: Plan, *, is_own: bool) -> int:
+    loop = LoopGreenlet()
+    loop.start()
+    worker = Worker(plan, loop, new_environment(plan), loop.run(receive_floor_us(plan, Dialer(plan))))
+    if not is_own:
+        gevent.signal_handler(signal.SIGINT, worker.interrupt)
+    return worker.run()
+
+
+def _lead(plan: Plan, children: list[Child]) -> int:
+    loop = LoopGreenlet()
+    loop.start()
+    dialer = Dialer(plan)
+    if plan.master_port is None and (obstacle := loop.run(probe(plan, dialer))) is not None:
+        return _refused(obstacle)
+    environment = new_environment(plan)
+    memory = ServerMemory(plan.server_pid, dialer.port if dialer.is_loopback else None)
+    if not children and plan.master_port is None:
+        local = environment.create_local_runner()
+        station = Station(plan, loop, environment.stats, floor_us=loop.run(receive_floor_us(plan, dialer)))
+        return _conduct(Conductor(plan, OwnCrew(station), local, memory), plan, environment)
+    runner = environment.create_master_runner("127.0.0.1" if children else "*", plan.master_port or 0)
+    for child in children:
+        child.start(runner.server.port)
+    crew = WorkerCrew(runner, len(children) or max(1, plan.expected_workers))
+    if not children:
+        say(f"waiting for {crew.size} workers on port {plan.master_port}")
+    conductor = Conductor(plan, crew, runner, memory)
+    gevent.signal_handler(signal.SIGINT, conductor.interrupt)
+    if crew.gather(plan, lambda: not conductor.is_interrupted and all(child.is_running() for child in children)):
+        return _conduct(conductor, plan, environment)
+    if conductor.is_interrupted:
+        return EXIT_INTERRUPTED
+    say("a process that was to drive ended at once")
+    return EXIT_FAILED
+
+
+def _conduct(conductor: Conductor, plan: Plan, environment: Any) -> int:
+    runner = environment.runner
+    gevent.signal_handler(signal.SIGINT, conductor.interrupt)
+    if plan.web_port is not None:
+        environment.create_web_ui("127.0.0.1", plan.web_port)
+        gevent.spawn(stats_history, runner)
+        say(f"Locust's web UI: http://127.0.0.1:{plan.web_port}")
+    try:
+        result = conductor.run()
+        if result is not None:
+            write(result)
+            return EXIT_DONE
+        if conductor.is_interrupted:
+            return EXIT_INTERRUPTED
+        return _refused(refusal(conductor.last.top_error or "no connection came about"))
+    finally:
+        if environment.web_ui is not None:
+            environment.web_ui.stop()
+        runner.quit()
+
+
+def say(text: str) -> None:
+    """Tell people something."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _refused(obstacle: Refusal) -> int:
+    say(obstacle.reason)
+    return EXIT_AUTH_REFUSED if obstacle.is_token else EXIT_UNREACHABLE

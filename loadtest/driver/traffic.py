@@ -1,0 +1,234 @@
+"""All connections of one process: they come and go as Locust says, and act as the kind of load wants it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from loadtest.driver.dialing import HANDSHAKE_TIMEOUT_S, Dialer, reason
+from loadtest.driver.links import Link, monotonic_ns
+from loadtest.driver.messages import Begin, Command, Drop, Part, Window
+from loadtest.driver.tally import Tally
+from loadtest.ledger import NEVER
+from loadtest.wire import CONNECT, RECONNECT, Plan
+from wscore.reconnect import ReconnectPolicy
+
+MAX_HANDSHAKES: Final = 200  # at a time: more would overflow what a server lets wait
+FLUSH_S: Final = 0.02
+
+
+class Traffic:
+    """The load of this process: `slots` of connections, number `position` of `processes` that share the run.
+
+    Subclasses make the links and say what is sent. Times are this machine's monotonic ones; `offset_ns` is what the
+    clock of the run is ahead of it.
+    """
+
+    def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
+        self.plan = plan
+        self.dialer = dialer
+        self.position = position
+        self.processes = processes
+        self.offset_ns = 0
+        self.tally = Tally()
+        self.slots: list[Link | None] = []
+        self.start_ns = NEVER
+        self.connections = plan.connections
+        self.window_start_ns = NEVER
+        self.window_end_ns = NEVER
+        self._wanted = 0
+        self._handshakes = asyncio.Semaphore(MAX_HANDSHAKES)
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._drop_ns = 0
+        self._is_ending = False
+
+    # What subclasses fill in
+
+    shown: str  # the latency that people see while it runs
+    row: str  # its name in Locust's table
+    is_open_model = False
+
+    def link(self, slot: int, index: int) -> Link:
+        """Return a new connection."""
+        raise NotImplementedError
+
+    def query(self, link: Link) -> dict[str, str]:
+        """Return what the URL carries beside the token."""
+        return {}
+
+    def flush(self) -> None:
+        """Hand latencies over to the gauges; called 50 times a second."""
+
+    def begun(self) -> None:
+        """Start sending."""
+
+    def result(self, part: Part) -> None:
+        """Add what this kind of load alone knows."""
+
+    # What Locust's users and the conductor call
+
+    def arrive(self) -> None:
+        """Open one more connection."""
+        self._spawn(self.connect(self.reserve()))
+
+    def reserve(self) -> int:
+        """Return the slot for one more connection."""
+        slot, self._wanted = self._wanted, self._wanted + 1
+        if slot == len(self.slots):
+            self.slots.append(None)
+        return slot
+
+    def leave(self) -> None:
+        """Close the connection that came last."""
+        self._wanted -= 1
+        link = self.slots[self._wanted]
+        if link is not None and link.is_open:
+            link.close()
+        self.slots[self._wanted] = None
+
+    def apply(self, command: Command) -> None:
+        """Do what the conductor says."""
+        match command:
+            case Begin():
+                first = self.start_ns == NEVER
+                self.start_ns = command.start_ns - self.offset_ns
+                self.connections = command.connections
+                if first:
+                    asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+                self.begun()
+            case Window():
+                self.window_start_ns = command.start_ns - self.offset_ns
+                self.window_end_ns = command.end_ns - self.offset_ns
+            case Drop():
+                delay_s = max(0.0, (command.at_ns - self.offset_ns - monotonic_ns()) / 1e9)
+                asyncio.get_running_loop().call_later(delay_s, self._drop)
+            case _:
+                self._is_ending = True
+
+    def part(self) -> Part:
+        """Return what was measured."""
+        self._is_ending = True
+        self.flush()
+        for link in self.slots:
+            if link is not None:
+                link.count_missed()
+        tally = self.tally
+        part = Part(
+            peak_connections=tally.peak,
+            opened=tally.opened,
+            failed=tally.failed,
+            lost=tally.lost,
+            sent=tally.counted_sent,
+            received=tally.counted_received,
+            errors=dict(tally.errors),
+            close_codes=dict(tally.close_codes),
+            all_lost_ns=tally.all_lost_ns + self.offset_ns if tally.all_lost_ns else 0,
+            resumed=tally.resumed,
+            heartbeats_missed=tally.heartbeats_missed,
+            histograms=tally.histograms(is_open_model=self.is_open_model),
+        )
+        self.result(part)
+        return part
+
+    # What links call
+
+    def joined(self, link: Link) -> None:
+        """A connection is ready."""
+        tally = self.tally
+        tally.connected += 1
+        tally.peak = max(tally.peak, tally.connected)
+        tally.opened += 1
+        if not self._drop_ns:
+            tally.gauges[CONNECT].record([link.joined_ns - link.dialled_ns])
+        else:
+            tally.awaited -= 1
+            tally.gauges[RECONNECT].record([link.joined_ns - self._drop_ns])
+            if link.greeting and link.greeting.recovery and link.greeting.recovery.recovered:
+                tally.resumed += 1
+
+    def ended(self, link: Link) -> None:
+        """A connection is gone."""
+        tally = self.tally
+        if not link.joined_ns:
+            return  # never was one; `connect` counts the failure
+        tally.connected -= 1
+        if link.is_leaving or self._is_ending:
+            return
+        tally.lost += 1
+        tally.close_codes[str(int(link.close_code))] += 1
+        if tally.connected == 0:
+            tally.all_lost_ns = monotonic_ns()
+
+    def error(self, text: str) -> None:
+        """Something went wrong that the target is to blame for."""
+        self.tally.errors[text] += 1
+
+    # Connecting
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def connect(self, slot: int, before: Link | None = None) -> bool:
+        """Open the connection of a slot, `before` being the one to resume; tells whether it came about."""
+        link = self.link(slot, slot * self.processes + self.position)
+        query = self.query(link)
+        if before is not None:
+            query |= _resume(before)
+        async with self._handshakes:
+            if slot >= self._wanted or self._is_ending:
+                return True
+            link.dialled_ns = monotonic_ns()
+            try:
+                await self.dialer.dial(link, link.index, query)
+                async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+                    await link.settled
+            except Exception as error:
+                self.tally.failed += before is None
+                self.error(reason(error))
+                return False
+        if not link.joined_ns:
+            self.tally.failed += before is None
+            self.tally.close_codes[str(int(link.close_code))] += 1
+            self.error(link.refusal or f"closed with {int(link.close_code)} before session_created")
+            return False
+        if slot < self._wanted:
+            self.slots[slot] = link
+        else:
+            link.close()
+        return True
+
+    # The storm
+
+    def _drop(self) -> None:
+        self._drop_ns = monotonic_ns()
+        cut = [link for link in self.slots if link is not None and link.is_open]
+        self.tally.awaited = len(cut)
+        for link in cut:
+            link.cut()
+        for link in cut:
+            self._spawn(self._come_back(link))
+
+    async def _come_back(self, before: Link) -> None:
+        policy, attempt = ReconnectPolicy(), 0
+        while not self._is_ending and not await self.connect(before.slot, before):
+            await asyncio.sleep(policy.delay_ms(attempt, random.random()) / 1000)  # noqa: S311
+            attempt += 1
+
+    def _flush(self) -> None:
+        self.flush()
+        if not self._is_ending:
+            asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+
+
+def _resume(before: Link) -> dict[str, str]:
+    greeting = before.greeting
+    if greeting is None or greeting.recovery is None or greeting.recovery.resume_token is None:
+        return {}
+    recovery = greeting.recovery
+    seq = before.seq if before.seq is not None else recovery.seq or 0
+    fields = {"sessionId": greeting.session_id, "epoch": recovery.epoch, "seq": seq, "resume": recovery.resume_token}
+    return {name: str(value) for name, value in fields.items()}

@@ -1,0 +1,128 @@
+"""Rules such as `delivery.p99<50ms`: read, and held against a run."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from loadtest import wire
+from wscore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from loadtest.summary import Summary
+
+_OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_LATENCIES: Final = {
+    "latency": wire.LATENCY,
+    "delivery": wire.LATENCY,
+    "rtt": wire.LATENCY,
+    "service": wire.SERVICE,
+    "connect": wire.CONNECT,
+    "first": wire.FIRST,
+    "median": wire.MEDIAN,
+    "last": wire.LAST,
+    "reconnect": wire.RECONNECT,
+}
+_STATISTICS: Final = ("p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99", "max", "mean")
+_TIME_UNITS: Final = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
+COUNTS: Final[dict[str, Callable[[Summary], float]]] = {
+    "rate": lambda summary: summary.sent_per_s,
+    "received_rate": lambda summary: summary.received_per_s,
+    "loss": lambda summary: summary.loss,
+    "lost": lambda summary: summary.ledger.lost,
+    "duplicates": lambda summary: summary.ledger.duplicated,
+    "reorders": lambda summary: summary.ledger.reordered,
+    "errors": lambda summary: sum(summary.errors.values()),
+    "failed_connections": lambda summary: summary.connections.failed,
+    "lost_connections": lambda summary: summary.connections.lost,
+    "missed_heartbeats": lambda summary: summary.heartbeats_missed,
+}
+_RULE: Final = re.compile(r"\s*([a-z_]+(?:\.[a-z0-9.]+)?)\s*(<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµ%]*)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One rule; `limit` is in microseconds for a latency, a ratio for `loss`, else a count or a rate."""
+
+    text: str
+    metric: str
+    compares: str
+    limit: float
+
+    def holds(self, value: float) -> bool:
+        """Tell whether a value keeps the rule."""
+        return _OPERATORS[self.compares](value, self.limit)
+
+    def actual(self, summary: Summary) -> float | None:
+        """Return the run's value in the unit of `limit`; None if nothing of the kind was measured."""
+        if self.metric in COUNTS:
+            return COUNTS[self.metric](summary)
+        family, _, statistic = self.metric.partition(".")
+        found = summary.latencies.get(_LATENCIES[family])
+        if found is None:
+            return None
+        if statistic in ("max", "mean"):
+            return found.max_us if statistic == "max" else found.mean_us
+        return found.percentile_us(float(statistic[1:]))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Check(msgspec.Struct, frozen=True, rename="camel"):
+    """How a rule fared; `actual` as Threshold.actual gives it. A rule about what was not measured is missed."""
+
+    rule: str
+    actual: float | None
+    limit: float
+    passed: bool
+
+    @property
+    def threshold(self) -> str:
+        """The rule's text."""
+        return self.rule
+
+
+def parse_threshold(text: str) -> Threshold:
+    """Read a rule `METRIC OP NUMBER[UNIT]`; raises ConfigError saying what is wrong and what could stand there."""
+    match = _RULE.fullmatch(text)
+    if match is None:
+        raise _wrong(text, "is not METRIC<NUMBER", "write it as delivery.p99<50ms")
+    metric, compares, number, unit = match.groups()
+    family, _, statistic = metric.partition(".")
+    if metric in COUNTS:
+        if unit not in ("", "%") or (unit == "%" and metric != "loss"):
+            raise _wrong(text, f"{metric} has no unit {unit!r}", "write a plain number")
+        return Threshold(text, metric, compares, float(number) / (100 if unit == "%" else 1))
+    if family not in _LATENCIES:
+        known = ", ".join([*(f"{name}.p99" for name in _LATENCIES), *COUNTS])
+        raise _wrong(text, f"there is no metric {metric!r}", f"there are {known}")
+    if statistic not in _STATISTICS:
+        raise _wrong(text, f"{family} has no {statistic or 'value of its own'!r}", f"it has {', '.join(_STATISTICS)}")
+    if unit not in _TIME_UNITS:
+        raise _wrong(text, f"{number}{unit} is not a time", "write us, ms or s behind the number")
+    return Threshold(text, metric, compares, float(number) * _TIME_UNITS[unit])
+
+
+def check(thresholds: Sequence[Threshold], summary: Summary) -> tuple[Check, ...]:
+    """Hold rules against a run."""
+    checks = []
+    for one in thresholds:
+        actual = one.actual(summary)
+        passed = actual is not None and one.holds(actual)
+        checks.append(Check(one.text, None if actual is None else float(actual), one.limit, passed))
+    return tuple(checks)
+
+
+def _wrong(text: str, problem: str, mend: str) -> ConfigError:
+    return ConfigError(f"--threshold {text!r}", problem, mend)

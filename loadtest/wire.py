@@ -1,0 +1,179 @@
+"""What passes between the command and the process that drives the load: one plan in, JSON lines out.
+
+The command writes a `Plan` to the driver's standard input, so that no secret is in a process list; the driver
+writes `Progress` about once a second, then one `Measured`. Locust lives in the driver alone.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+# Histograms in `Progress` and `Measured` go by these names; values in microseconds.
+SERVICE = "service"  # from the moment of sending
+LATENCY = "latency"  # from the intended moment of sending in the open model, else as SERVICE
+CONNECT = "connect"  # TCP, TLS, upgrade and session_created
+FIRST = "first"  # per broadcast: to its first receiver
+MEDIAN = "median"
+LAST = "last"
+RECONNECT = "reconnect"  # from the drop to the next session_created
+
+
+class Kind(StrEnum):
+    """What is tested."""
+
+    HEARTBEAT = "heartbeat"
+    BROADCAST = "broadcast"
+    RECONNECT = "reconnect"
+    SOAK = "soak"
+    REPLAY = "replay"
+
+
+class Phase(StrEnum):
+    """Where a run is. Only `STEADY` is measured; `DRAIN` waits for late arrivals."""
+
+    RAMP = "ramp"
+    STEADY = "steady"
+    DRAIN = "drain"
+    DONE = "done"
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """Hold so many connections for so long."""
+
+    connections: int
+    seconds: float
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """Where tokens come from: one given `token`, JWTs minted with `secret` when `as_users`, else guests.
+
+    Guests are signed when there is a secret and `as_users` is false.
+    """
+
+    token: str | None = None
+    secret: str | None = None
+    as_users: bool = False
+
+    def __repr__(self) -> str:
+        return f"Tokens(as_users={self.as_users})"
+
+
+class SentMessage(msgspec.Struct, frozen=True):
+    """One message of a recording: when it was sent after the first one, and its text."""
+
+    offset_ms: float
+    text: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. Rates are per second over all connections; `rate` is the open model, `think_ms` the closed one."""
+
+    run_id: str
+    kind: Kind
+    url: str
+    connections: int
+    sessions: int = 1
+    publishers: int = 1
+    rate: float | None = None
+    think_ms: float | None = None
+    payload_bytes: int = 100
+    ramp_s: float = 1.0
+    duration_s: float = 10.0
+    drain_s: float = 2.0
+    stages: tuple[Stage, ...] = ()
+    processes: int = 1
+    tokens: Tokens = Tokens()
+    recording: tuple[SentMessage, ...] = ()
+    speed: float = 1.0
+    server_pid: int | None = None  # to watch its memory
+    insecure: bool = False
+    web_port: int | None = None  # Locust's web UI
+    master_port: int | None = None  # be a Locust master and wait for `expected_workers`
+    expected_workers: int = 0
+    worker_of: str | None = None  # host:port of the Locust master to work for
+
+
+class Histograms(msgspec.Struct, frozen=True):
+    """HdrHistograms by name, in the library's own encoding (base64 text); merging them is exact."""
+
+    encoded: dict[str, str] = {}
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """What became of the broadcasts, summed over receivers."""
+
+    published: int = 0
+    expected: int = 0
+    received: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+
+
+class Generator(msgspec.Struct, frozen=True):
+    """How the driver itself fared; `doubts` say why its figures cannot be trusted, empty when they can."""
+
+    cpu_percent: float = 0.0  # the highest of its processes over the steady window
+    lag_p99_us: float = 0.0  # how late its loop was
+    lag_max_us: float = 0.0
+    open_files: int = 0
+    file_limit: int = 0
+    receive_floor_us: float = 0.0  # what one receipt costs it
+    late_sends: int = 0  # open model: sent more than 10 ms after they were due
+    doubts: tuple[str, ...] = ()
+
+
+class HostClock(msgspec.Struct, frozen=True):
+    """Which clock one-way latencies use: the machine's monotonic one, or estimated offsets between hosts."""
+
+    kind: str = "monotonic"
+    uncertainty_us: float = 0.0
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
+    """One second of a run. Counts are since the start, figures of this second alone; times in seconds or µs."""
+
+    elapsed_s: float
+    phase: Phase
+    connected: int
+    wanted: int
+    sent: int
+    received: int
+    errors: int
+    sent_per_s: float
+    received_per_s: float
+    p50_us: float | None = None
+    p99_us: float | None = None
+    max_us: float | None = None
+    server_rss_kib: int | None = None
+    cpu_percent: float = 0.0
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
+    """What a run came to. Counts and histograms are those of the steady window, connections those of the whole run."""
+
+    run_id: str
+    started_at_ms: int
+    steady_s: float
+    peak_connections: int
+    connections_opened: int
+    connections_failed: int
+    connections_lost: int
+    sent: int
+    received: int
+    errors: dict[str, int] = {}  # by text, such as `connection refused` or `RATE_LIMITED`
+    close_codes: dict[str, int] = {}
+    target_died_at_s: float | None = None  # since the start, when every connection was lost
+    resumed: int = 0
+    heartbeats_missed: int = 0
+    server_rss_kib: tuple[int, int] | None = None  # at the start and at the end of the window
+    ledger: Ledger = Ledger()
+    histograms: Histograms = Histograms()
+    generator: Generator = Generator()
+    clock: HostClock = HostClock()
+    was_interrupted: bool = False
+
+
+Line = Progress | Measured

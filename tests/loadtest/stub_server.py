@@ -1,0 +1,183 @@
+"""A server that lies on purpose: `python stub_server.py '{"delay_ms": 50}'` prints its port and does as `Lies` says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import ServerConnection, serve
+
+HELD_S = 0.1
+
+
+@dataclass
+class Lies:
+    """What is wrong with it. `lose`, `repeat` and `swap` name the last digit of the messages that it happens to."""
+
+    delay_ms: float = 0
+    lose: int | None = None
+    repeat: int | None = None
+    swap: int | None = None
+    only_first: bool = False  # it happens to the first receiver of a session alone
+    stall_after: int | None = None  # so many pings or messages, for stall_s
+    stall_s: float = 0
+    refuse_with: int | None = None  # close code in place of session_created
+    error_code: str = "AUTH_INVALID"
+    close_after: int | None = None  # so many pings or messages: everyone is closed with close_code
+    close_code: int = 4003
+    die_after: int | None = None
+    heartbeat_ms: int = 25_000
+    ping_first: bool = False
+    recovers: bool = False
+    accept: int | None = None  # after so many connections: HTTP 503
+
+
+@dataclass
+class Session:
+    """A room: who is in it, and by publisher the message that is held back."""
+
+    members: list[ServerConnection] = field(default_factory=list)
+    held: dict[int, str] = field(default_factory=dict)
+
+
+class Stub:
+    def __init__(self, lies: Lies) -> None:
+        self.lies = lies
+        self.sessions: dict[str, Session] = {}
+        self.everyone: set[ServerConnection] = set()
+        self.handled = 0
+        self.accepted = 0
+        self.ponged: set[ServerConnection] = set()
+
+    async def connected(self, connection: ServerConnection) -> None:
+        lies = self.lies
+        if lies.refuse_with is not None:
+            data = {"code": lies.error_code, "message": "no", "retryable": False}
+            await connection.send(envelope("error", data))
+            await connection.close(lies.refuse_with)
+            return
+        query = parse_qs(urlsplit(connection.request.path).query) if connection.request else {}
+        name = query.get("sessionId", [str(connection.id)])[0]
+        created: dict[str, Any] = {
+            "sessionId": name,
+            "userId": "someone",
+            "isGuest": True,
+            "connectionId": str(connection.id),
+            "heartbeat": {"intervalMs": lies.heartbeat_ms, "timeoutMs": lies.heartbeat_ms * 3},
+            "limits": {"maxMessageBytes": 1 << 20},
+        }
+        if lies.recovers:
+            created["recovery"] = {"epoch": "e", "seq": 0, "resumeToken": "r", "recovered": "resume" in query}
+        session = self.sessions.setdefault(name, Session())
+        session.members.append(connection)
+        self.everyone.add(connection)
+        await connection.send(envelope("session_created", created))
+        if lies.ping_first:
+            await connection.send(envelope("ping", {"timestamp": 1}))
+        try:
+            async for text in connection:
+                await self.handle(connection, session, json.loads(text))
+        finally:
+            session.members.remove(connection)
+            self.everyone.discard(connection)
+
+    async def handle(self, connection: ServerConnection, session: Session, message: dict[str, Any]) -> None:
+        if message["type"] == "pong":
+            self.ponged.add(connection)
+            return
+        self.handled += 1
+        lies = self.lies
+        if self.handled == lies.die_after:
+            os._exit(1)
+        if self.handled == lies.close_after:
+            for one in tuple(self.everyone):
+                asyncio.get_running_loop().create_task(one.close(lies.close_code))
+        if self.handled == lies.stall_after:
+            time.sleep(lies.stall_s)  # all of it stands still
+        if message["type"] == "ping":
+            self.answer(connection, message)
+        else:
+            self.fan_out(session, message)
+
+    def answer(self, connection: ServerConnection, message: dict[str, Any]) -> None:
+        lies = self.lies
+        digit = self.handled % 10
+        pong = envelope("pong", {"timestamp": 1}, id=message.get("id"))
+        if digit != lies.lose:
+            self.later(connection, pong)
+        if digit == lies.repeat:
+            self.later(connection, pong)
+
+    def fan_out(self, session: Session, message: dict[str, Any]) -> None:
+        lies = self.lies
+        publisher, digit = message["data"]["pub"], message["data"]["seq"] % 10
+        text = envelope("message", message["data"], userId="someone")
+        victims = session.members[:1] if lies.only_first else session.members
+        for member in session.members:
+            copies = 1
+            if member in victims:
+                copies = 0 if digit in (lies.lose, lies.swap) else 2 if digit == lies.repeat else 1
+            for _ in range(copies):
+                self.later(member, text)
+        held = session.held.pop(publisher, None)
+        if held is not None:
+            for member in victims:
+                self.later(member, held)
+        if digit == lies.swap:
+            session.held[publisher] = text
+            asyncio.get_running_loop().call_later(HELD_S, self.release, session, publisher, text)
+
+    def release(self, session: Session, publisher: int, text: str) -> None:
+        """Let go what is held back, since no message of that publisher followed."""
+        if session.held.get(publisher) == text:
+            del session.held[publisher]
+            for member in session.members[:1] if self.lies.only_first else session.members:
+                self.later(member, text)
+
+    def later(self, connection: ServerConnection, text: str) -> None:
+        if self.lies.delay_ms:
+            asyncio.get_running_loop().call_later(self.lies.delay_ms / 1000, self.send, connection, text)
+        else:
+            self.send(connection, text)
+
+    def send(self, connection: ServerConnection, text: str) -> None:
+        asyncio.get_running_loop().create_task(self.send_now(connection, text))
+
+    async def send_now(self, connection: ServerConnection, text: str) -> None:
+        try:
+            await connection.send(text)
+        except Exception:
+            self.everyone.discard(connection)
+
+
+def envelope(kind: str, data: object, **fields: object) -> str:
+    named = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps({"type": kind, "timestamp": time.time_ns() // 1_000_000, "data": data, **named})
+
+
+async def main() -> None:
+    lies = Lies(**json.loads(sys.argv[1]))
+    stub = Stub(lies)
+
+    def gate(connection: ServerConnection, request: object) -> object:
+        stub.accepted += 1
+        if lies.accept is not None and stub.accepted > lies.accept:
+            return connection.respond(503, "full\n")
+        return None
+
+    async with serve(
+        stub.connected, "127.0.0.1", 0, process_request=gate, ping_interval=None, compression=None
+    ) as server:
+        sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+        sys.stdout.flush()
+        await asyncio.get_running_loop().create_future()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
