@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.bench import contenders, generator
 from tests.bench.generator import BenchError, Generator
+from tests.bench.generators_compare import compare
 from tests.bench.pinning import cores
 from tests.bench.report import Samples, as_json, doubts, machine, per_cpu_table, table
 from tests.bench.scenarios import SCENARIOS, Bench, Sample, Scenario
@@ -20,6 +21,7 @@ from wscore.guest import mint_guest_token
 from wscore.tokens import mint_jwt
 
 TOKENS = 1000
+GENERATORS = "generators"  # the load tester beside a plain Locust user
 
 
 def main() -> int:
@@ -52,15 +54,26 @@ def main() -> int:
                     sample = _measure(scenario, name, bench, secret=secret, core=server_core, turn=turn)
                     samples[name].append(sample)
                     failures += sample is None
-    sys.stdout.write(table(results, names) + "\n")
+    if chosen:
+        sys.stdout.write(table(results, names) + "\n")
     found = doubts(results)
     if found:
         sys.stdout.write("\n" + per_cpu_table(results, names) + "\n")
     for line in found:
         _say(f"doubtful: {line}")
+    data: object = None
+    if GENERATORS in options.only:
+        try:
+            text, data = compare(options.seconds, options.repeat, _say)
+            sys.stdout.write("\n" + text + "\n")
+        except BenchError as error:
+            _say(str(error))
+            failures += 1
     if options.json is not None:
         settings = {"seconds": options.seconds, "warmup_s": options.warmup, "repeat": options.repeat, "doubts": found}
-        options.json.write_text(json.dumps(as_json(results, settings), indent=1, ensure_ascii=False) + "\n")
+        options.json.write_text(
+            json.dumps(as_json(results, settings) | {"generators": data}, indent=1, ensure_ascii=False) + "\n"
+        )
     _say(", ".join(f"{key} {value}" for key, value in machine().items()))
     return 1 if failures else 0
 
@@ -90,7 +103,7 @@ def _tokens(folder: Path, secret: str) -> tuple[Path, Path]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.run", description=__doc__)
-    scenarios = [scenario.name for scenario in SCENARIOS]
+    scenarios = [*(scenario.name for scenario in SCENARIOS), GENERATORS]
     parser.add_argument("--seconds", type=float, default=3, help="length of one run (default 3)")
     parser.add_argument("--warmup", type=float, default=1, help="seconds of load before it (default 1)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds over all servers (default 3)")
