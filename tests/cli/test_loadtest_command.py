@@ -56,6 +56,7 @@ def test_a_refused_token_exits_with_4_and_shows_no_token(serving, wsctl):
     assert "secretpart" not in result.stderr
 
 
+@pytest.mark.slow
 def test_serve_starts_a_server_that_takes_its_users(wsctl):
     secret = {"WSCTL_JWT_SECRET": "a secret for tests, 32 bytes or more"}
     result = wsctl("loadtest", "heartbeat", "--serve", "--users", *QUICKLY, "--json", **secret)
@@ -81,6 +82,7 @@ def test_ctrl_c_ends_with_the_report_of_what_ran(serving, start_wsctl):
     assert summary["steadyS"] < HANG_S
 
 
+@pytest.mark.slow
 def test_a_recording_is_played_by_each_connection(serving, wsctl, tmp_path):
     lines = [f'{{"type":"message","timestamp":1,"data":{n},"sentAtMs":{1000 + n * 100}}}\n' for n in range(3)]
     (tmp_path / "r.jsonl").write_text("".join(lines))

@@ -31,6 +31,7 @@ def test_more_connections_than_files_are_refused_before_the_start():
     assert "ulimit -n" in outcome.words
 
 
+@pytest.mark.slow
 def test_connections_that_are_refused_later_are_counted_and_the_rest_goes_on():
     with lying_server(accept=3) as url:  # one of them is the driver's trial
         outcome = drive(short_plan(url, connections=5))
@@ -52,6 +53,7 @@ def test_a_target_that_dies_is_reported_with_the_time_and_ends_the_run():
     assert not measured.was_interrupted
 
 
+@pytest.mark.slow
 def test_the_close_codes_of_lost_connections_are_counted():
     with lying_server(close_after=50, close_code=4003) as url:
         outcome = drive(short_plan(url, duration_s=30.0))
@@ -69,6 +71,7 @@ def test_an_interrupt_ends_it_with_what_was_measured(processes):
     assert 0 < measured.sent == measured.received
 
 
+@pytest.mark.slow
 def test_a_storm_brings_everyone_back_and_says_who_was_resumed():
     with lying_server(recovers=True) as url:
         outcome = drive(short_plan(url, Kind.RECONNECT, connections=8))
@@ -78,6 +81,7 @@ def test_a_storm_brings_everyone_back_and_says_who_was_resumed():
     assert measured.target_died_at_s is None
 
 
+@pytest.mark.slow
 def test_a_soak_counts_the_heartbeats_that_the_server_owes():
     with lying_server(heartbeat_ms=200) as url:
         outcome = drive(short_plan(url, Kind.SOAK, connections=3, rate=10.0))
@@ -85,6 +89,7 @@ def test_a_soak_counts_the_heartbeats_that_the_server_owes():
     assert outcome.measured.server_rss_kib is not None
 
 
+@pytest.mark.slow
 def test_stages_hold_their_numbers_and_the_seconds_tell_of_every_phase():
     stages = (Stage(2, 1.2), Stage(6, 1.2), Stage(3, 1.2))
     with lying_server() as url:
@@ -101,6 +106,7 @@ def test_stages_hold_their_numbers_and_the_seconds_tell_of_every_phase():
     assert outcome.measured.generator.file_limit > 0
 
 
+@pytest.mark.slow
 def test_a_recording_is_played_by_every_connection_until_the_end():
     recording = (
         SentMessage(0.0, '{"type":"ping","timestamp":1,"id":"a"}'),

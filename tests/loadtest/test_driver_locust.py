@@ -24,6 +24,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_web_ui_of_locust_shows_the_users_and_every_message(processes):
     port = free_port()
@@ -52,7 +53,7 @@ def test_the_web_ui_of_locust_shows_the_users_and_every_message(processes):
 def run_locustfile(folder: Path, text: str, url: str, *, users: int = 2) -> tuple[dict[str, dict[str, str]], str]:
     """Run a locustfile for some seconds; returns Locust's table by name, and what it said."""
     (folder / "locustfile.py").write_text(textwrap.dedent(text))
-    options = ["--headless", "-u", str(users), "-r", "10", "-t", "2", "--host", url, "--csv", "out", "--only-summary"]
+    options = ["--headless", "-u", str(users), "-r", "10", "-t", "5", "--host", url, "--csv", "out", "--only-summary"]
     result = subprocess.run([LOCUST, *options], cwd=folder, capture_output=True, text=True, timeout=HANG_S)
     with (folder / "out_stats.csv").open() as table:
         return {f"{row['Type']} {row['Name']}".strip(): row for row in csv.DictReader(table)}, result.stderr
@@ -88,6 +89,7 @@ def test_an_envelope_user_works_in_an_ordinary_locustfile(tmp_path):
     assert "Traceback" not in words
 
 
+@pytest.mark.slow
 def test_a_reply_that_does_not_come_is_a_failure_with_the_time_it_took(tmp_path):
     scenario = """
         from locust import constant, task
@@ -109,6 +111,7 @@ def test_a_reply_that_does_not_come_is_a_failure_with_the_time_it_took(tmp_path)
     assert 300 <= float(rows["REQUEST nothing"]["Min Response Time"]) < 2000
 
 
+@pytest.mark.slow
 def test_a_user_whose_connection_is_refused_says_why(tmp_path):
     scenario = """
         from locust import constant, task

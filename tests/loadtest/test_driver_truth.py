@@ -33,6 +33,7 @@ def test_the_ledger_shows_exactly_what_was_lost_repeated_and_swapped(processes):
     assert outcome.histogram(FIRST).get_mean_value() <= outcome.histogram(LAST).get_mean_value()
 
 
+@pytest.mark.slow
 def test_what_one_receiver_alone_loses_is_its_loss_alone():
     with lying_server(lose=3, only_first=True) as url:
         outcome = drive(short_plan(url, Kind.BROADCAST, connections=5))
@@ -67,6 +68,7 @@ def test_lost_and_repeated_pongs_are_in_the_ledger_too():
     assert outcome.measured.steady_s == 0.5
 
 
+@pytest.mark.slow
 def test_the_closed_model_asks_again_after_each_answer():
     with lying_server(delay_ms=50) as url:
         outcome = drive(short_plan(url, rate=None, think_ms=50.0, connections=3))

@@ -85,7 +85,7 @@ def test_any_text_can_be_shown(texts):
         assert all(line == neutralise(line) for line in pretty.split("\n"))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(texts=st.lists(st.text(max_size=60) | st.sampled_from(NASTY), min_size=1, max_size=5))
 async def test_any_text_through_a_real_server_can_be_looked_at(start_server, open_terminal, texts):
     from wsclient import Client
