@@ -33,8 +33,6 @@ def run_terminal(
     `new_client` makes a client from what the form says (the token is one that was pasted); `client` is the one to begin
     with, None for the form. Raises ConfigError for a setting that cannot be used.
     """
-    if record is not None and record.exists():
-        raise ConfigError(str(record), "exists already", "choose another name")
     path = config_path(config)
     profiles = {name: _target(profile) for name, profile in read_profiles(path).items()}
     keys = read_keys(path)

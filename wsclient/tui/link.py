@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -86,13 +87,16 @@ class Link:
         recorder, self._recorder, self.recording_to = self._recorder, None, None
         if recorder is None:
             return 0
-        recorder.close()
+        try:
+            recorder.close()
+        except RecordingError as error:
+            self._note(f"the recording is not complete: {error}")
         return recorder.count
 
     def flush(self) -> None:
         """Bring what was recorded to the disk."""
         if self._recorder is not None:
-            self._recorder.flush()
+            self._guarded(self._recorder.flush)
 
     async def _probe(self, client: Client) -> None:
         while True:
@@ -133,11 +137,19 @@ class Link:
     def _take(self, record: Record) -> None:
         self._ring.add_record(record)
         if self._recorder is not None:
-            try:
-                self._recorder.write(record)
-            except RecordingError as error:  # a full disk must not end the connection
-                self._recorder = self.recording_to = None
-                self._note(f"the recording ended: {error}")
+            recorder = self._recorder
+            self._guarded(lambda: recorder.write(record))
+
+    def _guarded(self, write: Callable[[], None]) -> None:
+        """Write to the recording; a full disk ends it, and not the connection."""
+        try:
+            write()
+        except RecordingError as error:
+            recorder, self._recorder, self.recording_to = self._recorder, None, None
+            self._note(f"the recording ended: {error}")
+            if recorder is not None:
+                with suppress(RecordingError):
+                    recorder.close()
 
     def _note(self, text: str) -> None:
         self._ring.add_note(text, self._now_ms())

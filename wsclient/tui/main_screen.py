@@ -110,8 +110,8 @@ class MainScreen(Screen[None]):
         self._draw()
         self._tick()
         if self._link is not None:
-            if self._record_at_once is not None:
-                self._link.record(self._record_at_once)
+            if self._record_at_once is not None and (problem := self._start_recording(str(self._record_at_once))):
+                self._say(problem, "error")
             self.call_after_refresh(self._connect, self._link)  # something is to be seen first
 
     def on_unmount(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from wsclient import StaticToken
 from wsclient.recording import read_recording
@@ -303,3 +304,13 @@ async def test_the_editor_writes_the_message(server, open_terminal, monkeypatch,
         monkeypatch.setattr(terminal.app, "suspend", nullcontext)  # there is no terminal to give away in a test
         await terminal.press("f4")
         assert terminal.screen.composer.draft.text == "from the editor"
+
+
+async def test_a_full_disk_ends_the_recording_and_not_the_connection(server, peer, open_terminal):
+    async with open_terminal(server.url, record=Path("/dev/full")) as terminal:
+        await peer.send("x" * 100_000)
+        await terminal.shows("the recording ended: /dev/full: No space left on device")
+        await terminal.press("c")
+        await terminal.type("still here")
+        await terminal.press("ctrl+j")
+        await terminal.until(lambda: terminal.rows().count("message") == 3)
