@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import struct
 import time
 import uuid
@@ -47,7 +48,8 @@ def frame(
     if not masked:
         return head + payload
     mask = os.urandom(4)
-    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+    cover = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    return head + mask + (int.from_bytes(payload, "big") ^ int.from_bytes(cover, "big")).to_bytes(len(payload), "big")
 
 
 class RawSocket:
@@ -59,7 +61,7 @@ class RawSocket:
 
     async def send(self, *frames: bytes) -> None:
         self.writer.write(b"".join(frames))
-        await self.writer.drain()
+        await asyncio.wait_for(self.writer.drain(), HANG_S)
 
     async def send_json(self, value: object) -> None:
         await self.send(frame(0x1, json.dumps(value).encode()))
@@ -82,14 +84,19 @@ class RawSocket:
             if envelope["type"] == kind:
                 return envelope
 
+    def stop_reading(self) -> None:
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
     async def close_code(self) -> int | None:
-        """Read to the end; returns the code of the first close frame, None if none came."""
+        """Read to the end, answering a close frame; returns the code of the first one, None if none came."""
         code = None
+        self.writer.transport.resume_reading()  # type: ignore[attr-defined]
         try:
             while True:
                 opcode, payload = await self.receive()
                 if opcode == CLOSED and code is None:
                     code = int.from_bytes(payload[:2], "big") if payload else 1005
+                    self.writer.write(frame(CLOSED, payload))
         except (asyncio.IncompleteReadError, ConnectionError):
             return code
 
@@ -102,12 +109,20 @@ OpenSocket = Callable[..., Awaitable[RawSocket]]
 
 @pytest.fixture
 async def open_socket() -> AsyncIterator[OpenSocket]:
-    """Open a raw WebSocket to a server, past its greeting: `await open_socket(server.url, session="room")`."""
+    """Open a raw WebSocket to a server, past its greeting: `await open_socket(server.url, session="room")`.
+
+    A small `receive_buffer` keeps what a peer does not read in the server, where the test wants it.
+    """
     sockets: list[RawSocket] = []
 
-    async def open_one(url: str, *, session: str | None = None) -> RawSocket:
+    async def open_one(url: str, *, session: str | None = None, receive_buffer: int | None = None) -> RawSocket:
         parts = urlsplit(url)
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        raw = socket.socket()
+        raw.setblocking(False)
+        if receive_buffer is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(raw, (parts.hostname, parts.port))
+        reader, writer = await asyncio.open_connection(sock=raw)
         query = f"token={guest()}" + (f"&sessionId={session}" if session else "")
         writer.write(
             (
@@ -118,14 +133,14 @@ async def open_socket() -> AsyncIterator[OpenSocket]:
         )
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HANG_S)
         assert b" 101 " in head, head
-        socket = RawSocket(reader, writer)
-        sockets.append(socket)
-        await socket.receive_type("session_created")
-        return socket
+        peer = RawSocket(reader, writer)
+        sockets.append(peer)
+        await peer.receive_type("session_created")
+        return peer
 
     yield open_one
-    for socket in sockets:
-        socket.writer.close()
+    for peer in sockets:
+        peer.writer.transport.abort()  # a close would wait until everything is sent
 
 
 class Neighbour:

@@ -1,96 +1,169 @@
-"""Peers that send without reading: memory stays flat, and nobody else waits for them."""
+"""Peers that send without reading: the server's memory stays flat, and nobody else waits for them."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
+import json
+import os
+import subprocess
+import sys
+import time
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from wscore.ratelimit import Rate
-from wsserver.delivery import OutboundLimits
 from wsserver.ratelimits import RatePolicy
+from wsserver.settings import EngineName
 
-TEXT, PING = 0x1, 0x9
-GROWTH_BYTES = 8 << 20
+ROOT = Path(__file__).parents[2]
+HANG_S = 20
+CONT, TEXT, PING = 0x0, 0x1, 0x9
+MIB = 1 << 20
+GROWTH_BYTES = 8 * MIB
+SMALL_BUFFER = 4096
 
-
-@pytest.fixture
-def growth() -> Iterator[list[int]]:
-    """What the process holds more than at the start, in bytes."""
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-
-    class Growth(list):
-        def __call__(self) -> int:
-            return tracemalloc.get_traced_memory()[0] - before
-
-    yield Growth()
-    tracemalloc.stop()
+needs_proc = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 
 
-async def pour(peer, data: bytes, times: int) -> None:
-    """Send without ever reading, until it is all out or the server no longer takes it."""
-    raw = peer.writer.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    peer.writer.transport.pause_reading()
-    with suppress(ConnectionError, TimeoutError):
-        for _ in range(times):
-            peer.writer.write(data)
-            async with asyncio.timeout(0.5):
-                await peer.writer.drain()
+class MeasuredServer:
+    """A `wsctl serve` whose memory nobody else uses."""
+
+    def __init__(self, engine: EngineName, directory: Path) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
+        self.log = directory / "server.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    "from cli.main import main; main()",
+                    "serve",
+                    "--port",
+                    "0",
+                    "--engine",
+                    engine.value,
+                    "--log-format",
+                    "json",
+                ],
+                stderr=log,
+                stdout=subprocess.DEVNULL,
+                cwd=directory,
+                env=clean | {"PYTHONPATH": str(ROOT)},
+            )
+        deadline = time.monotonic() + HANG_S
+        while not self.events():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+        self.url: str = self.events()[0]["url"]
+
+    def events(self) -> list[dict]:
+        complete = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in complete.splitlines()]
+
+    async def closed_with(self, code: int) -> None:
+        """Wait until it has closed a connection with `code`."""
+        async with asyncio.timeout(HANG_S):
+            while not any(event.get("code") == code and event.get("by") == "server" for event in self.events()):
+                await asyncio.sleep(0.02)
+
+    @contextmanager
+    def grows_less_than(self, limit: int) -> Iterator[None]:
+        """Compare the highest resident size inside the block with the size before it."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")  # restarts the kernel's note of the peak
+        before = self._memory("VmRSS")
+        yield
+        assert self._memory("VmHWM") - before < limit
+
+    def _memory(self, field: str) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition(f"{field}:")[2].split()[0]) << 10
 
 
-async def test_a_ping_flood_of_a_peer_that_never_reads(
-    start_server, open_socket, neighbour_of, make_frame, engine, growth
-):
-    server = await start_server(engine=engine)
-    neighbour = await neighbour_of(server.url)
-    attacker = await open_socket(server.url)
-    pings = b"".join(make_frame(PING, b"x" * 125) for _ in range(500))
-    await pour(attacker, pings, 200)  # 100,000 pings of 125 bytes
-    await neighbour.notices_nothing()
-    attacker.writer.transport.abort()
-    assert growth() < GROWTH_BYTES
+@pytest.fixture(scope="module", params=[EngineName.PICOWS, EngineName.WEBSOCKETS])
+def measured(request, tmp_path_factory) -> Iterator[MeasuredServer]:
+    server = MeasuredServer(request.param, tmp_path_factory.mktemp("flood"))
+    yield server
+    server.process.kill()
+    server.process.wait(HANG_S)
 
 
-async def test_an_envelope_ping_flood_of_a_peer_that_never_reads(
-    start_server, open_socket, neighbour_of, make_frame, engine, growth
-):
-    server = await start_server(engine=engine, outbound=OutboundLimits(max_bytes=1 << 20))
-    neighbour = await neighbour_of(server.url)
-    attacker = await open_socket(server.url)
-    pings = make_frame(TEXT, b'{"type":"ping","timestamp":1}') * 500
-    await pour(attacker, pings, 200)
-    await neighbour.notices_nothing()
-    attacker.writer.transport.abort()
-    assert growth() < GROWTH_BYTES
-    async with asyncio.timeout(20):
-        while len(server.connections) > 1:
-            await asyncio.sleep(0.01)
+@needs_proc
+async def test_a_ping_flood_of_a_peer_that_never_reads(measured, open_socket, neighbour_of, make_frame):
+    neighbour = await neighbour_of(measured.url)
+    listener = await open_socket(measured.url, session="pings")
+    attacker = await open_socket(measured.url, session="pings", receive_buffer=SMALL_BUFFER)
+    attacker.stop_reading()
+    pings = make_frame(PING, b"x" * 125) * 1000
+    with measured.grows_less_than(GROWTH_BYTES):
+        for _ in range(100):
+            await attacker.send(pings)
+        await neighbour.notices_nothing()
+        # The server has read every ping once this comes through.
+        await attacker.send_json({"type": "message", "timestamp": 1, "data": "done"})
+        assert (await listener.receive_type("message"))["data"] == "done"
 
 
-async def test_a_reader_that_stands_still_is_closed_and_the_room_goes_on(
-    start_server, open_socket, make_frame, engine, growth
-):
-    server = await start_server(engine=engine, outbound=OutboundLimits(max_bytes=256 << 10))
-    speaker = await open_socket(server.url, session="room")
-    stalled = await open_socket(server.url, session="room")
-    stalled.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stalled.writer.transport.pause_reading()
-    data = "x" * 20_000
-    for number in range(600):  # 12 MB: more than all buffers on the way hold
-        await speaker.send_json({"type": "message", "timestamp": 1, "data": f"{number} {data}"})
-        assert (await speaker.receive_type("message"))["data"] == f"{number} {data}"
-        if server.counters.slow_consumers:
-            break
-    assert server.counters.slow_consumers == 1
-    assert growth() < GROWTH_BYTES
-    await speaker.send_json({"type": "ping", "timestamp": 1})
-    await speaker.receive_type("pong")
+@needs_proc
+async def test_an_envelope_ping_flood_of_a_peer_that_never_reads(measured, open_socket, neighbour_of, make_frame):
+    neighbour = await neighbour_of(measured.url)
+    attacker = await open_socket(measured.url, receive_buffer=SMALL_BUFFER)
+    attacker.stop_reading()
+    pings = make_frame(TEXT, b'{"type":"ping","timestamp":1,"id":"%s"}' % (b"i" * 64)) * 1000
+    with measured.grows_less_than(GROWTH_BYTES):
+        with suppress(ConnectionError):
+            for _ in range(100):
+                await attacker.send(pings)
+        await neighbour.notices_nothing()
+        assert await attacker.close_code() in {4003, None}  # None: too late, the server did not wait for us
+        await measured.closed_with(4003)
+
+
+@needs_proc
+async def test_a_reader_that_stands_still_is_closed_and_the_room_goes_on(measured, open_socket, neighbour_of):
+    neighbour = await neighbour_of(measured.url)
+    speaker = await open_socket(measured.url, session="talk")
+    stalled = await open_socket(measured.url, session="talk", receive_buffer=SMALL_BUFFER)
+    stalled.stop_reading()
+    data = "x" * 50_000
+    with measured.grows_less_than(GROWTH_BYTES):
+        for number in range(400):  # 20 MB: more than all buffers on the way hold
+            await speaker.send_json({"type": "message", "timestamp": 1, "data": f"{number} {data}"})
+            assert (await speaker.receive_type("message"))["data"] == f"{number} {data}"
+        await neighbour.notices_nothing()
+    assert await stalled.close_code() in {4003, None}
+    await measured.closed_with(4003)
+
+
+@needs_proc
+@pytest.mark.parametrize("payload", [b"", b"xy"], ids=["empty", "small"])
+async def test_fragments_without_end(measured, open_socket, neighbour_of, make_frame, payload):
+    neighbour = await neighbour_of(measured.url)
+    attacker = await open_socket(measured.url)
+    fragments = make_frame(CONT, payload, fin=False) * 1000
+    with measured.grows_less_than(GROWTH_BYTES):
+        await attacker.send(make_frame(TEXT, payload, fin=False))
+        with suppress(ConnectionError):
+            for _ in range(300):
+                await attacker.send(fragments)
+        assert await attacker.close_code() == 1009
+        await neighbour.notices_nothing()
+
+
+@needs_proc
+async def test_a_length_announced_costs_nothing_until_it_comes(measured, open_socket, neighbour_of, make_frame):
+    neighbour = await neighbour_of(measured.url)
+    with measured.grows_less_than(GROWTH_BYTES):
+        for size in (1 << 63, (1 << 63) - 1, 1 << 62, 1 << 40, MIB + 1):
+            attacker = await open_socket(measured.url)
+            await attacker.send(make_frame(TEXT, size=size))
+            assert await attacker.close_code() in {1002, 1009}
+        for _ in range(64):
+            await (await open_socket(measured.url)).send(make_frame(TEXT, b"x", size=MIB))
+        await neighbour.notices_nothing()
 
 
 async def test_a_flood_beyond_the_rate_limit_is_dropped_and_then_closed(
@@ -105,14 +178,20 @@ async def test_a_flood_beyond_the_rate_limit_is_dropped_and_then_closed(
     await neighbour.notices_nothing()
 
 
-async def test_connections_that_come_and_go_leave_nothing_behind(start_server, open_socket, engine, growth):
+async def test_connections_that_come_and_go_leave_nothing_behind(start_server, open_socket, engine):
     server = await start_server(engine=engine)
-    for _ in range(50):
-        (await open_socket(server.url)).writer.transport.abort()
-    settled = growth()
-    for _ in range(300):
-        (await open_socket(server.url)).writer.transport.abort()
-    async with asyncio.timeout(20):
-        while len(server.connections):
-            await asyncio.sleep(0.01)
-    assert growth() - settled < 2 << 20
+
+    async def come_and_go(times: int) -> int:
+        for _ in range(times):
+            (await open_socket(server.url)).writer.transport.abort()
+        async with asyncio.timeout(HANG_S):
+            while len(server.connections):
+                await asyncio.sleep(0.01)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        settled = await come_and_go(50)
+        assert await come_and_go(200) - settled < MIB
+    finally:
+        tracemalloc.stop()
