@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.highlight import highlight
 from textual.widgets import Static
 
 from wsclient.tui.levels import describe_audio
@@ -84,6 +83,8 @@ def _body(entry: Entry) -> Content:
     text = pretty_json(entry.record.text)
     if text is None:
         return Content(_cut(neutralise(entry.record.text)))
+    from textual.highlight import highlight  # loads Pygments: not before a message is looked at
+
     body = highlight(_cut(text), language="json")
     audio = describe_audio(entry.record.envelope)
     return Content.assemble((audio, "$text-accent"), "\n", body) if audio else body
