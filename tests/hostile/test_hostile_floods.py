@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from wsserver.settings import EngineName
 
 ROOT = Path(__file__).parents[2]
 HANG_S = 20
-CONT, TEXT, PING = 0x0, 0x1, 0x9
+CONT, TEXT, PING, PONG = 0x0, 0x1, 0x9, 0xA
 MIB = 1 << 20
 GROWTH_BYTES = 8 * MIB
 SMALL_BUFFER = 4096
@@ -35,20 +36,10 @@ class MeasuredServer:
     def __init__(self, engine: EngineName, directory: Path) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
         self.log = directory / "server.log"
+        options = ["--port", "0", "--engine", engine.value, "--log-format", "json"]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    "from cli.main import main; main()",
-                    "serve",
-                    "--port",
-                    "0",
-                    "--engine",
-                    engine.value,
-                    "--log-format",
-                    "json",
-                ],
+                [sys.executable, "-c", "from cli.main import main; main()", "serve", *options],
                 stderr=log,
                 stdout=subprocess.DEVNULL,
                 cwd=directory,
@@ -91,6 +82,14 @@ def measured(request, tmp_path_factory) -> Iterator[MeasuredServer]:
     server.process.wait(HANG_S)
 
 
+async def flood(attacker, data: bytes, times: int, neighbour) -> None:
+    """Send it all, or until the server hangs up; at every step the neighbour is served."""
+    for _ in range(times):
+        with suppress(ConnectionError):
+            await attacker.send(data)
+        await neighbour.notices_nothing()
+
+
 @needs_proc
 async def test_a_ping_flood_of_a_peer_that_never_reads(measured, open_socket, neighbour_of, make_frame):
     neighbour = await neighbour_of(measured.url)
@@ -99,9 +98,7 @@ async def test_a_ping_flood_of_a_peer_that_never_reads(measured, open_socket, ne
     attacker.stop_reading()
     pings = make_frame(PING, b"x" * 125) * 1000
     with measured.grows_less_than(GROWTH_BYTES):
-        for _ in range(100):
-            await attacker.send(pings)
-        await neighbour.notices_nothing()
+        await flood(attacker, pings, 100, neighbour)
         # The server has read every ping once this comes through.
         await attacker.send_json({"type": "message", "timestamp": 1, "data": "done"})
         assert (await listener.receive_type("message"))["data"] == "done"
@@ -114,10 +111,7 @@ async def test_an_envelope_ping_flood_of_a_peer_that_never_reads(measured, open_
     attacker.stop_reading()
     pings = make_frame(TEXT, b'{"type":"ping","timestamp":1,"id":"%s"}' % (b"i" * 64)) * 1000
     with measured.grows_less_than(GROWTH_BYTES):
-        with suppress(ConnectionError):
-            for _ in range(100):
-                await attacker.send(pings)
-        await neighbour.notices_nothing()
+        await flood(attacker, pings, 60, neighbour)
         assert await attacker.close_code() in {4003, None}  # None: too late, the server did not wait for us
         await measured.closed_with(4003)
 
@@ -139,6 +133,24 @@ async def test_a_reader_that_stands_still_is_closed_and_the_room_goes_on(measure
 
 
 @needs_proc
+async def test_a_burst_of_small_frames_leaves_no_large_buffers_behind(measured, open_socket, neighbour_of, make_frame):
+    neighbour = await neighbour_of(measured.url)
+    attackers = [await open_socket(measured.url) for _ in range(8)]
+    pongs = make_frame(PONG, b"x" * 125) * 20_000
+    with measured.grows_less_than(4 * MIB):
+        measured.process.send_signal(signal.SIGSTOP)  # as a busy server: the kernel takes what it does not read yet
+        for attacker in attackers:
+            attacker.writer.write(pongs)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(attacker.writer.drain(), 0.1)
+        measured.process.send_signal(signal.SIGCONT)
+        for attacker in attackers:
+            await attacker.send_json({"type": "ping", "timestamp": 1})
+            await attacker.receive_type("pong")
+        await neighbour.notices_nothing()
+
+
+@needs_proc
 @pytest.mark.parametrize("payload", [b"", b"xy"], ids=["empty", "small"])
 async def test_fragments_without_end(measured, open_socket, neighbour_of, make_frame, payload):
     neighbour = await neighbour_of(measured.url)
@@ -146,11 +158,8 @@ async def test_fragments_without_end(measured, open_socket, neighbour_of, make_f
     fragments = make_frame(CONT, payload, fin=False) * 1000
     with measured.grows_less_than(GROWTH_BYTES):
         await attacker.send(make_frame(TEXT, payload, fin=False))
-        with suppress(ConnectionError):
-            for _ in range(300):
-                await attacker.send(fragments)
+        await flood(attacker, fragments, 300, neighbour)
         assert await attacker.close_code() == 1009
-        await neighbour.notices_nothing()
 
 
 @needs_proc

@@ -37,6 +37,7 @@ from wsserver.logs import EventLog
 
 # Small, since each idle connection holds one; it grows with the messages that come (design section 5, point 6).
 READ_BUFFER_BYTES: Final = 2048
+MAX_READ_BYTES: Final = 1 << 16
 
 # Looked up once: reading a member off the enum costs as much as the comparison, and each frame asks.
 _TEXT: Final = WSMsgType.TEXT
@@ -70,7 +71,7 @@ class PicowsEngine:
     def _protocol(self, door: Door) -> asyncio.BaseProtocol:
         """Return picows' side of a connection, as its ws_create_server makes it, with a logger of our own."""
         log = _ParserLog()
-        protocol: asyncio.BaseProtocol = core.WSProtocol(  # type: ignore[attr-defined]
+        protocol: asyncio.BaseProtocol = _BoundedReads(
             None,  # host and port, path: a client's
             None,
             False,  # is no client
@@ -116,6 +117,16 @@ def _http_response(reply: HttpReply) -> WSUpgradeResponse:
     else:
         response = WSUpgradeResponse.create_error_response(reply.status, body, reply.headers)
     return response
+
+
+class _BoundedReads(core.WSProtocol):  # type: ignore[name-defined,misc]
+    """picows doubles its buffer, for good, whenever a read fills it: a flood of small frames would not stop that."""
+
+    __slots__ = ()
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        room: memoryview = super().get_buffer(size_hint)
+        return room[:MAX_READ_BYTES]
 
 
 class _ParserLog:
