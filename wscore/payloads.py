@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from wscore.codes import ErrorCode
@@ -68,11 +70,42 @@ class AuthRefreshed(Payload, frozen=True):
     expires_at_ms: int
 
 
+class AudioStart(Payload, frozen=True):
+    """`audio_start`: the format of the audio that follows, and of the answer's audio (which is mono)."""
+
+    encoding: str = "pcm16"
+    sample_rate: int = 16_000
+    channels: int = 1
+
+
 class AudioChunk(Payload, frozen=True):
-    """`audio_chunk`: base64 audio and its place in the stream."""
+    """`audio_chunk`: base64 audio and its place in the stream; the server's chunks say what they belong to."""
 
     audio_data: str
     sequence_number: int
+    response_id: str | None = None
+    encoding: str | None = None
+    sample_rate: int | None = None
+    is_last: bool = False
+
+
+class Interrupt(Payload, frozen=True):
+    """`interrupt`: stop the answer, of which the client played `played_ms`; without an id, the current one."""
+
+    response_id: str | None = None
+    played_ms: int | None = None
+
+
+class TextInput(Payload, frozen=True):
+    """`text_input`: a turn that is typed instead of spoken."""
+
+    text: str
+
+
+class Turn(Payload, frozen=True):
+    """`speech_started` and `speech_stopped`: the turn that was heard to begin or end."""
+
+    turn_id: str
 
 
 class Transcript(Payload, frozen=True):
@@ -80,12 +113,62 @@ class Transcript(Payload, frozen=True):
 
     text: str
     is_final: bool
+    turn_id: str | None = None
+
+
+class ResponseStarted(Payload, frozen=True):
+    """`response_started`: an answer to this turn begins."""
+
+    response_id: str
+    turn_id: str
 
 
 class LlmResponse(Payload, frozen=True):
-    """`llm_response`: the assistant's answer."""
+    """`llm_response`: the assistant's answer so far, and what is new in it since the last one."""
 
     text: str
+    response_id: str | None = None
+    is_final: bool | None = None
+    delta: str | None = None
+
+
+class AudioCancelled(Payload, frozen=True):
+    """`audio_cancelled`: drop what is not played of this answer; `played_ms` of it count as heard."""
+
+    response_id: str
+    played_ms: int
+
+
+class ResponseStatus(StrEnum):
+    """How an answer ended."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class ResponseDone(Payload, frozen=True):
+    """`response_done`: the answer's last message."""
+
+    response_id: str
+    turn_id: str
+    status: ResponseStatus
+
+
+class TurnMetrics(Payload, frozen=True):
+    """`metrics`: how long each stage of a turn took, in ms; absent where there was no such stage (a typed turn).
+
+    `endpoint_ms` is from the end of speech to the decision that it ended, `asr_ms` from there to the final
+    transcript, `llm_ttft_ms` to the answer's first text, `tts_ttfb_ms` from the first sentence to the first
+    audio, `e2e_ms` from the end of speech to the first audio.
+    """
+
+    turn_id: str
+    endpoint_ms: int | None = None
+    asr_ms: int | None = None
+    llm_ttft_ms: int | None = None
+    tts_ttfb_ms: int | None = None
+    e2e_ms: int | None = None
 
 
 # Which payload each type carries; the documentation test and `wsctl explain` read it.
@@ -98,7 +181,18 @@ PAYLOADS: dict[str, type[Payload] | None] = {
     "disconnect": Disconnect,
     "auth_refresh": AuthRefresh,
     "auth_refreshed": AuthRefreshed,
+    "audio_start": AudioStart,
     "audio_chunk": AudioChunk,
+    "audio_end": None,
+    "audio_clear": None,
+    "interrupt": Interrupt,
+    "text_input": TextInput,
+    "speech_started": Turn,
+    "speech_stopped": Turn,
     "transcript": Transcript,
+    "response_started": ResponseStarted,
     "llm_response": LlmResponse,
+    "audio_cancelled": AudioCancelled,
+    "response_done": ResponseDone,
+    "metrics": TurnMetrics,
 }

@@ -1,0 +1,124 @@
+"""Audio formats on the wire: pcm16 and mulaw, their sizes and how one becomes the other (design section 9)."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Final
+
+from wscore.errors import WsctlError
+
+SAMPLE_RATES_HZ: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+MAX_CHANNELS: Final = 2
+_MULAW_BIAS: Final = 0x84  # ITU-T G.711: added before the logarithm is taken
+_MULAW_CLIP: Final = 32_635
+
+
+class Encoding(StrEnum):
+    """How one sample is written: 16-bit little-endian, or 8-bit G.711 mu-law."""
+
+    PCM16 = "pcm16"
+    MULAW = "mulaw"
+
+
+class UnsupportedFormatError(WsctlError):
+    """An audio format that wsctl does not speak; `__str__` names the field and what it may be."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(field, value, allowed)
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.value!r} is not supported; use {self.allowed}"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """Encoding, sample rate in Hz and number of channels of raw audio without a header."""
+
+    encoding: Encoding = Encoding.PCM16
+    sample_rate_hz: int = 16_000
+    channels: int = 1
+
+    @classmethod
+    def of(cls, encoding: str, sample_rate_hz: int, channels: int) -> AudioFormat:
+        """Check what a message names; raises UnsupportedFormatError for the first field that is not supported."""
+        if encoding not in set(Encoding):
+            raise UnsupportedFormatError("encoding", encoding, " or ".join(Encoding))
+        if sample_rate_hz not in SAMPLE_RATES_HZ:
+            raise UnsupportedFormatError("sampleRate", sample_rate_hz, ", ".join(map(str, SAMPLE_RATES_HZ)))
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise UnsupportedFormatError("channels", channels, "1 or 2")
+        return cls(Encoding(encoding), sample_rate_hz, channels)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of every channel."""
+        return self.channels * (2 if self.encoding is Encoding.PCM16 else 1)
+
+    @property
+    def bytes_per_second(self) -> int:
+        """Bytes of one second."""
+        return self.sample_rate_hz * self.frame_bytes
+
+    def duration_ms(self, size_bytes: int) -> float:
+        """Return how long so many bytes last, in ms."""
+        return size_bytes * 1000 / self.bytes_per_second
+
+    def size_bytes(self, duration_ms: float) -> int:
+        """Return how many bytes last so many ms, in whole frames."""
+        return int(self.sample_rate_hz * duration_ms / 1000) * self.frame_bytes
+
+
+# What a client speaks that says nothing, and what the stages of the voice pipeline work on.
+DEFAULT_FORMAT: Final = AudioFormat()
+
+
+def mulaw_to_pcm16(audio: bytes) -> bytes:
+    """Decode G.711 mu-law to 16-bit little-endian samples."""
+    return _little_endian(array("h", map(_decoded().__getitem__, audio)))
+
+
+def pcm16_to_mulaw(audio: bytes) -> bytes:
+    """Encode 16-bit little-endian samples as G.711 mu-law; raises ValueError for half a sample."""
+    samples = array("H")
+    samples.frombytes(audio)
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return bytes(map(_encoded().__getitem__, samples))
+
+
+def _little_endian(samples: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples.tobytes()
+
+
+@cache
+def _decoded() -> tuple[int, ...]:
+    return tuple(_decode(code) for code in range(256))
+
+
+@cache
+def _encoded() -> bytes:
+    # Indexed by the sample's two bytes read as an unsigned number.
+    return bytes(_encode(sample if sample < 0x8000 else sample - 0x10000) for sample in range(0x10000))
+
+
+def _decode(code: int) -> int:
+    code = ~code & 0xFF
+    magnitude = (((code & 0x0F) << 3) + _MULAW_BIAS << ((code & 0x70) >> 4)) - _MULAW_BIAS
+    return -magnitude if code & 0x80 else magnitude
+
+
+def _encode(sample: int) -> int:
+    sign = 0x80 if sample < 0 else 0
+    magnitude = min(abs(sample), _MULAW_CLIP) + _MULAW_BIAS
+    exponent = magnitude.bit_length() - 8
+    mantissa = magnitude >> (exponent + 3) & 0x0F
+    return ~(sign | exponent << 4 | mantissa) & 0xFF
