@@ -80,6 +80,7 @@ class MainScreen(Screen[None]):
         self._repeating: str | None = None
         self._repeat_timer: Timer | None = None
         self._connecting: Worker[None] | None = None
+        self._shown_state = ""
         self._view = FilteredView(ring, self._choice.passes)
         self.stream = Stream(ring, self._view, id="stream")
         self.detail = Detail(ring, id="detail")
@@ -370,6 +371,8 @@ class MainScreen(Screen[None]):
 
     def _draw(self) -> None:
         self.stream.refresh_rows()
+        if self._health.state != self._shown_state:
+            self._show_status()
 
     def _tick(self) -> None:
         self._health.tick()
@@ -390,6 +393,7 @@ class MainScreen(Screen[None]):
         elif not self.stream.follows:
             flags.append(f"{self.stream.unseen} new below" if self.stream.unseen else "scrolled up")
         flags += self._choice.flags()
+        self._shown_state = self._health.state
         self._status.show(flags, self._protocol.create_envelope("x").timestamp)
 
     def _say(self, text: str, severity: str = "information") -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wsclient import StaticToken
 from wsclient.recording import read_recording
+from wsclient.tui.main_screen import MainScreen
 from wscore.reconnect import ReconnectPolicy
 from wsserver.drain import RETRY_SPREAD_MS
 
@@ -16,6 +17,12 @@ SOON = ReconnectPolicy(base_ms=10, cap_ms=50)
 async def test_it_connects_and_says_as_whom_and_where(server, open_terminal):
     async with open_terminal(server.url) as terminal:
         await terminal.shows("● open", "connected as guest_", "session room", "session_created", "127.0.0.1")
+
+
+async def test_its_state_shows_at_once_and_not_with_the_next_second(server, open_terminal, monkeypatch):
+    monkeypatch.setattr(MainScreen, "_tick", lambda screen: None)
+    async with open_terminal(server.url) as terminal:
+        await terminal.shows("● open")
 
 
 async def test_what_is_written_reaches_the_room_and_the_stream(server, peer, open_terminal):
