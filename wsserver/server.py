@@ -134,6 +134,8 @@ class WebSocketServer:
         engine = _engine(settings, self._log)
         try:
             await self._stack.enter_async_context(self._app.running(self.hub))
+        except ConfigError:  # an app that says what to mend
+            raise
         except Exception as error:  # an app's code may raise anything
             self._log.failure("app.failed", error)
             raise ConfigError("APP", f"its lifespan failed: {type(error).__name__}: {error}") from None

@@ -1,0 +1,115 @@
+"""The caller's turns, answered one after the other in the order in which they began."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from wscore.audio import AudioFormat
+from wscore.codes import ErrorCode
+from wscore.payloads import Transcript
+from wsserver.voice.answer import Answer
+from wsserver.voice.conversation import Conversation
+from wsserver.voice.line import Line
+from wsserver.voice.pipeline import Pipeline, Tasks
+from wsserver.voice.stagecalls import problem_of
+from wsserver.voice.stages import Role, StageError
+from wsserver.voice.timing import TurnTimes
+from wsserver.voice.utterance import Utterance
+
+NOT_UNDERSTOOD: Final = "Could not understand audio. Please try again."
+MAX_WAITING_TURNS: Final = 4  # being recognised at once; then the hearing waits for the oldest one
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a caller said or typed."""
+
+    id: str
+    said: Utterance | str
+    times: TurnTimes = field(default_factory=TurnTimes)
+
+
+class Answering:
+    """Waits for each turn's text and answers it; a new text ends the answer before it."""
+
+    __slots__ = (
+        "_answer",
+        "_conversation",
+        "_count",
+        "_format",
+        "_line",
+        "_pipeline",
+        "_tasks",
+        "_timeout_s",
+        "_turns",
+    )
+
+    def __init__(
+        self, pipeline: Pipeline, line: Line, tasks: Tasks, form: Callable[[], AudioFormat], timeout_s: float
+    ) -> None:
+        self._pipeline = pipeline
+        self._line = line
+        self._tasks = tasks
+        self._format = form
+        self._timeout_s = timeout_s
+        self._turns = asyncio.Queue[Turn](MAX_WAITING_TURNS)
+        self._conversation = Conversation()
+        self._answer: Answer | None = None
+        self._count = 0
+
+    async def add(self, turn: Turn) -> None:
+        """Take a turn that begins; waits while too many have no text yet."""
+        await self._turns.put(turn)
+
+    def interrupt(self, response_id: str | None = None, played_ms: int | None = None) -> None:
+        """End the answer that is made or plays now; nothing if there is none, or it is another one."""
+        answer = self._answer
+        if answer is not None and response_id in (None, answer.id):
+            answer.cancel(played_ms)
+
+    async def run(self) -> None:
+        """Answer turns for as long as the caller is there."""
+        while True:
+            turn = await self._turns.get()
+            try:
+                if text := await self._text(turn):
+                    await self._begin(turn, text)
+            except Exception as error:  # a fault of this code costs a turn, not all that follow
+                self._line.failed(StageError("answer", problem_of(error)), turn.id)
+
+    async def _text(self, turn: Turn) -> str | None:
+        if isinstance(turn.said, str):
+            return turn.said
+        try:
+            text = await turn.said.text()
+        except StageError as error:
+            self._line.failed(error, turn.id)
+            return None
+        if text is None:
+            return None
+        turn.times.text_s = self._pipeline.now_s()
+        if text:
+            self._line.send("transcript", Transcript(text, True, turn.id))
+        else:
+            self._line.error(ErrorCode.ASR_ERROR, NOT_UNDERSTOOD, {"turnId": turn.id})
+        return text
+
+    async def _begin(self, turn: Turn, text: str) -> None:
+        if self._answer is not None:
+            self._answer.cancel()
+            await self._answer.gone(self._timeout_s)
+        self._conversation.add(Role.USER, text)
+        self._count += 1
+        self._answer = Answer(
+            f"r{self._count}",
+            turn.id,
+            turn.times,
+            self._pipeline,
+            self._conversation,
+            self._line,
+            self._format(),
+            self._tasks,
+        )
