@@ -13,7 +13,7 @@ install: $(STAMP) ## create .venv with wsctl and the development tools
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[voice,whisper,llm]' --group dev
 	@touch $@
 
 serve: $(STAMP) ## start the server with its defaults
