@@ -6,19 +6,26 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from wscore.guest import GuestMode
 from wscore.units import format_duration, format_size
 from wsserver.settings import ServerSettings
 
+SAY: Final = 'voice say "what time is it"'
 
-def banner(settings: ServerSettings, url: str, *, loop: str) -> Iterator[str]:
-    """Yield the lines, ending with the exact command to paste."""
+
+def banner(settings: ServerSettings, url: str, voice: Sequence[str], *, loop: str) -> Iterator[str]:
+    """Yield the lines, ending with the exact commands to paste; `voice` says what the voice app works with."""
     yield f"wsctl serves {url} (engine {settings.resolved_engine}, {loop.partition('.')[0]})"
     yield f"profile {settings.profile}: " + ", ".join(_choices(settings))
+    for line in voice:
+        yield f"voice: {line}"
     yield ""
-    yield f"  connect:  {_connect_line(settings, url)}"
+    yield f"  connect:  {_line(settings, url, 'connect')}"
+    if voice:
+        yield f"  speak:    {_line(settings, url, SAY)}"
     if settings.echo_path is not None:
         yield f"  echo:     {settings.echo_path} (raw, without auth)"
     yield "  stop:     Ctrl-C"
@@ -38,7 +45,7 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     yield f"heartbeat {format_duration(heartbeat.interval_ms)}/{format_duration(heartbeat.timeout_ms)}"
 
 
-def _connect_line(settings: ServerSettings, url: str) -> str:
+def _line(settings: ServerSettings, url: str, command: str) -> str:
     program = _program()
     token = ""
     if settings.guests is GuestMode.SIGNED:
@@ -46,7 +53,7 @@ def _connect_line(settings: ServerSettings, url: str) -> str:
     elif settings.guests is GuestMode.OFF:
         token = f'WSCTL_TOKEN="$({program} token jwt --sub alice)" '
     target = f"--uds {shlex.quote(url)}" if settings.uds else url
-    return f"{token}{program} connect {target}"
+    return f"{token}{program} {command} {target}"
 
 
 def _program() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from wscore.errors import ConfigError
 
 SECRET_VARIABLE = "WSCTL_JWT_SECRET"
+KEY_VARIABLES = {stage: f"WSCTL_{stage.upper()}_KEY" for stage in ("asr", "llm", "tts")}
 
 
 def read_jwt_secret(secret_file: Path | None) -> bytes | None:
@@ -22,6 +23,24 @@ def read_jwt_secret(secret_file: Path | None) -> bytes | None:
     if not secret:
         raise ConfigError("--jwt-secret-file", f"{secret_file} is empty")
     return secret
+
+
+def read_key(stage: str, key_file: Path | None) -> str | None:
+    """Return the key of a voice stage's server from its file, else from its variable, else None.
+
+    Raises ConfigError for a file that cannot be read, and for what is no single word in ASCII.
+    """
+    if key_file is None:
+        source, key = KEY_VARIABLES[stage], os.environ.get(KEY_VARIABLES[stage], "")
+        if not key:
+            return None
+    else:
+        source = f"--{stage}-key-file"
+        key = read_file(key_file, source).decode("ascii", "replace")
+    words = key.split()
+    if len(words) != 1 or not key.isascii():
+        raise ConfigError(source, "does not hold one key in plain ASCII")
+    return words[0]
 
 
 def read_file(path: Path, option: str) -> bytes:

@@ -14,9 +14,12 @@ import typer
 from cli.banner import banner
 from cli.exits import ExitCode
 from cli.loading import load_app
+from cli.loadoptions import spread
 from cli.output import note
 from cli.secrets import read_file, read_jwt_secret
+from cli.servevoice import VoiceOptions, voice_app_of, voice_settings
 from cli.settings import ConfigFile, duration_option, size_option
+from wscore.errors import ConfigError
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
@@ -54,6 +57,7 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+@spread
 def serve(
     app: Annotated[
         str | None, typer.Argument(metavar="APP", help="App to run, as MODULE:NAME; without it messages fan out.")
@@ -120,6 +124,8 @@ def serve(
     log_format: Annotated[LogFormat, typer.Option(help="Format of the log on standard error.")] = LogFormat.TEXT,
     log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = LogLevel.INFO,
     config: ConfigFile = None,
+    *,
+    voice: VoiceOptions,
 ) -> None:
     """Run the server until it is interrupted.
 
@@ -160,8 +166,18 @@ def serve(
         drain_timeout_ms=drain_timeout,
     )
     configure_logging(log_format, log_level)
-    loaded = None if app is None else load_app(app)
-    raise typer.Exit(_run(settings, loaded, narrate=log_format is LogFormat.TEXT))
+    loaded, choices = _load(app, voice)
+    raise typer.Exit(_run(settings, loaded, choices, narrate=log_format is LogFormat.TEXT))
+
+
+def _load(path: str | None, voice: VoiceOptions) -> tuple[App | None, list[str]]:
+    """Return the app to run, None for the default one, and what there is to say of it."""
+    wanted = voice_settings(voice)
+    if wanted is None:
+        return None if path is None else load_app(path), []
+    if path is not None:
+        raise ConfigError("--voice", f"is an app itself, so {path} cannot run too", "leave one of the two out")
+    return voice_app_of(wanted)
 
 
 def _jwt_key(algorithm: str, secret: bytes | None, public_key: Path | None, jwks: Path | None) -> JwtKey | None:
@@ -188,13 +204,13 @@ def _rate(per_second: float) -> Rate | None:
     return Rate(per_second, max(1, per_second * BURST_SECONDS)) if per_second else None
 
 
-def _run(settings: ServerSettings, app: App | None, *, narrate: bool) -> ExitCode:
+def _run(settings: ServerSettings, app: App | None, choices: list[str], *, narrate: bool) -> ExitCode:
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(settings, app, narrate=narrate))
+        return runner.run(_serve(settings, app, choices, narrate=narrate))
 
 
-async def _serve(settings: ServerSettings, app: App | None, *, narrate: bool) -> ExitCode:
+async def _serve(settings: ServerSettings, app: App | None, choices: list[str], *, narrate: bool) -> ExitCode:
     from wsserver import WebSocketServer
 
     loop = asyncio.get_running_loop()
@@ -208,7 +224,7 @@ async def _serve(settings: ServerSettings, app: App | None, *, narrate: bool) ->
     server = WebSocketServer(settings, app)
     await server.start()
     if narrate:
-        for line in banner(settings, server.url, loop=type(loop).__module__):
+        for line in banner(settings, server.url, choices, loop=type(loop).__module__):
             note(line)
     await first.wait()
     stopping = loop.create_task(server.stop())

@@ -19,7 +19,7 @@ PIECE_BYTES: Final = 6400  # 200 ms: what is cancelled stops soon, and what is n
 
 # Pico speaks a text as a whole, about 150 times as fast as a person: so long a part takes some 0.2 s.
 _PART_CHARACTERS: Final = 400
-_OPTION: Final = "--voice"
+_OPTION: Final = "--voice-name"
 _DEFAULT_VOICE: Final = "en-US"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +22,9 @@ MAX_DECODERS: Final = 4
 
 _OPTION: Final = "--grammar"
 _NAMED_WORDS: Final = 5
+_COMMENT: Final = re.compile(rb"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_RULE: Final = re.compile(rb"<[^<>]+>\s*=")
+_SYNTAX_ERROR: Final = re.compile(r": (syntax error, .*) at line (\d+)")
 
 
 class PocketsphinxRecognizer:
@@ -155,13 +160,17 @@ def _text(decoder: Decoder) -> str:
 def _read_grammar(decoder: Decoder, grammar: str) -> FsgModel:
     """Compile a JSGF file; the decoder itself would only say that it failed, and of a dead end not even that."""
     try:
-        Path(grammar).read_bytes()
-        model = decoder.read_jsgf(grammar)
+        source = Path(grammar).read_bytes()
     except OSError as error:
         raise ConfigError(_OPTION, f"cannot read {grammar}: {error.strerror}") from None
+    _check_syntax(grammar)
+    # Over a grammar without rules the decoder would crash too.
+    if _RULE.search(_COMMENT.sub(b"", source)) is None:
+        raise ConfigError(_OPTION, f"{grammar} has no rule", "define a public one")
+    try:
+        model = decoder.read_jsgf(grammar)
     except (RuntimeError, ValueError):
-        problem = f"{grammar} is no grammar that can be read"
-        raise ConfigError(_OPTION, problem, "see https://www.w3.org/TR/jsgf/ for the format") from None
+        raise ConfigError(_OPTION, f"{grammar} leads nowhere", "define every rule that another one names") from None
     steps = _steps(model)
     words = sorted({word for _, _, word in steps if word})
     unknown = [word for word in words if decoder.lookup_word(word) is None]
@@ -172,6 +181,33 @@ def _read_grammar(decoder: Decoder, grammar: str) -> FsgModel:
         problem = f"{grammar} leads nowhere: a public rule is missing, or a rule that another one names"
         raise ConfigError(_OPTION, problem, "define every rule")
     return model
+
+
+def _check_syntax(grammar: str) -> None:
+    """Raise ConfigError with the place of a syntax error: the decoder would crash over it.
+
+    The parser tells the place on standard error alone, so that goes to a file as long as it parses.
+    """
+    from pocketsphinx import Jsgf, set_loglevel
+
+    before = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as errors:
+            os.dup2(errors.fileno(), 2)
+            set_loglevel("ERROR")
+            try:
+                Jsgf(grammar)
+                return
+            except ValueError:
+                errors.seek(0)
+                told = errors.read().decode("utf-8", "replace")
+    finally:
+        set_loglevel("FATAL")
+        os.dup2(before, 2)
+        os.close(before)
+    error = _SYNTAX_ERROR.search(told)
+    problem = f"{grammar}, line {error[2]}: {error[1]}" if error else f"{grammar} is no grammar that can be read"
+    raise ConfigError(_OPTION, problem, "see https://www.w3.org/TR/jsgf/ for the format")
 
 
 def _steps(model: FsgModel) -> list[tuple[str, str, str]]:

@@ -195,7 +195,7 @@ class FliteSynthesizer(_Program):
             return "slt" if "slt" in voices else None
         if self._voice not in voices:
             raise ConfigError(
-                "--voice", f"flite has none named {self._voice!r}", f"it has {', '.join(sorted(set(voices)))}"
+                "--voice-name", f"flite has none named {self._voice!r}", f"it has {', '.join(sorted(set(voices)))}"
             )
         return self._voice
 

@@ -63,7 +63,7 @@ class Stream:
     async def _ask(self, op: str | None, payload: bytes) -> bytes:
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s + PATIENCE_S
         async with self._turn:
-            if self._outstanding is not None:
+            if self._outstanding is not None and not self._outstanding.done():
                 await self._answer(self._outstanding, deadline_s)
             if self._closed:
                 raise StageError(self._name, "the stream was closed")
