@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Final
 
 import typer
 
@@ -18,36 +15,6 @@ from wsclient.url import DEFAULT_URL
 DEFAULT_GRACE_MS: Final = 5000
 
 Url = Annotated[str | None, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.", show_default=DEFAULT_URL)]
-
-
-def spread(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of the dataclasses among its parameters."""
-    hints = get_type_hints(function, include_extras=True)
-    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        if name in groups:
-            group_hints = get_type_hints(groups[name], include_extras=True)
-            parameters += [_parameter(field, group_hints[field.name]) for field in fields(groups[name])]
-        else:
-            parameters.append(parameter.replace(annotation=hints[name]))
-
-    @wraps(function)
-    def command(**values: Any) -> None:
-        for name, group in groups.items():
-            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
-        function(**values)
-
-    # An argument of the command line may stand after options; a parameter of Python may not.
-    keyword_only = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
-    command.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
-    command.__annotations__ = {one.name: one.annotation for one in parameters}
-    return command
-
-
-def _parameter(field: Field[Any], hint: Any) -> inspect.Parameter:
-    default = inspect.Parameter.empty if field.default is MISSING else field.default
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,9 +21,9 @@ from cli.loadoptions import (
     SoakOptions,
     TargetOptions,
     Url,
-    spread,
 )
 from cli.settings import ConfigFile
+from cli.spreading import spread
 from loadtest.wire import Kind
 from wscore.units import format_duration
 

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "serve": ("cli.serve", "Run the server."),
     "connect": ("cli.connect", "Talk to a server: a terminal client, or JSON lines in a pipe."),
     "replay": ("cli.replay", "Play a recording back to a server."),
+    "voice": ("cli.voice", "Speak to a voice server."),
     "loadtest": ("cli.loadtest", "Test what load a server holds, with a verdict."),
     "token": ("cli.token", "Mint and inspect guest tokens and JWTs."),
     "explain": ("cli.explain", "Explain a close code, an error code or a message type."),

@@ -14,11 +14,11 @@ import typer
 from cli.banner import banner
 from cli.exits import ExitCode
 from cli.loading import load_app
-from cli.loadoptions import spread
 from cli.output import note
 from cli.secrets import read_file, read_jwt_secret
 from cli.servevoice import VoiceOptions, voice_app_of, voice_settings
 from cli.settings import ConfigFile, duration_option, size_option
+from cli.spreading import spread
 from wscore.errors import ConfigError
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy

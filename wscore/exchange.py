@@ -46,7 +46,11 @@ def audio_chunks(
 
 @dataclass(slots=True)
 class TurnResult:
-    """What came back for one turn so far. `audio` is pcm16 mono of `sample_rate_hz`, 0 until some came."""
+    """What came back for one turn so far.
+
+    `audio` is pcm16 mono of `sample_rate_hz`, which is 0 until some came; `is_spoken` once all of it has come, which
+    is some seconds before the server thinks that it was listened to and sends a `status`.
+    """
 
     turn_id: str
     transcript: str = ""
@@ -54,14 +58,15 @@ class TurnResult:
     answer: str = ""
     audio: bytearray = field(default_factory=bytearray)
     sample_rate_hz: int = 0
+    is_spoken: bool = False
     status: ResponseStatus | None = None
     metrics: TurnMetrics | None = None
     error: ErrorData | None = None
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more comes for it."""
-        return self.status is not None or (self.error is not None and self.response_id is None)
+        """Whether nothing more comes for it that anybody waits for."""
+        return self.is_spoken or self.status is not None or (self.error is not None and self.response_id is None)
 
     @property
     def reply(self) -> Wav | None:
@@ -163,6 +168,7 @@ class Exchange:
             raise InvalidMessageError("not base64 - at `$.data.audioData`") from None
         turn.audio += mulaw_to_pcm16(audio) if form.encoding is Encoding.MULAW else audio
         turn.sample_rate_hz = form.sample_rate_hz
+        turn.is_spoken = chunk.is_last
         return turn
 
     def _error(self, error: ErrorData) -> TurnResult | None:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +99,9 @@ class Serving:
         return self.process.wait(HANG_S)
 
 
-@pytest.fixture
-def serving(tmp_path: Path) -> Iterator[Callable[..., Serving]]:
-    """Start servers on free ports: `serving("--path", "/x/", app=..., WSCTL_JWT_SECRET=...)`."""
+@contextmanager
+def serving_in(folder: Path) -> Iterator[Callable[..., Serving]]:
+    """Yield what starts servers with this working directory; they end with the block."""
     started: list[Serving] = []
 
     def start(*arguments: str, **variables: str) -> Serving:
@@ -111,7 +111,7 @@ def serving(tmp_path: Path) -> Iterator[Callable[..., Serving]]:
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
-            cwd=tmp_path,
+            cwd=folder,
             env=environment(**variables),
         )
         server = Serving(process)
@@ -126,3 +126,10 @@ def serving(tmp_path: Path) -> Iterator[Callable[..., Serving]]:
         server.process.wait(HANG_S)
         assert server.process.stderr is not None
         server.process.stderr.close()
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Callable[..., Serving]]:
+    """Start servers on free ports: `serving("--path", "/x/", app=..., WSCTL_JWT_SECRET=...)`."""
+    with serving_in(tmp_path) as start:
+        yield start

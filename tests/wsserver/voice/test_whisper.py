@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.wsserver.voice.speech_of_people import librivox, needs_recordings, words, words_right
+from tests.wsserver.voice.speech_of_people import FOLDER, librivox, needs_recordings, words, words_right
 from wscore.errors import ConfigError
+from wscore.wav import read_wav
 from wsserver.voice.backends.whisper import WhisperEngine, WhisperRecognition, WhisperRecognizer, bundled_model
 from wsserver.voice.stages import StageError
 
@@ -53,6 +54,14 @@ async def test_at_least_nine_words_of_ten_that_people_read_are_right(whisper):
         right += words_right(text, heard)
     assert said > 60
     assert right / said >= 0.9
+
+
+@needs_recordings
+@pytest.mark.parametrize("silence_bytes", [0, 16_000, 32_000])
+async def test_a_few_words_are_not_said_over_and_over(whisper, silence_bytes):
+    pcm = read_wav((FOLDER / "cards" / "001.wav").read_bytes()).audio
+    heard, _ = await recognise(whisper, pcm + bytes(silence_bytes))
+    assert words(heard) == ["ten", "of", "clubs"]
 
 
 @needs_recordings

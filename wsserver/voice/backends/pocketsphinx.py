@@ -97,7 +97,6 @@ class PocketsphinxEngine:
         decoder = self._free.pop() if self._free else self._load()
         self._in_use += 1
         decoder.set_cmn(self._cmn)
-        decoder.start_stream()
         decoder.start_utt()
         return PocketsphinxSession(self, decoder)
 

@@ -33,9 +33,11 @@ _PARTIAL_MS: Final = 1000
 _REST: Final = 2
 _FRAMES_PER_S: Final = 100  # of the spectrogram
 _FULL_FRAMES: Final = MAX_MS * _FRAMES_PER_S // 1000
+_REPEATED_TOKENS: Final = 3
 _SILENCE_AFTER_S: Final = 5
 _TOKENS_PER_S: Final = 8
 _SPARE_TOKENS: Final = 12
+_MAX_TOKENS: Final = 224  # the model's own limit
 # Whisper always says something: "you", "." and "I'm sorry" for noise. Measured with tiny.en: speech of people, even
 # with 5 dB of noise or half a word, has no_speech up to 0.54 and log-probabilities from -1.25 on; silence, noise, hum,
 # tones and melodies have no_speech from 0.74 on, or a log-probability below -1.5. Whisper's own rule asks for both,
@@ -163,18 +165,19 @@ class WhisperEngine:
         audio = numpy.frombuffer(pcm, dtype="<i2").astype(numpy.float32) / 32768
         features = self._model.feature_extractor(audio, padding=0)
         duration_s = len(audio) / DEFAULT_FORMAT.sample_rate_hz
-        tokens = _SPARE_TOKENS + int(_TOKENS_PER_S * duration_s)
+        tokens = min(_SPARE_TOKENS + int(_TOKENS_PER_S * duration_s), _MAX_TOKENS)
         # The model expects 30 s of spectrogram, which is mostly silence after a sentence and takes 0.9 s. With 5 s of
-        # silence the words are the same in 0.2 s, except that now and then it says them over and over.
+        # silence the words are the same in 0.2 s, except that now and then it says them over and over; with all of
+        # the silence it seldom does, and then may not say the same few words twice.
         frames = min(_FULL_FRAMES, int((duration_s + _SILENCE_AFTER_S) * _FRAMES_PER_S))
         text, is_endless = self._generate(features, frames, tokens)
         if is_endless and frames < _FULL_FRAMES:
-            text, _ = self._generate(features, _FULL_FRAMES, tokens)
+            text, _ = self._generate(features, _FULL_FRAMES, tokens, no_repeat_ngram_size=_REPEATED_TOKENS)
         now_s = self._now_s()
         self._rested_s = now_s + _REST * (now_s - began_s)
         return text
 
-    def _generate(self, features: Any, frames: int, max_tokens: int) -> tuple[str, bool]:
+    def _generate(self, features: Any, frames: int, max_tokens: int, **how: Any) -> tuple[str, bool]:
         """Return the text, and whether it had not come to an end after so many tokens."""
         import numpy
 
@@ -187,9 +190,10 @@ class WhisperEngine:
             encoded,
             [prompt],
             beam_size=1,
-            max_length=len(prompt) + max_tokens,
+            max_length=2 * max_tokens,  # CTranslate2 leaves half of it for the text
             return_scores=True,
             return_no_speech_prob=True,
+            **how,
         )
         ids = result.sequences_ids[0]
         # The score is the mean over the tokens; the end, which counts too, is not among them.

@@ -1,0 +1,154 @@
+"""`wsctl voice`: speaks to a running voice server, and shows what it understood, answered and how long it took."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.connecting import Credentials, dial_options
+from cli.output import note
+from cli.secrets import read_file, read_jwt_secret
+from cli.settings import ConfigFile, duration_option
+from cli.spreading import spread
+from cli.voicereport import STANDARD_OUTPUT, Report, reply_file
+from wsclient.url import DEFAULT_URL
+from wscore.errors import ConfigError, WsctlError
+from wscore.wav import Wav, WavError, read_wav
+from wsserver.voice.settings import SynthesizerName
+
+if TYPE_CHECKING:
+    from wsclient.voice import Talk
+
+MAX_TEXT_CHARS = 4000
+
+app = typer.Typer(
+    help="Speak to a server that runs with --voice.",
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Url = Annotated[str, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TalkOptions:
+    """How to connect, how long to wait, and where the answer goes."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the answer's voice goes; -: standard output, and no text.",
+            show_default="a new reply.wav",
+        ),
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
+    timeout: Annotated[int, duration_option("How long to wait for the next message.", show_default="30s")] = 30_000
+    uds: Annotated[str | None, typer.Option(metavar="PATH", help="Connect to this Unix socket.")] = None
+    session: Annotated[str | None, typer.Option(metavar="ID", help="Session to join.")] = None
+    token: Annotated[
+        str | None, typer.Option(metavar="TOKEN", help="Token; WSCTL_TOKEN keeps it out of the process list.")
+    ] = None
+    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with the token.")] = None
+    sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint a JWT for this user with the secret.")] = None
+    jwt_secret_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the secret (or WSCTL_JWT_SECRET); signs guests too.")
+    ] = None
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificates to trust, as PEM.")] = None
+    insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the server's certificate.")] = False
+
+
+@app.command()
+@spread
+def say(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say.")],
+    url: Url = DEFAULT_URL,
+    typed: Annotated[bool, typer.Option("--typed", help="Send the text itself, not speech.")] = False,
+    synthesizer: Annotated[SynthesizerName, typer.Option(help="What speaks it.")] = SynthesizerName.AUTO,
+    voice_name: Annotated[str | None, typer.Option(metavar="NAME", help="Voice of the synthesizer.")] = None,
+    options: TalkOptions = TalkOptions(),
+    config: ConfigFile = None,
+) -> None:
+    """Say something to a voice server, and save its answer as a WAV file.
+
+    The text is spoken here, with a synthesizer of this machine, and sent in real time as a microphone would.
+    """
+    if not text.strip():
+        raise ConfigError("TEXT", "is empty", 'say something: wsctl voice say "what time is it"')
+    if len(text) > MAX_TEXT_CHARS:
+        raise ConfigError("TEXT", f"has {len(text)} characters", f"at most {MAX_TEXT_CHARS} can be said at once")
+    if typed:
+        _talk(lambda talk: talk.type(text), url, options)
+        return
+    wav = asyncio.run(_spoken(text, synthesizer, voice_name))
+    note(f"saying {wav.duration_ms / 1000:.1f} s of speech")
+    _talk(lambda talk: talk.speak(wav), url, options)
+
+
+@app.command()
+@spread
+def send(
+    file: Annotated[Path, typer.Argument(metavar="FILE.wav", help="Speech: 16-bit PCM, mono or stereo.")],
+    url: Url = DEFAULT_URL,
+    fast: Annotated[bool, typer.Option("--fast", help="Send it at once, not in real time.")] = False,
+    options: TalkOptions = TalkOptions(),
+    config: ConfigFile = None,
+) -> None:
+    """Send a WAV file to a voice server, and save its answer as another one."""
+    try:
+        wav = read_wav(read_file(file, "FILE.wav"))
+    except WavError as error:
+        raise ConfigError(str(file), str(error)) from None
+    note(f"sending {wav.duration_ms / 1000:.1f} s of audio")
+    _talk(lambda talk: talk.speak(wav, in_real_time=not fast), url, options)
+
+
+async def _spoken(text: str, name: SynthesizerName, voice: str | None) -> Wav:
+    """Return the text as speech; raises ConfigError, and StageError when the synthesizer fails."""
+    from wscore.audio import AudioFormat, Encoding
+    from wsserver.voice.choosing import choose_synthesizer
+    from wsserver.voice.settings import VoiceSettings
+
+    if name is SynthesizerName.HTTP:
+        raise ConfigError("--synthesizer http", "is for the server", "take one of this machine")
+    synthesizer = choose_synthesizer(VoiceSettings(synthesizer=name, voice=voice, workers=1))
+    await synthesizer.open()
+    try:
+        audio = b"".join([piece async for piece in synthesizer.synthesize(text)])
+    finally:
+        await synthesizer.close()
+    if not audio:
+        raise ConfigError("TEXT", "has nothing that can be spoken", "--typed sends it as it is")
+    return Wav(AudioFormat(Encoding.PCM16, synthesizer.sample_rate_hz), audio)
+
+
+def _talk(ask: Callable[[Talk], Awaitable[None]], url: str, options: TalkOptions) -> None:
+    """Connect, ask, and report what came, also when something went wrong meanwhile."""
+    from wsclient.client import Client
+    from wsclient.voice import Talk
+
+    if options.json and options.out == STANDARD_OUTPUT:
+        raise ConfigError("--json", "and --out - both go to standard output", "give --out a file")
+    out = reply_file(options.out)
+    dial = dial_options(ca=options.ca, insecure=options.insecure, uds=options.uds)
+    secret = read_jwt_secret(options.jwt_secret_file)
+    tokens = Credentials(options.token, options.token_file, options.sub, secret).source(dial)
+    client = Client(url, token=tokens, session_id=options.session, reconnect=None, dial=dial)
+    talk = Talk(client, timeout_s=options.timeout / 1000)
+
+    async def run() -> WsctlError | None:
+        async with client:
+            try:
+                await ask(talk)
+            except WsctlError as error:
+                return error
+        return None
+
+    Report(talk, asyncio.run(run())).show(out, as_json=options.json)
