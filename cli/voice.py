@@ -76,7 +76,7 @@ def say(
     options: TalkOptions = TalkOptions(),
     config: ConfigFile = None,
 ) -> None:
-    """Say something to a voice server, and save its answer as a WAV file.
+    """Say something to a voice server, and save its answer.
 
     The text is spoken here, with a synthesizer of this machine, and sent in real time as a microphone would.
     """
@@ -101,7 +101,7 @@ def send(
     options: TalkOptions = TalkOptions(),
     config: ConfigFile = None,
 ) -> None:
-    """Send a WAV file to a voice server, and save its answer as another one."""
+    """Send a WAV file to a voice server, and save its answer."""
     try:
         wav = read_wav(read_file(file, "FILE.wav"))
     except WavError as error:

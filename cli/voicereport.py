@@ -11,7 +11,6 @@ import msgspec
 
 from cli.output import note, out, out_json, table
 from wsclient.errors import NoReplyError
-from wscore.audio import AudioFormat
 from wscore.errors import ConfigError, WsctlError
 from wscore.payloads import ResponseStatus, TurnMetrics
 from wscore.wav import Wav, write_wav
@@ -56,7 +55,7 @@ class Report:
 
     def show(self, path: Path, *, as_json: bool) -> None:
         """Save the voice, print the rest; raises what went wrong, when everything that came is told."""
-        voice = self._voice()
+        voice = self._talk.exchange.reply
         if voice is not None:
             _save(path, voice)
         if as_json:
@@ -79,14 +78,6 @@ class Report:
         if not any(turn.answer for turn in self._turns):
             return VoiceError("no answer came")
         return None
-
-    def _voice(self) -> Wav | None:
-        """Return what all answers said, one after the other."""
-        replies = [reply for turn in self._turns if (reply := turn.reply) is not None and reply.audio]
-        if not replies:
-            return None
-        form: AudioFormat = replies[0].form
-        return Wav(form, b"".join(reply.audio for reply in replies if reply.form == form))
 
     def _show_text(self) -> None:
         for turn in self._turns:

@@ -13,6 +13,7 @@ from typing import Final
 
 from wsclient.client import Client
 from wsclient.errors import NoReplyError
+from wscore.envelope import Envelope
 from wscore.exchange import CHUNK_MS, Exchange, audio_chunks, audio_start
 from wscore.payloads import TextInput
 from wscore.wav import Wav
@@ -53,11 +54,19 @@ async def send_speech(
 class Talk:
     """One question, spoken or typed, and its answers; `exchange` has what came so far, whatever was raised.
 
-    `timeout_s` is how long to wait for the next message once the question is out.
+    `timeout_s` is how long to wait for the next message about it once the question is out. `receive` returns the next
+    message, by default from the client's inbox.
     """
 
-    def __init__(self, client: Client, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        receive: Callable[[], Awaitable[Envelope]] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
         self._client = client
+        self._receive = receive or client.receive
         self._timeout_s = timeout_s
         self._asked_s: float | None = None
         self._answered_s: float | None = None
@@ -97,19 +106,24 @@ class Talk:
         limit = asyncio.timeout(None if sending else self._timeout_s)
 
         def extend(_: object = None) -> None:
-            limit.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
+            failed = sending is not None and sending.done() and sending.exception() is not None
+            limit.reschedule(asyncio.get_running_loop().time() + (0 if failed else self._timeout_s))
 
         if sending is not None:
             sending.add_done_callback(extend)
         try:
             async with limit:
                 while not self.exchange.has_ended:
-                    turn = self.exchange.take(await self._client.receive())
-                    if self._answered_s is None and turn is not None and turn.audio:
+                    turn = self.exchange.take(await self._receive())
+                    if turn is None:
+                        continue
+                    if self._answered_s is None and turn.audio:
                         self._answered_s = time.monotonic()
                     if sending is None or sending.done():
                         extend()
         except TimeoutError:
+            if sending is not None and sending.done():
+                await sending  # raises why it failed, if it did
             raise NoReplyError("end of the answer", self._timeout_s) from None
         finally:
             if sending is not None:

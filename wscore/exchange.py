@@ -98,6 +98,15 @@ class Exchange:
             return False
         return bool(self.turns or self.errors) if self._typed else self._is_heard
 
+    @property
+    def reply(self) -> Wav | None:
+        """What all answers said, one after the other; None when nothing was said."""
+        replies = [reply for turn in self.turns.values() if (reply := turn.reply) is not None and reply.audio]
+        if not replies:
+            return None
+        form = replies[0].form
+        return Wav(form, b"".join(reply.audio for reply in replies if reply.form == form))
+
     def take(self, envelope: Envelope) -> TurnResult | None:
         """Take a message of the server; returns the turn that it belongs to.
 

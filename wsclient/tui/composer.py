@@ -17,7 +17,10 @@ from textual.widgets import Input, Static, TextArea
 from wsclient.tui.history import Draft, History
 from wscore.text import neutralise
 
-KNOWN_TYPES: Final = ("message", "ping", "pong", "audio_chunk", "auth_refresh")
+KNOWN_TYPES: Final = (
+    *("message", "ping", "pong", "auth_refresh", "text_input"),
+    *("audio_start", "audio_chunk", "audio_end", "audio_clear", "interrupt"),
+)
 
 
 class TypeSuggester(Suggester):

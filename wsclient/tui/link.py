@@ -20,6 +20,8 @@ from wsclient.recording import Record, Recorder, RecordingError
 from wsclient.templates import TemplateContext
 from wsclient.tui.health import Health
 from wsclient.tui.ring import MessageRing
+from wsclient.voice import Talk
+from wscore.envelope import Envelope
 from wscore.errors import WsctlError
 from wscore.payloads import Timestamp
 
@@ -46,6 +48,7 @@ class Link:
         self._now_ms = now_ms
         self._client: Client | None = None
         self._recorder: Recorder | None = None
+        self._talk_hears: asyncio.Queue[Envelope | None] | None = None
         self.recording_to: Path | None = None
         self.is_running = False
 
@@ -77,6 +80,31 @@ class Link:
         if self._client is None:
             raise NotConnectedError
         await self._client.send_raw(text)
+
+    def talk(self) -> Talk:
+        """Return a conversation by voice over this connection, until `hang_up`; raises NotConnectedError."""
+        if self._client is None:
+            raise NotConnectedError
+        heard = self._talk_hears = asyncio.Queue()
+
+        async def receive() -> Envelope:
+            envelope = await heard.get()
+            if envelope is None:
+                raise NotConnectedError
+            return envelope
+
+        return Talk(self._client, receive=receive)
+
+    async def stop_talking(self) -> None:
+        """Have the server forget what it heard of a turn, and stop its answer; raises NotConnectedError."""
+        if self._client is None:
+            raise NotConnectedError
+        await self._client.send("audio_clear")
+        await self._client.send("interrupt")
+
+    def hang_up(self) -> None:
+        """End the conversation."""
+        self._talk_hears = None
 
     def record(self, path: Path) -> None:
         """Record everything from now on; raises RecordingError."""
@@ -114,6 +142,8 @@ class Link:
             case Received(text, envelope, at_ms):
                 health.received.count(len(text))
                 self._templates.saw(envelope)
+                if self._talk_hears is not None and envelope is not None:
+                    self._talk_hears.put_nowait(envelope)
                 self._take(Record(at_ms, False, text, envelope))
             case Sent(text, at_ms):
                 health.sent.count(len(text))
@@ -124,6 +154,8 @@ class Link:
                 who = "the server did not greet" if session is None else f"connected as {session.user_id}"
                 self._note(who if session is None else f"{who}, session {session.session_id}")
             case Closed(code, reason):
+                if self._talk_hears is not None:
+                    self._talk_hears.put_nowait(None)
                 spec = close_spec(code)
                 health.state, health.session = "closed", None
                 health.problem = f"closed {describe_close(code, reason)}"

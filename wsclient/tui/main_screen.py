@@ -15,16 +15,14 @@ from textual.timer import Timer
 from textual.widgets import Footer
 from textual.worker import Worker
 
-from wsclient.errors import NotConnectedError
 from wsclient.filters import EVERYTHING, FilterError, MessageFilter
-from wsclient.outgoing import outgoing_frame
-from wsclient.templates import TemplateContext, TemplateError, expand
+from wsclient.templates import TemplateContext
 from wsclient.tui.bar import Bar
 from wsclient.tui.choice import Choice
-from wsclient.tui.commands import bindings
+from wsclient.tui.commands import NEEDING_LINK, bindings
 from wsclient.tui.composer import Composer
 from wsclient.tui.detail import Detail, pretty_json
-from wsclient.tui.editing import edit_in_editor, frames_of_file, send_line
+from wsclient.tui.editing import edit_in_editor, frames_of_file, send_line, speech_of_file
 from wsclient.tui.filtered import FilteredView
 from wsclient.tui.health import Health
 from wsclient.tui.history import Draft, History
@@ -32,6 +30,7 @@ from wsclient.tui.link import Link
 from wsclient.tui.panels import HealthPanel, Latest, StatusLine
 from wsclient.tui.picker import DraftPicker
 from wsclient.tui.ring import MessageRing
+from wsclient.tui.sending import Sender, Speaker
 from wsclient.tui.stream import Stream
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
@@ -73,13 +72,15 @@ class MainScreen(Screen[None]):
         self._link = link
         self._history = history
         self._protocol = protocol
-        self._templates = templates
         self._open_form = open_form
         self._record_at_once = record
         self._choice = Choice(shows, heartbeats=link is None)
         self._repeating: str | None = None
         self._repeat_timer: Timer | None = None
         self._connecting: Worker[None] | None = None
+        self._speaking: Worker[None] | None = None
+        self._sender = None if link is None else Sender(link, protocol, templates, self._say)
+        self._speaker = None if link is None else Speaker(link, self._say)
         self._shown_state = ""
         self._view = FilteredView(ring, self._choice.passes)
         self.stream = Stream(ring, self._view, id="stream")
@@ -116,24 +117,15 @@ class MainScreen(Screen[None]):
             self.call_after_refresh(self._connect, self._link)  # something is to be seen first
 
     def on_unmount(self) -> None:
-        """Finish the recording."""
+        """Finish the recording, and be quiet."""
         if self._link is not None:
             self._link.stop_recording()
+        if self._speaker is not None:
+            self._speaker.stop_playing()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide what a recording cannot do."""
-        needs_link = (
-            "compose",
-            "record",
-            "send_file",
-            "history",
-            "repeat",
-            "reconnect",
-            "form",
-            "editor",
-            "edit_again",
-        )
-        return self._link is not None or action not in needs_link
+        return self._link is not None or action not in NEEDING_LINK
 
     def on_stream_selected(self, event: Stream.Selected) -> None:
         """Show the message under the cursor."""
@@ -150,7 +142,8 @@ class MainScreen(Screen[None]):
 
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
         """Send what was written."""
-        if await self._send(event.draft):
+        assert self._sender is not None
+        if await self._sender.send(event.draft):
             self.composer.sent(event.draft)
 
     # What the command table names.
@@ -267,6 +260,15 @@ class MainScreen(Screen[None]):
         """Ask for a file to send."""
         self._bar.ask("send file", "", self._send_file)
 
+    def action_speak(self) -> None:
+        """Ask for a WAV file to send, or stop sending one."""
+        assert self._speaker is not None
+        if self._speaking is not None and self._speaker.is_speaking:
+            self._speaking.cancel()
+        else:
+            self._speaker.stop_playing()
+            self._bar.ask("send WAV", "", self._speak)
+
     def action_history(self) -> None:
         """Search the history."""
 
@@ -340,34 +342,28 @@ class MainScreen(Screen[None]):
             frames = frames_of_file(Path(name).expanduser(), self.composer.draft.type)
         except WsctlError as error:
             return str(error)
-        self.run_worker(self._send_all(frames))
+        assert self._sender is not None
+        self.run_worker(self._sender.send_all(frames))
+        return None
+
+    def _speak(self, name: str) -> str | None:
+        assert self._speaker is not None
+        try:
+            wav = speech_of_file(Path(name).expanduser())
+        except WsctlError as error:
+            return str(error)
+        self._speaking = self.run_worker(self._speaker.speak(wav))
         return None
 
     def _start_repeating(self, text: str) -> str | None:
         if not text.strip().isdecimal() or int(text) < MIN_REPEAT_MS:
             return "a whole number of ms"
-        draft = self.composer.draft
+        assert self._sender is not None
+        sender, draft = self._sender, self.composer.draft
         self._repeating = f"every {int(text)} ms"
-        self._repeat_timer = self.set_interval(int(text) / 1000, lambda: self._send(draft))
+        self._repeat_timer = self.set_interval(int(text) / 1000, lambda: sender.send(draft))
         self._show_status()
         return None
-
-    async def _send_all(self, drafts: list[Draft]) -> None:
-        for number, draft in enumerate(drafts, 1):
-            if not await self._send(draft):
-                self._say(f"stopped after {number - 1} of {len(drafts)} messages", "error")
-                return
-        self._say(f"sent {len(drafts)} messages")
-
-    async def _send(self, draft: Draft) -> bool:
-        assert self._link is not None
-        try:
-            text = expand(draft.text, self._templates)
-            await self._link.send(outgoing_frame(text, draft.type, self._protocol))
-        except (TemplateError, NotConnectedError) as error:
-            self._say(str(error), "error")
-            return False
-        return True
 
     def _draw(self) -> None:
         self.stream.refresh_rows()
@@ -388,6 +384,8 @@ class MainScreen(Screen[None]):
             flags.append(f"● REC {self._link.recording_to.name}")
         if self._repeating is not None:
             flags.append(self._repeating)
+        if self._speaker is not None and self._speaker.is_speaking:
+            flags.append("speaking, f5 stops")
         if self._view.is_frozen:
             flags.append(f"paused, {self._view.waiting} waiting")
         elif not self.stream.follows:

@@ -55,6 +55,10 @@ class Terminal:
         except TimeoutError:
             raise AssertionError(f"{texts} not on the screen:\n{self.screen_text()}") from None
 
+    async def says(self, text: str) -> None:
+        """Wait until a notification has this text; a test's app keeps them without drawing them."""
+        await self.until(lambda: any(text in one.message for one in self.app._notifications))
+
     def rows(self) -> list[str]:
         """The types in the stream, notes as `-`."""
         view = self.screen.stream.view
