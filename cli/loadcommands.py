@@ -15,8 +15,9 @@ from cli.loadoptions import (
     ReplayOptions,
     ReportOptions,
     TargetOptions,
+    VoiceLoadOptions,
 )
-from cli.loadplan import load_plan, on_machines, replay_plan
+from cli.loadplan import load_plan, on_machines, replay_plan, voice_plan
 from cli.loadreport import note_comparison, print_summaries, print_summary
 from cli.loadrun import (
     EXIT_CODES,
@@ -33,6 +34,7 @@ from cli.loadrun import (
 from cli.output import fail
 from loadtest.comparison import compare
 from loadtest.running import NothingMeasuredError
+from loadtest.speech import read_speech
 from loadtest.summary import Summary
 from loadtest.wire import Kind, Plan
 
@@ -91,6 +93,21 @@ async def run_replay(
     """Play a recording."""
     async with target_of(url, target) as place:
         plan = on_machines(replay_plan(file, place, target, load), machine)
+        return await _run(plan, gate)
+
+
+async def run_voice(
+    file: Path,
+    url: str | None,
+    load: VoiceLoadOptions,
+    target: TargetOptions,
+    gate: GateOptions,
+    machine: MachineOptions,
+) -> ExitCode:
+    """Have callers say what is in a file."""
+    speech = read_speech(file)
+    async with target_of(url, target, Kind.VOICE) as place:
+        plan = on_machines(voice_plan(speech, place, target, load), machine)
         return await _run(plan, gate)
 
 

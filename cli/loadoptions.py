@@ -99,6 +99,19 @@ class ReplayOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceLoadOptions:
+    """How many speak, and for how long."""
+
+    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Callers, each on a connection.")] = 4
+    think: Annotated[int, duration_option("Pause between an answer and the next turn.", show_default="1s")] = 1_000
+    ramp: Annotated[
+        int | None, duration_option("Time to open the connections.", show_default="1s per 500 connections")
+    ] = None
+    duration: Annotated[int, duration_option("What is measured; the ramp is not.", show_default="30s")] = 30_000
+    drain: Annotated[int, duration_option("Wait for the last answers after it.", show_default="30s")] = 30_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
     """What decides, and where it is written."""
 
@@ -152,10 +165,11 @@ class SearchOptions:
 
     by: Annotated[By, typer.Option(help="What to raise.")] = By.CONNECTIONS
     start: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Where to begin.", show_default="100, or 1000/s")
+        int | None, typer.Option(min=1, metavar="N", help="Where to begin.", show_default="100, or 1000/s; voice: 1")
     ] = None
     ceiling: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Where to end.", show_default="20000, or 1000000/s")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Where to end.", show_default="20000, or 1000000/s; voice: 1000"),
     ] = None
     step: Annotated[int | None, typer.Option(min=1, metavar="N", help="Raise by this.", show_default="double it")] = (
         None
@@ -171,6 +185,9 @@ class SearchOptions:
     sessions: Annotated[int, typer.Option(min=1, metavar="N", help="Sessions of a broadcast.")] = 1
     publishers: Annotated[int, typer.Option(min=1, metavar="N", help="Connections that publish, a session.")] = 1
     payload_bytes: Annotated[int, typer.Option(min=0, metavar="N", help="Bytes of data in a message.")] = 100
-    duration: Annotated[int, duration_option("What each probe measures.", show_default="5s")] = 5_000
-    drain: Annotated[int, duration_option("Wait for late arrivals after it.", show_default="2s")] = 2_000
+    wav: Annotated[Path | None, typer.Option(metavar="FILE", help="What the callers of a voice test say.")] = None
+    duration: Annotated[int | None, duration_option("What each probe measures.", show_default="5s, voice: 20s")] = None
+    drain: Annotated[int | None, duration_option("Wait for late arrivals after it.", show_default="2s, voice: 30s")] = (
+        None
+    )
     processes: Annotated[int, typer.Option(min=1, metavar="N", help="Processes to drive it with.")] = 1

@@ -10,10 +10,17 @@ from typing import Final
 import msgspec
 
 from cli.clock import now_ms
-from cli.loadoptions import BroadcastOptions, LoadOptions, MachineOptions, ReplayOptions, TargetOptions
+from cli.loadoptions import (
+    BroadcastOptions,
+    LoadOptions,
+    MachineOptions,
+    ReplayOptions,
+    TargetOptions,
+    VoiceLoadOptions,
+)
 from cli.secrets import read_file, read_jwt_secret
 from loadtest.stages import parse_stages
-from loadtest.wire import Kind, Plan, SentMessage, Tokens
+from loadtest.wire import Kind, Plan, SentMessage, Speech, Tokens
 from wscore.errors import ConfigError
 
 CONNECTIONS_A_SECOND: Final = 500
@@ -83,6 +90,25 @@ def replay_plan(file: Path, place: Place, target: TargetOptions, load: ReplayOpt
         drain_s=load.drain / 1000,
         recording=recording,
         speed=load.speed,
+        tokens=tokens(target, duration_s),
+        server_pid=place.server_pid,
+        insecure=target.insecure,
+    )
+
+
+def voice_plan(speech: Speech, place: Place, target: TargetOptions, load: VoiceLoadOptions) -> Plan:
+    """Return the plan for callers who say this."""
+    duration_s = load.duration / 1000
+    return Plan(
+        run_id=secrets.token_hex(6),
+        kind=Kind.VOICE,
+        url=place.url,
+        connections=load.connections,
+        think_ms=float(load.think),
+        ramp_s=ramp_s(load.ramp, load.connections),
+        duration_s=duration_s,
+        drain_s=load.drain / 1000,
+        speech=speech,
         tokens=tokens(target, duration_s),
         server_pid=place.server_pid,
         insecure=target.insecure,

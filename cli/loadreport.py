@@ -17,8 +17,12 @@ from loadtest.summary import Summary, read_summary, shown
 from loadtest.wire import Kind
 from wscore.text import neutralise
 
-_ORDER: Final = ("latency", "service", "first", "median", "last", "connect", "reconnect")
-_TITLES: Final = {"first": "first receiver", "median": "median receiver", "last": "last receiver"}
+_ORDER: Final = (
+    *("latency", "service", "first", "median", "last"),
+    *("endpoint", "asr", "llm", "tts", "e2e", "stall", "connect", "reconnect"),
+)
+_TITLES: Final = {"first": "first receiver", "median": "median receiver", "last": "last receiver", "stall": "stalls"}
+_LATENCY: Final = {Kind.BROADCAST: "delivery", Kind.VOICE: "answer"}
 _PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9, 99.99)
 _MARKS: Final = {Change.SAME: "", Change.BETTER: "better", Change.WORSE: "worse"}
 _MANY: Final = 5  # kinds of errors that are listed
@@ -61,7 +65,7 @@ def _latencies(summary: Summary) -> Iterator[list[str]]:
 
 def _title(name: str, kind: Kind) -> str:
     if name == "latency":
-        return "delivery" if kind is Kind.BROADCAST else "round trip"
+        return _LATENCY.get(kind, "round trip")
     return _TITLES.get(name, name)
 
 

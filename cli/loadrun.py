@@ -28,15 +28,12 @@ from wsclient.url import DEFAULT_URL, is_loopback_url, normalise_url, shown_url
 from wscore.errors import ConfigError
 
 # Where a run without --threshold must be quick too; without any rule the summary judges by what went wrong.
-QUICK_RULES: Final = (
-    "latency.p99<100ms",
-    "errors<=0",
-    "failed_connections<=0",
-    "lost_connections<=0",
-    "lost<=0",
-    "duplicates<=0",
-    "reorders<=0",
+_NOTHING_LOST: Final = (
+    *("errors<=0", "failed_connections<=0", "lost_connections<=0"),
+    *("lost<=0", "duplicates<=0", "reorders<=0"),
 )
+QUICK_RULES: Final = ("latency.p99<100ms", *_NOTHING_LOST)
+VOICE_RULES: Final = ("answer.p95<2s", "stalls<=0", *_NOTHING_LOST)
 EXIT_CODES: Final = {
     Verdict.PASSED: ExitCode.DONE,
     Verdict.FAILED: ExitCode.THRESHOLD,
@@ -46,14 +43,15 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @asynccontextmanager
-async def target_of(url: str | None, options: TargetOptions) -> AsyncIterator[Place]:
-    """Give the place to load: the URL, or a server that runs for the time of the block."""
+async def target_of(url: str | None, options: TargetOptions, kind: Kind = Kind.HEARTBEAT) -> AsyncIterator[Place]:
+    """Give the place to load: the URL, or a server for that kind of load that runs for the time of the block."""
     if not options.serve:
         yield Place(normalise_url(url or DEFAULT_URL))
         return
     if url is not None:
         raise ConfigError("--serve", "a URL is given too", "leave one of them out")
-    async with serving(read_jwt_secret(options.jwt_secret_file)) as (place, pid):
+    extra = ("--voice",) if kind is Kind.VOICE else ()
+    async with serving(read_jwt_secret(options.jwt_secret_file), *extra) as (place, pid):
         yield Place(place, pid)
 
 
@@ -140,13 +138,16 @@ def _with_mend(error: TargetUnreachableError) -> TargetUnreachableError:
 
 def title_of(plan: Plan) -> str:
     """Return what is about to happen, in one line."""
-    parts = [f"{plan.kind} {shown_url(plan.url)}", _count(plan.connections, "connection")]
+    who = "caller" if plan.kind is Kind.VOICE else "connection"
+    parts = [f"{plan.kind} {shown_url(plan.url)}", _count(plan.connections, who)]
     if plan.kind is Kind.BROADCAST:
         parts.append(_count(plan.sessions, "session"))
         parts.append(_count(plan.sessions * plan.publishers, "publisher"))
     if plan.rate is not None:
         parts.append(f"{plan.rate:,.10g} messages/s")
-    if plan.think_ms is not None:
+    if plan.speech is not None:
+        parts.append(f"{plan.speech.duration_s:.1f} s of speech")
+    elif plan.think_ms is not None:
         parts.append(f"{plan.think_ms:g} ms of thought")
     return ", ".join(parts)
 

@@ -7,22 +7,35 @@ from typing import Any, Final
 import msgspec
 
 from cli.exits import ExitCode
-from cli.loadoptions import BroadcastOptions, By, LoadOptions, ReportOptions, SearchOptions, TargetOptions
-from cli.loadplan import Place, load_plan
-from cli.loadrun import QUICK_RULES, Load, ready_directory, target_of, thresholds_of, title_of, write
+from cli.loadoptions import (
+    BroadcastOptions,
+    By,
+    LoadOptions,
+    ReportOptions,
+    SearchOptions,
+    TargetOptions,
+    VoiceLoadOptions,
+)
+from cli.loadplan import Place, load_plan, voice_plan
+from cli.loadrun import QUICK_RULES, VOICE_RULES, Load, ready_directory, target_of, thresholds_of, title_of, write
 from cli.loadview import latency
 from cli.output import fail, note, out, out_json, table
 from loadtest.running import NothingMeasuredError
 from loadtest.search import Knee, Outcome, Search, Stop
+from loadtest.speech import read_speech
 from loadtest.summary import Summary, Verdict
-from loadtest.wire import LATENCY, Kind, Plan
+from loadtest.wire import LATENCY, Kind, Plan, Speech
 from wscore.errors import ConfigError, TargetError
 
 GRACE_S: Final = 2.0
 _START: Final = {By.CONNECTIONS: 100, By.RATE: 1000}
 _CEILING: Final = {By.CONNECTIONS: 20_000, By.RATE: 1_000_000}
+_VOICE_START, _VOICE_CEILING = 1, 1000
+_DURATION_MS, _DRAIN_MS = 5_000, 2_000
+_VOICE_DURATION_MS, _VOICE_DRAIN_MS = 20_000, 30_000
 _WORDS: Final = {Outcome.HELD: "held", Outcome.BROKE: "broke", Outcome.INVALID: "is invalid"}
 _UNIT: Final = {By.CONNECTIONS: "connections", By.RATE: "messages/s"}
+_CALLERS: Final = "callers"
 
 
 async def run_find_max(
@@ -30,20 +43,23 @@ async def run_find_max(
 ) -> ExitCode:
     """Search; each probe is a run of its own with `level` connections or messages a second."""
     kind = _kind(kind_name)
-    thresholds = thresholds_of(report, QUICK_RULES)
-    start = options.start or _START[options.by]
+    is_voice = kind is Kind.VOICE
+    unit = _CALLERS if is_voice else _UNIT[options.by]
+    speech = _speech(options) if is_voice else None
+    thresholds = thresholds_of(report, VOICE_RULES if is_voice else QUICK_RULES)
+    start = options.start or (_VOICE_START if is_voice else _START[options.by])
     search = Search(
         start,
-        options.ceiling or max(start, _CEILING[options.by]),
+        options.ceiling or max(start, _VOICE_CEILING if is_voice else _CEILING[options.by]),
         step=options.step,
         tolerance=options.tolerance,
     )
     ready_directory(report.out)
     probes: list[dict[str, Any]] = []
-    async with target_of(url, target) as place:
+    async with target_of(url, target, kind) as place:
         with Load() as load:
             while (level := search.level) is not None:
-                plan = probe_plan(kind, place, target, options, level)
+                plan = probe_plan(kind, place, target, options, level, speech)
                 try:
                     summary = await load.measure(plan, thresholds, title_of(plan), grace_s=GRACE_S)
                 except NothingMeasuredError:
@@ -58,7 +74,7 @@ async def run_find_max(
                 outcome, limits = judge(summary, load.broken)
                 search.report(outcome, limits)
                 probes.append(_row(level, outcome, limits, summary))
-                note(f"{level:,} {_UNIT[options.by]} {_WORDS[outcome]}{': ' if limits else ''}{'; '.join(limits)}")
+                note(f"{level:,} {unit} {_WORDS[outcome]}{': ' if limits else ''}{'; '.join(limits)}")
                 if report.out is not None:
                     write(summary, report.out / f"probe-{len(probes):02}-{level}")
                 if load.is_interrupted():
@@ -68,25 +84,47 @@ async def run_find_max(
     if report.json:
         out_json(_document(kind, options.by, knee, is_done, probes))
     else:
-        _print(options.by, knee, is_done, probes)
+        _print(unit, knee, is_done, probes)
     return _exit_code(knee, is_done)
 
 
 def _kind(name: str) -> Kind:
-    if name not in (Kind.HEARTBEAT, Kind.BROADCAST):
-        raise ConfigError("KIND", f"{name!r} cannot be searched", "it is heartbeat or broadcast")
+    if name not in (Kind.HEARTBEAT, Kind.BROADCAST, Kind.VOICE):
+        raise ConfigError("KIND", f"{name!r} cannot be searched", "it is heartbeat, broadcast or voice")
     return Kind(name)
 
 
-def probe_plan(kind: Kind, place: Place, target: TargetOptions, options: SearchOptions, level: int) -> Plan:
+def _speech(options: SearchOptions) -> Speech:
+    if options.by is not By.CONNECTIONS:
+        raise ConfigError("--by", "callers speak as fast as people do", "leave it out: their number is what is raised")
+    if options.wav is None:
+        raise ConfigError("--wav", "is missing", "name a WAV file with what the callers say")
+    return read_speech(options.wav)
+
+
+def probe_plan(
+    kind: Kind,
+    place: Place,
+    target: TargetOptions,
+    options: SearchOptions,
+    level: int,
+    speech: Speech | None = None,
+) -> Plan:
     """Return the plan of the probe at a level; raises ConfigError."""
+    if speech is not None:
+        callers = VoiceLoadOptions(
+            connections=level,
+            duration=_VOICE_DURATION_MS if options.duration is None else options.duration,
+            drain=_VOICE_DRAIN_MS if options.drain is None else options.drain,
+        )
+        return msgspec.structs.replace(voice_plan(speech, place, target, callers), processes=options.processes)
     is_rate = options.by is By.RATE
     common: dict[str, Any] = {
         "connections": options.connections if is_rate else level,
         "rate": float(level) if is_rate else options.rate,
         "payload_bytes": options.payload_bytes,
-        "duration": options.duration,
-        "drain": options.drain,
+        "duration": _DURATION_MS if options.duration is None else options.duration,
+        "drain": _DRAIN_MS if options.drain is None else options.drain,
     }
     if kind is Kind.HEARTBEAT:
         load = LoadOptions(**common)
@@ -143,12 +181,12 @@ def _document(kind: Kind, by: By, knee: Knee, is_done: bool, probes: list[dict[s
     }
 
 
-def _print(by: By, knee: Knee, is_done: bool, probes: list[dict[str, Any]]) -> None:
-    out(verdict_line(by, knee, is_done))
+def _print(unit: str, knee: Knee, is_done: bool, probes: list[dict[str, Any]]) -> None:
+    out(verdict_line(unit, knee, is_done))
     if not probes:
         return
     out("")
-    rows = [[_UNIT[by], "", "sent", "p50", "p99", "max", "CPU", "limit"]]
+    rows = [[unit, "", "sent", "p50", "p99", "max", "CPU", "limit"]]
     for one in probes:
         times = [latency(one[name]) for name in ("p50Us", "p99Us", "maxUs")]
         machine = f"{one['generatorCpuPercent']:.0f} %"
@@ -157,9 +195,9 @@ def _print(by: By, knee: Knee, is_done: bool, probes: list[dict[str, Any]]) -> N
     table(rows)
 
 
-def verdict_line(by: By, knee: Knee, is_done: bool) -> str:
+def verdict_line(unit: str, knee: Knee, is_done: bool) -> str:
     """Return the result in one sentence."""
-    level = f"{knee.level:,} {_UNIT[by]}"
+    level = f"{knee.level:,} {unit}"
     limits = "; ".join(knee.limits)
     if not is_done:
         return f"interrupted; {level} held so far" if knee.level else "interrupted before anything held"

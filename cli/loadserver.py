@@ -40,13 +40,14 @@ class ServerDidNotStartError(WsctlError):
 
 
 @asynccontextmanager
-async def serving(secret: bytes | None) -> AsyncIterator[tuple[str, int]]:
-    """Run `wsctl serve` on a free port for the time of the block, and give its URL and process id."""
+async def serving(secret: bytes | None, *options: str) -> AsyncIterator[tuple[str, int]]:
+    """Run `wsctl serve` with more options on a free port for the block, and give its URL and process id."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
     if secret is not None:
         kept[SECRET_VARIABLE] = secret.decode(errors="surrogateescape")
     process = await asyncio.create_subprocess_exec(
         *_COMMAND,
+        *options,
         env=kept,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,

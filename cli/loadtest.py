@@ -21,6 +21,7 @@ from cli.loadoptions import (
     SoakOptions,
     TargetOptions,
     Url,
+    VoiceLoadOptions,
 )
 from cli.settings import ConfigFile
 from cli.spreading import spread
@@ -158,12 +159,30 @@ def replay(
     raise typer.Exit(asyncio.run(run_replay(file, url, load, target, gate, machine)))
 
 
+@app.command(cls=_Command)
+@spread
+def voice(
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE.wav", help="What the callers say: one sentence.")],
+    url: Url = None,
+    load: VoiceLoadOptions,
+    target: TargetOptions,
+    gate: GateOptions,
+    machine: MachineOptions,
+    config: ConfigFile = None,
+) -> None:
+    """Have callers speak in real time; measure the answers."""
+    from cli.loadcommands import run_voice
+
+    raise typer.Exit(asyncio.run(run_voice(file, url, load, target, gate, machine)))
+
+
 @app.command("find-max", cls=_Command)
 @spread
 def find_max(
     *,
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="heartbeat or broadcast.", show_default="heartbeat")
+        str | None, typer.Argument(metavar="KIND", help="heartbeat, broadcast or voice.", show_default="heartbeat")
     ] = None,
     url: Url = None,
     search: SearchOptions,

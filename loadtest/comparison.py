@@ -84,6 +84,7 @@ def _rows(before: Summary, after: Summary) -> Iterator[Row]:
         (wire.SERVICE, (50.0, 99.0), _p50_us),
         (wire.CONNECT, (50.0, 95.0), None),
         (wire.RECONNECT, (50.0, 99.0), None),
+        (wire.E2E, (50.0, 95.0), None),
     ):
         one, other = before.latencies.get(name), after.latencies.get(name)
         if one is None or other is None:

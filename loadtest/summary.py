@@ -95,10 +95,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def config_of(plan: Plan) -> dict[str, Any]:
-    """Return what of a plan makes runs comparable; a recording is named by its hash."""
+    """Return what of a plan makes runs comparable; a recording and speech are named by their hashes."""
     config: dict[str, Any] = msgspec.to_builtins(plan)
     kept = {name: value for name, value in config.items() if name not in _NOT_CONFIGURATION}
     kept["recording"] = _digest(plan.recording) if plan.recording else None
+    kept["speech"] = _digest(plan.speech) if plan.speech else None
     return kept
 
 
@@ -184,6 +185,8 @@ def _doubts(summary: Summary) -> Iterator[str]:
     yield from summary.generator.doubts
     if summary.target_died_at_s is None and not any(one.phase == Phase.STEADY for one in summary.series):
         yield "Nothing was measured: the steady window never began."
+    elif summary.kind is Kind.VOICE and not summary.ledger.expected:
+        yield "Nothing was measured: no caller began a turn in the window, which should be longer."
 
 
 def _failures(summary: Summary, checks: Sequence[Check], *, judged: bool) -> Iterator[str]:

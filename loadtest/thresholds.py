@@ -32,6 +32,13 @@ _LATENCIES: Final = {
     "median": wire.MEDIAN,
     "last": wire.LAST,
     "reconnect": wire.RECONNECT,
+    "answer": wire.LATENCY,
+    "endpoint": wire.ENDPOINT,
+    "asr": wire.ASR,
+    "llm": wire.LLM,
+    "tts": wire.TTS,
+    "e2e": wire.E2E,
+    "stall": wire.STALL,
 }
 _STATISTICS: Final = ("p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99", "max", "mean")
 _TIME_UNITS: Final = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
@@ -46,6 +53,7 @@ COUNTS: Final[dict[str, Callable[[Summary], float]]] = {
     "failed_connections": lambda summary: summary.connections.failed,
     "lost_connections": lambda summary: summary.connections.lost,
     "missed_heartbeats": lambda summary: summary.heartbeats_missed,
+    "stalls": lambda summary: summary.latencies[wire.STALL].count if wire.STALL in summary.latencies else 0,
 }
 _RULE: Final = re.compile(r"\s*([a-z_]+(?:\.[a-z0-9.]+)?)\s*(<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµ%]*)\s*")
 

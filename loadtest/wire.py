@@ -18,6 +18,13 @@ FIRST = "first"  # per broadcast: to its first receiver
 MEDIAN = "median"
 LAST = "last"
 RECONNECT = "reconnect"  # from the drop to the next session_created
+# Of a turn of a voice test, as the server's `metrics` say:
+ENDPOINT = "endpoint"  # from the end of speech to the decision that it ended
+ASR = "asr"  # from there to the final transcript
+LLM = "llm"  # from there to the answer's first text
+TTS = "tts"  # from the first sentence to the first audio
+E2E = "e2e"  # from the end of speech to the first audio
+STALL = "stall"  # audio that came after all before it had been played
 
 
 class Kind(StrEnum):
@@ -28,6 +35,7 @@ class Kind(StrEnum):
     RECONNECT = "reconnect"
     SOAK = "soak"
     REPLAY = "replay"
+    VOICE = "voice"
 
 
 class Phase(StrEnum):
@@ -67,8 +75,24 @@ class SentMessage(msgspec.Struct, frozen=True):
     text: str
 
 
+class Speech(msgspec.Struct, frozen=True):
+    """What every caller says: pcm16, without silence at its ends."""
+
+    sample_rate_hz: int
+    channels: int
+    audio: bytes
+
+    @property
+    def duration_s(self) -> float:
+        """How long it lasts."""
+        return len(self.audio) / (2 * self.channels * self.sample_rate_hz)
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. Rates are per second over all connections; `rate` is the open model, `think_ms` the closed one."""
+    """One run. Rates are per second over all connections; `rate` is the open model, `think_ms` the closed one.
+
+    A voice test has `speech`, and `think_ms` is what its callers wait between an answer and their next turn.
+    """
 
     run_id: str
     kind: Kind
@@ -87,6 +111,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens = Tokens()
     recording: tuple[SentMessage, ...] = ()
     speed: float = 1.0
+    speech: Speech | None = None
     server_pid: int | None = None  # to watch its memory
     insecure: bool = False
     web_port: int | None = None  # Locust's web UI

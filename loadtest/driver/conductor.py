@@ -22,6 +22,7 @@ RAMP_PATIENCE_S: Final = 15.0  # without a new connection, beside the ramp itsel
 LEAST_RAMP_S: Final = 0.05
 STORM_PATIENCE_S: Final = 60.0
 STEP_S: Final = 0.02
+COUNTED_NS: Final = 2 * 10**9
 
 
 class Conductor:
@@ -129,7 +130,9 @@ class Conductor:
             self._until(lambda: not crew.peek().awaited or self._interrupted, patience_s=STORM_PATIENCE_S)
         if not self._is_target_gone():
             until_ns = self._window.end_ns + int(plan.drain_s * 1e9)
-            self._until(lambda: monotonic_ns() >= until_ns)
+            # Answers may take long, so that is the most that callers wait; a second later every count is in.
+            counted_ns = self._window.end_ns + COUNTED_NS if plan.kind is Kind.VOICE else until_ns
+            self._until(lambda: monotonic_ns() >= (until_ns if crew.peek().awaited else min(until_ns, counted_ns)))
 
     def _is_up(self) -> bool:
         counts = self._crew.peek()

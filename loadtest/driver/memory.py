@@ -39,8 +39,8 @@ def _listener(port: int) -> int | None:
         return None
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            for descriptor in os.scandir(process / "fd"):
+            for descriptor in os.listdir(process / "fd"):
                 with suppress(OSError):
-                    if os.readlink(descriptor.path) in inodes:
+                    if os.readlink(process / "fd" / descriptor) in inodes:
                         return int(process.name)
     return None

@@ -17,12 +17,17 @@ from loadtest.driver.selfcheck import SelfCheck
 from loadtest.driver.tally import Table
 from loadtest.driver.traffic import Traffic
 from loadtest.driver.users import Connection
+from loadtest.driver.voice import VoiceTraffic
 from loadtest.wire import CONNECT, Kind, Plan
 
 SLICE_S: Final = 0.0002
 SHARE: Final = 0.1  # of a busy loop's time: it comes round too seldom for slices of that length
 
-TRAFFIC: Final[dict[Kind, type[Traffic]]] = {Kind.BROADCAST: BroadcastTraffic, Kind.REPLAY: ReplayTraffic}
+TRAFFIC: Final[dict[Kind, type[Traffic]]] = {
+    Kind.BROADCAST: BroadcastTraffic,
+    Kind.REPLAY: ReplayTraffic,
+    Kind.VOICE: VoiceTraffic,
+}
 
 
 class Station:

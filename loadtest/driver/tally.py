@@ -9,11 +9,15 @@ from typing import Any, Final
 
 from locust.stats import StatsError
 
+from loadtest import wire
 from loadtest.driver.gauge import Gauge, coarse, encode
 from loadtest.driver.messages import FOREVER, Snapshot, Window
-from loadtest.wire import CONNECT, FIRST, LAST, LATENCY, MEDIAN, RECONNECT, SERVICE
 
 METHOD: Final = "WS"
+HISTOGRAMS: Final = (
+    *(wire.SERVICE, wire.LATENCY, wire.CONNECT, wire.FIRST, wire.MEDIAN, wire.LAST, wire.RECONNECT),
+    *(wire.ENDPOINT, wire.ASR, wire.LLM, wire.TTS, wire.E2E, wire.STALL),
+)
 
 
 class Tally:
@@ -58,7 +62,7 @@ class Tally:
         self.heartbeats_missed = 0
         self.errors: Counter[str] = Counter()
         self.close_codes: Counter[str] = Counter()
-        self.gauges = {name: Gauge() for name in (SERVICE, LATENCY, CONNECT, FIRST, MEDIAN, LAST, RECONNECT)}
+        self.gauges = {name: Gauge() for name in HISTOGRAMS}
 
     def snapshot(self) -> Snapshot:
         """Return the counts of this moment; latencies are added while they are folded."""
@@ -79,8 +83,8 @@ class Tally:
         for gauge in self.gauges.values():
             gauge.fold_all()
         encoded = {name: encode(gauge.histogram) for name, gauge in self.gauges.items() if gauge.histogram.total_count}
-        if not is_open_model and SERVICE in encoded:
-            encoded[LATENCY] = encoded[SERVICE]
+        if not is_open_model and wire.SERVICE in encoded:
+            encoded[wire.LATENCY] = encoded[wire.SERVICE]
         return encoded
 
     def fold(self, shown: str, rows: dict[str, Table], snapshot: Snapshot) -> Generator[None]:

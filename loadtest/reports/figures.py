@@ -10,7 +10,11 @@ from loadtest.histograms import PERCENTILES
 from loadtest.summary import Summary
 from loadtest.wire import Kind
 
-_ORDER = (*(wire.LATENCY, wire.SERVICE), *(wire.FIRST, wire.MEDIAN, wire.LAST), *(wire.CONNECT, wire.RECONNECT))
+_ORDER = (
+    *(wire.LATENCY, wire.SERVICE, wire.FIRST, wire.MEDIAN, wire.LAST),
+    *(wire.ENDPOINT, wire.ASR, wire.LLM, wire.TTS, wire.E2E, wire.STALL),
+    *(wire.CONNECT, wire.RECONNECT),
+)
 _MEANINGS = {
     wire.SERVICE: "from the sending",
     wire.CONNECT: "connecting",
@@ -18,7 +22,15 @@ _MEANINGS = {
     wire.MEDIAN: "median receiver",
     wire.LAST: "last receiver",
     wire.RECONNECT: "until back",
+    wire.ENDPOINT: "end of speech noticed",
+    wire.ASR: "recognizer",
+    wire.LLM: "responder",
+    wire.TTS: "synthesizer",
+    wire.E2E: "server's part",
+    wire.STALL: "stalls",
 }
+
+_LATENCY = {Kind.BROADCAST: "delivery", Kind.VOICE: "speech to answer"}
 
 
 def milliseconds(value_us: float) -> str:
@@ -31,7 +43,7 @@ def latency_name(summary: Summary, name: str) -> str:
     """Return what a histogram is called for this kind of run."""
     if name != wire.LATENCY:
         return _MEANINGS.get(name, name)
-    what = "delivery" if summary.kind is Kind.BROADCAST else "round trip"
+    what = _LATENCY.get(summary.kind, "round trip")
     return f"{what}, from when it was due" if summary.config.get("rate") else what
 
 

@@ -26,7 +26,7 @@ def main() -> None:
         sys.exit(int(wishes["exit"]))
     level = plan["rate"] if plan["rate"] is not None else plan["connections"]
     is_slow = level > float(wishes.get("knee", "inf"))
-    latency_us = 1_000_000 if is_slow else int(wishes.get("latency_us", 1000))
+    latency_us = 3_000_000 if is_slow else int(wishes.get("latency_us", 1000))
     was_interrupted = False
     try:
         for second in range(int(wishes.get("seconds", 2))):

@@ -114,6 +114,9 @@ def test_the_command_imports_neither_locust_nor_gevent():
         (["replay", "missing.jsonl"], "missing.jsonl: No such file"),
         (["find-max", "soak"], "'soak' cannot be searched"),
         (["find-max", "--start", "5", "--ceiling", "2"], "--start"),
+        (["find-max", "voice"], "--wav: is missing; name a WAV file"),
+        (["find-max", "voice", "--by", "rate", "--wav", "a.wav"], "--by: callers speak as fast as people do"),
+        (["voice", "missing.wav"], "missing.wav: No such file"),
         (["compare", "a", "b"], "a: No such file"),
         (["haertbeat"], "haertbeat"),
         (["--tokn", "x"], "--tokn"),
@@ -135,7 +138,7 @@ def test_a_table_in_wsctl_toml_sets_the_options_of_a_test(wsctl, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["quick", "heartbeat", "broadcast", "reconnect", "soak", "replay", "find-max", "compare"]
+    "name", ["quick", "heartbeat", "broadcast", "reconnect", "soak", "replay", "voice", "find-max", "compare"]
 )
 def test_help_of_each_test_fits_80_columns(wsctl, name):
     result = wsctl("loadtest", name, "--help")

@@ -15,6 +15,8 @@ import pytest
 
 from cli.main import main
 from loadtest import running
+from wscore.audio import AudioFormat
+from wscore.wav import Wav, write_wav
 
 HANG_S = 60
 ROOT = Path(__file__).parents[2]
@@ -210,6 +212,14 @@ def test_find_max_finds_the_knee_and_names_what_limits_it(loadtest, tmp_path):
     verdict = "100 connections hold, confirmed 2 times; 200 break rtt.p99<50ms"
     assert result.out.splitlines()[0] == verdict
     assert (tmp_path / "probes" / "probe-01-100" / "summary.json").exists()
+
+
+def test_find_max_says_how_many_callers_fit(loadtest, tmp_path):
+    (tmp_path / "question.wav").write_bytes(write_wav(Wav(AudioFormat(), b"\x00\x40" * 16_000)))
+    result = loadtest("find-max", "voice", URL + "knee=3", "--wav", "question.wav")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[0] == "3 callers hold, confirmed 2 times; 4 break answer.p95<2s"
+    assert "3 callers, 1.0 s of speech" in result.err
 
 
 def test_find_max_by_rate_keeps_the_connections(loadtest):

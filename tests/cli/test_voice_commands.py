@@ -230,3 +230,17 @@ def test_a_voice_server_that_cannot_work_does_not_start(wsctl, arguments, proble
     assert done.returncode == 2, done.stderr
     assert re.search(problem, done.stderr)
     assert "Traceback" not in done.stderr
+
+
+def test_callers_are_load_and_the_report_has_every_stage(server, wsctl, goforward, tmp_path):
+    run = ("--connections", "2", "--duration", "9s", "--out", "reports", "--json")
+    done = wsctl("loadtest", "voice", "goforward.wav", server.url, *run, "--threshold", "answer.p50<20s")
+    assert done.returncode in (0, 98), done.stderr  # 98: this machine is too busy to judge
+    assert "2 callers, 1.9 s of speech" in done.stderr
+    told = json.loads(done.stdout)
+    assert told["ledger"]["received"] == told["ledger"]["expected"] >= 2
+    assert {"latency", "service", "endpoint", "asr", "llm", "tts", "e2e", "connect"} <= set(told["latencies"])
+    assert told["latencies"]["latency"]["minUs"] > 200_000  # most of the silence that ends a turn is in it
+    assert told["config"]["speech"] == told["config"]["speech"].strip("=") != ""
+    for name in ("summary.json", "summary.md", "report.html"):
+        assert "synthesizer" in (tmp_path / "reports" / name).read_text() or name == "summary.json"

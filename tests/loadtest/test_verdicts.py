@@ -11,7 +11,7 @@ from loadtest.comparison import Change, compare
 from loadtest.histograms import distribution
 from loadtest.summary import Verdict, config_hash, encode, read_summary, summarise
 from loadtest.thresholds import parse_threshold
-from loadtest.wire import Generator, Histograms, Kind, Ledger, Measured, Phase, Plan, Progress, Tokens
+from loadtest.wire import Generator, Histograms, Kind, Ledger, Measured, Phase, Plan, Progress, Speech, Tokens
 from wscore.errors import ConfigError
 
 PLAN = Plan(run_id="r1", kind=Kind.BROADCAST, url="ws://127.0.0.1:8765/socket.io/", connections=10, rate=100.0)
@@ -207,3 +207,21 @@ def test_another_configuration_is_named():
     compared = compare(summary(), summary(plan=other))
     assert not compared.same_configuration
     assert compared.differences == ("connections: 10 and 20",)
+
+
+def test_a_voice_test_in_which_nobody_asked_anything_is_invalid():
+    speech = Speech(16_000, 1, bytes(32_000))
+    plan = msgspec.structs.replace(PLAN, kind=Kind.VOICE, rate=None, speech=speech)
+    silent = summary("errors<=0", plan=plan, ledger=Ledger())
+    assert silent.verdict is Verdict.INVALID
+    assert silent.reasons[0].startswith("Nothing was measured: no caller began a turn")
+    assert summary("stalls<=0", plan=plan).verdict is Verdict.PASSED
+    stalled = Histograms({wire.LATENCY: histogram(1000), wire.STALL: histogram(50_000, 60_000)})
+    assert summary("stalls<=1", plan=plan, histograms=stalled).verdict is Verdict.FAILED
+    assert summary("stall.max<61ms", "stalls<3", plan=plan, histograms=stalled).verdict is Verdict.PASSED
+
+
+def test_runs_with_other_speech_are_configured_differently_and_the_audio_is_not_in_the_report():
+    plans = [msgspec.structs.replace(PLAN, speech=Speech(16_000, 1, audio)) for audio in (b"ab", b"cd")]
+    assert config_hash(plans[0]) != config_hash(plans[1])
+    assert len(summary(plan=plans[0]).config["speech"]) == 16
