@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -160,3 +161,49 @@ async def test_a_reader_that_stands_still_is_closed_while_its_neighbour_gets_eve
     assert await asyncio.wait_for(slow.close_code(), HANG_S) == 4003
     await quick.send("ping")
     assert (await quick.receive())["type"] == "pong"
+
+
+def read_now(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1 << 20)
+    except BlockingIOError:
+        return b""
+
+
+@pytest.mark.parametrize("private_first", [True, False])
+async def test_what_waits_for_a_slow_reader_is_not_overtaken(start_server, open_raw, engine, private_first):
+    """Broadcasts may be written past the transport: never while something still waits in it."""
+    server = await start_server(engine=engine, outbound=OutboundLimits(64 << 20, 60))
+    slow = await open_raw(server.url, session="room")
+    (connection,) = server.connections.all()
+    channel, sent, raw = connection.channel, 0, b""
+
+    def send(private: bool) -> None:
+        nonlocal sent
+        payload = b"%07d " % sent + b"x" * 50_000
+        if private:
+            channel.send_text(payload)
+        else:
+            channel.send_frames(text_frame(payload), [payload])
+        sent += 1
+
+    slow.ws.transport.pause_reading()
+    peer = slow.ws.transport.get_extra_info("socket").fileno()
+    send(private=False)  # reaches the socket itself, as nothing waits yet
+    while channel.buffered_bytes() < 1 << 20:
+        send(private=private_first)
+        assert sent < 2000, "nothing ever waited"
+    for n in range(100):
+        # There is room again, and the loop had no turn in which it could fill it.
+        raw += read_now(peer)
+        send(private=n % 3 == 2)
+        if n % 10 == 9:
+            await asyncio.sleep(0)
+    frame_bytes = len(text_frame(b"x" * 50_008))
+    while len(raw) < sent * frame_bytes:
+        raw += read_now(peer)
+        await asyncio.sleep(0)
+    slow.ws.transport.abort()
+    frames = [raw[start : start + frame_bytes] for start in range(0, len(raw), frame_bytes)]
+    assert frames == [text_frame(b"%07d " % n + b"x" * 50_000) for n in range(sent)]
+    assert channel.buffered_bytes() == 0
