@@ -93,9 +93,10 @@ async def test_every_stage_takes_what_it_takes_and_a_stall_is_seen(room, start_s
     assert measured.errors == {}
     assert answered == measured.ledger.expected >= 2
     endpoint_ms = VoiceSettings().turns.end_silence_ms
+    early_ms = 20  # audio that was held up on its way makes the silence after it shorter by the clock
     at_least_ms = {
-        **{ENDPOINT: endpoint_ms, ASR: ASR_MS, LLM: LLM_MS, TTS: 0},
-        E2E: endpoint_ms + ASR_MS + LLM_MS,
+        **{ENDPOINT: endpoint_ms - early_ms, ASR: ASR_MS, LLM: LLM_MS, TTS: 0},
+        E2E: endpoint_ms + ASR_MS + LLM_MS - early_ms,
         # The end of speech is that of the file; a detector sees it up to a frame earlier.
         LATENCY: endpoint_ms + ASR_MS + LLM_MS - 64,
         STALL: PAUSE_MS - PIECE_MS - 50,
