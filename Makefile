@@ -26,6 +26,7 @@ test-slow: $(STAMP) ## run the tests that take long or load the machine
 	$(BIN)/python -m pytest -m slow
 
 fuzz: $(STAMP) ## fuzz the decoders for a minute, e.g. FUZZ="--seconds 600 --target token"
+	@$(BIN)/python -m pip install --quiet --group fuzz || echo 'going on without atheris' >&2
 	@$(BIN)/python -m tests.fuzz.run $(FUZZ)
 
 bench: $(STAMP) ## compare with Node's ws and Bun, e.g. BENCH="--only ping --seconds 5"

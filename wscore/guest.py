@@ -20,7 +20,7 @@ MAX_FUTURE_MS: Final = 60_000  # a client's clock may run ahead by this much
 _MAC_CHARACTERS = 26  # base32: 130 bits
 _TOKEN = re.compile(
     r"guest_(?P<uuid>[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12})"
-    r"_(?P<ms>[0-9]{1,16})(?:_(?P<mac>[a-z2-7]{26}))?"
+    r"_(?P<ms>0|[1-9][0-9]{0,15})(?:_(?P<mac>[a-z2-7]{26}))?"
 )
 
 

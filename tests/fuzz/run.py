@@ -13,8 +13,10 @@ import importlib
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -23,6 +25,16 @@ from typing import Any
 from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
+# Only what is imported under its hook is instrumented, and only this project's code should be.
+ATHERIS = """
+import sys, atheris
+name = sys.argv.pop(1)
+with atheris.instrument_imports(include=["wscore", "wsserver", "wsclient", name.partition(":")[0]]):
+    from tests.fuzz.run import find_target
+    target = find_target(name)
+atheris.Setup(sys.argv, target)
+atheris.Fuzz()
+"""
 CORPUS = Path(__file__).parent / "corpus"
 MAX_BYTES = 512
 WORDS = [b'"', b"{", b"}", b"[", b"]", b"\\", b"\\ud800", b"\x00", b"\xff", b"1e999", b"guest_", b"eyJ", b".", b"null"]
@@ -113,9 +125,7 @@ def fuzz(name: str, target: Callable[[bytes], None], seconds: float, corpus: Pat
         try:
             is_new = coverage.reaches_something_new(target, data)
         except Exception as error:
-            path = keep(folder, data, "crash-")
-            sys.stdout.write(f"{name}: {type(error).__name__}: {error}\n  reproducer: {path}\n")
-            return path
+            return _report(name, error, keep(folder, data, "crash-"))
         if is_new and data not in known:
             known.append(data)
             keep(folder, data)
@@ -125,25 +135,44 @@ def fuzz(name: str, target: Callable[[bytes], None], seconds: float, corpus: Pat
 
 
 def fuzz_with_atheris(name: str, seconds: float, corpus: Path) -> Path | None:
-    """Let atheris try; it takes its process over, so each target gets one."""
-    folder = corpus / name
+    """Let atheris try, in a process of its own, which it takes over; what it found and reaches new lines is kept."""
+    folder = corpus / name.rpartition(":")[2]
     folder.mkdir(parents=True, exist_ok=True)
-    code = f"import sys; from tests.fuzz.run import atheris_main; atheris_main({name!r})"
-    arguments = [str(folder), f"-max_total_time={max(1, round(seconds))}", f"-max_len={MAX_BYTES}", "-verbosity=0"]
-    arguments.append(f"-artifact_prefix={folder}/crash-")
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, check=False)
+    with tempfile.TemporaryDirectory() as found:
+        options = [f"-max_total_time={max(1, round(seconds))}", f"-max_len={MAX_BYTES}", "-verbosity=0"]
+        options += [f"-artifact_prefix={folder}/", found, str(folder)]
+        done = subprocess.run(
+            [sys.executable, "-c", ATHERIS, name, *options], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        kept = _keep_new(find_target(name), folder, seeds(Path(found)))
     crashes = sorted(folder.glob("crash-*"))
-    broken = crashes[-1] if done.returncode and crashes else None
-    sys.stdout.write(f"{name}: " + (f"broke; reproducer: {broken}\n" if broken else "nothing broke (atheris)\n"))
-    return broken
+    if done.returncode and crashes:
+        try:
+            find_target(name)(crashes[-1].read_bytes())
+        except Exception as error:
+            return _report(name, error, crashes[-1])
+    if done.returncode:
+        sys.stdout.write(f"{done.stderr}{name}: atheris ended with {done.returncode}\n")
+        return folder
+    sys.stdout.write(f"{name}: {kept} kept; nothing broke (atheris)\n")
+    return None
 
 
-def atheris_main(name: str) -> None:
-    import atheris  # type: ignore[import-not-found, unused-ignore]
+def _report(name: str, error: Exception, reproducer: Path) -> Path:
+    sys.stdout.write(f"{name}: {type(error).__name__}: {error}\n  reproducer: {reproducer}\n")
+    return reproducer
 
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, find_target(name))
-    atheris.Fuzz()
+
+def _keep_new(target: Callable[[bytes], None], folder: Path, found: list[bytes]) -> int:
+    coverage, kept = Coverage(), 0
+    for data in seeds(folder):
+        with suppress(Exception):  # the one that broke the target
+            coverage.reaches_something_new(target, data)
+    for data in sorted(found, key=len):
+        if coverage.reaches_something_new(target, data):
+            keep(folder, data)
+            kept += 1
+    return kept
 
 
 def find_target(name: str) -> Callable[[bytes], None]:
@@ -160,14 +189,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="time in all (default: 60)")
     parser.add_argument("--target", action="append", help=f"of {', '.join(TARGETS)}; or module:function (repeatable)")
     parser.add_argument("--corpus", type=Path, default=CORPUS, help="folder of the inputs (default: tests/fuzz/corpus)")
-    parser.add_argument("--seed", type=int, default=None, help="for the same run again, without atheris")
+    parser.add_argument("--seed", type=int, help="for the same run again: mutations from this seed, no atheris")
     options = parser.parse_args()
     names = options.target or list(TARGETS)
+    atheris = options.seed is None and find_spec("atheris") is not None
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     each_s = options.seconds / len(names)
     broken = []
     for name in names:
-        if find_spec("atheris") is not None and ":" not in name:
+        if atheris:
             broken.append(fuzz_with_atheris(name, each_s, options.corpus))
         else:
             broken.append(fuzz(name.rpartition(":")[2], find_target(name), each_s, options.corpus, seed))

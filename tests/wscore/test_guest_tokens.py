@@ -57,6 +57,7 @@ def test_the_token_has_the_form_of_the_seed():
         f"guest_{GUEST}_{NOW_MS}_x",
         f"guest_{GUEST}_{NOW_MS}_{'a' * 26}_",
         f"guest_{GUEST}_{'1' * 17}",
+        f"guest_{GUEST}_0{NOW_MS}",
         f"guest_{GUEST}_{NOW_MS}\n",
         f" guest_{GUEST}_{NOW_MS}",
         f"GUEST_{GUEST}_{NOW_MS}",
@@ -119,7 +120,7 @@ def test_a_signature_covers_uuid_and_timestamp():
     for token in (
         f"guest_{uuid4()}_{NOW_MS}_{mac}",
         f"guest_{GUEST}_{NOW_MS + 1}_{mac}",
-        f"guest_{GUEST}_0{NOW_MS}_{mac}",
+        f"guest_{GUEST}_{NOW_MS}0_{mac}",
         f"guest_{GUEST}_{NOW_MS}_{other}{mac[1:]}",
         mint_guest_token(GUEST, NOW_MS, b"another secret, also of 32 bytes or more"),
     ):
