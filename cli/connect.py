@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import collector
 from cli.connecting import Credentials, dial_options, read_filter, run_script
 from cli.output import out
 from cli.profiles import Profile, config_path, read_profiles
@@ -138,6 +139,7 @@ def connect(
     if by_lines:
         asyncio.run(run_script(client, options, stdin_lines(), record))
     else:
+        collector.rest()  # until its first frame is drawn
         from cli.terminal import run_terminal
 
         # The form is for who said nothing about where to go or who to be.
@@ -179,6 +181,7 @@ def _look_through(path: Path, options: ScriptOptions, by_lines: bool, theme: str
                 out(record.text if options.raw else line_of(record))
         return
     records = list(read_recording(path))
+    collector.rest()
     from cli.terminal import run_terminal
 
     def refuse(target: Profile, pasted: str | None) -> Client:

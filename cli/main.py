@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from cli import collector
 from cli.exits import ExitCode, exit_code_of
 from cli.output import ReaderGoneError, fail, out
 from cli.settings import bind_environment
@@ -63,7 +64,9 @@ class _LazyGroup(TyperGroup):
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
             mend = f"did you mean {close[0]!r}?" if close else "see wsctl --help"
             ctx.fail(f"there is no command {args[0]!r}; {mend}")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        collector.work()
+        return found
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -93,6 +96,7 @@ def _wsctl(
 
 def main() -> NoReturn:
     """Run the command line; the one place where an exception becomes a line and an exit code."""
+    collector.rest()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # an ASCII terminal gets escapes instead of an error
             stream.reconfigure(errors="backslashreplace")

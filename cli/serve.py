@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import collector
 from cli.banner import banner
 from cli.exits import ExitCode
 from cli.loading import load_app
@@ -223,6 +224,7 @@ async def _serve(settings: ServerSettings, app: App | None, choices: list[str], 
         loop.add_signal_handler(signal_number, on_signal)
     server = WebSocketServer(settings, app)
     await server.start()
+    collector.work()  # again: the server was loaded since the command was
     if narrate:
         for line in banner(settings, server.url, choices, loop=type(loop).__module__):
             note(line)

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cli import collector
 from cli.profiles import Profile, config_path, read_keys, read_profiles, save_profile
 from wsclient import Client
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.recording import Record
 from wsclient.tui.app import ConnectApp, binding_ids
-from wsclient.tui.form import Target, TokenKind
 from wsclient.tui.history import history_path
+from wsclient.tui.target import Target, TokenKind
 from wscore.errors import ConfigError
 
 
@@ -36,8 +37,9 @@ def run_terminal(
     path = config_path(config)
     profiles = {name: _target(profile) for name, profile in read_profiles(path).items()}
     keys = read_keys(path)
+    known = binding_ids() if keys else frozenset()
     for name in keys:
-        if name not in binding_ids():
+        if name not in known:
             raise ConfigError(f"{path}: [keys] {name}", "there is no such action", "docs/terminal.md lists them")
     app = ConnectApp(
         target=Target(url, session=session or ""),
@@ -52,11 +54,12 @@ def run_terminal(
         keys=keys,
         record=record,
         shows=shows,
+        on_drawn=collector.work,
     )
     if theme is not None:
         if theme not in app.available_themes:
-            known = ", ".join(sorted(app.available_themes))
-            raise ConfigError("--theme", f"{theme!r} is not one", f"themes are {known}")
+            themes = ", ".join(sorted(app.available_themes))
+            raise ConfigError("--theme", f"{theme!r} is not one", f"themes are {themes}")
         app.theme = theme
     os.environ.setdefault("ESCDELAY", "25")  # a lone Esc acts at once, also in tmux and over ssh
     app.run()

@@ -11,7 +11,7 @@ import time
 import uuid
 from pathlib import Path
 
-from tests.bench import contenders, generator
+from tests.bench import contenders, generator, startup
 from tests.bench.generator import BenchError, Generator
 from tests.bench.generators_compare import compare
 from tests.bench.pinning import cores
@@ -22,6 +22,7 @@ from wscore.tokens import mint_jwt
 
 TOKENS = 1000
 GENERATORS = "generators"  # the load tester beside a plain Locust user
+STARTUP = "startup"  # how long until something is to be seen
 
 
 def main() -> int:
@@ -61,19 +62,21 @@ def main() -> int:
         sys.stdout.write("\n" + per_cpu_table(results, names) + "\n")
     for line in found:
         _say(f"doubtful: {line}")
-    data: object = None
-    if GENERATORS in options.only:
-        try:
-            text, data = compare(options.seconds, options.repeat, _say)
-            sys.stdout.write("\n" + text + "\n")
-        except BenchError as error:
-            _say(str(error))
-            failures += 1
+    beside: dict[str, object] = {}
+    for name, measure in (
+        (GENERATORS, lambda: compare(options.seconds, options.repeat, _say)),
+        (STARTUP, lambda: startup.measure(_say)),
+    ):
+        if name in options.only:
+            try:
+                text, beside[name] = measure()
+                sys.stdout.write("\n" + text + "\n")
+            except BenchError as error:
+                _say(str(error))
+                failures += 1
     if options.json is not None:
         settings = {"seconds": options.seconds, "warmup_s": options.warmup, "repeat": options.repeat, "doubts": found}
-        options.json.write_text(
-            json.dumps(as_json(results, settings) | {"generators": data}, indent=1, ensure_ascii=False) + "\n"
-        )
+        options.json.write_text(json.dumps(as_json(results, settings) | beside, indent=1, ensure_ascii=False) + "\n")
     _say(", ".join(f"{key} {value}" for key, value in machine().items()))
     return 1 if failures else 0
 
@@ -103,7 +106,7 @@ def _tokens(folder: Path, secret: str) -> tuple[Path, Path]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.run", description=__doc__)
-    scenarios = [*(scenario.name for scenario in SCENARIOS), GENERATORS]
+    scenarios = [*(scenario.name for scenario in SCENARIOS), GENERATORS, STARTUP]
     parser.add_argument("--seconds", type=float, default=3, help="length of one run (default 3)")
     parser.add_argument("--warmup", type=float, default=1, help="seconds of load before it (default 1)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds over all servers (default 3)")

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -20,20 +20,25 @@ from wsclient.tui.bar import Bar
 from wsclient.tui.commands import COMMANDS
 from wsclient.tui.composer import Composer
 from wsclient.tui.detail import Detail
-from wsclient.tui.form import ConnectForm, Target
 from wsclient.tui.health import Health
 from wsclient.tui.history import History
 from wsclient.tui.link import Link
 from wsclient.tui.main_screen import MainScreen
-from wsclient.tui.picker import DraftPicker
 from wsclient.tui.ring import DEFAULT_LIMIT, MessageRing
 from wsclient.tui.stream import Stream
+from wsclient.tui.target import Target
 from wsclient.url import shown_url
 from wscore.envelope import MessageProtocol
+
+if TYPE_CHECKING:
+    from wsclient.tui.form import ConnectForm
 
 
 def binding_ids() -> frozenset[str]:
     """Return the names of all keys that a keymap may change."""
+    from wsclient.tui.form import ConnectForm
+    from wsclient.tui.picker import DraftPicker
+
     owners = (ConnectApp, MainScreen, Stream, Detail, Composer, Bar, DraftPicker, ConnectForm)
     bindings = (one for owner in owners for one in owner.BINDINGS)
     return frozenset(one.id for one in bindings if isinstance(one, Binding) and one.id)
@@ -48,10 +53,11 @@ class ConnectApp(App[None]):
 
     It begins with the main screen when there is a `client` to connect with or a `recording` to look through, else
     with the form; `new_client` makes a client for what the form says, and raises WsctlError when it cannot.
+    `on_drawn` is called once the first screen is to be seen.
     """
 
     TITLE = "wsctl"
-    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(140, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "toggle_help", "Help", id="help"),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
@@ -72,6 +78,7 @@ class ConnectApp(App[None]):
         shows: MessageFilter = EVERYTHING,
         ring_limit: int = DEFAULT_LIMIT,
         now_ms: Callable[[], int] = _now_ms,
+        on_drawn: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__()
         self._target = target
@@ -85,17 +92,26 @@ class ConnectApp(App[None]):
         self._shows = shows
         self._ring_limit = ring_limit
         self._now_ms = now_ms
+        self._on_drawn = on_drawn
         if keys:
             self.set_keymap(dict(keys))
 
-    def on_mount(self) -> None:
-        """Open the first screen."""
+    def get_default_screen(self) -> Screen[None]:
+        """Return the first screen: a screen pushed over a blank one is drawn later by a tenth of the start."""
+        screen = self._first_screen()
+        screen._push_result_callback(screen, None)  # as every other screen has; without, it cannot be switched
+        return screen
+
+    def _first_screen(self) -> Screen[None]:
         if self._recording is not None:
-            self.push_screen(self._recording_screen(*self._recording))
-        elif self._client is not None:
-            self.push_screen(self._main_screen(self._target, self._client))
-        else:
-            self.push_screen(self._form())
+            return self._recording_screen(*self._recording)
+        if self._client is not None:
+            return self._main_screen(self._target, self._client)
+        return self._form()
+
+    def on_mount(self) -> None:
+        """Wait for the first frame."""
+        self.screen.call_after_refresh(self._on_drawn)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Put every action of the main screen into the palette, beside Textual's own."""
@@ -127,6 +143,8 @@ class ConnectApp(App[None]):
             self.action_show_help_panel()
 
     def _form(self) -> ConnectForm:
+        from wsclient.tui.form import ConnectForm
+
         return ConnectForm(self._target, self._profiles, submit=self._submit, save=self._save)
 
     def _submit(self, target: Target) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -39,15 +38,13 @@ class Bar(Vertical):
         self._problem = Static(markup=False, id="bar-problem")
         self._answer: Callable[[str], str | None] | None = None
 
-    def compose(self) -> ComposeResult:
-        """Yield label, field and complaint."""
-        with Horizontal():
-            yield self._label
-            yield self._input
-        yield self._problem
+    def on_mount(self) -> None:
+        """Take label, field and complaint in once the screen is to be seen, which is sooner without them."""
+        self.call_after_refresh(self._fill)
 
     def ask(self, label: str, value: str, answer: Callable[[str], str | None]) -> None:
         """Show the line and wait for enter."""
+        self._fill()
         self._answer = answer
         self._label.update(Content(label))
         self._complain("")
@@ -70,6 +67,10 @@ class Bar(Vertical):
             self.action_leave()
         else:
             self._complain(problem)
+
+    def _fill(self) -> None:
+        if not self.children:
+            self.mount(Horizontal(self._label, self._input), self._problem)
 
     def _complain(self, problem: str) -> None:
         self._problem.update(Content(neutralise(problem)))

@@ -98,14 +98,20 @@ class Composer(Vertical):
     def __init__(self, history: History, seen: Callable[[], Iterable[str]], *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._history = history
+        self._seen = seen
+
+    def compose(self) -> ComposeResult:
+        """Yield the fields, made here and not before: a text area needs a screen that is shown."""
         self._type = Input(
-            "message", placeholder="type", id="type", suggester=TypeSuggester(seen), select_on_focus=False, compact=True
+            "message",
+            placeholder="type",
+            id="type",
+            suggester=TypeSuggester(self._seen),
+            select_on_focus=False,
+            compact=True,
         )
         self._data = DataArea(id="data", compact=True, highlight_cursor_line=False, placeholder="text or JSON")
         self._check = Static(markup=False, id="check")
-
-    def compose(self) -> ComposeResult:
-        """Yield the fields."""
         with Horizontal():
             yield self._type
             yield self._check

@@ -1,4 +1,4 @@
-"""Messages from outside the composer: $EDITOR, files, speech, and the way back to a command line."""
+"""Messages from outside the composer: $EDITOR, files, and the way back to a command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Final
 
 from wsclient.tui.history import Draft
 from wscore.errors import ConfigError
-from wscore.wav import Wav, read_wav
 
 MAX_FILE_BYTES: Final = 64 << 20
 
@@ -57,13 +56,3 @@ def frames_of_file(path: Path, type: str) -> list[Draft]:
     except (ValueError, RecursionError):
         return [Draft(type, line) for line in text.splitlines() if line.strip()]
     return [Draft(type, text)]
-
-
-def speech_of_file(path: Path) -> Wav:
-    """Return what a WAV file holds; raises ConfigError and WavError."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(str(path), "is larger than 64 MiB")
-        return read_wav(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error)) from None

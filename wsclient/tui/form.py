@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -14,28 +13,9 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Button, Footer, Input, Label, Select, Static
 
+from wsclient.tui.target import Target, TokenKind
 from wscore.errors import WsctlError
 from wscore.text import neutralise
-
-
-class TokenKind(StrEnum):
-    """Where the token comes from."""
-
-    GUEST = "guest"
-    SUB = "sub"
-    PASTED = "pasted"
-    FILE = "file"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where to connect, and as whom. `value` is the user, the token or the file that `kind` asks for."""
-
-    url: str
-    kind: TokenKind = TokenKind.GUEST
-    value: str = field(default="", repr=False)
-    session: str = ""
-
 
 _KINDS = {
     TokenKind.GUEST: "a guest",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wsclient.client import Client
 from wsclient.dialling import read_envelope
@@ -20,10 +20,12 @@ from wsclient.recording import Record, Recorder, RecordingError
 from wsclient.templates import TemplateContext
 from wsclient.tui.health import Health
 from wsclient.tui.ring import MessageRing
-from wsclient.voice import Talk
 from wscore.envelope import Envelope
 from wscore.errors import WsctlError
 from wscore.payloads import Timestamp
+
+if TYPE_CHECKING:
+    from wsclient.voice import Talk
 
 PROBE_INTERVAL_S: Final = 5.0  # how often the round trip is measured
 PROBE_TIMEOUT_S: Final = 10.0
@@ -83,6 +85,8 @@ class Link:
 
     def talk(self) -> Talk:
         """Return a conversation by voice over this connection, until `hang_up`; raises NotConnectedError."""
+        from wsclient.voice import Talk
+
         if self._client is None:
             raise NotConnectedError
         heard = self._talk_hears = asyncio.Queue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -22,18 +22,20 @@ from wsclient.tui.choice import Choice
 from wsclient.tui.commands import NEEDING_LINK, bindings
 from wsclient.tui.composer import Composer
 from wsclient.tui.detail import Detail, pretty_json
-from wsclient.tui.editing import edit_in_editor, frames_of_file, send_line, speech_of_file
+from wsclient.tui.editing import edit_in_editor, frames_of_file, send_line
 from wsclient.tui.filtered import FilteredView
 from wsclient.tui.health import Health
 from wsclient.tui.history import Draft, History
 from wsclient.tui.link import Link
 from wsclient.tui.panels import HealthPanel, Latest, StatusLine
-from wsclient.tui.picker import DraftPicker
 from wsclient.tui.ring import MessageRing
-from wsclient.tui.sending import Sender, Speaker
+from wsclient.tui.sending import Sender
 from wsclient.tui.stream import Stream
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
+
+if TYPE_CHECKING:
+    from wsclient.tui.speaking import Speaker
 
 DRAWS_PER_S: Final = 15
 MIN_REPEAT_MS: Final = 1
@@ -78,9 +80,8 @@ class MainScreen(Screen[None]):
         self._repeating: str | None = None
         self._repeat_timer: Timer | None = None
         self._connecting: Worker[None] | None = None
-        self._speaking: Worker[None] | None = None
         self._sender = None if link is None else Sender(link, protocol, templates, self._say)
-        self._speaker = None if link is None else Speaker(link, self._say)
+        self._speaker: Speaker | None = None  # from the first speech on
         self._shown_state = ""
         self._view = FilteredView(ring, self._choice.passes)
         self.stream = Stream(ring, self._view, id="stream")
@@ -114,7 +115,8 @@ class MainScreen(Screen[None]):
         if self._link is not None:
             if self._record_at_once is not None and (problem := self._start_recording(str(self._record_at_once))):
                 self._say(problem, "error")
-            self.call_after_refresh(self._connect, self._link)  # something is to be seen first
+            # Something is to be seen first: the second frame has the keys at the bottom.
+            self.call_after_refresh(self.call_after_refresh, self._connect, self._link)
 
     def on_unmount(self) -> None:
         """Finish the recording, and be quiet."""
@@ -262,15 +264,12 @@ class MainScreen(Screen[None]):
 
     def action_speak(self) -> None:
         """Ask for a WAV file to send, or stop sending one."""
-        assert self._speaker is not None
-        if self._speaking is not None and self._speaker.is_speaking:
-            self._speaking.cancel()
-        else:
-            self._speaker.stop_playing()
+        if self._speaker is None or not self._speaker.stop():
             self._bar.ask("send WAV", "", self._speak)
 
     def action_history(self) -> None:
         """Search the history."""
+        from wsclient.tui.picker import DraftPicker
 
         def chosen(draft: Draft | None) -> None:
             if draft is not None:
@@ -347,12 +346,15 @@ class MainScreen(Screen[None]):
         return None
 
     def _speak(self, name: str) -> str | None:
-        assert self._speaker is not None
+        from wsclient.tui.speaking import Speaker, speech_of_file
+
+        assert self._link is not None
         try:
             wav = speech_of_file(Path(name).expanduser())
         except WsctlError as error:
             return str(error)
-        self._speaking = self.run_worker(self._speaker.speak(wav))
+        self._speaker = self._speaker or Speaker(self._link, self._say)
+        self.run_worker(self._speaker.speak(wav))
         return None
 
     def _start_repeating(self, text: str) -> str | None:

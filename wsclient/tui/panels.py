@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Sparkline, Static
@@ -67,10 +66,9 @@ class HealthPanel(Vertical):
         self._words = Static(markup=False, id="health-words")
         self._round_trips = Sparkline([], id="health-rtt")
 
-    def compose(self) -> ComposeResult:
-        """Yield words and sparkline."""
-        yield self._words
-        yield self._round_trips
+    def on_mount(self) -> None:
+        """Take words and sparkline in once the screen is to be seen, which is sooner without them."""
+        self.call_after_refresh(self.mount, self._words, self._round_trips)
 
     def show(self) -> None:
         """Draw it anew, if it is to be seen."""

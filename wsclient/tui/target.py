@@ -1,0 +1,25 @@
+"""Where to connect, and as whom: what the connect form asks for and a profile holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class TokenKind(StrEnum):
+    """Where the token comes from."""
+
+    GUEST = "guest"
+    SUB = "sub"
+    PASTED = "pasted"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect, and as whom. `value` is the user, the token or the file that `kind` asks for."""
+
+    url: str
+    kind: TokenKind = TokenKind.GUEST
+    value: str = field(default="", repr=False)
+    session: str = ""
