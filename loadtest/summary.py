@@ -19,7 +19,7 @@ from wscore.text import redact
 SCHEMA: Final = 1
 # What makes two runs comparable: not where to and as whom, nor what names or watches the run.
 _NOT_CONFIGURATION: Final = frozenset(
-    ("run_id", "url", "tokens", "server_pid", "insecure", "web_port", "master_port", "expected_workers", "worker_of")
+    ("runId", "url", "tokens", "serverPid", "insecure", "webPort", "masterPort", "expectedWorkers", "workerOf")
 )
 
 

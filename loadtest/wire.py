@@ -1,7 +1,8 @@
 """What passes between the command and the process that drives the load: one plan in, JSON lines out.
 
 The command writes a `Plan` to the driver's standard input, so that no secret is in a process list; the driver
-writes `Progress` about once a second, then one `Measured`. Locust lives in the driver alone.
+writes `Progress` about once a second, then one `Measured`. Locust lives in the driver alone. What
+`summary.json` shows too has camelCase names.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-class Stage(msgspec.Struct, frozen=True):
+class Stage(msgspec.Struct, frozen=True, rename="camel"):
     """Hold so many connections for so long."""
 
     connections: int
@@ -88,7 +89,7 @@ class Speech(msgspec.Struct, frozen=True):
         return len(self.audio) / (2 * self.channels * self.sample_rate_hz)
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One run. Rates are per second over all connections; `rate` is the open model, `think_ms` the closed one.
 
     A voice test has `speech`, and `think_ms` is what its callers wait between an answer and their next turn.
@@ -137,7 +138,7 @@ class Ledger(msgspec.Struct, frozen=True):
     reordered: int = 0
 
 
-class Generator(msgspec.Struct, frozen=True):
+class Generator(msgspec.Struct, frozen=True, rename="camel"):
     """How the driver itself fared; `doubts` say why its figures cannot be trusted, empty when they can."""
 
     cpu_percent: float = 0.0  # the highest of its processes over the steady window
@@ -150,7 +151,7 @@ class Generator(msgspec.Struct, frozen=True):
     doubts: tuple[str, ...] = ()
 
 
-class HostClock(msgspec.Struct, frozen=True):
+class HostClock(msgspec.Struct, frozen=True, rename="camel"):
     """Which clock one-way latencies use: the machine's monotonic one, or estimated offsets between hosts."""
 
     kind: str = "monotonic"

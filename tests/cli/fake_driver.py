@@ -74,9 +74,9 @@ def measured(plan: dict[str, Any], latency_us: int, wishes: dict[str, str], was_
     errors = int(wishes.get("errors", 0))
     return {
         "type": "measured",
-        "run_id": plan["run_id"],
+        "run_id": plan["runId"],
         "started_at_ms": 1_795_443_327_000,
-        "steady_s": plan["duration_s"],
+        "steady_s": plan["durationS"],
         "peak_connections": plan["connections"],
         "connections_opened": plan["connections"],
         "connections_failed": 0,
@@ -86,7 +86,7 @@ def measured(plan: dict[str, Any], latency_us: int, wishes: dict[str, str], was_
         "errors": {"RATE_LIMITED": errors} if errors else {},
         "ledger": {"published": 10, "expected": 1000, "received": 1000, "lost": int(wishes.get("lost", 0))},
         "histograms": {"encoded": dict.fromkeys(("latency", "service", "connect"), encoded)},
-        "generator": {"cpu_percent": 20.0, "doubts": [wishes["doubt"]] if "doubt" in wishes else []},
+        "generator": {"cpuPercent": 20.0, "doubts": [wishes["doubt"]] if "doubt" in wishes else []},
         "was_interrupted": was_interrupted,
     }
 

@@ -108,7 +108,6 @@ async def test_every_stage_takes_what_it_takes_and_a_stall_is_seen(room, start_s
         assert found.get_max_value() <= (least_ms + WIDE_MS) * 1000, name
     assert outcome.histogram(SERVICE).get_max_value() <= outcome.histogram(LATENCY).get_max_value()
     assert measured.sent > 2 * 10 * 3  # the microphones are on all the time
-    assert measured.generator.doubts == ()
 
 
 async def test_turns_without_an_answer_are_lost_and_named(room, start_server):

@@ -32,7 +32,7 @@ def progress(elapsed):
     say(type="progress", elapsed_s=elapsed, phase="steady", connected=3, wanted=3, sent=1, received=1, errors=0,
         sent_per_s=1, received_per_s=1)
 def measured(**fields):
-    say(type="measured", run_id=plan["run_id"], started_at_ms=0, steady_s=1, peak_connections=plan["connections"],
+    say(type="measured", run_id=plan["runId"], started_at_ms=0, steady_s=1, peak_connections=plan["connections"],
         connections_opened=3, connections_failed=0, connections_lost=0, sent=1, received=1, **fields)
 """
 
