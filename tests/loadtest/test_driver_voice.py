@@ -110,6 +110,7 @@ async def test_every_stage_takes_what_it_takes_and_a_stall_is_seen(room, start_s
     assert measured.sent > 2 * 10 * 3  # the microphones are on all the time
 
 
+@pytest.mark.slow
 async def test_turns_without_an_answer_are_lost_and_named(room, start_server):
     room.recognizer.words = ["hello", "", "hello", ""] + ["hello"] * 50
     outcome = await drive_callers(room, start_server, tone(400), connections=1, duration_s=8.0)
@@ -119,6 +120,7 @@ async def test_turns_without_an_answer_are_lost_and_named(room, start_server):
     assert ledger.received == ledger.expected - ledger.lost >= 1
 
 
+@pytest.mark.slow
 async def test_an_answer_without_a_sound_is_no_answer(room, start_server):
     room.responder.scripts = [["…"]] * 50
     outcome = await drive_callers(room, start_server, tone(400), duration_s=3.0)
@@ -127,11 +129,13 @@ async def test_an_answer_without_a_sound_is_no_answer(room, start_server):
     assert 1 <= outcome.measured.ledger.lost <= outcome.measured.errors["an answer without audio"]
 
 
+@pytest.mark.slow
 async def test_speech_with_a_pause_in_it_is_named(room, start_server):
     outcome = await drive_callers(room, start_server, tone(600) + silence(1500) + tone(2000), connections=1)
     assert outcome.measured.errors["an answer before the end of the speech"] >= 1
 
 
+@pytest.mark.slow
 async def test_the_callers_of_two_processes_are_added_up(room, start_server):
     outcome = await drive_callers(room, start_server, tone(400), connections=4, processes=2)
     measured = outcome.measured
