@@ -80,6 +80,7 @@ def command(name: str) -> tuple[str, ...]:
         "wsctl": _wsctl(*_LIMITS),
         "wsctl-unlimited": _wsctl(),
         "wsctl-websockets": _wsctl("--engine", "websockets", *_LIMITS),
+        "wsctl-voice": _wsctl("--voice", "--responder", "rules"),
     }[name]
 
 

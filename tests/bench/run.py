@@ -11,7 +11,7 @@ import time
 import uuid
 from pathlib import Path
 
-from tests.bench import contenders, generator, startup
+from tests.bench import contenders, generator, startup, voice
 from tests.bench.generator import BenchError, Generator
 from tests.bench.generators_compare import compare
 from tests.bench.pinning import cores
@@ -23,6 +23,7 @@ from wscore.tokens import mint_jwt
 TOKENS = 1000
 GENERATORS = "generators"  # the load tester beside a plain Locust user
 STARTUP = "startup"  # how long until something is to be seen
+VOICE = "voice"  # how soon an answer begins, and that neighbours do not notice
 
 
 def main() -> int:
@@ -66,6 +67,7 @@ def main() -> int:
     for name, measure in (
         (GENERATORS, lambda: compare(options.seconds, options.repeat, _say)),
         (STARTUP, lambda: startup.measure(_say)),
+        (VOICE, lambda: voice.measure(_say)),
     ):
         if name in options.only:
             try:
@@ -106,7 +108,7 @@ def _tokens(folder: Path, secret: str) -> tuple[Path, Path]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.run", description=__doc__)
-    scenarios = [*(scenario.name for scenario in SCENARIOS), GENERATORS, STARTUP]
+    scenarios = [*(scenario.name for scenario in SCENARIOS), GENERATORS, STARTUP, VOICE]
     parser.add_argument("--seconds", type=float, default=3, help="length of one run (default 3)")
     parser.add_argument("--warmup", type=float, default=1, help="seconds of load before it (default 1)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds over all servers (default 3)")
