@@ -12,7 +12,7 @@ REDACTED: Final = "[redacted]"
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 # Both kinds of token anywhere in a text: a JWT is three base64url parts, the first of them `{"...`.
 _TOKENS = re.compile(r"eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*|guest_[0-9a-fA-F-]{36}_[0-9]+(?:_[a-z2-7]+)?")
-_QUERY_SECRETS = re.compile(r"(?i)((?:token|resume)=)[^&\s\"']*")
+_QUERY_SECRETS = re.compile(r"(?i)((?:token|resume)=)[^&\s\"']+")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*(?=@)")  # a URL's name and password
 
 

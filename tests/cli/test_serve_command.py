@@ -156,7 +156,8 @@ def test_start_up_tells_the_profile_its_choices_and_the_line_to_paste(start_wsct
                 "JWT HS256",
                 "join token",
                 "100 messages/s (burst 200)",
-                "token guest --signed",
+                'WSCTL_TOKEN="$(',
+                'token guest --signed)" ',
             ),
         ),
     ):
