@@ -112,21 +112,16 @@ def send(
 
 async def _spoken(text: str, name: SynthesizerName, voice: str | None) -> Wav:
     """Return the text as speech; raises ConfigError, and StageError when the synthesizer fails."""
-    from wscore.audio import AudioFormat, Encoding
     from wsserver.voice.choosing import choose_synthesizer
+    from wsserver.voice.saying import spoken
     from wsserver.voice.settings import VoiceSettings
 
     if name is SynthesizerName.HTTP:
         raise ConfigError("--synthesizer http", "is for the server", "take one of this machine")
-    synthesizer = choose_synthesizer(VoiceSettings(synthesizer=name, voice=voice, workers=1))
-    await synthesizer.open()
-    try:
-        audio = b"".join([piece async for piece in synthesizer.synthesize(text)])
-    finally:
-        await synthesizer.close()
-    if not audio:
+    wav = await spoken(text, choose_synthesizer(VoiceSettings(synthesizer=name, voice=voice, workers=1)))
+    if not wav.audio:
         raise ConfigError("TEXT", "has nothing that can be spoken", "--typed sends it as it is")
-    return Wav(AudioFormat(Encoding.PCM16, synthesizer.sample_rate_hz), audio)
+    return wav
 
 
 def _talk(ask: Callable[[Talk], Awaitable[None]], url: str, options: TalkOptions) -> None:

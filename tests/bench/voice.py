@@ -24,9 +24,9 @@ from tests.bench import contenders
 from tests.bench.contenders import Heartbeat, Server
 from tests.bench.generator import BenchError
 from tests.bench.report import Spread
-from wscore.audio import AudioFormat, Encoding
-from wscore.wav import Wav, write_wav
+from wscore.wav import write_wav
 from wsserver.voice.choosing import choose_synthesizer
+from wsserver.voice.saying import spoken
 from wsserver.voice.settings import VoiceSettings
 
 ROOT: Final = Path(__file__).parents[2]
@@ -59,16 +59,20 @@ def measure(say: Callable[[str], None]) -> tuple[str, Any]:
     rounds: list[tuple[Neighbours, Neighbours]] = []
     with tempfile.TemporaryDirectory() as folder:
         question = Path(folder) / "question.wav"
-        question.write_bytes(asyncio.run(_spoken(QUESTION)))
+        question.write_bytes(write_wav(asyncio.run(spoken(QUESTION, choose_synthesizer(VoiceSettings(workers=1))))))
         with contenders.running("wsctl-voice", secret="-" * 32, heartbeat=Heartbeat(), core=None) as server:
             _summary(_callers(server, question, 1))  # models are warm from here on
             for turn in range(ROUNDS):
                 quiet = _neighbours(server)
                 callers = _callers(server, question, NEIGHBOURS_S + 2 * SETTLED_S)
-                _wait(callers, SETTLED_S)
-                talking = _neighbours(server)
+                try:
+                    _wait(callers, SETTLED_S)
+                    talking = _neighbours(server)
+                    latencies = _summary(callers)["latencies"]
+                finally:
+                    callers.kill()
+                    callers.wait()
                 rounds.append((quiet, talking))
-                latencies = _summary(callers)["latencies"]
                 answers.append((_p50_us(latencies["e2e"]) - _p50_us(latencies["endpoint"])) / 1000)
                 say(
                     f"voice {turn + 1}: answer {answers[-1]:.0f} ms after the turn's end; neighbours' p99 "
@@ -97,16 +101,6 @@ def measure(say: Callable[[str], None]) -> tuple[str, Any]:
         "ratio": ratio.as_json(),
     }
     return "\n".join(lines), data
-
-
-async def _spoken(text: str) -> bytes:
-    synthesizer = choose_synthesizer(VoiceSettings(workers=1))
-    await synthesizer.open()
-    try:
-        audio = b"".join([piece async for piece in synthesizer.synthesize(text)])
-    finally:
-        await synthesizer.close()
-    return write_wav(Wav(AudioFormat(Encoding.PCM16, synthesizer.sample_rate_hz), audio))
 
 
 def _neighbours(server: Server) -> Neighbours:

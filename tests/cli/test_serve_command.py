@@ -109,6 +109,22 @@ def test_an_app_that_fails_to_import_is_one_line_with_its_place(wsctl, tmp_path,
     assert "line 2" in result.stderr or "belongs to the server" in result.stderr
 
 
+def test_the_collector_works_in_a_server_but_not_over_its_modules(serving, wsctl, tmp_path):
+    (tmp_path / "garbage.py").write_text(
+        "import gc\n"
+        "from wsserver import App, Context\n"
+        "app = App()\n"
+        "@app.on('ask')\n"
+        "async def ask(ctx: Context, data: str) -> None:\n"
+        "    ctx.reply('told', [gc.isenabled(), gc.get_freeze_count(), len(gc.get_objects())])\n"
+    )
+    server = serving("garbage:app")
+    result = wsctl("connect", server.url, "--send", '{"type":"ask","data":""}', "--expect", "told")
+    is_enabled, frozen, looked_at = json.loads(result.stdout.splitlines()[-1])["data"]
+    assert is_enabled
+    assert frozen > 100 * looked_at
+
+
 def test_an_app_serves_its_handlers(serving, wsctl, tmp_path):
     (tmp_path / "shout.py").write_text(
         "from wsserver import App, Context\n"

@@ -136,7 +136,7 @@ def fuzz(name: str, target: Callable[[bytes], None], seconds: float, corpus: Pat
 
 def fuzz_with_atheris(name: str, seconds: float, corpus: Path) -> Path | None:
     """Let atheris try, in a process of its own, which it takes over; what it found and reaches new lines is kept."""
-    folder = corpus / name.rpartition(":")[2]
+    target, folder = find_target(name), corpus / name.rpartition(":")[2]
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as found:
         options = [f"-max_total_time={max(1, round(seconds))}", f"-max_len={MAX_BYTES}", "-verbosity=0"]
@@ -144,11 +144,11 @@ def fuzz_with_atheris(name: str, seconds: float, corpus: Path) -> Path | None:
         done = subprocess.run(
             [sys.executable, "-c", ATHERIS, name, *options], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        kept = _keep_new(find_target(name), folder, seeds(Path(found)))
+        kept = _keep_new(target, folder, seeds(Path(found)))
     crashes = sorted(folder.glob("crash-*"))
     if done.returncode and crashes:
         try:
-            find_target(name)(crashes[-1].read_bytes())
+            target(crashes[-1].read_bytes())
         except Exception as error:
             return _report(name, error, crashes[-1])
     if done.returncode:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from wsclient import StaticToken
 from wsclient.recording import read_recording
 from wsclient.tui.main_screen import MainScreen
@@ -17,6 +19,15 @@ SOON = ReconnectPolicy(base_ms=10, cap_ms=50)
 async def test_it_connects_and_says_as_whom_and_where(server, open_terminal):
     async with open_terminal(server.url) as terminal:
         await terminal.shows("● open", "connected as guest_", "session room", "session_created", "127.0.0.1")
+
+
+@pytest.mark.parametrize("form", [False, True])
+async def test_whoever_waits_for_the_first_frame_is_called_once(server, open_terminal, form):
+    drawn = []
+    async with open_terminal(server.url, form=form, on_drawn=lambda: drawn.append("now")) as terminal:
+        await terminal.until(lambda: drawn)
+        await terminal.shows("Connect as" if form else "● open")
+    assert drawn == ["now"]
 
 
 async def test_its_state_shows_at_once_and_not_with_the_next_second(server, open_terminal, monkeypatch):
