@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import typer
 
@@ -20,6 +20,8 @@ Url = Annotated[str | None, typer.Argument(metavar="URL", help="A ws:// or wss:/
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetOptions:
     """Whom to load, and as whom."""
+
+    TITLE: ClassVar = "Target"
 
     serve: Annotated[bool, typer.Option("--serve", help="Start a server for the run, in place of URL.")] = False
     token: Annotated[
@@ -39,6 +41,8 @@ class TargetOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
     """How much of it, and for how long."""
+
+    TITLE: ClassVar = "Load"
 
     connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections to hold.")] = 100
     rate: Annotated[
@@ -89,6 +93,8 @@ class SoakOptions(LoadOptions):
 class ReplayOptions:
     """How many play the recording, and how fast."""
 
+    TITLE: ClassVar = "Load"
+
     connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections that each play it.")] = 10
     speed: Annotated[float, typer.Option(min=0.001, metavar="N", help="Times the speed of the recording.")] = 1.0
     ramp: Annotated[
@@ -102,6 +108,8 @@ class ReplayOptions:
 class VoiceLoadOptions:
     """How many speak, and for how long."""
 
+    TITLE: ClassVar = "Load"
+
     connections: Annotated[int, typer.Option(min=1, metavar="N", help="Callers, each on a connection.")] = 4
     think: Annotated[int, duration_option("Pause between an answer and the next turn.", show_default="1s")] = 1_000
     ramp: Annotated[
@@ -114,6 +122,8 @@ class VoiceLoadOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
     """What decides, and where it is written."""
+
+    TITLE: ClassVar = "Verdict and reports"
 
     threshold: Annotated[
         list[str] | None,
@@ -139,6 +149,8 @@ class GateOptions(ReportOptions):
 class MachineOptions:
     """What drives it: processes of this machine, or of several."""
 
+    TITLE: ClassVar = "Processes and machines"
+
     processes: Annotated[int, typer.Option(min=1, metavar="N", help="Processes to drive it with.")] = 1
     master: Annotated[
         int | None, typer.Option(min=1, max=65535, metavar="PORT", help="Wait here for workers and share the load.")
@@ -162,6 +174,8 @@ class By(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions:
     """How far and how finely to search, and what one probe is."""
+
+    TITLE: ClassVar = "Search"
 
     by: Annotated[By, typer.Option(help="What to raise.")] = By.CONNECTIONS
     start: Annotated[

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from cli.loadoptions import (
     DEFAULT_GRACE_MS,
@@ -24,7 +24,7 @@ from cli.loadoptions import (
     VoiceLoadOptions,
 )
 from cli.settings import ConfigFile
-from cli.spreading import spread
+from cli.spreading import GroupedCommand, spread
 from loadtest.wire import Kind
 from wscore.units import format_duration
 
@@ -40,7 +40,7 @@ class _Group(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-class _Command(TyperCommand):
+class _Command(GroupedCommand):
     """A command whose `--abort-on-fail` may do without its value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ from cli import collector
 from cli.exits import ExitCode, exit_code_of
 from cli.output import ReaderGoneError, fail, out
 from cli.settings import bind_environment
+from cli.spreading import GroupedCommand
 from wscore.errors import WsctlError
 
 # name -> (module, one-line help). A module is imported when its command is asked for, so `wsctl --help` stays fast.
@@ -41,7 +42,7 @@ def load_command(name: str) -> Any:
     app = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT)
-        app.command(name)(module.command)
+        app.command(name, cls=GroupedCommand)(module.command)
     command = get_command(app)
     command.name = name
     bind_environment(command)

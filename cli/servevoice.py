@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import typer
 
@@ -30,6 +30,8 @@ _TURNS: Final = _DEFAULTS.turns
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceOptions:
     """How the voice app hears, answers and speaks."""
+
+    TITLE: ClassVar = "Voice"
 
     voice: Annotated[
         bool, typer.Option("--voice", help="Run the voice app: speech in, transcript, answer, speech out.")

@@ -1,4 +1,7 @@
-"""Options that several commands share, or that are many, as dataclasses: each field becomes an option."""
+"""Options that several commands share, or that are many, as dataclasses: each field becomes an option.
+
+A dataclass that has a `TITLE` makes a group of its own in `--help`, see `GroupedCommand`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
 from typing import Any, get_type_hints
+
+from typer.core import TyperCommand, TyperOption
+from typer.models import OptionInfo
 
 
 def spread(function: Callable[..., None]) -> Callable[..., None]:
@@ -17,7 +23,8 @@ def spread(function: Callable[..., None]) -> Callable[..., None]:
     for name, parameter in inspect.signature(function).parameters.items():
         if name in groups:
             group_hints = get_type_hints(groups[name], include_extras=True)
-            parameters += [_parameter(field, group_hints[field.name]) for field in fields(groups[name])]
+            title = getattr(groups[name], "TITLE", None)
+            parameters += [_parameter(field, group_hints[field.name], title) for field in fields(groups[name])]
         else:
             parameters.append(parameter.replace(annotation=hints[name]))
 
@@ -34,6 +41,32 @@ def spread(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _parameter(field: Field[Any], hint: Any) -> inspect.Parameter:
+def _parameter(field: Field[Any], hint: Any, title: str | None) -> inspect.Parameter:
+    for info in getattr(hint, "__metadata__", ()):
+        if isinstance(info, OptionInfo):
+            info.rich_help_panel = title
     default = inspect.Parameter.empty if field.default is MISSING else field.default
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose `--help` shows its options by group; those of no group come last."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, then each group under its title."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        ungrouped: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            if row is None:
+                continue
+            if not isinstance(parameter, TyperOption):
+                sections["Arguments"].append(row)
+            elif parameter.rich_help_panel is None:
+                ungrouped.append(row)
+            else:
+                sections.setdefault(str(parameter.rich_help_panel), []).append(row)
+        for title, rows in {**sections, "Other options" if len(sections) > 1 else "Options": ungrouped}.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)

@@ -79,3 +79,22 @@ def test_a_bare_wsctl_shows_its_help_and_exits_2(wsctl):
     result = wsctl()
     assert result.returncode == 2
     assert result.stdout.startswith("Usage: wsctl")
+
+
+@pytest.mark.parametrize(
+    ("command", "titles"),
+    [
+        (
+            "serve",
+            ["Arguments", "Listen", "Who may connect", "Limits", "Heartbeat and time-outs", "TLS", "Log", "Voice"],
+        ),
+        ("loadtest heartbeat", ["Arguments", "Load", "Target", "Verdict and reports", "Processes and machines"]),
+    ],
+)
+def test_help_shows_a_long_list_of_options_by_group(wsctl, command, titles):
+    lines = wsctl(*command.split(), "--help").stdout.splitlines()
+    assert [line[:-1] for line in lines if line.endswith(":") and not line.startswith(" ")] == [
+        *titles,
+        "Other options",
+    ]
+    assert max(map(len, lines)) <= 80

@@ -1,0 +1,225 @@
+"""The options of `wsctl serve` by subject, and the settings of a server that they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+
+import typer
+
+from cli.secrets import read_file, read_jwt_secret
+from cli.settings import duration_option, size_option
+from wscore.guest import GUEST_TTL_MS, GuestMode
+from wscore.heartbeat import HeartbeatPolicy
+from wscore.ratelimit import Rate
+from wsserver.admission import ConnectionLimits
+from wsserver.logs import LogFormat
+from wsserver.ratelimits import RatePolicy
+from wsserver.sessions import SessionJoin
+from wsserver.settings import (
+    DEFAULT_HOST,
+    DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_PATH,
+    DEFAULT_PORT,
+    EngineName,
+    Profile,
+    ProfileDefaults,
+    ServerSettings,
+    default_profile,
+    profile_defaults,
+)
+
+if TYPE_CHECKING:
+    from wscore.tokens import JwtKey
+
+BY_PROFILE: Final = "by profile"
+BURST_SECONDS: Final = 2  # a burst is what two seconds allow
+
+
+class LogLevel(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenOptions:
+    """Where the server listens, and how."""
+
+    TITLE: ClassVar = "Listen"
+
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = DEFAULT_HOST
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port; 0 takes a free one.")] = DEFAULT_PORT
+    path: Annotated[str, typer.Option(help="Path of the WebSocket endpoint.")] = DEFAULT_PATH
+    echo_path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Echo raw messages here, without auth: for conformance suites.")
+    ] = None
+    uds: Annotated[str | None, typer.Option(metavar="PATH", help="Listen on this Unix socket instead.")] = None
+    profile: Annotated[
+        Profile | None, typer.Option(help="Defaults for this machine or the network.", show_default="dev on loopback")
+    ] = None
+    engine: Annotated[EngineName, typer.Option(help="WebSocket engine.")] = EngineName.AUTO
+    compression: Annotated[bool, typer.Option(help="Offer permessage-deflate.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsOptions:
+    """TLS without a proxy in front."""
+
+    TITLE: ClassVar = "TLS"
+
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain.")] = None
+    tls_key: Annotated[Path | None, typer.Option(help="PEM private key.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthOptions:
+    """Who may connect, and join what."""
+
+    TITLE: ClassVar = "Who may connect"
+
+    jwt_secret_file: Annotated[
+        Path | None, typer.Option(help="File with the HS256 secret (or WSCTL_JWT_SECRET); also signs guest tokens.")
+    ] = None
+    jwt_algorithm: Annotated[str, typer.Option(help="HS256, RS256, ES256 or EdDSA.")] = "HS256"
+    jwt_public_key: Annotated[Path | None, typer.Option(help="PEM file with the public key.")] = None
+    jwks_file: Annotated[Path | None, typer.Option(help="JWKS file with the public keys.")] = None
+    issuer: Annotated[str | None, typer.Option(help="Required iss claim.")] = None
+    audience: Annotated[str | None, typer.Option(help="Required aud claim.")] = None
+    guests: Annotated[GuestMode | None, typer.Option(help="Guest tokens.", show_default=BY_PROFILE)] = None
+    guest_ttl: Annotated[int, duration_option("How long a guest token is valid.", show_default="24h")] = GUEST_TTL_MS
+    session_join: Annotated[
+        SessionJoin | None, typer.Option(help="Who may join a session by its id.", show_default=BY_PROFILE)
+    ] = None
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Allowed web origin (repeatable, * for any).", show_default="same host"),
+    ] = None
+
+    def jwt_key(self, secret: bytes | None) -> JwtKey | None:
+        """Return the key that these options and the secret make, None without any; raises ConfigError."""
+        if secret is None and self.jwt_public_key is None and self.jwks_file is None:
+            return None
+        from wscore.tokens import JwtKey
+
+        return JwtKey(
+            self.jwt_algorithm,
+            secret=secret,
+            public_key_pem=None if self.jwt_public_key is None else read_file(self.jwt_public_key, "--jwt-public-key"),
+            jwks_json=None if self.jwks_file is None else read_file(self.jwks_file, "--jwks-file"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitOptions:
+    """What a client, and all of them together, may cost."""
+
+    TITLE: ClassVar = "Limits"
+
+    max_message_size: Annotated[int | None, size_option("Largest message.", show_default=BY_PROFILE)] = None
+    rate_limit: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="N", help="Messages a second per connection; 0: no limit.", show_default=BY_PROFILE
+        ),
+    ] = None
+    byte_rate_limit: Annotated[
+        int | None, size_option("Bytes a second per connection; 0B: no limit.", show_default=BY_PROFILE)
+    ] = None
+    max_connections: Annotated[int, typer.Option(min=0, metavar="N", help="Connections in all; 0: no limit.")] = (
+        DEFAULT_MAX_CONNECTIONS
+    )
+    max_connections_per_ip: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Connections from one address; 0: no limit.", show_default=BY_PROFILE),
+    ] = None
+    max_connections_per_user: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Connections by one user; 0: no limit.")
+    ] = 0
+
+    def connections(self, defaults: ProfileDefaults) -> ConnectionLimits:
+        """Return the limits on connections."""
+        per_ip = self.max_connections_per_ip
+        return ConnectionLimits(
+            self.max_connections or None,
+            defaults.max_connections_per_ip if per_ip is None else per_ip or None,
+            self.max_connections_per_user or None,
+        )
+
+    def rates(self, defaults: ProfileDefaults) -> RatePolicy:
+        """Return the limits on what one connection sends."""
+        return RatePolicy(
+            defaults.messages if self.rate_limit is None else _rate(self.rate_limit),
+            defaults.octets if self.byte_rate_limit is None else _rate(self.byte_rate_limit),
+        )
+
+
+def _rate(per_second: float) -> Rate | None:
+    return Rate(per_second, max(1, per_second * BURST_SECONDS)) if per_second else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeOptions:
+    """How long what may take."""
+
+    TITLE: ClassVar = "Heartbeat and time-outs"
+
+    heartbeat_interval: Annotated[int, duration_option("Time between pings.", show_default="25s")] = 25_000
+    heartbeat_timeout: Annotated[int, duration_option("Silence after which a client is gone.", show_default="60s")] = (
+        60_000
+    )
+    handshake_timeout: Annotated[int, duration_option("Time a client has for its handshake.", show_default="10s")] = (
+        10_000
+    )
+    drain_timeout: Annotated[int, duration_option("Time for a graceful shutdown.", show_default="10s")] = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """What the server says on standard error."""
+
+    TITLE: ClassVar = "Log"
+
+    log_format: Annotated[LogFormat, typer.Option(help="Format of the log on standard error.")] = LogFormat.TEXT
+    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = LogLevel.INFO
+
+
+def server_settings(
+    listen: ListenOptions, tls: TlsOptions, auth: AuthOptions, limits: LimitOptions, times: TimeOptions
+) -> ServerSettings:
+    """Return the settings that the options make, with the profile's choices where nobody chose; raises ConfigError."""
+    secret = read_jwt_secret(auth.jwt_secret_file)
+    profile = listen.profile or default_profile(listen.host, listen.uds)
+    defaults = profile_defaults(profile, has_secret=secret is not None)
+    size = limits.max_message_size
+    return ServerSettings(
+        host=listen.host,
+        port=listen.port,
+        path=listen.path,
+        echo_path=listen.echo_path,
+        uds=listen.uds,
+        profile=profile,
+        engine=listen.engine,
+        compression=listen.compression,
+        tls_cert=tls.tls_cert,
+        tls_key=tls.tls_key,
+        jwt_key=auth.jwt_key(secret),
+        issuer=auth.issuer,
+        audience=auth.audience,
+        guests=auth.guests or defaults.guests,
+        guest_secret=secret,
+        guest_ttl_ms=auth.guest_ttl,
+        session_join=auth.session_join or defaults.session_join,
+        origins=tuple(auth.origin or ()),
+        heartbeat=HeartbeatPolicy(times.heartbeat_interval, times.heartbeat_timeout),
+        connections=limits.connections(defaults),
+        rates=limits.rates(defaults),
+        max_message_bytes=defaults.max_message_bytes if size is None else size,
+        handshake_timeout_ms=times.handshake_timeout,
+        drain_timeout_ms=times.drain_timeout,
+    )
