@@ -11,7 +11,7 @@ from cli.output import out, out_json, table
 from cli.settings import ConfigFile
 from wscore.codes import CLOSES, ERRORS, CloseCode, CloseSpec, ErrorCode, ErrorSpec, close_action
 from wscore.errors import ConfigError
-from wscore.payloads import PAYLOADS
+from wscore.messages import MESSAGES, MessageSpec, Owner
 
 
 def explain(
@@ -36,7 +36,7 @@ def explain(
 
 
 def _all() -> list[dict[str, str]]:
-    return [*map(_close, CLOSES.values()), *map(_error, ERRORS.values()), *map(_message, PAYLOADS)]
+    return [*map(_close, CLOSES.values()), *map(_error, ERRORS.values()), *map(_message, MESSAGES.values())]
 
 
 def _find(text: str) -> dict[str, str]:
@@ -45,9 +45,9 @@ def _find(text: str) -> dict[str, str]:
         return _close(CLOSES[CloseCode(number)]) if number in set(CloseCode) else _unlisted(number)
     if text.upper() in set(ErrorCode):
         return _error(ERRORS[ErrorCode(text.upper())])
-    if text in PAYLOADS:
-        return _message(text)
-    close = difflib.get_close_matches(text.upper(), [*ErrorCode], n=1) or difflib.get_close_matches(text, PAYLOADS, n=1)
+    if text in MESSAGES:
+        return _message(MESSAGES[text])
+    close = difflib.get_close_matches(text.upper(), [*ErrorCode], n=1) or difflib.get_close_matches(text, MESSAGES, n=1)
     mend = f"did you mean {close[0]}?" if close else "`wsctl explain` lists all"
     raise ConfigError(text, "is no known code or message type", mend)
 
@@ -87,11 +87,19 @@ def _error(spec: ErrorSpec) -> dict[str, str]:
     }
 
 
-def _message(name: str) -> dict[str, str]:
-    payload = PAYLOADS[name]
-    if payload is None:
-        return {"code": name, "meaning": "`message`: anything; everyone in the session gets it.", "data": "any JSON"}
-    return {"code": name, "meaning": payload.__doc__ or "", "data": ", ".join(payload.__struct_encode_fields__)}
+def _message(spec: MessageSpec) -> dict[str, str]:
+    facts = {"code": spec.type, "meaning": spec.explanation}
+    if spec.payload is not None:
+        facts["data"] = ", ".join(spec.payload.__struct_encode_fields__)
+    else:
+        facts["data"] = "any JSON" if spec.owner is Owner.APP else "none"
+    facts["sent"] = spec.direction.value
+    facts["belongs to"] = spec.owner.value
+    if spec.answered_by is not None:
+        facts["answered by"] = spec.answered_by
+    if spec.lossy:
+        facts["delivery"] = "a slow reader may miss it"
+    return facts
 
 
 command = explain

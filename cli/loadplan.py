@@ -27,7 +27,6 @@ CONNECTIONS_A_SECOND: Final = 500
 BROADCASTS_A_SECOND: Final = 10
 SOAK_PING_EVERY_S: Final = 10
 TOKEN_SPARE_S: Final = 3600
-_NOT_REPLAYED: Final = {"pong", "auth_refresh"}  # answers to that server, a token of that user
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +136,9 @@ def on_machines(plan: Plan, machine: MachineOptions) -> Plan:
 def read_sent(file: Path) -> tuple[SentMessage, ...]:
     """Return what the client of a recording sent; raises ConfigError."""
     from wsclient.recording import read_recording
+    from wsclient.replay import is_for_one_connection
 
-    sent = [
-        record
-        for record in read_recording(file)
-        if record.is_sent and not (record.envelope is not None and record.envelope.type in _NOT_REPLAYED)
-    ]
+    sent = [record for record in read_recording(file) if record.is_sent and not is_for_one_connection(record)]
     if not sent:
         raise ConfigError(str(file), "holds no message that the client sent", "record some with wsctl connect")
     first = sent[0].at_ms

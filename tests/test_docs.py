@@ -26,10 +26,9 @@ from wsclient.tui.app import binding_ids
 from wsclient.tui.commands import COMMANDS as COMMANDS_OF_THE_TERMINAL
 from wscore.codes import CLOSES, ERRORS
 from wscore.envelope import Envelope
-from wscore.payloads import PAYLOADS
+from wscore.messages import MESSAGES, RESERVED_TYPES
 from wscore.units import format_size
 from wsserver import App, Context, Hub
-from wsserver.app import RESERVED_TYPES
 from wsserver.counters import Counters
 from wsserver.dispatch import HIGH_WATER
 from wsserver.engines.assembly import MAX_FRAGMENTS
@@ -125,11 +124,11 @@ def test_every_close_code_has_a_row_with_its_name_and_the_clients_action(spec):
     assert client.startswith(spec.action.value)
 
 
-@pytest.mark.parametrize("name", PAYLOADS)
+@pytest.mark.parametrize("name", MESSAGES)
 def test_every_message_type_has_a_row_with_its_fields(name):
     text = section(page("protocol.md"), "Message types")
     assert f"`{name}`" in first_cells(text)
-    payload = PAYLOADS[name]
+    payload = MESSAGES[name].payload
     for field in wire_fields(payload) if payload is not None else ():
         assert re.search(rf"\b{field}\b", text), f"{name}: {field}"
 
@@ -364,6 +363,6 @@ def test_every_json_example_of_the_protocol_is_a_line_of_valid_json():
         for line in block.splitlines():
             example = json.loads(line)
             assert {"type", "timestamp"} <= set(example)
-            payload = PAYLOADS.get(example["type"])
-            if payload is not None:
-                msgspec.convert(example["data"], payload)
+            spec = MESSAGES.get(example["type"])
+            if spec is not None and spec.payload is not None:
+                msgspec.convert(example["data"], spec.payload)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Final
 
 from wsclient.recording import Record
-
-NOT_REPLAYED: Final = frozenset(("pong", "auth_refresh"))  # an answer to that server, a token for it
+from wscore.messages import NOT_REPLAYED_TYPES
 
 
 class Playback:
     """Gives what was sent, `speed` times as fast as it was, or without a pause if that is None.
 
-    Left out is what was meant for that connection only: NOT_REPLAYED.
+    Left out is what was meant for that connection only.
 
     Each message is due at its time after the first one, so that delays do not add up. `fresh` gives each envelope
     the time of sending as its timestamp. Counts what it gave; times in seconds.
@@ -24,7 +22,7 @@ class Playback:
     def __init__(
         self, records: Iterable[Record], *, speed: float | None, fresh: bool, now_ms: Callable[[], int]
     ) -> None:
-        self._sent = [record for record in records if record.is_sent and not _is_for_one_connection(record)]
+        self._sent = [record for record in records if record.is_sent and not is_for_one_connection(record)]
         self._speed = speed
         self._fresh = fresh
         self._now_ms = now_ms
@@ -57,5 +55,6 @@ class Playback:
         return f'{record.text.rstrip()[:-1].rstrip()},"timestamp":{self._now_ms()}}}'
 
 
-def _is_for_one_connection(record: Record) -> bool:
-    return record.envelope is not None and record.envelope.type in NOT_REPLAYED
+def is_for_one_connection(record: Record) -> bool:
+    """Tell whether a recorded message means something on its own connection alone."""
+    return record.envelope is not None and record.envelope.type in NOT_REPLAYED_TYPES

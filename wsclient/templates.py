@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from wscore.envelope import Envelope
 from wscore.errors import ConfigError
+from wscore.messages import HEARTBEAT_TYPES
 
 KNOWN: Final = (
     "{{uuid}}, {{now}}, {{isoNow}}, {{counter}}, {{last.type}}, {{last.id}}, {{last.sessionId}}, {{last.data.…}}"
@@ -35,7 +36,7 @@ class TemplateContext:
 
     def saw(self, envelope: Envelope | None) -> None:
         """Note what was received: the last one that is no heartbeat is `{{last}}`."""
-        if envelope is not None and envelope.type not in ("ping", "pong"):
+        if envelope is not None and envelope.type not in HEARTBEAT_TYPES:
             self._last = envelope
 
     def value(self, name: str) -> Any:

@@ -10,14 +10,15 @@ import msgspec
 
 from wscore.codes import ERRORS, ErrorCode
 from wscore.errors import WsctlError
+from wscore.messages import MESSAGES
 from wscore.payloads import ErrorData, Timestamp
 
 MAX_ID_LENGTH: Final = 64
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # larger integers lose digits in JavaScript clients
 
 _TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-# The seed's vocabulary skips the pattern: the match would cost more than decoding the envelope.
-_COMMON_TYPES = frozenset(("ping", "pong", "message", "audio_chunk"))
+# A known type skips the pattern: the match would cost more than decoding the envelope.
+_KNOWN_TYPES = frozenset(MESSAGES)
 
 NO_DATA: Final = msgspec.Raw()  # this very object: msgspec leaves a default out by identity
 
@@ -177,7 +178,7 @@ class MessageProtocol:
         request_id = envelope.id
         if request_id is not None and len(request_id) > MAX_ID_LENGTH:
             raise InvalidMessageError(f"Expected `str` of length <= {MAX_ID_LENGTH} - at `$.id`")
-        if envelope.type not in _COMMON_TYPES and not _TYPE.fullmatch(envelope.type):
+        if envelope.type not in _KNOWN_TYPES and not _TYPE.fullmatch(envelope.type):
             raise InvalidMessageError("Expected 1 to 64 of `A-Z a-z 0-9 _ . : -` - at `$.type`", request_id)
         if not 0 <= envelope.timestamp <= MAX_SAFE_INTEGER:
             raise InvalidMessageError("Expected milliseconds since the epoch - at `$.timestamp`", request_id)

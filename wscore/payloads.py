@@ -169,30 +169,3 @@ class TurnMetrics(Payload, frozen=True):
     llm_ttft_ms: int | None = None
     tts_ttfb_ms: int | None = None
     e2e_ms: int | None = None
-
-
-# Which payload each type carries; the documentation test and `wsctl explain` read it.
-PAYLOADS: dict[str, type[Payload] | None] = {
-    "ping": Timestamp,
-    "pong": Timestamp,
-    "message": None,
-    "session_created": SessionCreated,
-    "error": ErrorData,
-    "disconnect": Disconnect,
-    "auth_refresh": AuthRefresh,
-    "auth_refreshed": AuthRefreshed,
-    "audio_start": AudioStart,
-    "audio_chunk": AudioChunk,
-    "audio_end": None,
-    "audio_clear": None,
-    "interrupt": Interrupt,
-    "text_input": TextInput,
-    "speech_started": Turn,
-    "speech_stopped": Turn,
-    "transcript": Transcript,
-    "response_started": ResponseStarted,
-    "llm_response": LlmResponse,
-    "audio_cancelled": AudioCancelled,
-    "response_done": ResponseDone,
-    "metrics": TurnMetrics,
-}

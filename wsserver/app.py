@@ -5,17 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 import msgspec.inspect
 
 from wscore.envelope import Envelope, decode_data
 from wscore.errors import ConfigError
+from wscore.messages import RESERVED_TYPES
 from wsserver.context import Context
 from wsserver.hub import Hub
-
-RESERVED_TYPES: Final = frozenset(("ping", "pong", "auth_refresh"))
 
 HandlerFunction = Callable[..., Awaitable[None] | None]
 Lifespan = Callable[[Hub], AsyncIterator[None]]

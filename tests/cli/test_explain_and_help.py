@@ -8,7 +8,7 @@ import pytest
 
 from cli.main import COMMANDS
 from wscore.codes import CLOSES, ERRORS
-from wscore.payloads import PAYLOADS
+from wscore.messages import MESSAGES
 
 
 def test_a_close_code_is_explained_with_the_clients_action(wsctl):
@@ -27,6 +27,14 @@ def test_a_message_type_shows_its_fields(wsctl):
     assert "sessionId, userId, isGuest, connectionId" in wsctl("explain", "session_created").stdout
 
 
+def test_a_message_type_is_explained_by_its_row(wsctl):
+    audio_end = wsctl("explain", "audio_end").stdout
+    assert "The turn is over" in audio_end
+    assert "everyone in the session" not in audio_end
+    ping = json.loads(wsctl("explain", "ping", "--json").stdout)
+    assert (ping["belongs to"], ping["answered by"]) == ("the server itself", "pong")
+
+
 def test_unlisted_codes_are_explained_by_their_range(wsctl):
     assert "private use" in wsctl("explain", "4999").stdout
     assert "IANA" in wsctl("explain", "3000").stdout
@@ -42,7 +50,7 @@ def test_an_unknown_code_is_refused_with_a_mend(wsctl, code, mend):
 
 def test_without_a_code_everything_is_listed(wsctl):
     listed = {json.loads(line)["code"] for line in wsctl("explain", "--json").stdout.splitlines()}
-    assert listed == {str(code.value) for code in CLOSES} | set(map(str, ERRORS)) | set(PAYLOADS)
+    assert listed == {str(code.value) for code in CLOSES} | set(map(str, ERRORS)) | set(MESSAGES)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,12 +15,8 @@ from textual.suggester import Suggester
 from textual.widgets import Input, Static, TextArea
 
 from wsclient.tui.history import Draft, History
+from wscore.messages import CLIENT_TYPES
 from wscore.text import neutralise
-
-KNOWN_TYPES: Final = (
-    *("message", "ping", "pong", "auth_refresh", "text_input"),
-    *("audio_start", "audio_chunk", "audio_end", "audio_clear", "interrupt"),
-)
 
 
 class TypeSuggester(Suggester):
@@ -34,7 +30,7 @@ class TypeSuggester(Suggester):
         """Return the first type that begins with what was typed."""
         if not value:
             return None
-        return next((one for one in (*KNOWN_TYPES, *self._seen()) if one.startswith(value)), None)
+        return next((one for one in (*CLIENT_TYPES, *self._seen()) if one.startswith(value)), None)
 
 
 class DataArea(TextArea):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wsclient.recording import Record
+from wscore.messages import HEARTBEAT_TYPES
 
 DEFAULT_LIMIT: Final = 50_000
 
@@ -41,7 +42,7 @@ class Entry:
     @property
     def is_heartbeat(self) -> bool:
         """Whether it is an envelope ping or pong, which are hidden unless asked for."""
-        return self.type in ("ping", "pong")
+        return self.type in HEARTBEAT_TYPES
 
 
 class MessageRing:
