@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wscore.guest import GuestMode
-from wscore.units import format_duration, format_size
+from wscore.units import format_duration, format_figure, format_size
 from wsserver.settings import ServerSettings
 
 SAY: Final = 'voice say "what time is it"'
@@ -37,7 +37,11 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     yield "no JWT key" if settings.jwt_key is None else f"JWT {settings.jwt_key.algorithm}"
     yield f"session join {settings.session_join}"
     messages = settings.rates.messages
-    yield "no rate limit" if messages is None else f"{messages.per_second:g} messages/s (burst {messages.burst:g})"
+    yield (
+        "no rate limit"
+        if messages is None
+        else f"{format_figure(messages.per_second)} messages/s (burst {format_figure(messages.burst)})"
+    )
     per_ip = settings.connections.per_ip
     yield "no limit per IP" if per_ip is None else f"{per_ip} connections per IP"
     yield f"messages up to {format_size(settings.max_message_bytes)}"

@@ -16,6 +16,7 @@ from loadtest.comparison import Change, Comparison, Row, compare
 from loadtest.summary import Summary, read_summary, shown
 from loadtest.wire import Kind
 from wscore.text import neutralise
+from wscore.units import format_figure
 
 _ORDER: Final = (
     *("latency", "service", "first", "median", "last"),
@@ -72,7 +73,7 @@ def _title(name: str, kind: Kind) -> str:
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     for number, one in enumerate(summary.checks):
         yield "thresholds" if number == 0 else "", f"{one.rule}: {'holds' if one.passed else 'missed'} ({shown(one)})"
-    yield "sent", f"{summary.sent:,} ({summary.sent_per_s:,.0f}/s for {summary.steady_s:g} s)"
+    yield "sent", f"{summary.sent:,} ({summary.sent_per_s:,.0f}/s for {format_figure(summary.steady_s)} s)"
     yield "received", f"{summary.received:,} ({summary.received_per_s:,.0f}/s)"
     ledger = summary.ledger
     if ledger.expected:
@@ -156,7 +157,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _number(value: float, unit: str) -> str:
-    return latency(value * 1000) if unit == "ms" else f"{value:,.6g}{unit}"
+    return latency(value * 1000) if unit == "ms" else f"{format_figure(value, 6)}{unit}"
 
 
 def _document(comparison: Comparison) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from loadtest.watching import Watch
 from loadtest.wire import Kind, Phase, Plan, Progress
 from wsclient.url import DEFAULT_URL, is_loopback_url, normalise_url, shown_url
 from wscore.errors import ConfigError
+from wscore.units import format_figure
 
 # Where a run without --threshold must be quick too; without any rule the summary judges by what went wrong.
 _NOTHING_LOST: Final = (
@@ -144,11 +145,11 @@ def title_of(plan: Plan) -> str:
         parts.append(_count(plan.sessions, "session"))
         parts.append(_count(plan.sessions * plan.publishers, "publisher"))
     if plan.rate is not None:
-        parts.append(f"{plan.rate:,.10g} messages/s")
+        parts.append(f"{format_figure(plan.rate, 10)} messages/s")
     if plan.speech is not None:
         parts.append(f"{plan.speech.duration_s:.1f} s of speech")
     elif plan.think_ms is not None:
-        parts.append(f"{plan.think_ms:g} ms of thought")
+        parts.append(f"{format_figure(plan.think_ms)} ms of thought")
     return ", ".join(parts)
 
 

@@ -13,6 +13,7 @@ from cli.output import note, out, out_json, table
 from wsclient.errors import NoReplyError
 from wscore.errors import ConfigError, WsctlError
 from wscore.payloads import ResponseStatus, TurnMetrics
+from wscore.units import format_figure
 from wscore.wav import Wav, write_wav
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ class Report:
 
     def _problem(self, error: WsctlError | None) -> WsctlError | None:
         if isinstance(error, NoReplyError) and not self._turns:
-            return VoiceError(f"nothing came within {error.timeout_s:g} s: does the server run with --voice?")
+            return VoiceError(
+                f"nothing came within {format_figure(error.timeout_s)} s: does the server run with --voice?"
+            )
         if error is not None:
             return error
         errors = [*self._talk.exchange.errors, *(turn.error for turn in self._turns if turn.error is not None)]

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Final
 
 from wscore.errors import ConfigError
+from wscore.units import format_figure
 
 CONFIRMATIONS: Final = 2
 MAX_PROBES: Final = 60  # noise could otherwise send it up and down for ever
@@ -85,7 +86,7 @@ class Search:
         if step is not None and step < 1:
             raise ConfigError("--step", f"{step} does not rise")
         if not 0 < tolerance < 1:
-            raise ConfigError("--tolerance", f"{tolerance:g} is not between 0 and 1", "write 0.05 for 5 %")
+            raise ConfigError("--tolerance", f"{format_figure(tolerance)} is not between 0 and 1", "write 0.05 for 5 %")
         self.level: int | None = start
         self.probes: list[Probe] = []
         self._ceiling = ceiling

@@ -15,6 +15,7 @@ from loadtest.thresholds import Check, Threshold, check
 from loadtest.wire import Generator, HostClock, Kind, Ledger, Measured, Phase, Plan, Progress
 from wscore.errors import ConfigError
 from wscore.text import redact
+from wscore.units import format_figure
 
 SCHEMA: Final = 1
 # What makes two runs comparable: not where to and as whom, nor what names or watches the run.
@@ -219,5 +220,5 @@ def shown(one: Check) -> str:
         return "nothing of the kind was measured"
     metric = one.rule.strip()
     if "." in metric.split("<")[0].split(">")[0]:
-        return f"{one.actual / 1000:.3g} ms"
-    return f"{one.actual:.2%}" if metric.startswith("loss") else f"{one.actual:,.6g}"
+        return f"{format_figure(one.actual / 1000)} ms"
+    return f"{format_figure(one.actual * 100)} %" if metric.startswith("loss") else format_figure(one.actual, 6)

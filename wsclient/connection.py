@@ -16,6 +16,7 @@ from wsclient.url import is_loopback_url
 from wscore.codes import CloseCode
 from wscore.heartbeat import loop_stalled
 from wscore.text import redact
+from wscore.units import format_figure
 
 # websockets writes the request line, and with it the token, at debug level.
 _LOGGER: Final = logging.getLogger("websockets.wsctl")
@@ -58,7 +59,7 @@ class Connection:
         except InvalidHandshake as error:
             problem = f"no WebSocket server answered: {error}"
         except TimeoutError:
-            problem = f"no answer within {options.open_timeout_s:g} s"
+            problem = f"no answer within {format_figure(options.open_timeout_s)} s"
         except ssl.SSLError as error:
             problem = f"TLS: {error.reason or error}"
         except OSError as error:
@@ -84,7 +85,7 @@ class Connection:
                 if loop_stalled((silence.when() or 0) * 1000, loop.time() * 1000, 0):
                     continue
                 self.abort()
-                return End(CloseCode.ABNORMAL, f"no sign of life from the server for {silence_s:g} s")
+                return End(CloseCode.ABNORMAL, f"no sign of life from the server for {format_figure(silence_s or 0)} s")
             if isinstance(frame, str):
                 return frame
             await self.close(CloseCode.UNSUPPORTED_DATA, "binary frames are not spoken here")

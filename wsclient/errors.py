@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wscore.codes import CLOSES, CloseCode, CloseSpec
 from wscore.errors import CredentialError, TargetError, WsctlError
+from wscore.units import format_figure
 
 
 class ConnectionFailedError(TargetError):
@@ -82,7 +83,7 @@ class NoReplyError(WsctlError):
         self.timeout_s = timeout_s
 
     def __str__(self) -> str:
-        return f"no {self.what} within {self.timeout_s:g} s"
+        return f"no {self.what} within {format_figure(self.timeout_s)} s"
 
 
 def close_spec(code: int) -> CloseSpec | None:

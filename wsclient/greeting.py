@@ -12,6 +12,7 @@ from wsclient.replies import server_error
 from wscore.codes import CloseCode, ErrorCode
 from wscore.envelope import InvalidMessageError, decode_data
 from wscore.payloads import SessionCreated
+from wscore.units import format_figure
 
 if TYPE_CHECKING:
     from wsclient.connection import Connection
@@ -50,7 +51,7 @@ async def greet(connection: Connection, shown_url: str, timeout_s: float) -> Gre
                 return Greeting(connection, first, decode_data(envelope.data, SessionCreated))
             return Greeting(connection, first, None)
     except TimeoutError:
-        problem = f"no greeting within {timeout_s:g} s; is this a wsctl server?"
+        problem = f"no greeting within {format_figure(timeout_s)} s; is this a wsctl server?"
     except InvalidMessageError as error:
         problem = f"its greeting is malformed: {error}"
     raise ConnectionFailedError(shown_url, problem)

@@ -17,6 +17,7 @@ from wsclient.templates import TemplateContext, TemplateError, expand
 from wscore.codes import CloseCode
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
+from wscore.units import format_figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +113,11 @@ class Script:
             if not limit.expired():
                 raise
             if not self._was_open:
-                raise ConnectionFailedError(self._client.shown_url, f"no connection within {timeout_s:g} s") from None
+                raise ConnectionFailedError(
+                    self._client.shown_url, f"no connection within {format_figure(timeout_s or 0)} s"
+                ) from None
             if self._options.has_goal and not self._reached.is_set():
-                raise UnmetError(self._what_is_missing(), f"{timeout_s:g} s are over") from None
+                raise UnmetError(self._what_is_missing(), f"{format_figure(timeout_s or 0)} s are over") from None
 
     async def _converse(self) -> None:
         """Listen and talk until the goal is reached, or nothing is left to hear or to say."""

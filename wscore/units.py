@@ -1,7 +1,8 @@
-"""Durations and sizes as people write them: `500ms 25s 1h`, `64KiB 1MiB`."""
+"""Durations and sizes as people write them (`500ms 25s 1h`, `64KiB 1MiB`), and figures as people read them."""
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -35,6 +36,18 @@ def format_duration(ms: int) -> str:
 def format_size(size: int) -> str:
     """Return the shortest exact binary form of `size` bytes, such as `64KiB`."""
     return _format(size, {unit: factor for unit, factor in _SIZE_BYTES.items() if unit == "B" or "i" in unit})
+
+
+def format_figure(value: float, digits: int = 3) -> str:
+    """Return a figure with as many digits as matter, all those before the point included: `1,904`, `0.0123`, `2.5`.
+
+    Never as a power of ten, which nobody reads at a glance.
+    """
+    if not math.isfinite(value):
+        return str(value)
+    places = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
+    text = f"{value:,.{max(0, places)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _format(value: int, units: dict[str, int]) -> str:

@@ -20,6 +20,7 @@ from loadtest.driver.userlink import UserLink
 from loadtest.wire import Kind, Plan, Tokens
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
+from wscore.units import format_figure
 
 DEFAULT_PATH: Final = "/socket.io/"
 KEPT: Final = 1000  # messages that nobody has asked for yet
@@ -135,7 +136,7 @@ class EnvelopeUser(User):
         self._link = link
         with gevent.Timeout(timeout_s, False):
             return self._wait("session_created", lambda message: True)
-        raise ScenarioError(f"no session_created within {timeout_s:g} s")
+        raise ScenarioError(f"no session_created within {format_figure(timeout_s)} s")
 
     @classmethod
     def _running_loop(cls) -> LoopGreenlet:
@@ -163,12 +164,12 @@ class EnvelopeUser(User):
                 return reply
         finally:
             del self._replies[id]
-        raise ScenarioError(f"no reply within {timeout_s:g} s")
+        raise ScenarioError(f"no reply within {format_figure(timeout_s)} s")
 
     def _expect(self, type: str, timeout_s: float, where: Callable[[Message], bool]) -> Message:
         with gevent.Timeout(timeout_s, False):
             return self._wait(type, where)
-        raise ScenarioError(f"no {type} within {timeout_s:g} s")
+        raise ScenarioError(f"no {type} within {format_figure(timeout_s)} s")
 
     def _wait(self, type: str, where: Callable[[Message], bool]) -> Message:
         while True:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
+from wscore.units import format_figure
+
 WIDTH: Final = 640
 HEIGHT: Final = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 40
@@ -37,8 +39,8 @@ def number(value: float) -> str:
     """Return an axis label."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
+            return f"{format_figure(value / size, 6)}{letter}"
+    return format_figure(value, 6)
 
 
 def chart(

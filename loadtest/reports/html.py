@@ -12,6 +12,7 @@ from loadtest.reports.charts import Line, Point, chart
 from loadtest.reports.figures import LATENCY_HEAD, facts, latency_name, latency_rows
 from loadtest.summary import Second, Summary, shown
 from wscore.text import neutralise
+from wscore.units import format_figure
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2330; --soft: #667085; --grid: #e4e7ec;
@@ -121,7 +122,13 @@ def _spectrum(summary: Summary) -> str:
             points = [(-math.log10(1 - percentile / 100), value / 1000) for percentile, value in one.spectrum[:-1]]
             lines.append(Line(latency_name(summary, name), points, style))
     furthest = max((x for line in lines for x, _ in line.points), default=0)
-    marks = [(0.0, "0"), *((float(nines), f"{100 - 10 ** (2 - nines):g} %") for nines in range(1, int(furthest) + 1))]
+    marks = [
+        (0.0, "0"),
+        *(
+            (float(nines), f"{format_figure(100 - 10 ** (2 - nines), nines)} %")
+            for nines in range(1, int(furthest) + 1)
+        ),
+    ]
     return chart("Latency by percentile", "percentile", "ms", lines, x_ticks=marks)
 
 

@@ -10,13 +10,22 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hdrh.histogram import HdrHistogram
 
+from loadtest import wire
 from loadtest.reports import write_reports
-from loadtest.wire import Generator, Ledger
+from loadtest.wire import Generator, Histograms, Ledger
 from wscore.errors import ConfigError
 
 HANG_S = 60
 NASTY = '</script><script src="http://evil.example/x"></script>\x1b[31m|`'
+
+
+def histogram(*values_us: int) -> str:
+    made = HdrHistogram(1, 60_000_000, 3)
+    for value in values_us:
+        made.record_value(value)
+    return made.encode().decode()
 
 
 @pytest.fixture
@@ -50,6 +59,19 @@ def test_the_markdown_says_it_all_in_one_page(written):
         assert part in text
     assert "\x1b" not in text
     assert "<script" not in text
+
+
+def test_no_figure_for_people_is_a_power_of_ten(summary, tmp_path):
+    slow = Histograms({wire.LATENCY: histogram(1_900_000, 12_345_678)})
+    rules = ("delivery.p99<50ms", "delivery.p50<1s", "rate<=1", "loss<=0")
+    made = summary(*rules, histograms=slow, sent=50_000_000, ledger=Ledger(expected=10**8, received=10**8 - 1, lost=1))
+    written = {path.suffix: path.read_text() for path in write_reports(made, tmp_path)}
+    for suffix in (".md", ".html", ".xml"):
+        assert re.search(r"12,3\d\d ms", written[suffix])
+        assert "5,000,000" in written[suffix]
+        assert "0.000001 %" in written[suffix]
+        assert not re.search(r"[0-9]e[+-][0-9]", written[suffix])
+    assert re.search(r"1,90\d ms", written[".html"])
 
 
 def test_the_csv_has_a_row_for_each_second(written):

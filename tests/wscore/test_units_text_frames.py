@@ -13,7 +13,7 @@ from websockets.streams import StreamReader
 
 from wscore.frames import text_frame
 from wscore.text import REDACTED, json_line, neutralise, redact
-from wscore.units import format_duration, format_size, parse_duration_ms, parse_size_bytes
+from wscore.units import format_duration, format_figure, format_size, parse_duration_ms, parse_size_bytes
 
 GUEST = "guest_0b8f9c5e-3f0a-4c6e-9b1d-2a7e5d4c3b21_1700000000000"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
@@ -149,3 +149,19 @@ def test_a_text_frame_reads_back_at_every_length_form(size):
     frame = parsed(data)
     assert (frame.fin, frame.opcode, bytes(frame.data)) == (True, Opcode.TEXT, payload)
     assert data == Frame(Opcode.TEXT, payload).serialize(mask=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0, "0"), (1904.2, "1,904"), (999.6, "1,000"), (12.345, "12.3"), (9.999, "10"), (2.5, "2.5")),
+        *((0.01234, "0.0123"), (1e-7, "0.0000001"), (-1_234_567, "-1,234,567"), (float("inf"), "inf")),
+    ],
+)
+def test_a_figure_is_written_with_the_digits_that_matter_and_never_as_a_power_of_ten(value, text):
+    assert format_figure(value) == text
+
+
+@given(st.floats(min_value=-1e15, max_value=1e15))
+def test_no_figure_is_a_power_of_ten(value):
+    assert "e" not in format_figure(value)

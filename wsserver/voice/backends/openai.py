@@ -17,6 +17,7 @@ import httpx
 
 from wscore.audio import DEFAULT_FORMAT
 from wscore.errors import ConfigError
+from wscore.units import format_figure
 from wscore.wav import Wav, write_wav
 from wsserver.voice.settings import Endpoint
 from wsserver.voice.stages import Said, StageError
@@ -77,7 +78,7 @@ class Api:
                 yield response
         except httpx.TimeoutException as error:
             doing = "accept a connection" if isinstance(error, httpx.ConnectTimeout) else "answer"
-            raise self.failed(f"did not {doing} within {self._timeout_s:g} s") from None
+            raise self.failed(f"did not {doing} within {format_figure(self._timeout_s)} s") from None
         except httpx.HTTPError as error:
             doing = "be reached" if isinstance(error, httpx.ConnectError) else "be understood"
             raise self.failed(f"cannot {doing} ({type(error).__name__})") from None

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import IO, Final
 
 from wscore.errors import ConfigError
+from wscore.units import format_figure
 from wsserver.voice.stages import StageError
 
 _PIECE_BYTES: Final = 8192
@@ -80,7 +81,7 @@ class _Program(ABC):
                 async for piece in pieces:
                     yield piece
         except TimeoutError as exc:
-            raise StageError(self.name, f"gave no audio for {self._timeout_s:g} s") from exc
+            raise StageError(self.name, f"gave no audio for {format_figure(self._timeout_s)} s") from exc
         except (OSError, EOFError, wave.Error) as exc:
             raise StageError(self.name, f"gave no usable WAV ({type(exc).__name__})") from exc
 

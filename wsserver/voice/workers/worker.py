@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from wscore.errors import ConfigError
+from wscore.units import format_figure
 from wsserver.logs import EventLog
 from wsserver.voice.stages import StageError
 from wsserver.voice.workers.wire import (
@@ -62,7 +63,7 @@ class Launch:
                 await worker.load()
         except TimeoutError:
             await worker.end(0)
-            problem = f"its worker process did not load within {self.load_timeout_s:g} s"
+            problem = f"its worker process did not load within {format_figure(self.load_timeout_s)} s"
             raise ConfigError(self.name, problem, "use a smaller model or a faster machine") from None
         except BaseException:
             await worker.end(0)
