@@ -1,4 +1,4 @@
-"""How many connections may be open: in all, from one IP address, and by one user."""
+"""How many connections may be open: in all, from one IP address (of IPv6: one /64), and by one user."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from wscore.errors import WsctlError
+from wsserver.trust import client_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Admission:
         """Raise ServerFullError if no further connection from `ip` (None: a Unix socket) may come."""
         if self._limits.total is not None and self._total >= self._limits.total:
             raise ServerFullError("in all")
-        if ip is not None and self._limits.per_ip is not None and self._per_ip[ip] >= self._limits.per_ip:
+        per_ip = self._limits.per_ip
+        if ip is not None and per_ip is not None and self._per_ip[client_key(ip)] >= per_ip:
             raise ServerFullError("from this address")
 
     def check_user(self, user_id: str) -> None:
@@ -56,14 +58,14 @@ class Admission:
         self._total += 1
         self._per_user[user_id] += 1
         if ip is not None:
-            self._per_ip[ip] += 1
+            self._per_ip[client_key(ip)] += 1
 
     def leave(self, ip: str | None, user_id: str) -> None:
         """Count one connection out; a count of zero takes no memory."""
         self._total -= 1
         _decrement(self._per_user, user_id)
         if ip is not None:
-            _decrement(self._per_ip, ip)
+            _decrement(self._per_ip, client_key(ip))
 
 
 def _decrement(counter: Counter[str], key: str) -> None:
