@@ -92,8 +92,8 @@ class _IdOnly(msgspec.Struct):
     id: str | None = None
 
 
-def _readable_id(frame: bytes) -> str | None:
-    """Return the id of a frame that is no envelope but still JSON, so that its sender can tell which one failed."""
+def readable_id(frame: bytes) -> str | None:
+    """Return the id of a frame, an envelope or not but JSON, so that its sender can tell which one failed."""
     try:
         request_id = msgspec.json.decode(frame, type=_IdOnly).id
     except (msgspec.DecodeError, RecursionError):
@@ -174,7 +174,7 @@ class MessageProtocol:
         try:
             envelope = _decoder.decode(frame)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise InvalidMessageError(_reason(error), _readable_id(frame)) from None
+            raise InvalidMessageError(_reason(error), readable_id(frame)) from None
         request_id = envelope.id
         if request_id is not None and len(request_id) > MAX_ID_LENGTH:
             raise InvalidMessageError(f"Expected `str` of length <= {MAX_ID_LENGTH} - at `$.id`")

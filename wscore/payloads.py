@@ -26,10 +26,19 @@ class Heartbeat(Payload, frozen=True):
     timeout_ms: int
 
 
+class RateLimit(Payload, frozen=True):
+    """So much a second on average, `burst` of it at once."""
+
+    per_second: float
+    burst: float
+
+
 class Limits(Payload, frozen=True):
-    """What the server accepts; `max_message_bytes` counts one whole message."""
+    """What the server accepts: bytes of one whole message, and messages and bytes a second where those are limited."""
 
     max_message_bytes: int
+    messages: RateLimit | None = None
+    bytes: RateLimit | None = None
 
 
 class SessionCreated(Payload, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,3 +41,9 @@ class TokenBucket:
             return False
         self._full_at_s = full_at_s
         return True
+
+    def wait_s(self, amount: float, now_s: float) -> float:
+        """Return in how many seconds `amount` units will be there, infinity if a burst never has so many."""
+        if amount * self._unit_s > self._fill_s:
+            return math.inf
+        return max(0.0, max(self._full_at_s, now_s) + amount * self._unit_s - self._fill_s - now_s)

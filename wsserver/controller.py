@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from wscore.codes import CloseCode, ErrorCode
-from wscore.envelope import InvalidMessageError, MessageProtocol
+from wscore.envelope import InvalidMessageError, MessageProtocol, readable_id
 from wscore.payloads import Heartbeat, Limits, SessionCreated, Timestamp
 from wsserver.channel import Channel
 from wsserver.clock import Clock
@@ -18,7 +18,7 @@ from wsserver.handshake import HandshakeRequest
 from wsserver.hub import Hub
 from wsserver.liveness import HeartbeatWheel
 from wsserver.logs import EventLog
-from wsserver.ratelimits import RatePolicy, Refusal
+from wsserver.ratelimits import RateLimiter, RatePolicy, Refusal
 from wsserver.router import MessageRouter
 from wsserver.sessions import SessionService
 
@@ -112,7 +112,7 @@ class WebSocketController:
             return
         limiter = connection.limiter
         if limiter is not None and not limiter.admits(len(payload), now_s):
-            self._over_rate(connection, limiter.refuse(now_s))
+            self._over_rate(connection, limiter, payload, now_s)
             return
         self._counters.messages_in += 1
         try:
@@ -132,7 +132,7 @@ class WebSocketController:
         now_s = connection.last_seen_s = self._now_s()
         limiter = connection.limiter
         if limiter is not None and not limiter.admits(0, now_s):
-            self._over_rate(connection, limiter.refuse(now_s))
+            self._over_rate(connection, limiter, b"", now_s)
             return False
         # Pongs for a peer that does not read would only pile up.
         return connection.paused_at_s is None
@@ -181,12 +181,23 @@ class WebSocketController:
         self._counters.heartbeat_timeouts += 1
         self._delivery.close(connection, CloseCode.HEARTBEAT_TIMEOUT, "Connection timeout")
 
-    def _over_rate(self, connection: Connection, refusal: Refusal) -> None:
+    def _over_rate(self, connection: Connection, limiter: RateLimiter, payload: bytes, now_s: float) -> None:
         self._counters.messages_limited += 1
-        if refusal is Refusal.WARN:
-            self._hub.error(connection, ErrorCode.RATE_LIMITED, "Too many messages or bytes a second; it was dropped.")
-        elif refusal is Refusal.CLOSE:
+        refusal = limiter.refuse(now_s)
+        if refusal is Refusal.CLOSE:
             self._delivery.close(connection, CloseCode.POLICY_VIOLATION, "Rate limit exceeded")
+            return
+        request_id = readable_id(payload)
+        if request_id is None and refusal is Refusal.DROP:
+            return
+        retry_after_ms = limiter.retry_after_ms(len(payload), now_s)
+        self._hub.error(
+            connection,
+            ErrorCode.RATE_LIMITED,
+            "Too many messages or bytes a second; it was dropped.",
+            id=request_id,
+            details=None if retry_after_ms is None else {"retryAfterMs": retry_after_ms},
+        )
 
     def _refuse(self, channel: Channel, refusal: RefusedError) -> None:
         self._counters.connections_refused += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -12,7 +13,7 @@ class Refusal(Enum):
     """What becomes of a message that is over the limit."""
 
     WARN = auto()  # drop it and answer RATE_LIMITED
-    DROP = auto()  # drop it in silence: answering every one would help an attacker
+    DROP = auto()  # drop it, and answer only if it has an id: its sender cannot tell otherwise which one it was
     CLOSE = auto()  # 1008
 
 
@@ -20,8 +21,8 @@ class Refusal(Enum):
 class RatePolicy:
     """Limits for one connection; None means unlimited.
 
-    A connection is told at most once a second that it is limited, and closed once it has had more than
-    `max_refused` messages refused without a full second of peace between them.
+    Of messages without an id a connection is told at most once a second that it is limited. It is closed once it has
+    had more than `max_refused` refused without a full second of peace between them, so it gets no more answers either.
     """
 
     messages: Rate | None = None
@@ -50,6 +51,16 @@ class RateLimiter:
         return (self._messages is None or self._messages.take(1, now_s)) and (
             self._bytes is None or self._bytes.take(size, now_s)
         )
+
+    def retry_after_ms(self, size: int, now_s: float) -> int | None:
+        """Return in how many ms a message of `size` bytes would be admitted, None if never: it is over the burst."""
+        waits_s = [
+            bucket.wait_s(amount, now_s)
+            for bucket, amount in ((self._messages, 1), (self._bytes, size))
+            if bucket is not None
+        ]
+        wait_s = max(waits_s, default=0.0)
+        return None if math.isinf(wait_s) else math.ceil(wait_s * 1000)
 
     def refuse(self, now_s: float) -> Refusal:
         """Decide what becomes of a message that was not admitted."""

@@ -13,7 +13,7 @@ from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError, WsctlError
 from wscore.guest import GuestVerifier
 from wscore.heartbeat import loop_stalled
-from wscore.payloads import Heartbeat, Limits
+from wscore.payloads import Heartbeat, Limits, RateLimit
 from wscore.tokens import JwtVerifier
 from wsserver.admission import Admission
 from wsserver.app import App, default_app
@@ -115,7 +115,7 @@ class WebSocketServer:
             expiry=expiry,
             wheel=self._wheel,
             heartbeat=Heartbeat(settings.heartbeat.interval_ms, settings.heartbeat.timeout_ms),
-            limits=Limits(settings.max_message_bytes),
+            limits=_limits(settings),
             rates=settings.rates,
             protocol=protocol,
             clock=self._clock,
@@ -212,6 +212,14 @@ class WebSocketServer:
             self._controller.ping(due)
         self._descriptors.check(now_s)
         self._schedule_tick()
+
+
+def _limits(settings: ServerSettings) -> Limits:
+    messages, octets = (
+        None if rate is None else RateLimit(rate.per_second, rate.burst)
+        for rate in (settings.rates.messages, settings.rates.octets)
+    )
+    return Limits(settings.max_message_bytes, messages, octets)
 
 
 def _new_id() -> str:

@@ -30,6 +30,42 @@ async def test_too_many_messages_are_dropped_with_rate_limited_then_closed_with_
     assert (await neighbour.receive())["type"] == "pong"
 
 
+async def test_each_refused_message_that_has_an_id_is_answered_with_it_and_with_when_to_come_again(
+    start_server, open_raw, engine
+):
+    server = await start_server(engine=engine, rates=RatePolicy(messages=Rate(0.5, 3), max_refused=6))
+    client = await open_raw(server.url)
+    for n in range(6):
+        await client.send("message", n, id=f"m{n}")
+        await client.send("message", n)
+    for _ in range(10):
+        await client.send("message")
+    envelopes, code, _ = await client.received_until_closed()
+    errors = [one for one in envelopes if one["type"] == "error"]
+    # Three pass, m0 and 0 and m1; of those without an id one is told, and after the sixth refused one nothing is.
+    assert [one.get("id") for one in errors] == [None, "m2", "m3", "m4"]
+    assert {one["data"]["code"] for one in errors} == {"RATE_LIMITED"}
+    assert all(one["data"]["retryable"] and 0 < one["data"]["details"]["retryAfterMs"] <= 2000 for one in errors)
+    assert code == 1008
+
+
+async def test_the_greeting_names_the_rates_where_there_are_any(start_server, open_raw):
+    limited = await start_server(rates=RatePolicy(messages=Rate(100, 200), octets=Rate(1 << 20, 2 << 20)))
+    greeting = (await open_raw(limited.url)).greeting["data"]
+    assert greeting["limits"]["messages"] == {"perSecond": 100, "burst": 200}
+    assert greeting["limits"]["bytes"] == {"perSecond": 1 << 20, "burst": 2 << 20}
+    free = await start_server()
+    assert (await open_raw(free.url)).greeting["data"]["limits"] == {"maxMessageBytes": 1 << 20}
+
+
+async def test_a_message_larger_than_the_burst_is_not_told_to_come_again(start_server, open_raw):
+    server = await start_server(rates=RatePolicy(octets=Rate(1, 1000)))
+    client = await open_raw(server.url)
+    await client.send("message", "x" * 2000, id="big")
+    error = await client.receive()
+    assert (error["id"], error["data"].get("details")) == ("big", None)
+
+
 async def test_too_many_bytes_are_limited_too(start_server, open_raw):
     server = await start_server(rates=RatePolicy(octets=Rate(1, 1000)))
     client = await open_raw(server.url)
