@@ -13,7 +13,7 @@ from cli import collector
 from cli.banner import banner
 from cli.exits import ExitCode
 from cli.loading import load_app
-from cli.output import note
+from cli.output import fail, note
 from cli.serveoptions import (
     AuthOptions,
     LimitOptions,
@@ -31,6 +31,7 @@ from wsserver.logs import LogFormat, configure_logging
 
 if TYPE_CHECKING:
     from wsserver import App
+    from wsserver.failures import ExitRequest
     from wsserver.settings import ServerSettings
 
 
@@ -70,24 +71,29 @@ def _load(path: str | None, voice: VoiceOptions) -> tuple[App | None, list[str]]
     return voice_app_of(wanted)
 
 
-def _run(settings: ServerSettings, app: App | None, choices: list[str], *, narrate: bool) -> ExitCode:
+def _run(settings: ServerSettings, app: App | None, choices: list[str], *, narrate: bool) -> int:
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings, app, choices, narrate=narrate))
 
 
-async def _serve(settings: ServerSettings, app: App | None, choices: list[str], *, narrate: bool) -> ExitCode:
+async def _serve(settings: ServerSettings, app: App | None, choices: list[str], *, narrate: bool) -> int:
     from wsserver import WebSocketServer
 
     loop = asyncio.get_running_loop()
     first, second = asyncio.Event(), asyncio.Event()
+    exits: list[ExitRequest] = []
 
     def on_signal() -> None:
         (second if first.is_set() else first).set()
 
+    def on_exit(error: ExitRequest) -> None:
+        exits.append(error)
+        first.set()
+
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, on_signal)
-    server = WebSocketServer(settings, app)
+    server = WebSocketServer(settings, app, on_exit=on_exit)
     await server.start()
     collector.work()  # again: the server was loaded since the command was
     if narrate:
@@ -100,11 +106,21 @@ async def _serve(settings: ServerSettings, app: App | None, choices: list[str], 
     if stopping.done():
         at_once.cancel()
         stopping.result()
-        return ExitCode.DONE
+        return _code_of(exits[0]) if exits else ExitCode.DONE
     stopping.cancel()
     with suppress(asyncio.CancelledError):
         await stopping
     return ExitCode.INTERRUPTED
+
+
+def _code_of(error: ExitRequest) -> int:
+    """Return what a program ends with after this exception, which an app's code raised, and say what it says."""
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    if error.code is None or isinstance(error.code, int):
+        return error.code or ExitCode.DONE
+    fail(str(error.code))
+    return ExitCode.FAILED
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

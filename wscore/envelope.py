@@ -16,6 +16,7 @@ from wscore.payloads import ErrorData, Timestamp
 MAX_ID_LENGTH: Final = 64
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # larger integers lose digits in JavaScript clients
 
+TYPE_RULE: Final = "a type is 1 to 64 of A-Z a-z 0-9 _ . : -"
 _TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 # A known type skips the pattern: the match would cost more than decoding the envelope.
 _KNOWN_TYPES = frozenset(MESSAGES)
@@ -50,6 +51,11 @@ class OutboundEnvelope(msgspec.Struct, rename="camel", omit_defaults=True, gc=Fa
     data: object = msgspec.UNSET
     id: str | None = None
     user_id: str | None = None
+
+
+def is_message_type(text: object) -> bool:
+    """Tell whether an envelope may have this as its type."""
+    return isinstance(text, str) and _TYPE.fullmatch(text) is not None
 
 
 class InvalidMessageError(WsctlError):

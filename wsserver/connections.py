@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 from wscore.principal import Principal
 from wsserver.channel import Channel
@@ -69,7 +70,7 @@ class Connection:
         self.limiter = limiter
         self.paused_at_s: float | None = None
         self.private: list[tuple[int, bytes]] | None = None
-        self.handlers: HandlerQueue | None = None  # exists from the first async handler on
+        self.handlers: HandlerQueue[Any] | None = None  # exists from the first async handler on
         self.is_open = True
         self.close_code: int | None = None  # set when the server closes first
 

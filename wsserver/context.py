@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from wscore.codes import CloseCode, ErrorCode
-from wscore.envelope import Envelope
 from wscore.principal import Principal
 from wsserver.connections import Connection
 from wsserver.hub import Hub
@@ -14,12 +13,15 @@ from wsserver.hub import Hub
 class Context:
     """One message's sender and the ways to answer. Calls return at once; order is kept."""
 
-    __slots__ = ("_connection", "_envelope", "hub")
+    __slots__ = ("_connection", "hub", "request_id", "type")
 
-    def __init__(self, connection: Connection, hub: Hub, envelope: Envelope | None = None) -> None:
+    def __init__(
+        self, connection: Connection, hub: Hub, type: str | None = None, request_id: str | None = None
+    ) -> None:
         self._connection = connection
-        self._envelope = envelope
         self.hub = hub
+        self.type = type  # the message's; None in a connect or disconnect hook
+        self.request_id = request_id  # the message's `id`, which `reply` and `error` carry back
 
     @property
     def principal(self) -> Principal:
@@ -35,16 +37,6 @@ class Context:
     def session_id(self) -> str:
         """The session it came from."""
         return self._connection.session.id
-
-    @property
-    def type(self) -> str | None:
-        """The message's type; None in a connect or disconnect hook."""
-        return self._envelope.type if self._envelope else None
-
-    @property
-    def request_id(self) -> str | None:
-        """The message's `id`, which `reply` and `error` carry back."""
-        return self._envelope.id if self._envelope else None
 
     def reply(self, type: str, data: object = msgspec.UNSET) -> bool:
         """Answer the sender, with the request's `id`; returns False if it is gone."""

@@ -17,5 +17,7 @@ class Counters:
     messages_limited: int = 0
     messages_unhandled: int = 0
     handlers_failed: int = 0
+    handlers_cancelled: int = 0
+    tasks_failed: int = 0
     slow_consumers: int = 0
     heartbeat_timeouts: int = 0

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, ParamSpec, TypeVar
+
 import msgspec
 
 from wscore.codes import CloseCode, ErrorCode
 from wscore.envelope import MessageProtocol, OutboundEnvelope
+from wsserver.background import BackgroundTasks
 from wsserver.connections import Connection, ConnectionManager
 from wsserver.delivery import Delivery
 from wsserver.sessions import SessionService
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Hub:
@@ -16,9 +26,11 @@ class Hub:
 
     `data` may be any JSON value, a msgspec Struct, a dataclass, or a raw slice. Raises TypeError or ValueError
     for data that JSON cannot hold.
+
+    All calls belong on the server's event loop: another thread goes through `from_thread`.
     """
 
-    __slots__ = ("_connections", "_delivery", "_protocol", "_sessions")
+    __slots__ = ("_background", "_connections", "_delivery", "_loop", "_protocol", "_sessions", "_thread_id")
 
     def __init__(
         self,
@@ -26,11 +38,15 @@ class Hub:
         delivery: Delivery,
         connections: ConnectionManager,
         sessions: SessionService,
+        background: BackgroundTasks,
     ) -> None:
         self._protocol = protocol
         self._delivery = delivery
         self._connections = connections
         self._sessions = sessions
+        self._background = background
+        self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
 
     def send(
         self, connection_id: str, type: str, data: object = msgspec.UNSET, *, id: str | None = None, lossy: bool = False
@@ -66,6 +82,26 @@ class Hub:
             return False
         self._delivery.close(connection, code, reason)
         return True
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
+        """Run a coroutine beside the handlers until it ends, or the server does; returns its task.
+
+        The server holds the task. An exception in it is logged as `task.failed` with its name, the function's unless
+        given. Raises TypeError for anything but a coroutine, and RuntimeError once the server has ended.
+        """
+        return self._background.spawn(coroutine, name)
+
+    def from_thread(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Call a function, such as `hub.broadcast`, on the server's event loop from another thread.
+
+        Returns at once; the future's `result()` waits for what the call returned or raised. Raises RuntimeError on
+        the loop's own thread, where waiting would never end, and once the loop is closed.
+        """
+        if threading.get_ident() == self._thread_id:
+            raise RuntimeError("from_thread is for other threads: on the event loop call it directly")
+        future: Future[T] = Future()
+        self._loop.call_soon_threadsafe(self._background.call, future, call, args, kwargs)
+        return future
 
     def send_to(
         self,

@@ -7,7 +7,7 @@ import os
 import random
 import ssl
 import uuid
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError, WsctlError
@@ -18,6 +18,8 @@ from wscore.tokens import JwtVerifier
 from wsserver.admission import Admission
 from wsserver.app import App, default_app
 from wsserver.authentication import AuthenticationHandler
+from wsserver.background import BackgroundTasks
+from wsserver.calls import AppCalls
 from wsserver.clock import Clock
 from wsserver.connections import ConnectionManager
 from wsserver.controller import WebSocketController
@@ -31,7 +33,9 @@ from wsserver.echo import EchoRoom
 from wsserver.engines.base import Engine, EngineSettings, ListeningSockets
 from wsserver.entrance import Entrance, path_variants
 from wsserver.expiry import ExpiryWatch
+from wsserver.failures import ExitRequest, Failures
 from wsserver.hub import Hub
+from wsserver.lifespans import Lifespans
 from wsserver.liveness import HeartbeatWheel
 from wsserver.logs import EventLog
 from wsserver.origins import OriginPolicy
@@ -62,14 +66,20 @@ class WebSocketServer:
         *,
         clock: Clock | None = None,
         log: EventLog | None = None,
+        on_exit: Callable[[ExitRequest], None] | None = None,
     ) -> None:
+        """Build it; `on_exit` is told of a SystemExit or KeyboardInterrupt in the app, and has it stopped.
+
+        Without `on_exit` it stops itself, then the exception ends the event loop.
+        """
         self.settings = settings
         self.counters = Counters()
         self._clock = clock or Clock()
         self._log = log or EventLog()
         self._app = app or default_app()
         self._tasks = HandlerTasks()
-        self._stack = AsyncExitStack()
+        self._on_exit = on_exit or self._stop_and_raise
+        self._exiting: asyncio.Task[None] | None = None
         self._sockets: ListeningSockets | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
         self._tick_due_s = 0.0
@@ -87,7 +97,12 @@ class WebSocketServer:
         )
         loop = asyncio.get_running_loop()
         self._delivery = Delivery(settings.outbound, self.counters, call_soon=loop.call_soon, now_s=self._clock.now_s)
-        self.hub = Hub(protocol, self._delivery, self.connections, sessions)
+        failures = Failures(self.counters, self._log, self._exit)
+        background = BackgroundTasks(failures)
+        self.hub = Hub(protocol, self._delivery, self.connections, sessions, background)
+        self._lifespans = Lifespans(
+            self._app.lifespans, background, self._log, grace_s=settings.drain_timeout_ms / 1000
+        )
         expiry = ExpiryWatch(
             authentication, self.connections, self.hub, call_later=loop.call_later, now_ms=self._clock.now_ms
         )
@@ -101,9 +116,8 @@ class WebSocketServer:
             authentication,
             sessions,
         )
-        router = MessageRouter(
-            self._app, protocol, self._delivery, self.hub, expiry, self._tasks, self.counters, self._log
-        )
+        calls = AppCalls(self._tasks, failures, self.counters)
+        router = MessageRouter(self._app, protocol, self._delivery, self.hub, expiry, calls, self.counters, self._log)
         self._wheel = HeartbeatWheel(settings.heartbeat)
         self._controller = WebSocketController(
             entrance=self._entrance,
@@ -132,19 +146,13 @@ class WebSocketServer:
         settings = self.settings
         tls = _tls_context(settings)
         engine = _engine(settings, self._log)
-        try:
-            await self._stack.enter_async_context(self._app.running(self.hub))
-        except ConfigError:  # an app that says what to mend
-            raise
-        except Exception as error:  # an app's code may raise anything
-            self._log.failure("app.failed", error)
-            raise ConfigError("APP", f"its lifespan failed: {type(error).__name__}: {error}") from None
+        await self._lifespans.enter(self.hub)
         try:
             self._sockets = await engine.listen(
                 self._door, host=settings.host, port=settings.port, uds=settings.uds, tls=tls
             )
         except OSError as error:
-            await self._stack.aclose()
+            await self._lifespans.leave()
             where = settings.uds or f"{settings.host}:{settings.port}"
             raise ListenError(where, os.strerror(error.errno) if error.errno else str(error)) from None
         self._schedule_tick()
@@ -179,8 +187,22 @@ class WebSocketServer:
             self._tick_timer.cancel()
         sockets.close()
         await self._tasks.finish(0)
-        await self._stack.aclose()
-        self._log.info("server.stopped", dropped=len(left))
+        try:
+            await self._lifespans.leave()
+        finally:
+            self._log.info("server.stopped", dropped=len(left))
+
+    def _exit(self, error: ExitRequest) -> None:
+        self._log.warning("server.exiting", cause=type(error).__name__)
+        self._on_exit(error)
+
+    def _stop_and_raise(self, error: ExitRequest) -> None:
+        async def run() -> None:
+            await self.stop()
+            raise error  # past the event loop, as asyncio lets it
+
+        if self._exiting is None and not self._entrance.draining:
+            self._exiting = asyncio.get_running_loop().create_task(run())
 
     @property
     def url(self) -> str:

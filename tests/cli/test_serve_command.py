@@ -266,3 +266,39 @@ def test_a_rate_limit_given_as_a_flag_is_kept(serving, wsctl, limit):
     result = wsctl("connect", server.url, "--expect", "error", "--timeout", "30s", stdin="x\n" * 20)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1])["data"]["code"] == "RATE_LIMITED"
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "said"),
+    [
+        ("raise SystemExit", 0, ""),
+        ("sys.exit(7)", 7, ""),
+        ("sys.exit('the licence has expired')", 1, "wsctl: the licence has expired\n"),
+        ("raise KeyboardInterrupt", 130, ""),
+    ],
+)
+def test_an_exit_in_a_handler_ends_the_server_in_order_and_gives_its_code(
+    serving, guest_token, tmp_path, statement, code, said
+):
+    (tmp_path / "leaving.py").write_text(
+        f"import sys\nfrom wsserver import App, Context\napp = App()\n"
+        f"@app.on('leave')\nasync def leave(ctx: Context) -> None:\n    {statement}\n"
+    )
+    server = serving("leaving:app")
+    neighbour = websocket.create_connection(f"{server.url}?token={guest_token()}", timeout=HANG_S)
+    client = websocket.create_connection(f"{server.url}?token={guest_token()}", timeout=HANG_S)
+    for _ in range(2):  # twice: the second is no wish to end at once
+        client.send('{"type":"leave","timestamp":1,"id":"x"}')
+    answers = [json.loads(client.recv()) for _ in range(2)]
+    assert (answers[1]["id"], answers[1]["data"]["code"]) == ("x", "PROCESSING_ERROR")
+    assert [json.loads(neighbour.recv())["type"] for _ in range(2)] == ["session_created", "disconnect"]
+    opcode, frame = neighbour.recv_data()
+    assert (opcode, int.from_bytes(frame[:2], "big")) == (websocket.ABNF.OPCODE_CLOSE, 1001)
+    assert server.process.wait(HANG_S) == code
+    assert server.process.stderr is not None
+    log = server.process.stderr.read()
+    assert log.endswith(said)
+    assert '"event": "server.exiting"' in log
+    assert "Traceback" not in "".join(line for line in log.splitlines() if not line.startswith("{"))
+    for one in (neighbour, client):
+        one.sock.close()
