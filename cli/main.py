@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from io import TextIOWrapper
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 import typer
@@ -14,9 +14,10 @@ from typer.main import get_command
 
 from cli import collector
 from cli.exits import ExitCode, exit_code_of
-from cli.output import ReaderGoneError, fail, out
+from cli.output import OutputError, ReaderGoneError, fail, flush, out
 from cli.settings import bind_environment
 from cli.spreading import GroupedCommand
+from cli.streams import prepare_streams
 from wscore.errors import WsctlError
 
 # name -> (module, one-line help). A module is imported when its command is asked for, so `wsctl --help` stays fast.
@@ -98,11 +99,10 @@ def _wsctl(
 def main() -> NoReturn:
     """Run the command line; the one place where an exception becomes a line and an exit code."""
     collector.rest()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # an ASCII terminal gets escapes instead of an error
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
     try:
         code = get_command(_root).main(prog_name="wsctl", standalone_mode=False)
+        flush()  # help and the like are printed by the argument parser
     except ReaderGoneError:
         _exit(ExitCode.DONE)
     except WsctlError as error:
@@ -112,6 +112,8 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _exit(ExitCode.INTERRUPTED)
     except OSError as error:
+        with suppress(OutputError, ReaderGoneError):
+            flush()
         _fail(error.strerror or str(error), ExitCode.FAILED, error)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the argument parser

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from wscore.errors import WsctlError
 from wscore.text import neutralise, redact
@@ -14,14 +15,46 @@ class ReaderGoneError(WsctlError):
     """Whoever read our standard output has enough, as in `wsctl connect | head -1`."""
 
 
+class OutputError(WsctlError):
+    """Standard output does not take what is written: its disk is full, or it was closed."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"standard output: {self.problem}"
+
+
 def out(text: str) -> None:
-    """Print one line of data, at once; raises ReaderGoneError."""
-    try:
+    """Print one line of data, at once; raises ReaderGoneError or OutputError."""
+    with _writing():
         print(text, flush=True)
-    except BrokenPipeError:
-        # What is still buffered must not be flushed into the broken pipe when the process ends.
+
+
+def out_bytes(data: bytes) -> None:
+    """Write data that is no text, at once; raises ReaderGoneError or OutputError."""
+    with _writing():
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+def flush() -> None:
+    """Write what others left in the buffer of standard output; raises ReaderGoneError or OutputError."""
+    with _writing():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # What is still buffered must not be written again when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise ReaderGoneError from None
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGoneError from None
+        raise OutputError(error.strerror or str(error)) from None
 
 
 def out_json(value: object) -> None:
@@ -33,7 +66,8 @@ def out_json(value: object) -> None:
 
 def note(text: str) -> None:
     """Print one line of narration; control characters are shown, tokens are not."""
-    print(redact(neutralise(text)), file=sys.stderr, flush=True)
+    # One call: the stream takes or drops it whole, see cli/streams.py.
+    sys.stderr.write(redact(neutralise(text)) + "\n")
 
 
 def fail(text: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import signal
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +30,9 @@ from cli.settings import ConfigFile
 from cli.spreading import spread
 from wscore.errors import ConfigError
 from wsserver.logs import LogFormat, configure_logging
+from wsserver.logwriter import LogWriter
+
+FLUSH_S = 0.5  # what is still to be written at the end gets this long
 
 if TYPE_CHECKING:
     from wsserver import App
@@ -56,9 +61,16 @@ def serve(
     Any other gets prod: signed guests when a secret is set, else none; joining by token only; limits on.
     """
     settings = server_settings(listen, tls, auth, limits, times)
-    configure_logging(log.log_format, log.log_level)
+    _log_without_waiting(log)
     loaded, choices = _load(app, voice)
     raise typer.Exit(_run(settings, loaded, choices, narrate=log.log_format is LogFormat.TEXT))
+
+
+def _log_without_waiting(log: LogOptions) -> None:
+    """Let nothing that goes to standard error hold the server up: its log, narration, warnings, an app's own words."""
+    sys.stderr = writer = LogWriter(2, encoding=sys.stderr.encoding)
+    atexit.register(writer.settle, FLUSH_S)
+    configure_logging(log.log_format, log.log_level, writer)
 
 
 def _load(path: str | None, voice: VoiceOptions) -> tuple[App | None, list[str]]:

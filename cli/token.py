@@ -114,7 +114,7 @@ def inspect(
     here make this check what that server would; without a key a signature is not checked, and this says so.
     TOKEN as - keeps the token out of the process list.
     """
-    text = sys.stdin.readline().strip() if token == "-" else token
+    text = token if token != "-" else sys.stdin.readline().strip() if sys.stdin is not None else ""
     if not text:
         raise ConfigError("TOKEN", "is empty", "give a token, or - with one on standard input")
     keys = Keys(

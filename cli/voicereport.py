@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cli.output import note, out, out_json, table
+from cli.output import note, out, out_bytes, out_json, table
 from wsclient.errors import NoReplyError
 from wscore.errors import ConfigError, WsctlError
 from wscore.payloads import ResponseStatus, TurnMetrics
@@ -106,8 +105,7 @@ class Report:
 def _save(path: Path, voice: Wav) -> None:
     data = write_wav(voice)
     if path == STANDARD_OUTPUT:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        out_bytes(data)
         return
     try:
         path.write_bytes(data)

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import re
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TextIO
+from typing import Final, TextIO
 
 from wscore.text import neutralise, redact
+from wsserver.logwriter import LogWriter
+
+MAX_VALUE_CHARS: Final = 16_384  # of one field, such as a traceback whose exception quotes what a client sent
+# What stands before each line of a traceback in text. No event begins so, and no text from outside begins a line.
+CONTINUATION: Final = "    | "
+DROPPED: Final = "log.dropped"
+
+_PLAIN_WORD: Final = re.compile(r"[^\s\"'=\\]+")
+
+Value = str | int | float | None
 
 
 class LogFormat(StrEnum):
@@ -39,6 +51,10 @@ class EventLog:
         """Log what an operator should look at."""
         self._log(logging.WARNING, event, fields)
 
+    def error(self, event: str, **fields: object) -> None:
+        """Log what did not end as it should."""
+        self._log(logging.ERROR, event, fields)
+
     def failure(self, event: str, error: BaseException, **fields: object) -> None:
         """Log an unexpected exception with its traceback."""
         self._log(logging.ERROR, event, fields, error)
@@ -49,54 +65,102 @@ class EventLog:
 
 
 class _EventFormatter(logging.Formatter):
-    """Turns a record into time, level, event and fields; a subclass renders them."""
+    """Turns a record into time, level, event, fields and traceback; a subclass renders them.
+
+    Secrets are taken out of each value before it is encoded: what a pattern takes can then be no quote or bracket
+    of the line's own, and an escape hides nothing from it.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        fields: dict[str, object] = dict(getattr(record, "fields", {}))
-        if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
-        # ASCII tokens survive any rendering, so redacting the finished line misses none.
-        return redact(self.render(record, _timestamp(record), fields))
+        fields = {name: _value(value) for name, value in getattr(record, "fields", {}).items()}
+        traceback = _text(self.formatException(record.exc_info)) if record.exc_info else ""
+        return self.render(_timestamp(record), record.levelname, _event(record), fields, traceback)
 
-    def render(self, record: logging.LogRecord, time: str, fields: dict[str, Any]) -> str:
+    def render(self, time: str, level: str, event: str, fields: dict[str, Value], traceback: str) -> str:
         raise NotImplementedError
 
 
 class TextFormatter(_EventFormatter):
-    """`2026-01-31T12:00:00.000Z INFO connection.opened user=alice peer=127.0.0.1`."""
+    r"""`2026-01-31T12:00:00.000Z INFO connection.opened user=alice peer=127.0.0.1`.
 
-    def render(self, record: logging.LogRecord, time: str, fields: dict[str, Any]) -> str:
-        """Render one line."""
-        words = [time, record.levelname, neutralise(record.getMessage())]
-        words += [f"{name}={_word(value)}" for name, value in fields.items()]
-        return " ".join(words)
+    A value that is no plain word stands in quotes, with `\"`, `\\` and the escapes of control characters inside. A
+    traceback follows in lines of its own.
+    """
+
+    def render(self, time: str, level: str, event: str, fields: dict[str, Value], traceback: str) -> str:
+        """Render one event."""
+        words = [time, level, _word(event), *(f"{name}={_word(str(value))}" for name, value in fields.items())]
+        lines = traceback.rstrip("\n").split("\n") if traceback else []
+        return "\n".join([" ".join(words), *(CONTINUATION + neutralise(line) for line in lines)])
 
 
 class JsonFormatter(_EventFormatter):
     """One JSON object a line, non-ASCII escaped, so that no control character remains."""
 
-    def render(self, record: logging.LogRecord, time: str, fields: dict[str, Any]) -> str:
-        """Render one line."""
-        event = {"time": time, "level": record.levelname.lower(), "event": record.getMessage()}
-        return json.dumps({**event, **fields}, default=str)
+    def render(self, time: str, level: str, event: str, fields: dict[str, Value], traceback: str) -> str:
+        """Render one event."""
+        last = {"traceback": traceback} if traceback else {}
+        return json.dumps({"time": time, "level": level.lower(), "event": event, **fields, **last})
 
 
 def _timestamp(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _word(value: object) -> str:
-    text = neutralise(str(value))
-    if text and not any(character in " \"'=" for character in text):
-        return text
-    return '"' + text.replace('"', '\\"') + '"'
+def _event(record: logging.LogRecord) -> str:
+    try:
+        return _text(record.getMessage())
+    except Exception as error:  # a library or an app logs with arguments that do not fit
+        return _text(f"{record.msg} ({type(error).__name__} when it was to be logged)")
 
 
-def configure_logging(log_format: LogFormat, level: str, stream: TextIO | None = None) -> None:
-    """Send every log record of the process to `stream` (standard error by default) in one format."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
+def _value(value: object) -> Value:
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    """Return a value as text without secrets and lone surrogates, cut to what one field may take."""
+    try:
+        text = redact(str(value))
+    except Exception as error:  # an object's own __str__ may raise anything
+        text = f"<{type(value).__name__} whose text raises {type(error).__name__}>"
+    if len(text) > MAX_VALUE_CHARS:
+        text = f"{text[:MAX_VALUE_CHARS]}… ({len(text) - MAX_VALUE_CHARS:,} more characters)"
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _word(text: str) -> str:
+    shown = neutralise(text.replace("\\", "\\\\").replace('"', '\\"'))
+    return text if shown == text and _PLAIN_WORD.fullmatch(text) else f'"{shown}"'
+
+
+class _Handler(logging.StreamHandler[TextIO | LogWriter]):
+    """Writes records; a stream that takes none is no reason to print a traceback into it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
+
+
+def configure_logging(log_format: LogFormat, level: str, stream: TextIO | LogWriter | None = None) -> None:
+    """Send every log record of the process to `stream` (standard error by default) in one format.
+
+    A LogWriter tells in the same format what it had to drop.
+    """
+    stream = stream or sys.stderr
+    formatter = JsonFormatter() if log_format is LogFormat.JSON else TextFormatter()
+    handler = _Handler(stream)
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("wsctl").setLevel(level.upper())
+    if isinstance(stream, LogWriter):
+        stream.notice = lambda lines, problem: _dropped(formatter, lines, problem)
+
+
+def _dropped(formatter: logging.Formatter, lines: int, problem: str) -> str:
+    record = logging.LogRecord("wsctl", logging.WARNING, __file__, 0, DROPPED, None, None)
+    record.fields = {"lines": lines, "problem": problem}
+    return formatter.format(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +39,34 @@ def wsctl(tmp_path: Path) -> Wsctl:
             text=True,
             cwd=tmp_path,
             env=environment(**variables),
+            timeout=HANG_S,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def wsctl_command() -> list[str]:
+    return WSCTL
+
+
+@pytest.fixture
+def clean_environment() -> dict[str, str]:
+    return environment()
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run `wsctl` by a line of the shell, with its redirections: `shell("token guest >&-")`."""
+
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", f"{shlex.join(WSCTL)} {line}"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment(),
             timeout=HANG_S,
             check=False,
         )

@@ -31,6 +31,7 @@ from wscore.tokens import JwtKey, JwtVerifier, mint_jwt
 from wsserver import ServerSettings, WebSocketServer
 from wsserver.authentication import AuthenticationHandler
 from wsserver.handshake import HandshakeRequest
+from wsserver.logs import CONTINUATION
 
 HANG_S = 60
 ROOT = Path(__file__).parents[2]
@@ -259,7 +260,8 @@ def test_no_canary_leaves_a_server_whatever_is_done_with_it(start, canaries, eng
     assert "cli.main serve" in running
     assert {"handler.failed", "connection.refused", "message.unhandled"} <= set(re.findall(r"\w+\.\w+", log))
     # Tracebacks are only where an app's code raised: docs/cli.md, Logs.
-    assert all("handler.failed" in line for line in log.splitlines() if "Traceback" in line)
+    events = re.split(rf"\n(?!{re.escape(CONTINUATION)})", log)
+    assert all("handler.failed" in event for event in events if "Traceback" in event)
     assert log.count("Traceback") >= 2 * len(canaries.all)
 
 
