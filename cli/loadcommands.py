@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cli.exits import ExitCode
-from cli.loadoptions import (
-    BroadcastOptions,
-    GateOptions,
-    LoadOptions,
-    MachineOptions,
-    ReplayOptions,
-    ReportOptions,
-    TargetOptions,
-    VoiceLoadOptions,
-)
-from cli.loadplan import load_plan, on_machines, replay_plan, voice_plan
+from cli.loadoptions import GateOptions, MachineOptions, ReportOptions, TargetOptions
+from cli.loadplan import content_of, on_machines, plan_of
 from cli.loadreport import note_comparison, print_summaries, print_summary
 from cli.loadrun import (
     EXIT_CODES,
-    QUICK_RULES,
     Load,
     baseline_of,
     failed,
@@ -34,28 +24,26 @@ from cli.loadrun import (
 from cli.output import fail
 from loadtest.comparison import compare
 from loadtest.running import NothingMeasuredError
-from loadtest.speech import read_speech
+from loadtest.scenarios import SCENARIOS
+from loadtest.scenarios.base import Scenario
 from loadtest.summary import Summary
-from loadtest.wire import Kind, Plan
+from loadtest.wire import Plan
 
-QUICK: Final = {
-    Kind.HEARTBEAT: LoadOptions(rate=1000, duration=5000, drain=1000),
-    Kind.BROADCAST: BroadcastOptions(rate=20, duration=5000, drain=1000),
-}
+QUICK: Final = [scenario for scenario in SCENARIOS.values() if scenario.quick is not None]
 
 
 async def run_quick(url: str | None, target: TargetOptions, report: ReportOptions) -> ExitCode:
     """Run a short test of both kinds; the exit code is that of the worse one."""
     ready_directory(report.out)
-    thresholds = thresholds_of(report, QUICK_RULES)
     summaries: list[Summary] = []
-    async with target_of(url, target) as place:
+    async with target_of(url, target, QUICK[0]) as place:
         with Load() as load:
-            for kind, options in QUICK.items():
-                plan = load_plan(kind, place, target, options)
+            for scenario in QUICK:
+                plan = plan_of(scenario, scenario.quick, None, place, target)
+                thresholds = thresholds_of(report, scenario.rules)
                 with suppress(NothingMeasuredError):
                     summary = await load.measure(plan, thresholds, title_of(plan))
-                    write(summary, None if report.out is None else report.out / kind)
+                    write(summary, None if report.out is None else report.out / scenario.name)
                     summaries.append(summary)
                 if load.is_interrupted():
                     break
@@ -68,47 +56,19 @@ async def run_quick(url: str | None, target: TargetOptions, report: ReportOption
     return next(code for code in worst_first if code in codes)
 
 
-async def run_load(
-    kind: Kind,
+async def run_scenario(
+    scenario: Scenario,
+    file: Path | None,
     url: str | None,
-    load: LoadOptions,
+    load: Any,
     target: TargetOptions,
     gate: GateOptions,
     machine: MachineOptions,
 ) -> ExitCode:
-    """Run a test of one kind."""
-    async with target_of(url, target) as place:
-        plan = on_machines(load_plan(kind, place, target, load), machine)
-        return await _run(plan, gate)
-
-
-async def run_replay(
-    file: Path,
-    url: str | None,
-    load: ReplayOptions,
-    target: TargetOptions,
-    gate: GateOptions,
-    machine: MachineOptions,
-) -> ExitCode:
-    """Play a recording."""
-    async with target_of(url, target) as place:
-        plan = on_machines(replay_plan(file, place, target, load), machine)
-        return await _run(plan, gate)
-
-
-async def run_voice(
-    file: Path,
-    url: str | None,
-    load: VoiceLoadOptions,
-    target: TargetOptions,
-    gate: GateOptions,
-    machine: MachineOptions,
-) -> ExitCode:
-    """Have callers say what is in a file."""
-    speech = read_speech(file)
-    async with target_of(url, target, Kind.VOICE) as place:
-        plan = on_machines(voice_plan(speech, place, target, load), machine)
-        return await _run(plan, gate)
+    """Run a test of one kind; `file` is what it plays, if it plays something."""
+    content = content_of(scenario, file)
+    async with target_of(url, target, scenario) as place:
+        return await _run(on_machines(plan_of(scenario, load, content, place, target), machine), gate)
 
 
 async def _run(plan: Plan, gate: GateOptions) -> ExitCode:

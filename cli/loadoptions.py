@@ -5,14 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
 from cli.settings import duration_option
+from loadtest.options import Option, Unit
 from wsclient.url import DEFAULT_URL
 
 DEFAULT_GRACE_MS: Final = 5000
+
+
+def option_of(hint: Any) -> Any:
+    """Turn the hint of a scenario's option into one for the command line."""
+    for info in getattr(hint, "__metadata__", ()):
+        if isinstance(info, Option):
+            shown: dict[str, Any] = {"help": info.help, "show_default": info.shown_default or True}
+            if info.unit is Unit.DURATION:
+                return Annotated[hint.__origin__, duration_option(**shown)]
+            return Annotated[hint.__origin__, typer.Option(min=info.least, metavar=info.metavar, **shown)]
+    return hint
+
 
 Url = Annotated[str | None, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.", show_default=DEFAULT_URL)]
 
@@ -36,87 +49,6 @@ class TargetOptions:
         Path | None, typer.Option(metavar="FILE", help="File with the secret (or WSCTL_JWT_SECRET); signs guests too.")
     ] = None
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the TLS certificate.")] = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
-    """How much of it, and for how long."""
-
-    TITLE: ClassVar = "Load"
-
-    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections to hold.")] = 100
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001, metavar="N", help="Pings a second in all (open model).", show_default="1 per connection"
-        ),
-    ] = None
-    think: Annotated[int | None, duration_option("Instead of a rate: pause after each reply (closed model).")] = None
-    payload_bytes: Annotated[int, typer.Option(min=0, metavar="N", help="Bytes of data in a message.")] = 100
-    ramp: Annotated[
-        int | None, duration_option("Time to open the connections.", show_default="1s per 500 connections")
-    ] = None
-    duration: Annotated[int, duration_option("What is measured; the ramp is not.", show_default="10s")] = 10_000
-    drain: Annotated[int, duration_option("Wait for late arrivals after it.", show_default="2s")] = 2_000
-    stages: Annotated[
-        str | None, typer.Option(metavar="STAGES", help="Hold so many for so long, such as 100:30s,500:1m.")
-    ] = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BroadcastOptions(LoadOptions):
-    """As LoadOptions, with rooms and who speaks in them."""
-
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001, metavar="N", help="Broadcasts a second in all (open model).", show_default="10 per publisher"
-        ),
-    ] = None
-    sessions: Annotated[int, typer.Option(min=1, metavar="N", help="Sessions to spread them over.")] = 1
-    publishers: Annotated[int, typer.Option(min=1, metavar="N", help="Connections that publish, a session.")] = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoakOptions(LoadOptions):
-    """As LoadOptions, for longer."""
-
-    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections to hold.")] = 1000
-    rate: Annotated[
-        float | None,
-        typer.Option(min=0.001, metavar="N", help="Pings a second in all.", show_default="1 per connection in 10s"),
-    ] = None
-    duration: Annotated[int, duration_option("How long to hold them.", show_default="10m")] = 600_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayOptions:
-    """How many play the recording, and how fast."""
-
-    TITLE: ClassVar = "Load"
-
-    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections that each play it.")] = 10
-    speed: Annotated[float, typer.Option(min=0.001, metavar="N", help="Times the speed of the recording.")] = 1.0
-    ramp: Annotated[
-        int | None, duration_option("Time to open the connections.", show_default="1s per 500 connections")
-    ] = None
-    duration: Annotated[int | None, duration_option("Play it again and again for so long.", show_default="once")] = None
-    drain: Annotated[int, duration_option("Wait for late arrivals after it.", show_default="2s")] = 2_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoiceLoadOptions:
-    """How many speak, and for how long."""
-
-    TITLE: ClassVar = "Load"
-
-    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Callers, each on a connection.")] = 4
-    think: Annotated[int, duration_option("Pause between an answer and the next turn.", show_default="1s")] = 1_000
-    ramp: Annotated[
-        int | None, duration_option("Time to open the connections.", show_default="1s per 500 connections")
-    ] = None
-    duration: Annotated[int, duration_option("What is measured; the ramp is not.", show_default="30s")] = 30_000
-    drain: Annotated[int, duration_option("Wait for the last answers after it.", show_default="30s")] = 30_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

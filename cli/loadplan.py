@@ -5,27 +5,18 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from cli.clock import now_ms
-from cli.loadoptions import (
-    BroadcastOptions,
-    LoadOptions,
-    MachineOptions,
-    ReplayOptions,
-    TargetOptions,
-    VoiceLoadOptions,
-)
+from cli.loadoptions import MachineOptions, TargetOptions
 from cli.secrets import read_file, read_jwt_secret
-from loadtest.stages import parse_stages
-from loadtest.wire import Kind, Plan, SentMessage, Speech, Tokens
+from loadtest.scenarios.base import FileKind, Scenario
+from loadtest.speech import read_speech
+from loadtest.wire import Plan, SentMessage, Tokens
 from wscore.errors import ConfigError
 
-CONNECTIONS_A_SECOND: Final = 500
-BROADCASTS_A_SECOND: Final = 10
-SOAK_PING_EVERY_S: Final = 10
 TOKEN_SPARE_S: Final = 3600
 
 
@@ -37,81 +28,25 @@ class Place:
     server_pid: int | None = None
 
 
-def load_plan(kind: Kind, place: Place, target: TargetOptions, load: LoadOptions) -> Plan:
-    """Return the plan for every kind but replay; raises ConfigError for options that contradict each other."""
-    if load.rate is not None and load.think is not None:
-        raise ConfigError("--think", "--rate is given too", "a run has either a rate or a pause after each reply")
-    stages = parse_stages(load.stages) if load.stages else ()
-    connections = max((stage.connections for stage in stages), default=load.connections)
-    sessions = publishers = 1
-    if isinstance(load, BroadcastOptions):
-        sessions, publishers = load.sessions, load.publishers
-        if sessions * publishers > connections:
-            raise ConfigError(
-                "--publishers", f"{sessions} × {publishers} publishers are more than {connections} connections"
-            )
-    duration_s = sum(stage.seconds for stage in stages) or load.duration / 1000
-    rate = load.rate
-    if rate is None and load.think is None:
-        rate = default_rate(kind, connections, sessions * publishers)
+def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target: TargetOptions) -> Plan:
+    """Return the plan that a scenario's options make; raises ConfigError for those that contradict each other."""
+    fields = scenario.plan_fields(options, content)
     return Plan(
         run_id=secrets.token_hex(6),
-        kind=kind,
+        kind=scenario.name,
         url=place.url,
-        connections=connections,
-        sessions=sessions,
-        publishers=publishers,
-        rate=rate,
-        think_ms=None if load.think is None else float(load.think),
-        payload_bytes=load.payload_bytes,
-        ramp_s=ramp_s(load.ramp, connections),
-        duration_s=duration_s,
-        drain_s=load.drain / 1000,
-        stages=stages,
-        tokens=tokens(target, duration_s),
+        tokens=tokens(target, fields["duration_s"]),
         server_pid=place.server_pid,
         insecure=target.insecure,
+        **fields,
     )
 
 
-def replay_plan(file: Path, place: Place, target: TargetOptions, load: ReplayOptions) -> Plan:
-    """Return the plan that plays a recording; raises ConfigError if there is nothing to play."""
-    recording = read_sent(file)
-    once_s = recording[-1].offset_ms / 1000 / load.speed
-    duration_s = load.duration / 1000 if load.duration is not None else max(1.0, once_s)
-    return Plan(
-        run_id=secrets.token_hex(6),
-        kind=Kind.REPLAY,
-        url=place.url,
-        connections=load.connections,
-        ramp_s=ramp_s(load.ramp, load.connections),
-        duration_s=duration_s,
-        drain_s=load.drain / 1000,
-        recording=recording,
-        speed=load.speed,
-        tokens=tokens(target, duration_s),
-        server_pid=place.server_pid,
-        insecure=target.insecure,
-    )
-
-
-def voice_plan(speech: Speech, place: Place, target: TargetOptions, load: VoiceLoadOptions) -> Plan:
-    """Return the plan for callers who say this."""
-    duration_s = load.duration / 1000
-    return Plan(
-        run_id=secrets.token_hex(6),
-        kind=Kind.VOICE,
-        url=place.url,
-        connections=load.connections,
-        think_ms=float(load.think),
-        ramp_s=ramp_s(load.ramp, load.connections),
-        duration_s=duration_s,
-        drain_s=load.drain / 1000,
-        speech=speech,
-        tokens=tokens(target, duration_s),
-        server_pid=place.server_pid,
-        insecure=target.insecure,
-    )
+def content_of(scenario: Scenario, path: Path | None) -> Any:
+    """Return what is in the file that a scenario plays, None if it plays none; raises ConfigError."""
+    if scenario.file is None or path is None:
+        return None
+    return _READERS[scenario.file.kind](path)
 
 
 def on_machines(plan: Plan, machine: MachineOptions) -> Plan:
@@ -145,22 +80,7 @@ def read_sent(file: Path) -> tuple[SentMessage, ...]:
     return tuple(SentMessage(float(max(0, record.at_ms - first)), record.text) for record in sent)
 
 
-def default_rate(kind: Kind, connections: int, publishers: int) -> float | None:
-    """Return the messages a second of a run that names neither rate nor pause."""
-    match kind:
-        case Kind.HEARTBEAT | Kind.RECONNECT:
-            return float(connections)
-        case Kind.BROADCAST:
-            return float(publishers * BROADCASTS_A_SECOND)
-        case Kind.SOAK:
-            return connections / SOAK_PING_EVERY_S
-        case _:
-            return None
-
-
-def ramp_s(given_ms: int | None, connections: int) -> float:
-    """Return how long the ramp takes, in seconds."""
-    return max(1.0, connections / CONNECTIONS_A_SECOND) if given_ms is None else given_ms / 1000
+_READERS: Final = {FileKind.RECORDING: read_sent, FileKind.SPEECH: read_speech}
 
 
 def tokens(target: TargetOptions, run_s: float) -> Tokens:

@@ -13,17 +13,12 @@ from cli.loadrun import summary_file
 from cli.loadview import latency
 from cli.output import note, out, out_json, table
 from loadtest.comparison import Change, Comparison, Row, compare
-from loadtest.summary import Summary, read_summary, shown
-from loadtest.wire import Kind
+from loadtest.scenarios import LATENCY_TITLES, SCENARIOS
+from loadtest.summary import Summary, read_summary
+from loadtest.verdicts import shown
 from wscore.text import neutralise
 from wscore.units import format_figure
 
-_ORDER: Final = (
-    *("latency", "service", "first", "median", "last"),
-    *("endpoint", "asr", "llm", "tts", "e2e", "stall", "connect", "reconnect"),
-)
-_TITLES: Final = {"first": "first receiver", "median": "median receiver", "last": "last receiver", "stall": "stalls"}
-_LATENCY: Final = {Kind.BROADCAST: "delivery", Kind.VOICE: "answer"}
 _PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9, 99.99)
 _MARKS: Final = {Change.SAME: "", Change.BETTER: "better", Change.WORSE: "worse"}
 _MANY: Final = 5  # kinds of errors that are listed
@@ -57,17 +52,16 @@ def print_summaries(summaries: Sequence[Summary], *, json: bool) -> None:
 
 def _latencies(summary: Summary) -> Iterator[list[str]]:
     yield ["", *(f"p{one:g}" for one in _PERCENTILES), "max", "count"]
-    for name in _ORDER:
+    for name in LATENCY_TITLES:
         found = summary.latencies.get(name)
         if found is not None:
             figures = [latency(found.percentile_us(one)) for one in _PERCENTILES]
-            yield [_title(name, summary.kind), *figures, latency(found.max_us), f"{found.count:,}"]
-
-
-def _title(name: str, kind: Kind) -> str:
-    if name == "latency":
-        return _LATENCY.get(kind, "round trip")
-    return _TITLES.get(name, name)
+            yield [
+                LATENCY_TITLES[name] or SCENARIOS[summary.kind].latency_title,
+                *figures,
+                latency(found.max_us),
+                f"{found.count:,}",
+            ]
 
 
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -86,14 +80,13 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     yield (
         "connections",
         f"{connections.peak:,} at once, {connections.opened:,} opened, {connections.failed:,} failed, "
-        f"{connections.lost:,} lost" + (f", {connections.resumed:,} resumed" if connections.resumed else ""),
+        f"{connections.lost:,} lost",
     )
     if summary.errors:
         yield "errors", _counts(summary.errors)
     if summary.close_codes:
         yield "close codes", _counts(summary.close_codes)
-    if summary.kind is Kind.SOAK:
-        yield "heartbeats", f"{summary.heartbeats_missed:,} missed"
+    yield from SCENARIOS[summary.kind].facts(summary)
     if summary.server_rss_kib is not None:
         before, after = (kib / 1024 for kib in summary.server_rss_kib)
         yield "server", f"memory {before:,.1f} MiB, at the end {after:,.1f} MiB"

@@ -20,21 +20,17 @@ from cli.output import note
 from cli.secrets import read_jwt_secret
 from loadtest import running
 from loadtest.running import Driver, NothingMeasuredError, TargetUnreachableError
-from loadtest.summary import Summary, Verdict, read_summary, summarise
+from loadtest.scenarios import SCENARIOS
+from loadtest.scenarios.base import Scenario
+from loadtest.summary import Summary, Verdict, read_summary
 from loadtest.thresholds import Threshold, parse_threshold
+from loadtest.verdicts import summarise
 from loadtest.watching import Watch
-from loadtest.wire import Kind, Phase, Plan, Progress
+from loadtest.wire import Phase, Plan, Progress
 from wsclient.url import DEFAULT_URL, is_loopback_url, normalise_url, shown_url
 from wscore.errors import ConfigError
-from wscore.units import format_figure
+from wscore.units import counted_noun
 
-# Where a run without --threshold must be quick too; without any rule the summary judges by what went wrong.
-_NOTHING_LOST: Final = (
-    *("errors<=0", "failed_connections<=0", "lost_connections<=0"),
-    *("lost<=0", "duplicates<=0", "reorders<=0"),
-)
-QUICK_RULES: Final = ("latency.p99<100ms", *_NOTHING_LOST)
-VOICE_RULES: Final = ("answer.p95<2s", "stalls<=0", *_NOTHING_LOST)
 EXIT_CODES: Final = {
     Verdict.PASSED: ExitCode.DONE,
     Verdict.FAILED: ExitCode.THRESHOLD,
@@ -44,15 +40,14 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @asynccontextmanager
-async def target_of(url: str | None, options: TargetOptions, kind: Kind = Kind.HEARTBEAT) -> AsyncIterator[Place]:
-    """Give the place to load: the URL, or a server for that kind of load that runs for the time of the block."""
+async def target_of(url: str | None, options: TargetOptions, scenario: Scenario) -> AsyncIterator[Place]:
+    """Give the place to load: the URL, or a server for that scenario that runs for the time of the block."""
     if not options.serve:
         yield Place(normalise_url(url or DEFAULT_URL))
         return
     if url is not None:
         raise ConfigError("--serve", "a URL is given too", "leave one of them out")
-    extra = ("--voice",) if kind is Kind.VOICE else ()
-    async with serving(read_jwt_secret(options.jwt_secret_file), *extra) as (place, pid):
+    async with serving(read_jwt_secret(options.jwt_secret_file), *scenario.server_options) as (place, pid):
         yield Place(place, pid)
 
 
@@ -139,22 +134,9 @@ def _with_mend(error: TargetUnreachableError) -> TargetUnreachableError:
 
 def title_of(plan: Plan) -> str:
     """Return what is about to happen, in one line."""
-    who = "caller" if plan.kind is Kind.VOICE else "connection"
-    parts = [f"{plan.kind} {shown_url(plan.url)}", _count(plan.connections, who)]
-    if plan.kind is Kind.BROADCAST:
-        parts.append(_count(plan.sessions, "session"))
-        parts.append(_count(plan.sessions * plan.publishers, "publisher"))
-    if plan.rate is not None:
-        parts.append(f"{format_figure(plan.rate, 10)} messages/s")
-    if plan.speech is not None:
-        parts.append(f"{plan.speech.duration_s:.1f} s of speech")
-    elif plan.think_ms is not None:
-        parts.append(f"{format_figure(plan.think_ms)} ms of thought")
-    return ", ".join(parts)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    scenario = SCENARIOS[plan.kind]
+    parts = [f"{plan.kind} {shown_url(plan.url)}", counted_noun(plan.connections, scenario.user)]
+    return ", ".join([*parts, *scenario.title_parts(plan)])
 
 
 def baseline_of(gate: GateOptions) -> Summary | None:

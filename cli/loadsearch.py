@@ -2,64 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from cli.exits import ExitCode
-from cli.loadoptions import (
-    BroadcastOptions,
-    By,
-    LoadOptions,
-    ReportOptions,
-    SearchOptions,
-    TargetOptions,
-    VoiceLoadOptions,
-)
-from cli.loadplan import Place, load_plan, voice_plan
-from cli.loadrun import QUICK_RULES, VOICE_RULES, Load, ready_directory, target_of, thresholds_of, title_of, write
+from cli.loadoptions import By, ReportOptions, SearchOptions, TargetOptions
+from cli.loadplan import Place, content_of, plan_of
+from cli.loadrun import Load, ready_directory, target_of, thresholds_of, title_of, write
 from cli.loadview import latency
 from cli.output import fail, note, out, out_json, table
 from loadtest.running import NothingMeasuredError
+from loadtest.scenarios import SCENARIOS
+from loadtest.scenarios.base import Scenario, SearchRange
 from loadtest.search import Knee, Outcome, Search, Stop
-from loadtest.speech import read_speech
 from loadtest.summary import Summary, Verdict
-from loadtest.wire import LATENCY, Kind, Plan, Speech
+from loadtest.wire import LATENCY, Plan
 from wscore.errors import ConfigError, TargetError
+from wscore.units import join_words
 
 GRACE_S: Final = 2.0
-_START: Final = {By.CONNECTIONS: 100, By.RATE: 1000}
-_CEILING: Final = {By.CONNECTIONS: 20_000, By.RATE: 1_000_000}
-_VOICE_START, _VOICE_CEILING = 1, 1000
-_DURATION_MS, _DRAIN_MS = 5_000, 2_000
-_VOICE_DURATION_MS, _VOICE_DRAIN_MS = 20_000, 30_000
 _WORDS: Final = {Outcome.HELD: "held", Outcome.BROKE: "broke", Outcome.INVALID: "is invalid"}
-_UNIT: Final = {By.CONNECTIONS: "connections", By.RATE: "messages/s"}
-_CALLERS: Final = "callers"
 
 
 async def run_find_max(
     kind_name: str, url: str | None, options: SearchOptions, target: TargetOptions, report: ReportOptions
 ) -> ExitCode:
     """Search; each probe is a run of its own with `level` connections or messages a second."""
-    kind = _kind(kind_name)
-    is_voice = kind is Kind.VOICE
-    unit = _CALLERS if is_voice else _UNIT[options.by]
-    speech = _speech(options) if is_voice else None
-    thresholds = thresholds_of(report, VOICE_RULES if is_voice else QUICK_RULES)
-    start = options.start or (_VOICE_START if is_voice else _START[options.by])
-    search = Search(
-        start,
-        options.ceiling or max(start, _VOICE_CEILING if is_voice else _CEILING[options.by]),
-        step=options.step,
-        tolerance=options.tolerance,
-    )
+    scenario = _scenario(kind_name)
+    found = _range(scenario, options)
+    by_rate = options.by is By.RATE
+    unit = "messages/s" if by_rate else found.unit
+    content = content_of(scenario, _file(scenario, options))
+    thresholds = thresholds_of(report, scenario.rules)
+    first, last = found.rate if by_rate and found.rate is not None else found.connections
+    start = options.start or first
+    search = Search(start, options.ceiling or max(start, last), step=options.step, tolerance=options.tolerance)
     ready_directory(report.out)
     probes: list[dict[str, Any]] = []
-    async with target_of(url, target, kind) as place:
+    async with target_of(url, target, scenario) as place:
         with Load() as load:
             while (level := search.level) is not None:
-                plan = probe_plan(kind, place, target, options, level, speech)
+                plan = probe_plan(scenario, place, target, options, level, content)
                 try:
                     summary = await load.measure(plan, thresholds, title_of(plan), grace_s=GRACE_S)
                 except NothingMeasuredError:
@@ -82,55 +68,47 @@ async def run_find_max(
     knee = search.knee
     is_done = search.level is None
     if report.json:
-        out_json(_document(kind, options.by, knee, is_done, probes))
+        out_json(_document(scenario.name, options.by, knee, is_done, probes))
     else:
         _print(unit, knee, is_done, probes)
     return _exit_code(knee, is_done)
 
 
-def _kind(name: str) -> Kind:
-    if name not in (Kind.HEARTBEAT, Kind.BROADCAST, Kind.VOICE):
-        raise ConfigError("KIND", f"{name!r} cannot be searched", "it is heartbeat, broadcast or voice")
-    return Kind(name)
+def _scenario(name: str) -> Scenario:
+    searchable = [scenario.name for scenario in SCENARIOS.values() if scenario.search is not None]
+    if name not in searchable:
+        raise ConfigError("KIND", f"{name!r} cannot be searched", f"it is {join_words(searchable)}")
+    return SCENARIOS[name]
 
 
-def _speech(options: SearchOptions) -> Speech:
-    if options.by is not By.CONNECTIONS:
+def _range(scenario: Scenario, options: SearchOptions) -> SearchRange:
+    assert scenario.search is not None
+    if options.by is By.RATE and scenario.search.rate is None:
         raise ConfigError("--by", "callers speak as fast as people do", "leave it out: their number is what is raised")
-    if options.wav is None:
+    return scenario.search
+
+
+def _file(scenario: Scenario, options: SearchOptions) -> Path | None:
+    if scenario.file is not None and options.wav is None:
         raise ConfigError("--wav", "is missing", "name a WAV file with what the callers say")
-    return read_speech(options.wav)
+    return options.wav
 
 
 def probe_plan(
-    kind: Kind,
-    place: Place,
-    target: TargetOptions,
-    options: SearchOptions,
-    level: int,
-    speech: Speech | None = None,
+    scenario: Scenario, place: Place, target: TargetOptions, options: SearchOptions, level: int, content: Any = None
 ) -> Plan:
     """Return the plan of the probe at a level; raises ConfigError."""
-    if speech is not None:
-        callers = VoiceLoadOptions(
-            connections=level,
-            duration=_VOICE_DURATION_MS if options.duration is None else options.duration,
-            drain=_VOICE_DRAIN_MS if options.drain is None else options.drain,
-        )
-        return msgspec.structs.replace(voice_plan(speech, place, target, callers), processes=options.processes)
-    is_rate = options.by is By.RATE
-    common: dict[str, Any] = {
-        "connections": options.connections if is_rate else level,
-        "rate": float(level) if is_rate else options.rate,
-        "payload_bytes": options.payload_bytes,
-        "duration": _DURATION_MS if options.duration is None else options.duration,
-        "drain": _DRAIN_MS if options.drain is None else options.drain,
-    }
-    if kind is Kind.HEARTBEAT:
-        load = LoadOptions(**common)
+    found = _range(scenario, options)
+    known = {field.name for field in fields(scenario.options)}
+    values = {field.name: getattr(options, field.name) for field in fields(options) if field.name in known}
+    values["duration"] = found.duration_ms if options.duration is None else options.duration
+    values["drain"] = found.drain_ms if options.drain is None else options.drain
+    if options.by is By.RATE:
+        values["rate"] = float(level)
     else:
-        load = BroadcastOptions(**common, sessions=options.sessions, publishers=options.publishers)
-    return msgspec.structs.replace(load_plan(kind, place, target, load), processes=options.processes)
+        values["connections"] = level
+    plan = plan_of(scenario, scenario.options(**values), content, place, target)
+    return msgspec.structs.replace(plan, processes=options.processes)
 
 
 def judge(summary: Summary, aborted_by: str | None) -> tuple[Outcome, tuple[str, ...]]:
@@ -167,7 +145,7 @@ def _row(level: int, outcome: Outcome, limits: tuple[str, ...], summary: Summary
     }
 
 
-def _document(kind: Kind, by: By, knee: Knee, is_done: bool, probes: list[dict[str, Any]]) -> dict[str, Any]:
+def _document(kind: str, by: By, knee: Knee, is_done: bool, probes: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "kind": kind,
         "by": by,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,24 +13,22 @@ from typer.core import TyperGroup
 
 from cli.loadoptions import (
     DEFAULT_GRACE_MS,
-    BroadcastOptions,
     GateOptions,
-    LoadOptions,
     MachineOptions,
-    ReplayOptions,
     ReportOptions,
     SearchOptions,
-    SoakOptions,
     TargetOptions,
     Url,
-    VoiceLoadOptions,
+    option_of,
 )
 from cli.settings import ConfigFile
 from cli.spreading import GroupedCommand, spread
-from loadtest.wire import Kind
-from wscore.units import format_duration
+from loadtest.scenarios import SCENARIOS
+from loadtest.scenarios.base import FileArgument, Scenario
+from wscore.units import format_duration, join_words
 
 DEFAULT_COMMAND = "quick"
+SEARCHABLE = [scenario.name for scenario in SCENARIOS.values() if scenario.search is not None]
 
 
 class _Group(TyperGroup):
@@ -75,106 +75,46 @@ def quick(
     raise typer.Exit(asyncio.run(run_quick(url, target, report)))
 
 
-@app.command(cls=_Command)
-@spread
-def heartbeat(
-    *,
-    url: Url = None,
-    load: LoadOptions,
-    target: TargetOptions,
-    gate: GateOptions,
-    machine: MachineOptions,
-    config: ConfigFile = None,
-) -> None:
-    """Ping at a rate over many connections; measure the round trips."""
-    _run(Kind.HEARTBEAT, url, load, target, gate, machine)
+def _command_of(scenario: Scenario) -> Callable[..., None]:
+    """Return the command that runs a scenario."""
+
+    def run(
+        *,
+        file: Path | None = None,
+        url: str | None,
+        load: Any,
+        target: TargetOptions,
+        gate: GateOptions,
+        machine: MachineOptions,
+        config: Path | None,
+    ) -> None:
+        from cli.loadcommands import run_scenario
+
+        raise typer.Exit(asyncio.run(run_scenario(scenario, file, url, load, target, gate, machine)))
+
+    hints: dict[str, Any] = {} if scenario.file is None else {"file": _file_argument(scenario.file)}
+    hints |= {"url": Url, "load": scenario.options, "target": TargetOptions}
+    hints |= {"gate": GateOptions, "machine": MachineOptions, "config": ConfigFile}
+    defaults = {"url": None, "config": None}
+    run.__annotations__ = hints
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name, inspect.Parameter.empty))
+            if name in defaults
+            else inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
+            for name in hints
+        ]
+    )
+    run.__doc__ = scenario.help
+    return spread(run, option_of)
 
 
-@app.command(cls=_Command)
-@spread
-def broadcast(
-    *,
-    url: Url = None,
-    load: BroadcastOptions,
-    target: TargetOptions,
-    gate: GateOptions,
-    machine: MachineOptions,
-    config: ConfigFile = None,
-) -> None:
-    """Publish in sessions; measure and account for every delivery."""
-    _run(Kind.BROADCAST, url, load, target, gate, machine)
+def _file_argument(file: FileArgument) -> Any:
+    return Annotated[Path, typer.Argument(metavar=file.metavar, help=file.help)]
 
 
-@app.command(cls=_Command)
-@spread
-def reconnect(
-    *,
-    url: Url = None,
-    load: LoadOptions,
-    target: TargetOptions,
-    gate: GateOptions,
-    machine: MachineOptions,
-    config: ConfigFile = None,
-) -> None:
-    """Drop all connections at once; measure until all are back."""
-    _run(Kind.RECONNECT, url, load, target, gate, machine)
-
-
-@app.command(cls=_Command)
-@spread
-def soak(
-    *,
-    url: Url = None,
-    load: SoakOptions,
-    target: TargetOptions,
-    gate: GateOptions,
-    machine: MachineOptions,
-    config: ConfigFile = None,
-) -> None:
-    """Hold connections for long; watch heartbeats and memory."""
-    _run(Kind.SOAK, url, load, target, gate, machine)
-
-
-def _run(kind: Kind, url: str | None, load: LoadOptions, *rest: Any) -> None:
-    from cli.loadcommands import run_load
-
-    raise typer.Exit(asyncio.run(run_load(kind, url, load, *rest)))
-
-
-@app.command(cls=_Command)
-@spread
-def replay(
-    *,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording of a client.")],
-    url: Url = None,
-    load: ReplayOptions,
-    target: TargetOptions,
-    gate: GateOptions,
-    machine: MachineOptions,
-    config: ConfigFile = None,
-) -> None:
-    """Play what a client sent, over many connections."""
-    from cli.loadcommands import run_replay
-
-    raise typer.Exit(asyncio.run(run_replay(file, url, load, target, gate, machine)))
-
-
-@app.command(cls=_Command)
-@spread
-def voice(
-    *,
-    file: Annotated[Path, typer.Argument(metavar="FILE.wav", help="What the callers say: one sentence.")],
-    url: Url = None,
-    load: VoiceLoadOptions,
-    target: TargetOptions,
-    gate: GateOptions,
-    machine: MachineOptions,
-    config: ConfigFile = None,
-) -> None:
-    """Have callers speak in real time; measure the answers."""
-    from cli.loadcommands import run_voice
-
-    raise typer.Exit(asyncio.run(run_voice(file, url, load, target, gate, machine)))
+for _scenario in SCENARIOS.values():
+    app.command(_scenario.name, cls=_Command)(_command_of(_scenario))
 
 
 @app.command("find-max", cls=_Command)
@@ -182,7 +122,7 @@ def voice(
 def find_max(
     *,
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="heartbeat, broadcast or voice.", show_default="heartbeat")
+        str | None, typer.Argument(metavar="KIND", help=f"{join_words(SEARCHABLE)}.", show_default=SEARCHABLE[0])
     ] = None,
     url: Url = None,
     search: SearchOptions,
@@ -195,7 +135,7 @@ def find_max(
 
     if kind is not None and url is None and "://" in kind:
         kind, url = None, kind
-    raise typer.Exit(asyncio.run(run_find_max(kind or Kind.HEARTBEAT, url, search, target, report)))
+    raise typer.Exit(asyncio.run(run_find_max(kind or SEARCHABLE[0], url, search, target, report)))
 
 
 @app.command()

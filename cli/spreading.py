@@ -15,8 +15,11 @@ from typer.core import TyperCommand, TyperOption
 from typer.models import OptionInfo
 
 
-def spread(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of the dataclasses among its parameters."""
+def spread(function: Callable[..., None], convert: Callable[[Any], Any] = lambda hint: hint) -> Callable[..., None]:
+    """Give a command an option for each field of the dataclasses among its parameters.
+
+    `convert` turns a field's type hint into one that the command line understands.
+    """
     hints = get_type_hints(function, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters: list[inspect.Parameter] = []
@@ -24,7 +27,7 @@ def spread(function: Callable[..., None]) -> Callable[..., None]:
         if name in groups:
             group_hints = get_type_hints(groups[name], include_extras=True)
             title = getattr(groups[name], "TITLE", None)
-            parameters += [_parameter(field, group_hints[field.name], title) for field in fields(groups[name])]
+            parameters += [_parameter(field, convert(group_hints[field.name]), title) for field in fields(groups[name])]
         else:
             parameters.append(parameter.replace(annotation=hints[name]))
 

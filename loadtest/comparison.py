@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Final
 
 from loadtest import wire
-from loadtest.summary import Second, Summary
-from loadtest.wire import Phase
+from loadtest.summary import Summary
+from loadtest.wire import Phase, Second
 
 MIN_TOLERANCE: Final = 0.05  # two runs of the same thing on a quiet machine differ by so much
 MAX_TOLERANCE: Final = 0.5  # beyond this a comparison would excuse anything

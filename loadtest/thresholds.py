@@ -6,15 +6,12 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-import msgspec
+from typing import Final
 
 from loadtest import wire
+from loadtest.scenarios import SCENARIOS
+from loadtest.summary import Check, Summary
 from wscore.errors import ConfigError
-
-if TYPE_CHECKING:
-    from loadtest.summary import Summary
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
@@ -22,23 +19,12 @@ _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+# Whatever a scenario calls its main latency means that.
+MAIN_LATENCY: Final = frozenset(("latency", *(scenario.latency_rule for scenario in SCENARIOS.values())))
 _LATENCIES: Final = {
-    "latency": wire.LATENCY,
-    "delivery": wire.LATENCY,
-    "rtt": wire.LATENCY,
-    "service": wire.SERVICE,
-    "connect": wire.CONNECT,
-    "first": wire.FIRST,
-    "median": wire.MEDIAN,
-    "last": wire.LAST,
-    "reconnect": wire.RECONNECT,
-    "answer": wire.LATENCY,
-    "endpoint": wire.ENDPOINT,
-    "asr": wire.ASR,
-    "llm": wire.LLM,
-    "tts": wire.TTS,
-    "e2e": wire.E2E,
-    "stall": wire.STALL,
+    **dict.fromkeys(sorted(MAIN_LATENCY), wire.LATENCY),
+    **{name: name for name in (wire.SERVICE, wire.CONNECT, wire.RECONNECT)},
+    **{name: name for scenario in SCENARIOS.values() for name in scenario.latencies},
 }
 _STATISTICS: Final = ("p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99", "max", "mean")
 _TIME_UNITS: Final = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
@@ -53,7 +39,7 @@ COUNTS: Final[dict[str, Callable[[Summary], float]]] = {
     "failed_connections": lambda summary: summary.connections.failed,
     "lost_connections": lambda summary: summary.connections.lost,
     "missed_heartbeats": lambda summary: summary.heartbeats_missed,
-    "stalls": lambda summary: summary.latencies[wire.STALL].count if wire.STALL in summary.latencies else 0,
+    **{name: figure for scenario in SCENARIOS.values() for name, figure in scenario.counts.items()},
 }
 _RULE: Final = re.compile(r"\s*([a-z_]+(?:\.[a-z0-9.]+)?)\s*(<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµ%]*)\s*")
 
@@ -71,6 +57,11 @@ class Threshold:
         """Tell whether a value keeps the rule."""
         return _OPERATORS[self.compares](value, self.limit)
 
+    @property
+    def unit(self) -> str:
+        """The unit of `limit`: us, ratio, or nothing for a plain number."""
+        return "us" if "." in self.metric else "ratio" if self.metric == "loss" else ""
+
     def actual(self, summary: Summary) -> float | None:
         """Return the run's value in the unit of `limit`; None if nothing of the kind was measured."""
         if self.metric in COUNTS:
@@ -85,20 +76,6 @@ class Threshold:
 
     def __str__(self) -> str:
         return self.text
-
-
-class Check(msgspec.Struct, frozen=True, rename="camel"):
-    """How a rule fared; `actual` as Threshold.actual gives it. A rule about what was not measured is missed."""
-
-    rule: str
-    actual: float | None
-    limit: float
-    passed: bool
-
-    @property
-    def threshold(self) -> str:
-        """The rule's text."""
-        return self.rule
 
 
 def parse_threshold(text: str) -> Threshold:
@@ -128,7 +105,7 @@ def check(thresholds: Sequence[Threshold], summary: Summary) -> tuple[Check, ...
     for one in thresholds:
         actual = one.actual(summary)
         passed = actual is not None and one.holds(actual)
-        checks.append(Check(one.text, None if actual is None else float(actual), one.limit, passed))
+        checks.append(Check(one.text, None if actual is None else float(actual), one.limit, passed, one.unit))
     return tuple(checks)
 
 

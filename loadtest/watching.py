@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from loadtest.thresholds import Threshold
+from loadtest.thresholds import MAIN_LATENCY, Threshold
 from loadtest.wire import Phase, Progress
 
 SECONDS_IN_A_ROW: Final = 3  # one bad second is not the run
@@ -19,7 +19,6 @@ _SEEN: Final[dict[str, Callable[[Progress], float | None]]] = {
     "received_rate": lambda second: second.received_per_s,
     "errors": lambda second: second.errors,
 }
-_LATENCIES: Final = {"latency", "rtt", "delivery"}
 _ONLY_GROWS: Final = {"max", "errors"}  # a rule that they broke stays broken
 
 
@@ -55,7 +54,7 @@ class Watch:
 
 def _figure(rule: Threshold) -> str | None:
     family, _, statistic = rule.metric.partition(".")
-    figure = statistic if family in _LATENCIES else rule.metric
+    figure = statistic if family in MAIN_LATENCY else rule.metric
     if figure not in _SEEN or (figure in _ONLY_GROWS and rule.compares.startswith(">")):
         return None
     return figure

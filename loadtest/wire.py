@@ -28,17 +28,6 @@ E2E = "e2e"  # from the end of speech to the first audio
 STALL = "stall"  # audio that came after all before it had been played
 
 
-class Kind(StrEnum):
-    """What is tested."""
-
-    HEARTBEAT = "heartbeat"
-    BROADCAST = "broadcast"
-    RECONNECT = "reconnect"
-    SOAK = "soak"
-    REPLAY = "replay"
-    VOICE = "voice"
-
-
 class Phase(StrEnum):
     """Where a run is. Only `STEADY` is measured; `DRAIN` waits for late arrivals."""
 
@@ -96,7 +85,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """
 
     run_id: str
-    kind: Kind
+    kind: str  # the name of its scenario
     url: str
     connections: int
     sessions: int = 1
@@ -158,7 +147,7 @@ class HostClock(msgspec.Struct, frozen=True, rename="camel"):
     uncertainty_us: float = 0.0
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
+class Second(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One second of a run. Counts are since the start, figures of this second alone; times in seconds or µs."""
 
     elapsed_s: float
@@ -175,6 +164,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
     max_us: float | None = None
     server_rss_kib: int | None = None
     cpu_percent: float = 0.0
+
+
+class Progress(Second, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="progress"):
+    """A second as the driver reports it."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Final
 
 _DURATION_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -48,6 +49,16 @@ def format_figure(value: float, digits: int = 3) -> str:
     places = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
     text = f"{value:,.{max(0, places)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def counted_noun(number: int, noun: str) -> str:
+    """Return `1 session`, `2,000 sessions`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def join_words(words: Sequence[str], last: str = "or") -> str:
+    """Return `a, b or c`."""
+    return f" {last} ".join([*filter(None, [", ".join(words[:-1])]), *words[-1:]])
 
 
 def _format(value: int, units: dict[str, int]) -> str:

@@ -9,8 +9,8 @@ import sys
 
 import msgspec
 
-from loadtest.driver.roles import EXIT_FAILED, run, say
-from loadtest.driver.selfcheck import LimitError, allow_files
+from loadtest.driver.modes import EXIT_FAILED, run, say
+from loadtest.generator.selfcheck import LimitError, allow_files
 from loadtest.wire import Plan
 
 

@@ -14,10 +14,10 @@ import gevent.queue
 import msgspec
 from locust import User
 
-from loadtest.driver.dialing import Dialer, reason
 from loadtest.driver.eventloop import LoopGreenlet
 from loadtest.driver.userlink import UserLink
-from loadtest.wire import Kind, Plan, Tokens
+from loadtest.generator.dialing import Dialer, reason
+from loadtest.wire import Tokens
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
 from wscore.units import format_figure
@@ -126,11 +126,10 @@ class EnvelopeUser(User):
         if scheme not in ("ws", "wss"):
             raise ScenarioError(f"{host!r} is not a ws:// or wss:// URL")
         tokens = Tokens(self.token, self.secret, self.as_user)
-        plan = Plan(run_id="", kind=Kind.HEARTBEAT, url=url, connections=1, tokens=tokens, insecure=self.insecure)
         link = UserLink(loop.loop, self._number, self._take, self._lost)
         query = {"sessionId": session_id} if session_id is not None else {}
         try:
-            loop.run(Dialer(plan).dial(link, self._number, query))
+            loop.run(Dialer(url, tokens, insecure=self.insecure).dial(link, self._number, query))
         except Exception as error:
             raise ScenarioError(reason(error)) from None
         self._link = link

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import msgspec
 from picows import WSTransport
 
-from loadtest.driver.links import TEXT, Link, decode_envelope
-from loadtest.driver.tally import Tally
+from loadtest.generator.links import TEXT, Link, decode_envelope
+from loadtest.generator.messages import Counts
 from wscore.codes import CLOSES, CloseCode
 
 
@@ -17,12 +17,16 @@ class _Nobody:
     """In place of a load's traffic: a user counts for itself."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.counts = Counts()
 
     def joined(self, link: Link) -> None:
         pass
 
-    ended = error = joined
+    def ended(self, link: Link) -> None:
+        pass
+
+    def error(self, text: str) -> None:
+        self.counts.error(text)
 
 
 class UserLink(Link):
@@ -37,7 +41,7 @@ class UserLink(Link):
         take: Callable[[bytes], None],
         lost: Callable[[str], None],
     ) -> None:
-        super().__init__(_Nobody(), 0, index, loop)  # type: ignore[arg-type]
+        super().__init__(_Nobody(), 0, index, loop)
         self._take = take
         self._lost = lost
 

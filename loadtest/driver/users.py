@@ -13,7 +13,7 @@ from locust.dispatch import UsersDispatcher
 from locust.env import Environment
 
 from loadtest.driver.eventloop import LoopGreenlet
-from loadtest.driver.traffic import Traffic
+from loadtest.generator.traffic import Traffic
 from loadtest.wire import Plan
 from wscore.text import redact
 

@@ -10,14 +10,14 @@ import gevent.event
 import gevent.queue
 import msgspec
 
-from loadtest.driver.clock import EXCHANGES, SAME, Offset, drifted, estimate, machine_id
-from loadtest.driver.conductor import progress, write
-from loadtest.driver.crew import TO_MASTER, TO_WORKERS, Report, decode_command
+from loadtest.driver.controller import progress, write
 from loadtest.driver.eventloop import LoopGreenlet
-from loadtest.driver.links import monotonic_ns
-from loadtest.driver.messages import Assign, Finish, Part, Snapshot, Time, Window
-from loadtest.driver.results import Course, measured
-from loadtest.driver.station import Station
+from loadtest.driver.process import LoadProcess
+from loadtest.driver.processes import TO_MASTER, TO_WORKERS, Report, decode_command
+from loadtest.generator.clock import EXCHANGES, SAME, Offset, drifted, estimate, machine_id
+from loadtest.generator.links import monotonic_ns
+from loadtest.generator.messages import Assign, Finish, Part, Snapshot, Time, Window
+from loadtest.generator.results import Course, measured
 from loadtest.wire import Phase, Plan
 
 REPORT_S: Final = 0.5
@@ -34,7 +34,7 @@ class Worker:
         self._loop = loop
         self._environment = environment
         self._floor_us = floor_us
-        self._station: Station | None = None
+        self._process: LoadProcess | None = None
         self._plan = own_plan
         self._offset = SAME
         self._window = Window(0, 0)
@@ -56,17 +56,17 @@ class Worker:
         self._report(Report(machine=machine_id()))
         before, last_report = Snapshot(), time.monotonic()
         while not self._finished.wait(REPORT_S):
-            if self._station is None:
+            if self._process is None:
                 continue
-            snapshot = self._station.snapshot()
+            snapshot = self._process.snapshot()
             self._report(Report(snapshot=snapshot))
             now = time.monotonic()
             write(
                 progress(self._phase(), snapshot, before, now - last_report, self._started_ns, self._plan.connections)
             )
             before, last_report = snapshot, now
-        if self._station is not None:
-            self._give_part(self._station)
+        if self._process is not None:
+            self._give_part(self._process)
         if self._is_interrupted:
             self._runner.quit()
         deadline = time.monotonic() + QUIT_PATIENCE_S
@@ -74,8 +74,8 @@ class Worker:
             gevent.sleep(0.02)
         return 0
 
-    def _give_part(self, station: Station) -> None:
-        part = station.part()
+    def _give_part(self, process: LoadProcess) -> None:
+        part = process.part()
         if self._offset is not SAME:
             part.clock_uncertainty_us = drifted(self._offset, self._exchange()) / 1000
         self._report(Report(part=part))
@@ -96,10 +96,10 @@ class Worker:
                 self._times.put(command)
             case Finish():
                 self._finished.set()
-            case _ if self._station is not None:
+            case _ if self._process is not None:
                 if isinstance(command, Window):
                     self._window = command
-                self._station.apply(command)
+                self._process.apply(command)
 
     def _begin(self, command: Assign) -> None:
         self._plan = msgspec.structs.replace(
@@ -111,7 +111,7 @@ class Worker:
         )
         if command.machine != machine_id():
             self._offset = self._exchange()
-        station = Station(
+        process = LoadProcess(
             self._plan,
             self._loop,
             self._environment.stats,
@@ -119,8 +119,8 @@ class Worker:
             processes=command.processes,
             floor_us=self._floor_us,
         )
-        station.traffic.offset_ns = self._offset.offset_ns
-        self._station = station
+        process.traffic.offset_ns = self._offset.offset_ns
+        self._process = process
         self._report(Report(is_ready=True))
 
     def _exchange(self) -> Offset:

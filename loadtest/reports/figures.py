@@ -7,30 +7,8 @@ from datetime import UTC, datetime
 
 from loadtest import wire
 from loadtest.histograms import PERCENTILES
+from loadtest.scenarios import LATENCY_TITLES, SCENARIOS
 from loadtest.summary import Summary
-from loadtest.wire import Kind
-
-_ORDER = (
-    *(wire.LATENCY, wire.SERVICE, wire.FIRST, wire.MEDIAN, wire.LAST),
-    *(wire.ENDPOINT, wire.ASR, wire.LLM, wire.TTS, wire.E2E, wire.STALL),
-    *(wire.CONNECT, wire.RECONNECT),
-)
-_MEANINGS = {
-    wire.SERVICE: "from the sending",
-    wire.CONNECT: "connecting",
-    wire.FIRST: "first receiver",
-    wire.MEDIAN: "median receiver",
-    wire.LAST: "last receiver",
-    wire.RECONNECT: "until back",
-    wire.ENDPOINT: "end of speech noticed",
-    wire.ASR: "recognizer",
-    wire.LLM: "responder",
-    wire.TTS: "synthesizer",
-    wire.E2E: "server's part",
-    wire.STALL: "stalls",
-}
-
-_LATENCY = {Kind.BROADCAST: "delivery", Kind.VOICE: "speech to answer"}
 
 
 def milliseconds(value_us: float) -> str:
@@ -42,15 +20,17 @@ def milliseconds(value_us: float) -> str:
 def latency_name(summary: Summary, name: str) -> str:
     """Return what a histogram is called for this kind of run."""
     if name != wire.LATENCY:
-        return _MEANINGS.get(name, name)
-    what = _LATENCY.get(summary.kind, "round trip")
+        return LATENCY_TITLES[name]
+    what = SCENARIOS[summary.kind].latency_title
     return f"{what}, from when it was due" if summary.config.get("rate") else what
 
 
 def latency_rows(summary: Summary) -> Iterator[list[str]]:
     """Yield a row per histogram: name, count, percentiles, max and mean in ms."""
-    for name in sorted(summary.latencies, key=_ORDER.index):
-        one = summary.latencies[name]
+    for name in LATENCY_TITLES:
+        one = summary.latencies.get(name)
+        if one is None:
+            continue
         percentiles = [milliseconds(one.percentile_us(percentile)) for percentile in PERCENTILES]
         count = f"{one.count:,}"
         yield [latency_name(summary, name), count, *percentiles, milliseconds(one.max_us), milliseconds(one.mean_us)]
@@ -71,8 +51,7 @@ def facts(summary: Summary) -> Iterator[tuple[str, str]]:
         "connections",
         f"{connections.peak:,} of {connections.wanted:,}; {connections.failed:,} failed, {connections.lost:,} lost",
     )
-    if summary.kind is Kind.RECONNECT:
-        yield "resumed", f"{connections.resumed:,}"
+    yield from SCENARIOS[summary.kind].facts(summary)
     if ledger.published:
         yield (
             "ledger",

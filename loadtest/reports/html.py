@@ -10,7 +10,9 @@ from typing import Final
 from loadtest import wire
 from loadtest.reports.charts import Line, Point, chart
 from loadtest.reports.figures import LATENCY_HEAD, facts, latency_name, latency_rows
-from loadtest.summary import Second, Summary, shown
+from loadtest.summary import Summary
+from loadtest.verdicts import shown
+from loadtest.wire import Second
 from wscore.text import neutralise
 from wscore.units import format_figure
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from loadtest.summary import Summary, Verdict, shown
+from loadtest.summary import Summary, Verdict
+from loadtest.verdicts import shown
 
 # What XML 1.0 cannot hold at all, escaped or not.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -13,12 +14,12 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def junit_report(summary: Summary) -> bytes:
     """Return the document. An invalid run is an error, not a failure: it says nothing about the server."""
-    suite = Element("testsuite", name=f"wsctl loadtest {summary.kind.value}", time=f"{summary.steady_s:.3f}")
+    suite = Element("testsuite", name=f"wsctl loadtest {summary.kind}", time=f"{summary.steady_s:.3f}")
     for one in summary.checks:
-        case = SubElement(suite, "testcase", classname=summary.kind.value, name=_clean(one.rule))
+        case = SubElement(suite, "testcase", classname=summary.kind, name=_clean(one.rule))
         if not one.passed:
             SubElement(case, "failure", message=_clean(f"{one.rule}: {shown(one)}"))
-    run = SubElement(suite, "testcase", classname=summary.kind.value, name="run")
+    run = SubElement(suite, "testcase", classname=summary.kind, name="run")
     missed = sum(not one.passed for one in summary.checks)
     reasons = "\n".join(map(_clean, summary.reasons))
     if summary.verdict is Verdict.INVALID:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from loadtest.reports.figures import LATENCY_HEAD, facts, latency_rows
-from loadtest.summary import Summary, shown
+from loadtest.summary import Summary
+from loadtest.verdicts import shown
 from wscore.text import neutralise
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from loadtest.summary import Second, Summary
+from loadtest.summary import Summary
+from loadtest.wire import Second
 
 
 def csv_report(summary: Summary) -> str:

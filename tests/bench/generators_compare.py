@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from loadtest.wire import Kind, Line, Measured, Plan
+from loadtest.wire import Line, Measured, Plan
 from tests.bench.contenders import Heartbeat, Server, running
 from tests.bench.generator import BenchError
 from tests.bench.pinning import cores, pinned
@@ -63,7 +63,7 @@ class Case:
     most_cpu_us: float | None = None
 
 
-def own(kind: Kind, connections: int, publishers: int = 1) -> Run:
+def own(kind: str, connections: int, publishers: int = 1) -> Run:
     """Return a run of the driver in the closed model without a pause, everything on."""
 
     def run(server: Server, seconds: float, core: int | None) -> Figures:
@@ -103,12 +103,12 @@ def plain(mode: str, connections: int) -> Run:
 CASES = (
     Case(
         "round trips, 100 connections",
-        own(Kind.HEARTBEAT, 100),
+        own("heartbeat", 100),
         plain("ping", 100),
         least_ratio=4.0,
     ),
-    Case("receipts, 1 publisher × 100", own(Kind.BROADCAST, 100), plain("receive", 100)),
-    Case("receipts, 10 publishers × 1,000", own(Kind.BROADCAST, 1000, 10), None, most_cpu_us=4.0),
+    Case("receipts, 1 publisher × 100", own("broadcast", 100), plain("receive", 100)),
+    Case("receipts, 10 publishers × 1,000", own("broadcast", 1000, 10), None, most_cpu_us=4.0),
 )
 
 

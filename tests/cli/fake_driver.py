@@ -52,18 +52,18 @@ def progress(plan: dict[str, Any], second: int, latency_us: int, errors: int) ->
     connections = plan["connections"]
     return {
         "type": "progress",
-        "elapsed_s": float(second),
+        "elapsedS": float(second),
         "phase": "steady" if second > 1 else "ramp",
         "connected": connections,
         "wanted": connections,
         "sent": 100 * second,
         "received": 100 * second,
         "errors": errors,
-        "sent_per_s": 100.0,
-        "received_per_s": 100.0,
-        "p50_us": float(latency_us),
-        "p99_us": float(latency_us),
-        "max_us": float(latency_us),
+        "sentPerS": 100.0,
+        "receivedPerS": 100.0,
+        "p50Us": float(latency_us),
+        "p99Us": float(latency_us),
+        "maxUs": float(latency_us),
     }
 
 

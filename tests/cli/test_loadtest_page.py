@@ -9,15 +9,17 @@ import msgspec
 import pytest
 
 from cli.loadoptions import DEFAULT_GRACE_MS
-from cli.loadplan import CONNECTIONS_A_SECOND
 from loadtest import thresholds
 from loadtest.histograms import Distribution
+from loadtest.options import CONNECTIONS_A_SECOND
 from loadtest.reports import write_reports
+from loadtest.scenarios import SCENARIOS
 from loadtest.search import CONFIRMATIONS
-from loadtest.summary import Connections, Summary, summarise
+from loadtest.summary import Connections, Summary
 from loadtest.thresholds import Check
+from loadtest.verdicts import summarise
 from loadtest.watching import SECONDS_IN_A_ROW
-from loadtest.wire import Kind, Ledger, Measured, Plan
+from loadtest.wire import Ledger, Measured, Plan
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "loadtest.md").read_text("utf-8")
@@ -36,7 +38,7 @@ def test_every_field_of_the_summary_is_named(struct):
 
 
 def test_every_report_is_named(tmp_path):
-    plan = Plan(run_id="r", kind=Kind.HEARTBEAT, url="ws://h/", connections=1)
+    plan = Plan(run_id="r", kind="heartbeat", url="ws://h/", connections=1)
     counts = dict.fromkeys(("peak_connections", "connections_opened", "connections_failed", "connections_lost"), 0)
     measured = Measured(run_id="r", started_at_ms=0, steady_s=1, sent=0, received=0, **counts)
     written = {path.name for path in write_reports(summarise(plan, measured, []), tmp_path)}
@@ -47,7 +49,7 @@ def test_every_metric_and_every_test_is_named():
     named = set(re.findall(r"`([\w.]+)`", section("Thresholds and verdict")))
     assert {*thresholds._LATENCIES, *thresholds.COUNTS} <= named
     assert {f".{one}" for one in thresholds._STATISTICS} <= set(re.findall(r"`(\.[\w.]+)`", PAGE))
-    assert set(re.findall(r"^\| `(\w+)` \|", section("The tests"), re.M)) == set(Kind)
+    assert set(re.findall(r"^\| `(\w+)` \|", section("The tests"), re.M)) == set(SCENARIOS)
 
 
 def test_the_numbers_in_the_text_are_those_of_the_code():

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from cli.loadoptions import BroadcastOptions, LoadOptions, MachineOptions, ReplayOptions, SoakOptions, TargetOptions
-from cli.loadplan import Place, load_plan, on_machines, replay_plan
+from cli.loadoptions import MachineOptions, TargetOptions
+from cli.loadplan import Place, content_of, on_machines, plan_of
 from cli.main import load_command
-from loadtest.wire import Kind, Plan, SentMessage, Stage
+from loadtest.options import LoadOptions
+from loadtest.scenarios import SCENARIOS
+from loadtest.scenarios.broadcast import BroadcastOptions
+from loadtest.scenarios.replay import ReplayOptions
+from loadtest.scenarios.soak import SoakOptions
+from loadtest.wire import Plan, SentMessage, Stage
 from wscore.errors import ConfigError
 
 PLACE = Place("ws://127.0.0.1:8765/socket.io/", os.getpid())
@@ -23,8 +28,13 @@ def _no_secret_of_ours(monkeypatch):
     monkeypatch.delenv("WSCTL_JWT_SECRET", raising=False)
 
 
-def plan(kind: Kind = Kind.HEARTBEAT, load: LoadOptions | None = None, **target: object) -> Plan:
-    return load_plan(kind, PLACE, TargetOptions(**target), load or LoadOptions())
+def plan(kind: str = "heartbeat", load: LoadOptions | None = None, **target: object) -> Plan:
+    return plan_of(SCENARIOS[kind], load or LoadOptions(), None, PLACE, TargetOptions(**target))
+
+
+def replay_plan(file: Path, options: ReplayOptions) -> Plan:
+    replay = SCENARIOS["replay"]
+    return plan_of(replay, options, content_of(replay, file), PLACE, TargetOptions())
 
 
 def test_without_options_it_is_a_moderate_open_model():
@@ -36,11 +46,11 @@ def test_without_options_it_is_a_moderate_open_model():
 @pytest.mark.parametrize(
     ("kind", "load", "rate"),
     [
-        (Kind.HEARTBEAT, LoadOptions(connections=5000), 5000),
-        (Kind.BROADCAST, BroadcastOptions(connections=1000, sessions=10, publishers=2), 200),
-        (Kind.SOAK, SoakOptions(connections=5000), 500),
-        (Kind.HEARTBEAT, LoadOptions(rate=7), 7),
-        (Kind.HEARTBEAT, LoadOptions(think=100), None),
+        ("heartbeat", LoadOptions(connections=5000), 5000),
+        ("broadcast", BroadcastOptions(connections=1000, sessions=10, publishers=2), 200),
+        ("soak", SoakOptions(connections=5000), 500),
+        ("heartbeat", LoadOptions(rate=7), 7),
+        ("heartbeat", LoadOptions(think=100), None),
     ],
 )
 def test_a_run_without_a_rate_has_one_that_suits_its_kind(kind, load, rate):
@@ -79,7 +89,7 @@ def test_the_ramp_opens_500_connections_a_second_unless_told_otherwise():
 )
 def test_what_contradicts_itself_is_refused(load, target, problem):
     with pytest.raises(ConfigError) as caught:
-        plan(Kind.BROADCAST, load, **target)
+        plan("broadcast" if isinstance(load, BroadcastOptions) else "heartbeat", load, **target)
     assert problem in str(caught.value)
 
 
@@ -125,19 +135,19 @@ def test_a_recording_is_played_as_its_client_sent_it(tmp_path):
         {"type": "message", "timestamp": 1, "data": "b", "sentAtMs": 5000},
     ]
     file.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
-    made = replay_plan(file, PLACE, TargetOptions(), ReplayOptions(speed=2))
+    made = replay_plan(file, ReplayOptions(speed=2))
     assert made.recording == (
         SentMessage(0, '{"type":"message","timestamp":1,"data":"a"}'),
         SentMessage(4000, '{"type":"message","timestamp":1,"data":"b"}'),
     )
-    assert (made.kind, made.speed, made.connections, made.duration_s) == (Kind.REPLAY, 2, 10, 2)
+    assert (made.kind, made.speed, made.connections, made.duration_s) == ("replay", 2, 10, 2)
 
 
 def test_a_recording_in_which_nothing_was_sent_is_refused(tmp_path):
     file = tmp_path / "r.jsonl"
     file.write_text('{"type":"message","timestamp":1,"receivedAtMs":1}\n')
     with pytest.raises(ConfigError, match="no message that the client sent"):
-        replay_plan(file, PLACE, TargetOptions(), ReplayOptions())
+        replay_plan(file, ReplayOptions())
 
 
 def test_what_drives_it_is_in_the_plan():

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from cli.loadview import LiveView, PlainView, latency, sparkline, view_of
-from loadtest.wire import Kind, Phase, Plan, Progress
+from loadtest.wire import Phase, Plan, Progress
 
-PLAN = Plan(run_id="r", kind=Kind.HEARTBEAT, url="ws://h/", connections=100, ramp_s=2, duration_s=10)
+PLAN = Plan(run_id="r", kind="heartbeat", url="ws://h/", connections=100, ramp_s=2, duration_s=10)
 
 
 def second(elapsed_s: float, phase: Phase = Phase.STEADY, **figures: object) -> Progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.wire import RECONNECT, Kind, Phase, SentMessage, Stage
+from loadtest.wire import RECONNECT, Phase, SentMessage, Stage
 from tests.loadtest.driving import drive, drive_until_steady_then_interrupt, lying_server, short_plan
 
 
@@ -74,7 +74,7 @@ def test_an_interrupt_ends_it_with_what_was_measured(processes):
 @pytest.mark.slow
 def test_a_storm_brings_everyone_back_and_says_who_was_resumed():
     with lying_server(recovers=True) as url:
-        outcome = drive(short_plan(url, Kind.RECONNECT, connections=8))
+        outcome = drive(short_plan(url, "reconnect", connections=8))
     measured = outcome.measured
     assert outcome.histogram(RECONNECT).total_count == measured.resumed == 8
     assert measured.connections_lost == measured.connections_failed == 0
@@ -84,7 +84,7 @@ def test_a_storm_brings_everyone_back_and_says_who_was_resumed():
 @pytest.mark.slow
 def test_a_soak_counts_the_heartbeats_that_the_server_owes():
     with lying_server(heartbeat_ms=200) as url:
-        outcome = drive(short_plan(url, Kind.SOAK, connections=3, rate=10.0))
+        outcome = drive(short_plan(url, "soak", connections=3, rate=10.0))
     assert outcome.measured.heartbeats_missed >= 3 * 3
     assert outcome.measured.server_rss_kib is not None
 
@@ -113,7 +113,7 @@ def test_a_recording_is_played_by_every_connection_until_the_end():
         SentMessage(80.0, '{"type":"ping","timestamp":1}'),
     )
     with lying_server() as url:
-        outcome = drive(short_plan(url, Kind.REPLAY, rate=None, connections=3, recording=recording, speed=2.0))
+        outcome = drive(short_plan(url, "replay", rate=None, connections=3, recording=recording, speed=2.0))
     # 80 ms and as long again till the next turn, at double speed: a message each 40 ms.
     assert outcome.measured.sent == 3 * 12 + 3
     assert outcome.measured.received == outcome.histogram("latency").total_count == outcome.measured.sent

@@ -5,31 +5,33 @@ from __future__ import annotations
 import pytest
 from hdrh.histogram import HdrHistogram
 
-from loadtest.driver.clock import Offset, drifted, estimate
-from loadtest.driver.gauge import Gauge, coarse, encode, percentile
-from loadtest.driver.messages import GeneratorPart, Part, Window
-from loadtest.driver.results import Course, measured
-from loadtest.wire import LATENCY, Kind, Plan
+from loadtest.generator.clock import Offset, drifted, estimate
+from loadtest.generator.latencies import LatencyRecorder, coarse, encode, percentile
+from loadtest.generator.messages import Counts, Part, Window
+from loadtest.generator.results import Course, measured
+from loadtest.wire import LATENCY, Generator, Plan
 
 S = 10**9
-PLAN = Plan(run_id="r", kind=Kind.HEARTBEAT, url="ws://127.0.0.1/", connections=2)
+PLAN = Plan(run_id="r", kind="heartbeat", url="ws://127.0.0.1/", connections=2)
 
 
 def course(workers: int = 1) -> Course:
     return Course(1, 5 * S, Window(6 * S, 8 * S), was_interrupted=False, rss_kib=None, workers=workers)
 
 
-def gauge_of(*values_us: int) -> Gauge:
-    gauge = Gauge()
-    gauge.record([value * 1000 for value in values_us])
-    gauge.fold_all()
-    return gauge
+def recorder_of(*values_us: int) -> LatencyRecorder:
+    recorder = LatencyRecorder()
+    recorder.record([value * 1000 for value in values_us])
+    recorder.fold_all()
+    return recorder
 
 
 def test_the_histograms_of_processes_are_merged_exactly():
-    parts = [Part(histograms={LATENCY: encode(gauge_of(*values).histogram)}) for values in ((10, 20), (20, 3_000_000))]
+    parts = [
+        Part(histograms={LATENCY: encode(recorder_of(*values).histogram)}) for values in ((10, 20), (20, 3_000_000))
+    ]
     merged = HdrHistogram.decode(measured(PLAN, parts, course()).histograms.encoded[LATENCY])
-    together = gauge_of(10, 20, 20, 3_000_000).histogram
+    together = recorder_of(10, 20, 20, 3_000_000).histogram
     assert merged.total_count == 4
     assert merged.get_count_at_value(20) == 2
     assert encode(merged) == encode(together)
@@ -37,8 +39,14 @@ def test_the_histograms_of_processes_are_merged_exactly():
 
 def test_counts_add_up_and_the_worst_process_speaks_for_the_generator():
     parts = [
-        Part(opened=3, sent=5, received=4, errors={"a": 1}, generator=GeneratorPart(cpu_percent=20, late_sends=0)),
-        Part(opened=2, sent=5, received=5, errors={"a": 2}, generator=GeneratorPart(cpu_percent=60, lag_max_us=9)),
+        Part(
+            Counts(opened=3, counted_sent=5, counted_received=4, errors={"a": 1}),
+            generator=Generator(cpu_percent=20, late_sends=0),
+        ),
+        Part(
+            Counts(opened=2, counted_sent=5, counted_received=5, errors={"a": 2}),
+            generator=Generator(cpu_percent=60, lag_max_us=9),
+        ),
     ]
     result = measured(PLAN, parts, course(workers=2))
     assert (result.connections_opened, result.sent, result.received) == (5, 10, 9)
@@ -51,13 +59,13 @@ def test_counts_add_up_and_the_worst_process_speaks_for_the_generator():
 @pytest.mark.parametrize(
     ("generator", "word"),
     [
-        (GeneratorPart(cpu_percent=91), "processor"),
-        (GeneratorPart(lag_p99_us=60_000), "loop"),
-        (GeneratorPart(late_sends=2), "after they were due"),
+        (Generator(cpu_percent=91), "processor"),
+        (Generator(lag_p99_us=60_000), "loop"),
+        (Generator(late_sends=2), "after they were due"),
     ],
 )
 def test_a_generator_that_could_not_drive_it_is_doubted(generator, word):
-    doubts = measured(PLAN, [Part(sent=100, generator=generator)], course()).generator.doubts
+    doubts = measured(PLAN, [Part(Counts(counted_sent=100), generator=generator)], course()).generator.doubts
     assert len(doubts) == 1
     assert word in doubts[0]
 
@@ -73,20 +81,20 @@ def test_the_target_died_when_the_last_process_had_lost_all():
 
 
 def test_a_latency_below_zero_or_beyond_a_minute_stays_in_the_histogram():
-    histogram = gauge_of(-5, 90_000_000).histogram
+    histogram = recorder_of(-5, 90_000_000).histogram
     assert histogram.total_count == 2
     assert histogram.get_count_at_value(0) == 1
 
 
 def test_what_does_not_count_is_shown_and_not_recorded():
-    gauge = Gauge()
-    gauge.observe([7000])
-    gauge.record([9000])
+    recorder = LatencyRecorder()
+    recorder.observe([7000])
+    recorder.record([9000])
     latest: dict[int, int] = {}
-    for _ in gauge.fold(latest):
+    for _ in recorder.fold(latest):
         pass
     assert latest == {7: 1, 9: 1}
-    assert gauge.histogram.total_count == 1
+    assert recorder.histogram.total_count == 1
 
 
 def test_the_figures_of_a_second_are_within_two_percent():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.wire import CONNECT, FIRST, LAST, LATENCY, MEDIAN, SERVICE, Kind, Ledger
+from loadtest.wire import CONNECT, FIRST, LAST, LATENCY, MEDIAN, SERVICE, Ledger
 from tests.loadtest.driving import drive, lying_server, short_plan
 
 MS = 1000
@@ -14,7 +14,7 @@ TOLERANCE_US = 400 * MS  # a busy machine is slow, never early
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_ledger_shows_exactly_what_was_lost_repeated_and_swapped(processes):
     with lying_server(lose=3, repeat=7, swap=5, delay_ms=50) as url:
-        plan = short_plan(url, Kind.BROADCAST, connections=6, sessions=3, rate=600.0, processes=processes)
+        plan = short_plan(url, "broadcast", connections=6, sessions=3, rate=600.0, processes=processes)
         outcome = drive(plan)
     # 100 messages in each of 3 sessions with 2 receivers, of which 2 processes have one each; every tenth message
     # has each of the three fates.
@@ -36,13 +36,13 @@ def test_the_ledger_shows_exactly_what_was_lost_repeated_and_swapped(processes):
 @pytest.mark.slow
 def test_what_one_receiver_alone_loses_is_its_loss_alone():
     with lying_server(lose=3, only_first=True) as url:
-        outcome = drive(short_plan(url, Kind.BROADCAST, connections=5))
+        outcome = drive(short_plan(url, "broadcast", connections=5))
     assert outcome.measured.ledger == Ledger(published=100, expected=500, received=490, lost=10)
 
 
 def test_messages_that_come_after_the_window_are_waited_for():
     with lying_server(delay_ms=250) as url:
-        outcome = drive(short_plan(url, Kind.BROADCAST, connections=2, rate=50.0, drain_s=1.5))
+        outcome = drive(short_plan(url, "broadcast", connections=2, rate=50.0, drain_s=1.5))
     assert outcome.measured.ledger == Ledger(published=25, expected=50, received=50)
     assert outcome.histogram(LATENCY).get_min_value() >= 250 * MS
 

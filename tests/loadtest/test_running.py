@@ -18,19 +18,19 @@ from loadtest.running import (
     TargetUnreachableError,
     TokenRefusedError,
 )
-from loadtest.wire import Kind, Phase, Plan, Progress, Tokens
+from loadtest.wire import Phase, Plan, Progress, Tokens
 
 HANG_S = 20
 URL = "ws://user:pass@127.0.0.1:1/socket.io/"
-PLAN = Plan(run_id="r", kind=Kind.HEARTBEAT, url=URL, connections=3, drain_s=0.1, tokens=Tokens(secret="hush hush"))
+PLAN = Plan(run_id="r", kind="heartbeat", url=URL, connections=3, drain_s=0.1, tokens=Tokens(secret="hush hush"))
 PREAMBLE = """
 import json, os, signal, sys, time
 plan = json.load(sys.stdin)
 def say(**fields):
     print(json.dumps(fields), flush=True)
 def progress(elapsed):
-    say(type="progress", elapsed_s=elapsed, phase="steady", connected=3, wanted=3, sent=1, received=1, errors=0,
-        sent_per_s=1, received_per_s=1)
+    say(type="progress", elapsedS=elapsed, phase="steady", connected=3, wanted=3, sent=1, received=1, errors=0,
+        sentPerS=1, receivedPerS=1)
 def measured(**fields):
     say(type="measured", run_id=plan["runId"], started_at_ms=0, steady_s=1, peak_connections=plan["connections"],
         connections_opened=3, connections_failed=0, connections_lost=0, sent=1, received=1, **fields)

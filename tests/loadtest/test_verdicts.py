@@ -9,12 +9,13 @@ from hdrh.histogram import HdrHistogram
 from loadtest import wire
 from loadtest.comparison import Change, compare
 from loadtest.histograms import distribution
-from loadtest.summary import Verdict, config_hash, encode, read_summary, summarise
+from loadtest.summary import Verdict, config_hash, encode, read_summary
 from loadtest.thresholds import parse_threshold
-from loadtest.wire import Generator, Histograms, Kind, Ledger, Measured, Phase, Plan, Progress, Speech, Tokens
+from loadtest.verdicts import summarise
+from loadtest.wire import Generator, Histograms, Ledger, Measured, Phase, Plan, Progress, Speech, Tokens
 from wscore.errors import ConfigError
 
-PLAN = Plan(run_id="r1", kind=Kind.BROADCAST, url="ws://127.0.0.1:8765/socket.io/", connections=10, rate=100.0)
+PLAN = Plan(run_id="r1", kind="broadcast", url="ws://127.0.0.1:8765/socket.io/", connections=10, rate=100.0)
 
 
 def histogram(*values_us: int) -> str:
@@ -211,7 +212,7 @@ def test_another_configuration_is_named():
 
 def test_a_voice_test_in_which_nobody_asked_anything_is_invalid():
     speech = Speech(16_000, 1, bytes(32_000))
-    plan = msgspec.structs.replace(PLAN, kind=Kind.VOICE, rate=None, speech=speech)
+    plan = msgspec.structs.replace(PLAN, kind="voice", rate=None, speech=speech)
     silent = summary("errors<=0", plan=plan, ledger=Ledger())
     assert silent.verdict is Verdict.INVALID
     assert silent.reasons[0].startswith("Nothing was measured: no caller began a turn")

@@ -9,11 +9,13 @@ from typing import Final
 
 import msgspec
 
-from loadtest.driver.dialing import Dialer
-from loadtest.driver.links import TEXT, Link, decode_envelope, monotonic_ns
-from loadtest.driver.messages import Part
-from loadtest.driver.schedule import Timetable
-from loadtest.driver.traffic import Traffic
+from loadtest.generator.dialing import Dialer
+from loadtest.generator.links import TEXT, Link, decode_envelope, monotonic_ns
+from loadtest.generator.messages import Part
+from loadtest.generator.schedule import Timetable
+from loadtest.generator.traffic import Traffic
+from loadtest.options import LoadOptions
+from loadtest.scenarios.base import Scenario, SearchRange
 from loadtest.wire import LATENCY, SERVICE, Plan
 
 _BARE: Final = len('{"timestamp":1700000000000,"pad":""}')
@@ -57,16 +59,16 @@ class HeartbeatTraffic(Traffic):
         service, self.service = self.service, []
         latency, self.latency = self.latency, []
         warm, self.warm = self.warm, []
-        gauges, tally = self.tally.gauges, self.tally
-        gauges[SERVICE].record(service)
-        gauges[LATENCY].record(latency)
-        gauges[self.shown].observe(warm)
-        tally.counted_received += len(service)
-        tally.received += len(service) + len(warm)
+        recorders, counts = self.recorders, self.counts
+        recorders[SERVICE].record(service)
+        recorders[LATENCY].record(latency)
+        recorders[self.shown].observe(warm)
+        counts.counted_received += len(service)
+        counts.received += len(service) + len(warm)
 
     def result(self, part: Part) -> None:
-        part.replies_expected = self.tally.counted_sent
-        part.replies_received = self.tally.counted_received
+        part.replies_expected = self.counts.counted_sent
+        part.replies_received = self.counts.counted_received
         part.duplicated = self.unasked
 
 
@@ -91,14 +93,14 @@ class HeartbeatLink(Link):
     def send(self, due_ns: int) -> None:
         """Send a ping that was due then."""
         traffic = self.traffic
-        tally = traffic.tally
+        counts = traffic.counts
         number = traffic.number = traffic.number + 1
         now = monotonic_ns()
         is_counted = traffic.window_start_ns <= due_ns < traffic.window_end_ns
         traffic.pending[f"{number:x}"] = (due_ns, now, is_counted)
-        tally.sent += 1
+        counts.sent += 1
         if is_counted:
-            tally.counted_sent += 1
+            counts.counted_sent += 1
         milliseconds = (now + traffic.wall_ns) // 1_000_000
         self.transport.send(TEXT, traffic.ping % (milliseconds, milliseconds, number))
 
@@ -129,3 +131,13 @@ class HeartbeatLink(Link):
                 asyncio.get_running_loop().call_later(traffic.think_s, self.again)
             else:
                 self.again()
+
+
+class Heartbeat(Scenario):
+    """Round trips over many connections."""
+
+    name = "heartbeat"
+    help = "Ping at a rate over many connections; measure the round trips."
+    traffic = HeartbeatTraffic
+    quick = LoadOptions(rate=1000, duration=5000, drain=1000)
+    search = SearchRange()

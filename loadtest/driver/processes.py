@@ -9,10 +9,10 @@ from typing import Any, Final, Protocol
 import gevent
 import msgspec
 
-from loadtest.driver.clock import machine_id
-from loadtest.driver.links import monotonic_ns
-from loadtest.driver.messages import Assign, Command, Finish, Part, Snapshot, Time
-from loadtest.driver.station import Station
+from loadtest.driver.process import LoadProcess
+from loadtest.generator.clock import machine_id
+from loadtest.generator.links import monotonic_ns
+from loadtest.generator.messages import Assign, Command, Counts, Finish, Part, Snapshot, Time
 from loadtest.wire import Plan, Tokens
 
 TO_WORKERS: Final = "wsctl-command"
@@ -21,7 +21,7 @@ PART_PATIENCE_S: Final = 30.0
 STEP_S: Final = 0.02
 
 
-class Crew(Protocol):
+class Processes(Protocol):
     """All processes that drive one run."""
 
     lead_ns: int  # a command that names a time reaches all of them sooner than this
@@ -30,7 +30,7 @@ class Crew(Protocol):
     def command(self, command: Command) -> None:
         """Have all of them do it."""
 
-    def peek(self) -> Snapshot:
+    def peek(self) -> Counts:
         """Return the counts of all together."""
 
     def snapshot(self) -> Snapshot:
@@ -40,26 +40,26 @@ class Crew(Protocol):
         """Have them finish; returns what they measured. A process that is gone gives none."""
 
 
-class OwnCrew:
+class OwnProcess:
     """This process alone."""
 
     lead_ns = 20_000_000
     size = 1
 
-    def __init__(self, station: Station) -> None:
-        self._station = station
+    def __init__(self, process: LoadProcess) -> None:
+        self._process = process
 
     def command(self, command: Command) -> None:
-        self._station.apply(command)
+        self._process.apply(command)
 
-    def peek(self) -> Snapshot:
-        return self._station.traffic.tally.snapshot()
+    def peek(self) -> Counts:
+        return self._process.traffic.counts
 
     def snapshot(self) -> Snapshot:
-        return self._station.snapshot()
+        return self._process.snapshot()
 
     def parts(self) -> list[Part]:
-        return [self._station.part()]
+        return [self._process.part()]
 
 
 class Report(msgspec.Struct):
@@ -72,7 +72,7 @@ class Report(msgspec.Struct):
     part: Part | None = None
 
 
-class WorkerCrew:
+class LocustWorkers:
     """The workers of a Locust master."""
 
     lead_ns = 300_000_000
@@ -104,27 +104,19 @@ class WorkerCrew:
     def command(self, command: Command) -> None:
         self._send(command)
 
-    def peek(self) -> Snapshot:
-        total = Snapshot()
-        for one in self._latest.values():
-            total.connected += one.connected
-            total.opened += one.opened
-            total.failed += one.failed
-            total.lost += one.lost
-            total.sent += one.sent
-            total.received += one.received
-            total.errors += one.errors
-            total.awaited += one.awaited
-            total.cpu_percent = max(total.cpu_percent, one.cpu_percent)
-            total.top_error = total.top_error or one.top_error
+    def peek(self) -> Counts:
+        total = Counts()
+        for snapshot in self._latest.values():
+            total.add(snapshot.counts)
         return total
 
     def snapshot(self) -> Snapshot:
-        total = self.peek()
+        total = Snapshot(self.peek())
+        total.cpu_percent = max((snapshot.cpu_percent for snapshot in self._latest.values()), default=0.0)
         fresh, self._fresh = self._fresh, []
-        for one in fresh:
-            total.max_us = max(total.max_us, one.max_us)
-            for value, count in one.latencies.items():
+        for snapshot in fresh:
+            total.max_us = max(total.max_us, snapshot.max_us)
+            for value, count in snapshot.latencies.items():
                 total.latencies[value] = total.latencies.get(value, 0) + count
         return total
 

@@ -10,16 +10,17 @@ import gevent
 import msgspec
 from locust.stats import stats_history
 
-from loadtest.driver.conductor import Conductor, write
-from loadtest.driver.crew import OwnCrew, WorkerCrew
-from loadtest.driver.dialing import Dialer, reason
+from loadtest.driver.controller import RunController, write
 from loadtest.driver.eventloop import LoopGreenlet
 from loadtest.driver.forking import Child
-from loadtest.driver.memory import ServerMemory
-from loadtest.driver.probing import Refusal, probe, receive_floor_us, refusal
-from loadtest.driver.station import Station
+from loadtest.driver.process import LoadProcess
+from loadtest.driver.processes import LocustWorkers, OwnProcess
 from loadtest.driver.users import new_environment
 from loadtest.driver.worker import Worker
+from loadtest.generator.dialing import Dialer, reason
+from loadtest.generator.memory import ServerMemory
+from loadtest.generator.probing import Refusal, probe, receive_floor_us, refusal
+from loadtest.scenarios import SCENARIOS
 from loadtest.wire import Plan
 
 EXIT_DONE: Final = 0
@@ -52,7 +53,12 @@ def _share(plan: Plan, port: int) -> Plan:
 def _work(plan: Plan, *, is_own: bool) -> int:
     loop = LoopGreenlet()
     loop.start()
-    worker = Worker(plan, loop, new_environment(plan), loop.run(receive_floor_us(plan, Dialer(plan))))
+    worker = Worker(
+        plan,
+        loop,
+        new_environment(plan),
+        loop.run(receive_floor_us(plan, Dialer(plan.url, plan.tokens, insecure=plan.insecure))),
+    )
     if not is_own:
         gevent.signal_handler(signal.SIGINT, worker.interrupt)
     return worker.run()
@@ -61,50 +67,57 @@ def _work(plan: Plan, *, is_own: bool) -> int:
 def _lead(plan: Plan, children: list[Child]) -> int:
     loop = LoopGreenlet()
     loop.start()
-    dialer = Dialer(plan)
-    if plan.master_port is None and (obstacle := loop.run(probe(plan, dialer))) is not None:
+    dialer = Dialer(plan.url, plan.tokens, insecure=plan.insecure)
+    if (
+        plan.master_port is None
+        and (obstacle := loop.run(probe(plan, dialer, SCENARIOS[plan.kind].probe_query(plan)))) is not None
+    ):
         return _refused(obstacle)
     environment = new_environment(plan)
     memory = ServerMemory(plan.server_pid, dialer.port if dialer.is_loopback else None)
     if not children and plan.master_port is None:
         local = environment.create_local_runner()
-        station = Station(plan, loop, environment.stats, floor_us=loop.run(receive_floor_us(plan, dialer)))
-        return _conduct(Conductor(plan, OwnCrew(station), local, memory), plan, environment)
+        process = LoadProcess(plan, loop, environment.stats, floor_us=loop.run(receive_floor_us(plan, dialer)))
+        return _control(RunController(plan, OwnProcess(process), local, memory), plan, environment)
     runner = environment.create_master_runner("127.0.0.1" if children else "*", plan.master_port or 0)
     for child in children:
         child.start(runner.server.port)
-    crew = WorkerCrew(runner, len(children) or max(1, plan.expected_workers))
+    processes = LocustWorkers(runner, len(children) or max(1, plan.expected_workers))
     if not children:
-        say(f"waiting for {crew.size} workers on port {plan.master_port}")
-    conductor = Conductor(plan, crew, runner, memory)
-    gevent.signal_handler(signal.SIGINT, conductor.interrupt)
-    if crew.gather(plan, lambda: not conductor.is_interrupted and all(child.is_running() for child in children)):
-        return _conduct(conductor, plan, environment)
-    if conductor.is_interrupted:
+        say(f"waiting for {processes.size} workers on port {plan.master_port}")
+    controller = RunController(plan, processes, runner, memory)
+    gevent.signal_handler(signal.SIGINT, controller.interrupt)
+    if processes.gather(plan, lambda: not controller.is_interrupted and all(child.is_running() for child in children)):
+        return _control(controller, plan, environment)
+    if controller.is_interrupted:
         return EXIT_INTERRUPTED
     say("a process that was to drive ended at once")
     return EXIT_FAILED
 
 
-def _conduct(conductor: Conductor, plan: Plan, environment: Any) -> int:
+def _control(controller: RunController, plan: Plan, environment: Any) -> int:
     runner = environment.runner
-    gevent.signal_handler(signal.SIGINT, conductor.interrupt)
+    gevent.signal_handler(signal.SIGINT, controller.interrupt)
     if plan.web_port is not None:
         environment.create_web_ui("127.0.0.1", plan.web_port)
         gevent.spawn(stats_history, runner)
         say(f"Locust's web UI: http://127.0.0.1:{plan.web_port}")
     try:
-        result = conductor.run()
+        result = controller.run()
         if result is not None:
             write(result)
             return EXIT_DONE
-        if conductor.is_interrupted:
+        if controller.is_interrupted:
             return EXIT_INTERRUPTED
-        return _refused(refusal(conductor.last.top_error or "no connection came about"))
+        return _refused(refusal(_most_frequent(controller.counts.errors)))
     finally:
         if environment.web_ui is not None:
             environment.web_ui.stop()
         runner.quit()
+
+
+def _most_frequent(errors: dict[str, int]) -> str:
+    return max(errors, key=errors.__getitem__, default="no connection came about")
 
 
 def say(text: str) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
-from loadtest.driver.dialing import Dialer
-from loadtest.driver.links import TEXT, Link, decode_envelope, monotonic_ns
-from loadtest.driver.messages import Command, Window
-from loadtest.driver.schedule import LATE_NS
-from loadtest.driver.traffic import Traffic
+from loadtest.generator.dialing import Dialer
+from loadtest.generator.links import TEXT, Link, decode_envelope, monotonic_ns
+from loadtest.generator.messages import Command, Window
+from loadtest.generator.schedule import LATE_NS
+from loadtest.generator.traffic import Traffic
 from loadtest.ledger import NEVER
-from loadtest.wire import LATENCY, SERVICE, Plan
+from loadtest.options import RAMP, Option, Unit, count, milliseconds, ramp_s
+from loadtest.scenarios.base import FileArgument, FileKind, Scenario
+from loadtest.wire import LATENCY, SERVICE, Plan, SentMessage
 
 LEAST_GAP_MS: Final = 10.0  # between the last message and the first one again
 
@@ -58,8 +61,8 @@ class ReplayTraffic(Traffic):
     def flush(self) -> None:
         latency, self.latency = self.latency, []
         service, self.service = self.service, []
-        self.tally.gauges[LATENCY].record(latency)
-        self.tally.gauges[SERVICE].record(service)
+        self.recorders[LATENCY].record(latency)
+        self.recorders[SERVICE].record(service)
 
 
 class ReplayLink(Link):
@@ -97,9 +100,9 @@ class ReplayLink(Link):
                 return
             line = traffic.lines[self._count % len(traffic.lines)]
             self._count += 1
-            traffic.tally.late_sends += now - due_ns > LATE_NS
-            traffic.tally.sent += 1
-            traffic.tally.counted_sent += 1
+            traffic.counts.late_sends += now - due_ns > LATE_NS
+            traffic.counts.sent += 1
+            traffic.counts.counted_sent += 1
             if line.id is not None:
                 self._awaited[line.id] = (due_ns, now)
             elif line.is_ping:
@@ -117,8 +120,8 @@ class ReplayLink(Link):
             self.other(envelope)
             return
         now = monotonic_ns()
-        traffic.tally.received += 1
-        traffic.tally.counted_received += now >= traffic.window_start_ns
+        traffic.counts.received += 1
+        traffic.counts.counted_received += now >= traffic.window_start_ns
         sent: tuple[int, int] | None = None
         if envelope.id is not None:
             sent = self._awaited.pop(envelope.id, None)
@@ -139,3 +142,38 @@ def _line(offset_ms: float, text: str) -> Line:
     is_answered = envelope.type != "message"  # what is fanned out comes back without its id
     identity = envelope.id if is_answered else None
     return Line(int(offset_ms * 1e6), payload, is_ping=envelope.type == "ping", id=identity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """How many play the recording, and how fast."""
+
+    TITLE: ClassVar = "Load"
+
+    connections: Annotated[int, count("Connections that each play it.")] = 10
+    speed: Annotated[float, Option("Times the speed of the recording.", Unit.FACTOR, 0.001)] = 1.0
+    ramp: Annotated[int | None, RAMP] = None
+    duration: Annotated[int | None, milliseconds("Play it again and again for so long.", "once")] = None
+    drain: Annotated[int, milliseconds("Wait for late arrivals after it.", "2s")] = 2_000
+
+
+class Replay(Scenario):
+    """What a client sent, over many connections."""
+
+    name = "replay"
+    help = "Play what a client sent, over many connections."
+    options = ReplayOptions
+    traffic = ReplayTraffic
+    file = FileArgument(FileKind.RECORDING, "FILE", "A recording of a client.")
+
+    def plan_fields(self, options: Any, content: Any = None) -> dict[str, Any]:
+        recording: tuple[SentMessage, ...] = content
+        once_s = recording[-1].offset_ms / 1000 / options.speed
+        return {
+            "connections": options.connections,
+            "ramp_s": ramp_s(options.ramp, options.connections),
+            "duration_s": max(1.0, once_s) if options.duration is None else options.duration / 1000,
+            "drain_s": options.drain / 1000,
+            "recording": recording,
+            "speed": options.speed,
+        }

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from loadtest.driver.gauge import merged
-from loadtest.driver.messages import Part, Window
+from loadtest.generator.latencies import merged
+from loadtest.generator.messages import Counts, Part, Window
 from loadtest.ledger import Streak, settle
 from loadtest.wire import Generator, Histograms, HostClock, Ledger, Measured, Plan
 
@@ -30,33 +30,30 @@ class Course:
 
 def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
     """Return the result of all parts."""
-    errors: Counter[str] = Counter()
-    close_codes: Counter[str] = Counter()
+    counts = Counts()
     for part in parts:
-        errors.update(part.errors)
-        close_codes.update(part.close_codes)
-    opened, lost = sum(part.opened for part in parts), sum(part.lost for part in parts)
+        counts.add(part.counts)
     died_ns = max((part.all_lost_ns for part in parts), default=0) if all(p.all_lost_ns for p in parts) else 0
     uncertainty_us = max((part.clock_uncertainty_us for part in parts), default=0.0)
     return Measured(
         run_id=plan.run_id,
         started_at_ms=course.started_at_ms,
         steady_s=round((course.window.end_ns - course.window.start_ns) / 1e9, 3),
-        peak_connections=sum(part.peak_connections for part in parts),
-        connections_opened=opened,
-        connections_failed=sum(part.failed for part in parts),
-        connections_lost=lost,
-        sent=sum(part.sent for part in parts),
-        received=sum(part.received for part in parts),
-        errors=dict(errors),
-        close_codes=dict(close_codes),
+        peak_connections=counts.peak,
+        connections_opened=counts.opened,
+        connections_failed=counts.failed,
+        connections_lost=counts.lost,
+        sent=counts.counted_sent,
+        received=counts.counted_received,
+        errors=counts.errors,
+        close_codes=counts.close_codes,
         target_died_at_s=round((died_ns - course.started_ns) / 1e9, 2) if died_ns else None,
-        resumed=sum(part.resumed for part in parts),
-        heartbeats_missed=sum(part.heartbeats_missed for part in parts),
+        resumed=counts.resumed,
+        heartbeats_missed=counts.heartbeats_missed,
         server_rss_kib=course.rss_kib,
         ledger=_ledger(parts),
         histograms=_histograms(parts),
-        generator=_generator(parts, course.workers),
+        generator=_generator(parts, counts.counted_sent, course.workers),
         clock=HostClock("estimated", uncertainty_us) if uncertainty_us else HostClock(),
         was_interrupted=course.was_interrupted,
     )
@@ -83,34 +80,27 @@ def _histograms(parts: list[Part]) -> Histograms:
     )
 
 
-def _generator(parts: list[Part], workers: int) -> Generator:
+def _generator(parts: list[Part], sent: int, workers: int) -> Generator:
     generators = [part.generator for part in parts]
-    worst = Generator(
-        cpu_percent=max((one.cpu_percent for one in generators), default=0.0),
-        lag_p99_us=max((one.lag_p99_us for one in generators), default=0.0),
+    cpu_percent = max((one.cpu_percent for one in generators), default=0.0)
+    lag_p99_us = max((one.lag_p99_us for one in generators), default=0.0)
+    late_sends = sum(one.late_sends for one in generators)
+    doubts = []
+    if cpu_percent > MAX_CPU_PERCENT:
+        doubts.append(f"the generator used {cpu_percent:.0f} % of a processor: use more processes or less load")
+    if lag_p99_us > MAX_LAG_P99_US:
+        doubts.append(f"the generator's loop was {lag_p99_us / 1000:.0f} ms late at p99")
+    if sent and late_sends > sent * MAX_LATE_SHARE:
+        doubts.append(f"{late_sends / sent:.0%} of the messages were sent more than 10 ms after they were due")
+    if len(parts) < workers:
+        doubts.append(f"{workers - len(parts)} of {workers} processes gave no result")
+    return Generator(
+        cpu_percent=cpu_percent,
+        lag_p99_us=lag_p99_us,
         lag_max_us=max((one.lag_max_us for one in generators), default=0.0),
         open_files=max((one.open_files for one in generators), default=0),
         file_limit=min((one.file_limit for one in generators), default=0),
         receive_floor_us=max((one.receive_floor_us for one in generators), default=0.0),
-        late_sends=sum(one.late_sends for one in generators),
-    )
-    doubts = []
-    if worst.cpu_percent > MAX_CPU_PERCENT:
-        doubts.append(f"the generator used {worst.cpu_percent:.0f} % of a processor: use more processes or less load")
-    if worst.lag_p99_us > MAX_LAG_P99_US:
-        doubts.append(f"the generator's loop was {worst.lag_p99_us / 1000:.0f} ms late at p99")
-    sent = sum(part.sent for part in parts)
-    if sent and worst.late_sends > sent * MAX_LATE_SHARE:
-        doubts.append(f"{worst.late_sends / sent:.0%} of the messages were sent more than 10 ms after they were due")
-    if len(parts) < workers:
-        doubts.append(f"{workers - len(parts)} of {workers} processes gave no result")
-    return Generator(
-        cpu_percent=worst.cpu_percent,
-        lag_p99_us=worst.lag_p99_us,
-        lag_max_us=worst.lag_max_us,
-        open_files=worst.open_files,
-        file_limit=worst.file_limit,
-        receive_floor_us=worst.receive_floor_us,
-        late_sends=worst.late_sends,
+        late_sends=late_sends,
         doubts=tuple(doubts),
     )

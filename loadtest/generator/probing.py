@@ -12,10 +12,10 @@ from typing import Final
 
 from picows import ws_connect
 
-from loadtest.driver.dialing import Dialer
-from loadtest.driver.links import Link, decode_envelope, monotonic_ns
-from loadtest.driver.traffic import Traffic
-from loadtest.wire import Kind, Plan
+from loadtest.generator.dialing import Dialer
+from loadtest.generator.links import Link, decode_envelope, monotonic_ns
+from loadtest.generator.traffic import Traffic
+from loadtest.wire import Plan
 from wscore.codes import CloseCode
 from wscore.frames import text_frame
 
@@ -42,19 +42,23 @@ def refusal(reason: str, close_codes: object = ()) -> Refusal:
 class _Probe(Traffic):
     shown = row = ""
 
+    def __init__(self, plan: Plan, dialer: Dialer, fields: dict[str, str]) -> None:
+        super().__init__(plan, dialer)
+        self.fields = fields
+
     def link(self, slot: int, index: int) -> Link:
         return Link(self, slot, index)
 
     def query(self, link: Link) -> dict[str, str]:
-        return {"sessionId": f"load-{self.plan.run_id}-probe"} if self.plan.kind is Kind.BROADCAST else {}
+        return self.fields
 
 
-async def probe(plan: Plan, dialer: Dialer) -> Refusal | None:
-    """Open one connection and close it again; returns what is in the way."""
-    traffic = _Probe(plan, dialer)
+async def probe(plan: Plan, dialer: Dialer, query: dict[str, str]) -> Refusal | None:
+    """Open one connection, with `query` in its URL, and close it again; returns what is in the way."""
+    traffic = _Probe(plan, dialer, query)
     traffic.reserve()
     if not await traffic.connect(0):
-        return refusal(next(iter(traffic.tally.errors), "no connection"), list(traffic.tally.close_codes))
+        return refusal(next(iter(traffic.counts.errors), "no connection"), list(traffic.counts.close_codes))
     link = traffic.slots[0]
     assert link is not None
     link.close()
@@ -78,7 +82,7 @@ async def receive_floor_us(plan: Plan, dialer: Dialer) -> float:
     frame = text_frame(
         b'{"type":"message","timestamp":1700000000000,"data":{"pad":"%s"}}' % (b"x" * plan.payload_bytes)
     )
-    traffic, latencies = _Probe(plan, dialer), list[int]()
+    traffic, latencies = _Probe(plan, dialer, {}), list[int]()
     peers: list[socket.socket] = []
     links: list[_Counter] = []
     loop = asyncio.get_running_loop()

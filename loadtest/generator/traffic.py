@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, Final
 
-from loadtest.driver.dialing import HANDSHAKE_TIMEOUT_S, Dialer, reason
-from loadtest.driver.links import Link, monotonic_ns
-from loadtest.driver.messages import Begin, Command, Drop, Part, Window
-from loadtest.driver.tally import Tally
+from loadtest.generator.dialing import HANDSHAKE_TIMEOUT_S, Dialer, reason
+from loadtest.generator.links import Link, monotonic_ns
+from loadtest.generator.measurements import Measurements
+from loadtest.generator.messages import Begin, Command, Drop, Part, Window
 from loadtest.ledger import NEVER
 from loadtest.wire import CONNECT, RECONNECT, Plan
 from wscore.reconnect import ReconnectPolicy
@@ -32,7 +32,9 @@ class Traffic:
         self.position = position
         self.processes = processes
         self.offset_ns = 0
-        self.tally = Tally()
+        self.measurements = Measurements(self.latencies)
+        self.counts = self.measurements.counts
+        self.recorders = self.measurements.recorders
         self.slots: list[Link | None] = []
         self.start_ns = NEVER
         self.connections = plan.connections
@@ -48,6 +50,7 @@ class Traffic:
 
     shown: str  # the latency that people see while it runs
     row: str  # its name in Locust's table
+    latencies: Collection[str] = ()  # those that only this kind of load has
     is_open_model = False
 
     def link(self, slot: int, index: int) -> Link:
@@ -59,7 +62,7 @@ class Traffic:
         return {}
 
     def flush(self) -> None:
-        """Hand latencies over to the gauges; called 50 times a second."""
+        """Hand latencies over to the recorders; called 50 times a second."""
 
     def begun(self) -> None:
         """Start sending."""
@@ -67,7 +70,7 @@ class Traffic:
     def result(self, part: Part) -> None:
         """Add what this kind of load alone knows."""
 
-    # What Locust's users and the conductor call
+    # What Locust's users and the controller call
 
     def arrive(self) -> None:
         """Open one more connection."""
@@ -89,7 +92,7 @@ class Traffic:
         self.slots[self._wanted] = None
 
     def apply(self, command: Command) -> None:
-        """Do what the conductor says."""
+        """Do what the controller says."""
         match command:
             case Begin():
                 first = self.start_ns == NEVER
@@ -114,20 +117,11 @@ class Traffic:
         for link in self.slots:
             if link is not None:
                 link.count_missed()
-        tally = self.tally
+        measurements = self.measurements
         part = Part(
-            peak_connections=tally.peak,
-            opened=tally.opened,
-            failed=tally.failed,
-            lost=tally.lost,
-            sent=tally.counted_sent,
-            received=tally.counted_received,
-            errors=dict(tally.errors),
-            close_codes=dict(tally.close_codes),
-            all_lost_ns=tally.all_lost_ns + self.offset_ns if tally.all_lost_ns else 0,
-            resumed=tally.resumed,
-            heartbeats_missed=tally.heartbeats_missed,
-            histograms=tally.histograms(is_open_model=self.is_open_model),
+            counts=self.counts,
+            all_lost_ns=measurements.all_lost_ns + self.offset_ns if measurements.all_lost_ns else 0,
+            histograms=measurements.histograms(is_open_model=self.is_open_model),
         )
         self.result(part)
         return part
@@ -136,34 +130,34 @@ class Traffic:
 
     def joined(self, link: Link) -> None:
         """A connection is ready."""
-        tally = self.tally
-        tally.connected += 1
-        tally.peak = max(tally.peak, tally.connected)
-        tally.opened += 1
+        counts = self.counts
+        counts.connected += 1
+        counts.peak = max(counts.peak, counts.connected)
+        counts.opened += 1
         if not self._drop_ns:
-            tally.gauges[CONNECT].record([link.joined_ns - link.dialled_ns])
+            self.recorders[CONNECT].record([link.joined_ns - link.dialled_ns])
         else:
-            tally.awaited -= 1
-            tally.gauges[RECONNECT].record([link.joined_ns - self._drop_ns])
+            counts.awaited -= 1
+            self.recorders[RECONNECT].record([link.joined_ns - self._drop_ns])
             if link.greeting and link.greeting.recovery and link.greeting.recovery.recovered:
-                tally.resumed += 1
+                counts.resumed += 1
 
     def ended(self, link: Link) -> None:
         """A connection is gone."""
-        tally = self.tally
+        counts = self.counts
         if not link.joined_ns:
             return  # never was one; `connect` counts the failure
-        tally.connected -= 1
+        counts.connected -= 1
         if link.is_leaving or self._is_ending:
             return
-        tally.lost += 1
-        tally.close_codes[str(int(link.close_code))] += 1
-        if tally.connected == 0:
-            tally.all_lost_ns = monotonic_ns()
+        counts.lost += 1
+        counts.closed(link.close_code)
+        if counts.connected == 0:
+            self.measurements.all_lost_ns = monotonic_ns()
 
     def error(self, text: str) -> None:
         """Something went wrong that the target is to blame for."""
-        self.tally.errors[text] += 1
+        self.counts.error(text)
 
     # Connecting
 
@@ -187,12 +181,12 @@ class Traffic:
                 async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                     await link.settled
             except Exception as error:
-                self.tally.failed += before is None
+                self.counts.failed += before is None
                 self.error(reason(error))
                 return False
         if not link.joined_ns:
-            self.tally.failed += before is None
-            self.tally.close_codes[str(int(link.close_code))] += 1
+            self.counts.failed += before is None
+            self.counts.closed(link.close_code)
             self.error(link.refusal or f"closed with {int(link.close_code)} before session_created")
             return False
         if slot < self._wanted:
@@ -206,7 +200,7 @@ class Traffic:
     def _drop(self) -> None:
         self._drop_ns = monotonic_ns()
         cut = [link for link in self.slots if link is not None and link.is_open]
-        self.tally.awaited = len(cut)
+        self.counts.awaited = len(cut)
         for link in cut:
             link.cut()
         for link in cut:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from loadtest.driver.links import monotonic_ns
-from loadtest.driver.traffic import Traffic
+from loadtest.generator.links import monotonic_ns
+from loadtest.generator.traffic import Traffic
 
 LATE_NS: Final = 10_000_000
 BATCH: Final = 200  # after so many sends what came in is read
@@ -64,7 +64,7 @@ class Timetable:
             link = slots[slot] if slot < len(slots) else None
             if link is not None and link.left_ns == 0 and link.joined_ns <= due_ns:
                 if now - due_ns > LATE_NS and due_ns >= traffic.window_start_ns:
-                    traffic.tally.late_sends += 1
+                    traffic.counts.late_sends += 1
                 send(link, due_ns)
             self._count += 1
             due_ns = self._due_ns()

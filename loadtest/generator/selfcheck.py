@@ -9,11 +9,10 @@ import time
 from collections import Counter
 from typing import Final
 
-from loadtest.driver.gauge import percentile
-from loadtest.driver.links import monotonic_ns
-from loadtest.driver.messages import GeneratorPart
-from loadtest.driver.traffic import Traffic
-from loadtest.wire import Plan
+from loadtest.generator.latencies import percentile
+from loadtest.generator.links import monotonic_ns
+from loadtest.generator.traffic import Traffic
+from loadtest.wire import Generator, Plan
 from wscore.errors import WsctlError
 
 TICK_S: Final = 0.01
@@ -75,16 +74,16 @@ class SelfCheck:
         (then, used), self._last = self._last, (time.monotonic(), time.process_time())
         return _percent((then, used), self._last)
 
-    def result(self) -> GeneratorPart:
+    def result(self) -> Generator:
         """Return how it went over the window."""
-        return GeneratorPart(
+        return Generator(
             cpu_percent=_percent(self._from, self._to) if self._from and self._to else 0.0,
             lag_p99_us=percentile(self._lags_us, 0.99) or 0.0,
             lag_max_us=float(max(self._lags_us, default=0)),
             open_files=_open_files(),
             file_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             receive_floor_us=self._receive_floor_us,
-            late_sends=self._traffic.tally.late_sends,
+            late_sends=self._traffic.counts.late_sends,
         )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from picows import WSError, WSHandshakeError, WSListener, ws_connect
 
-from loadtest.wire import Plan, Tokens
+from loadtest.wire import Tokens
 from wscore.guest import mint_guest_token
 from wscore.tokens import mint_jwt
 
@@ -35,12 +35,12 @@ _ERRNO_TEXTS: Final = {
 
 
 class Dialer:
-    """Knows the target of a plan; resolves its name once."""
+    """Knows a target and who connects to it; resolves its name once."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._tokens = plan.tokens
-        self._parts = parts = urlsplit(plan.url)
-        self._tls = _tls_context(plan.insecure) if parts.scheme == "wss" else None
+    def __init__(self, url: str, tokens: Tokens, *, insecure: bool = False) -> None:
+        self._tokens = tokens
+        self._parts = parts = urlsplit(url)
+        self._tls = _tls_context(insecure) if parts.scheme == "wss" else None
         self._host = parts.hostname or ""
         self.port = parts.port or (443 if self._tls else 80)
         self._family, self._address = self._resolve()

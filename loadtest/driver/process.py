@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from typing import Any, Final
 
-from loadtest.driver.broadcast import BroadcastTraffic
-from loadtest.driver.dialing import Dialer
 from loadtest.driver.eventloop import LoopGreenlet
-from loadtest.driver.heartbeat import HeartbeatTraffic
-from loadtest.driver.messages import Command, Part, Snapshot
-from loadtest.driver.replay import ReplayTraffic
-from loadtest.driver.selfcheck import SelfCheck
-from loadtest.driver.tally import Table
-from loadtest.driver.traffic import Traffic
+from loadtest.driver.locusttable import LocustTable
 from loadtest.driver.users import Connection
-from loadtest.driver.voice import VoiceTraffic
-from loadtest.wire import CONNECT, Kind, Plan
+from loadtest.generator.dialing import Dialer
+from loadtest.generator.messages import Command, Part, Snapshot
+from loadtest.generator.selfcheck import SelfCheck
+from loadtest.scenarios import SCENARIOS
+from loadtest.wire import CONNECT, Plan
 
 SLICE_S: Final = 0.0002
 SHARE: Final = 0.1  # of a busy loop's time: it comes round too seldom for slices of that length
 
-TRAFFIC: Final[dict[Kind, type[Traffic]]] = {
-    Kind.BROADCAST: BroadcastTraffic,
-    Kind.REPLAY: ReplayTraffic,
-    Kind.VOICE: VoiceTraffic,
-}
 
-
-class Station:
+class LoadProcess:
     """Drives the connections that Locust spawns in this process."""
 
     def __init__(
@@ -44,16 +33,17 @@ class Station:
         floor_us: float = 0.0,
     ) -> None:
         self._loop = loop
-        kind = TRAFFIC.get(plan.kind, HeartbeatTraffic)
-        self.traffic = kind(plan, Dialer(plan), position=position, processes=processes)
+        self.traffic = SCENARIOS[plan.kind].traffic(
+            plan, Dialer(plan.url, plan.tokens, insecure=plan.insecure), position=position, processes=processes
+        )
         self._check = SelfCheck(self.traffic, floor_us)
-        self._rows = {self.traffic.shown: Table(stats, self.traffic.row), CONNECT: Table(stats, "connect")}
-        self._shown_errors: Counter[str] = Counter()
+        self._rows = {self.traffic.shown: LocustTable(stats, self.traffic.row), CONNECT: LocustTable(stats, "connect")}
+        self._shown_errors: dict[str, int] = {}
         self._watch = loop.spawn(self._check.run())
         Connection.traffic, Connection.loop = self.traffic, loop
 
     def apply(self, command: Command) -> None:
-        """Do what the conductor says."""
+        """Do what the controller says."""
         self.traffic.apply(command)
         self._loop.wake()
 
@@ -63,19 +53,24 @@ class Station:
 
     async def _snapshot(self) -> Snapshot:
         traffic = self.traffic
-        snapshot = traffic.tally.snapshot()
+        snapshot = Snapshot(traffic.counts.copy())
         budget_s = SLICE_S
         began = time.monotonic()
-        for _ in traffic.tally.fold(traffic.shown, self._rows, snapshot):
+        for _ in traffic.measurements.fold(traffic.shown, snapshot, self._on_new):
             if (paused := time.monotonic()) - began > budget_s:
                 await asyncio.sleep(0)  # between two slices the traffic goes on
                 began = time.monotonic()
                 budget_s = max(SLICE_S, SHARE * (began - paused))
-        for text, count in (traffic.tally.errors - self._shown_errors).items():
-            self._rows[traffic.shown].fail(text, count)
-        self._shown_errors = traffic.tally.errors.copy()
+        for text, count in traffic.counts.errors.items():
+            if more := count - self._shown_errors.get(text, 0):
+                self._rows[traffic.shown].fail(text, more)
+        self._shown_errors = traffic.counts.errors.copy()
         snapshot.cpu_percent = self._check.cpu_percent()
         return snapshot
+
+    def _on_new(self, name: str, latencies_us: dict[int, int]) -> None:
+        if name in self._rows:
+            self._rows[name].add(latencies_us)
 
     def part(self) -> Part:
         """Return what was measured here."""

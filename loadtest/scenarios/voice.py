@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
-from loadtest.driver.dialing import Dialer
-from loadtest.driver.links import TEXT, Inbound, Link, decode_envelope, monotonic_ns
-from loadtest.driver.messages import Part
-from loadtest.driver.schedule import LATE_NS
-from loadtest.driver.traffic import Traffic
+from loadtest.generator.dialing import Dialer
+from loadtest.generator.links import TEXT, Inbound, Link, decode_envelope, monotonic_ns
+from loadtest.generator.messages import Part
+from loadtest.generator.schedule import LATE_NS
+from loadtest.generator.traffic import Traffic
 from loadtest.ledger import NEVER
+from loadtest.options import RAMP, count, milliseconds, ramp_s
+from loadtest.scenarios.base import NOTHING_LOST, FileArgument, FileKind, Scenario, SearchRange
+from loadtest.summary import Summary
 from loadtest.wire import ASR, E2E, ENDPOINT, LATENCY, LLM, SERVICE, STALL, TTS, Plan, Speech
 from wscore.audio import AudioFormat, Encoding
 from wscore.envelope import decode_data
@@ -32,6 +37,14 @@ _FAILURES: Final = frozenset(("ASR_ERROR", "PROCESSING_ERROR"))
 _STAGES: Final = {
     **{ENDPOINT: "endpoint_ms", ASR: "asr_ms", LLM: "llm_ttft_ms", TTS: "tts_ttfb_ms"},
     E2E: "e2e_ms",
+}
+_LATENCIES: Final = {
+    ENDPOINT: "end of speech noticed",
+    ASR: "recognizer",
+    LLM: "responder",
+    TTS: "synthesizer",
+    E2E: "server's part",
+    STALL: "stalls",
 }
 
 
@@ -49,6 +62,7 @@ class VoiceTraffic(Traffic):
 
     shown = LATENCY
     row = "turn"
+    latencies = _LATENCIES
     is_open_model = True
 
     def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
@@ -78,7 +92,7 @@ class VoiceTraffic(Traffic):
         for name, latencies in self._latencies.items():
             if latencies:
                 self._latencies[name] = []
-                self.tally.gauges[name].record(latencies)
+                self.recorders[name].record(latencies)
 
     def result(self, part: Part) -> None:
         part.replies_expected = self.asked
@@ -147,7 +161,7 @@ class VoiceLink(Link):
         return self._state is State.SILENT and self._due_ns >= self.traffic.window_end_ns
 
     def _send_chunk(self, now: int) -> None:
-        traffic, tally = self.traffic, self.traffic.tally
+        traffic, counts = self.traffic, self.traffic.counts
         captured_ns = self._due_ns - CHUNK_NS  # when the first sample of this chunk was heard
         if self._state is State.SILENT and captured_ns >= self._speaks_ns:
             self._begin_turn(captured_ns)
@@ -158,9 +172,9 @@ class VoiceLink(Link):
         milliseconds = (now + traffic.wall_ns) // 1_000_000
         self.transport.send(TEXT, chunk % (milliseconds, self._number))
         self._number += 1
-        tally.sent += 1
-        tally.late_sends += now - self._due_ns > LATE_NS
-        tally.counted_sent += traffic.window_start_ns <= self._due_ns < traffic.window_end_ns
+        counts.sent += 1
+        counts.late_sends += now - self._due_ns > LATE_NS
+        counts.counted_sent += traffic.window_start_ns <= self._due_ns < traffic.window_end_ns
         if self._state is State.SPEAKING and self._place == len(traffic.chunks):
             self._state = State.WAITING
             self._sent_ns = now
@@ -176,7 +190,7 @@ class VoiceLink(Link):
         self._is_counted = traffic.window_start_ns <= start_ns < traffic.window_end_ns
         if self._is_counted:
             traffic.asked += 1
-            traffic.tally.awaited += 1
+            traffic.counts.awaited += 1
 
     def _end_turn(self, problem: str = "") -> None:
         """Go over to silence; `problem` says what was wrong beside what the server itself reported."""
@@ -184,7 +198,7 @@ class VoiceLink(Link):
         if problem:
             traffic.error(problem)
         if self._is_counted:
-            traffic.tally.awaited -= 1
+            traffic.counts.awaited -= 1
         self._is_counted = False
         self._state = State.SILENT
         self._until_ns = NEVER
@@ -198,8 +212,8 @@ class VoiceLink(Link):
             traffic.error("not an envelope")
             return
         now = monotonic_ns()
-        traffic.tally.received += 1
-        traffic.tally.counted_received += traffic.window_start_ns <= now < traffic.window_end_ns
+        traffic.counts.received += 1
+        traffic.counts.counted_received += traffic.window_start_ns <= now < traffic.window_end_ns
         self.other(envelope)
         if self._state is not State.SILENT:
             try:
@@ -262,3 +276,53 @@ def _templates(form: AudioFormat, audio: bytes) -> list[bytes]:
     """Return a message for each chunk, with places for the time and the number."""
     envelope = b'{"type":"audio_chunk","timestamp":%%d,"data":{"audioData":"%s","sequenceNumber":%%d}}'
     return [envelope % chunk.audio_data.encode() for chunk in audio_chunks(form, audio)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceOptions:
+    """How many speak, and for how long."""
+
+    TITLE: ClassVar = "Load"
+
+    connections: Annotated[int, count("Callers, each on a connection.")] = 4
+    think: Annotated[int, milliseconds("Pause between an answer and the next turn.", "1s")] = 1_000
+    ramp: Annotated[int | None, RAMP] = None
+    duration: Annotated[int, milliseconds("What is measured; the ramp is not.", "30s")] = 30_000
+    drain: Annotated[int, milliseconds("Wait for the last answers after it.", "30s")] = 30_000
+
+
+class Voice(Scenario):
+    """Callers of a voice server."""
+
+    name = "voice"
+    help = "Have callers speak in real time; measure the answers."
+    options = VoiceOptions
+    traffic = VoiceTraffic
+    file = FileArgument(FileKind.SPEECH, "FILE.wav", "What the callers say: one sentence.")
+    user = "caller"
+    server_options = ("--voice",)
+    latency_rule = "answer"
+    latency_title = "speech to answer"
+    latencies = _LATENCIES
+    counts: ClassVar = {"stalls": lambda summary: summary.latencies[STALL].count if STALL in summary.latencies else 0}
+    rules = ("answer.p95<2s", "stalls<=0", *NOTHING_LOST)
+    search = SearchRange((1, 1000), None, duration_ms=20_000, drain_ms=30_000, unit="callers")
+    awaits_answers = True
+
+    def plan_fields(self, options: Any, content: Any = None) -> dict[str, Any]:
+        return {
+            "connections": options.connections,
+            "think_ms": float(options.think),
+            "ramp_s": ramp_s(options.ramp, options.connections),
+            "duration_s": options.duration / 1000,
+            "drain_s": options.drain / 1000,
+            "speech": content,
+        }
+
+    def title_parts(self, plan: Plan) -> Iterator[str]:
+        assert plan.speech is not None
+        yield f"{plan.speech.duration_s:.1f} s of speech"
+
+    def doubts(self, summary: Summary) -> Iterator[str]:
+        if not summary.ledger.expected:
+            yield "Nothing was measured: no caller began a turn in the window, which should be longer."

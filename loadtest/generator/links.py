@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
+from loadtest.generator.messages import Counts
 from wscore.codes import CloseCode
 from wscore.envelope import decode_data
 from wscore.errors import WsctlError
 from wscore.payloads import ErrorData
-
-if TYPE_CHECKING:
-    from loadtest.driver.traffic import Traffic
 
 TEXT: Final = WSMsgType.TEXT
 _CONTINUATION: Final = WSMsgType.CONTINUATION
@@ -61,6 +59,21 @@ class Greeting(msgspec.Struct, rename="camel"):
 decode_envelope: Final = msgspec.json.Decoder(Inbound).decode
 
 
+class LinkOwner(Protocol):
+    """Whom a connection tells what becomes of it."""
+
+    counts: Counts
+
+    def joined(self, link: Any) -> None:
+        """Note that a connection is ready."""
+
+    def ended(self, link: Any) -> None:
+        """Note that a connection is gone."""
+
+    def error(self, text: str) -> None:
+        """Note something that the target is to blame for."""
+
+
 class Link(WSListener):
     """A connection. Subclasses say what it does once it is `ready`, and what a text means to it."""
 
@@ -83,9 +96,12 @@ class Link(WSListener):
         "transport",
     )
 
+    traffic: Any  # a LinkOwner; subclasses know which
     transport: WSTransport
 
-    def __init__(self, traffic: Traffic, slot: int, index: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self, traffic: LinkOwner, slot: int, index: int, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
         self.traffic = traffic
         self.slot = slot
         self.index = index
@@ -236,5 +252,5 @@ class Link(WSListener):
             # The first one comes at the connection's own phase within an interval; half of one is tolerance.
             missed = (now - self._last_ping_ns - self._heartbeat_ns // 2) // self._heartbeat_ns
             if missed > 0:
-                self.traffic.tally.heartbeats_missed += missed
+                self.traffic.counts.heartbeats_missed += missed
                 self._last_ping_ns = now

@@ -37,7 +37,7 @@ def coarse(value_us: int) -> int:
     return value_us if shift <= 0 else (value_us >> shift) << shift
 
 
-class Gauge:
+class LatencyRecorder:
     """One kind of latency. `record` counts what is measured, `observe` what is only shown (ramp and drain)."""
 
     __slots__ = ("_fresh", "_shown", "histogram")

@@ -10,13 +10,14 @@ from typing import Any, Final
 import gevent
 import msgspec
 
-from loadtest.driver.crew import Crew
-from loadtest.driver.gauge import percentile
-from loadtest.driver.links import monotonic_ns
-from loadtest.driver.memory import ServerMemory
-from loadtest.driver.messages import Begin, Drop, Snapshot, Window
-from loadtest.driver.results import Course, measured
-from loadtest.wire import Kind, Measured, Phase, Plan, Progress, Stage
+from loadtest.driver.processes import Processes
+from loadtest.generator.latencies import percentile
+from loadtest.generator.links import monotonic_ns
+from loadtest.generator.memory import ServerMemory
+from loadtest.generator.messages import Begin, Counts, Drop, Snapshot, Window
+from loadtest.generator.results import Course, measured
+from loadtest.scenarios import SCENARIOS
+from loadtest.wire import Measured, Phase, Plan, Progress, Stage
 
 RAMP_PATIENCE_S: Final = 15.0  # without a new connection, beside the ramp itself
 LEAST_RAMP_S: Final = 0.05
@@ -25,12 +26,13 @@ STEP_S: Final = 0.02
 COUNTED_NS: Final = 2 * 10**9
 
 
-class Conductor:
+class RunController:
     """Leads one run; `interrupt` ends it early."""
 
-    def __init__(self, plan: Plan, crew: Crew, runner: Any, memory: ServerMemory) -> None:
+    def __init__(self, plan: Plan, processes: Processes, runner: Any, memory: ServerMemory) -> None:
         self._plan = plan
-        self._crew = crew
+        self._scenario = SCENARIOS[plan.kind]
+        self._processes = processes
         self._runner = runner
         self._memory = memory
         self._phase = Phase.RAMP
@@ -49,14 +51,9 @@ class Conductor:
         self._interrupted = True
 
     @property
-    def has_window(self) -> bool:
-        """Whether anything was measured."""
-        return self._window.end_ns > 0
-
-    @property
-    def last(self) -> Snapshot:
+    def counts(self) -> Counts:
         """The counts of this moment."""
-        return self._crew.peek()
+        return self._processes.peek()
 
     @property
     def is_interrupted(self) -> bool:
@@ -65,18 +62,18 @@ class Conductor:
 
     def run(self) -> Measured | None:
         """Run it to its end; returns None if no connection came about or nothing was measured."""
-        plan, crew = self._plan, self._crew
+        plan, processes = self._plan, self._processes
         self._started_ns = self._reported_ns = monotonic_ns()
         self._settled_at = time.monotonic()
         started_at_ms = time.time_ns() // 1_000_000
         stages = plan.stages or (Stage(plan.connections, plan.duration_s),)
-        crew.command(Begin(monotonic_ns() + crew.lead_ns, stages[0].connections))
+        processes.command(Begin(monotonic_ns() + processes.lead_ns, stages[0].connections))
         self._spawn(stages[0].connections)
         self._until(self._is_up)
-        if self._interrupted or not crew.peek().opened:
+        if self._interrupted or not processes.peek().opened:
             return None
         rss_before = self._memory.kib()
-        start_ns = monotonic_ns() + crew.lead_ns
+        start_ns = monotonic_ns() + processes.lead_ns
         self._set_window(start_ns, start_ns + int(sum(stage.seconds for stage in stages) * 1e9))
         self._phase = Phase.STEADY
         self._hold(stages, start_ns)
@@ -89,9 +86,9 @@ class Conductor:
             self._window,
             was_interrupted=self._interrupted,
             rss_kib=(rss_before, rss_after) if rss_before is not None and rss_after is not None else None,
-            workers=crew.size,
+            workers=processes.size,
         )
-        result = measured(plan, crew.parts(), course)
+        result = measured(plan, processes.parts(), course)
         self._phase = Phase.DONE
         self._report()
         return result
@@ -108,34 +105,34 @@ class Conductor:
 
     def _set_window(self, start_ns: int, end_ns: int) -> None:
         self._window = Window(start_ns, end_ns)
-        self._crew.command(self._window)
+        self._processes.command(self._window)
 
     def _hold(self, stages: tuple[Stage, ...], start_ns: int) -> None:
         end_ns = start_ns
         for number, stage in enumerate(stages):
             if number and not self._is_over():
                 self._spawn(stage.connections)
-                self._crew.command(Begin(monotonic_ns() + self._crew.lead_ns, stage.connections))
+                self._processes.command(Begin(monotonic_ns() + self._processes.lead_ns, stage.connections))
             end_ns += int(stage.seconds * 1e9)
             self._until(lambda end=end_ns: monotonic_ns() >= end or self._is_over())  # type: ignore[misc]
         if self._is_over():
-            self._set_window(start_ns, max(start_ns, min(end_ns, monotonic_ns() + self._crew.lead_ns)))
+            self._set_window(start_ns, max(start_ns, min(end_ns, monotonic_ns() + self._processes.lead_ns)))
 
     def _drain(self) -> None:
-        plan, crew = self._plan, self._crew
-        if plan.kind is Kind.RECONNECT and not self._is_over():
-            at_ns = monotonic_ns() + crew.lead_ns
-            crew.command(Drop(at_ns))
-            self._until(lambda: monotonic_ns() > at_ns + crew.lead_ns + 10**9)
-            self._until(lambda: not crew.peek().awaited or self._interrupted, patience_s=STORM_PATIENCE_S)
+        plan, processes = self._plan, self._processes
+        if self._scenario.storms and not self._is_over():
+            at_ns = monotonic_ns() + processes.lead_ns
+            processes.command(Drop(at_ns))
+            self._until(lambda: monotonic_ns() > at_ns + processes.lead_ns + 10**9)
+            self._until(lambda: not processes.peek().awaited or self._interrupted, patience_s=STORM_PATIENCE_S)
         if not self._is_target_gone():
             until_ns = self._window.end_ns + int(plan.drain_s * 1e9)
             # Answers may take long, so that is the most that callers wait; a second later every count is in.
-            counted_ns = self._window.end_ns + COUNTED_NS if plan.kind is Kind.VOICE else until_ns
-            self._until(lambda: monotonic_ns() >= (until_ns if crew.peek().awaited else min(until_ns, counted_ns)))
+            counted_ns = self._window.end_ns + COUNTED_NS if self._scenario.awaits_answers else until_ns
+            self._until(lambda: monotonic_ns() >= (until_ns if processes.peek().awaited else min(until_ns, counted_ns)))
 
     def _is_up(self) -> bool:
-        counts = self._crew.peek()
+        counts = self._processes.peek()
         now = time.monotonic()
         if counts.opened + counts.failed > self._settled:
             self._settled = counts.opened + counts.failed
@@ -147,7 +144,7 @@ class Conductor:
         return self._interrupted or self._is_target_gone()
 
     def _is_target_gone(self) -> bool:
-        counts = self._crew.peek()
+        counts = self._processes.peek()
         return counts.lost > 0 and counts.connected == 0
 
     def _until(self, condition: Callable[[], bool], patience_s: float = float("inf")) -> None:
@@ -161,7 +158,7 @@ class Conductor:
         now = monotonic_ns()
         seconds = (now - self._reported_ns) / 1e9
         self._reported_ns = now
-        before, self._last = self._last, self._crew.snapshot()
+        before, self._last = self._last, self._processes.snapshot()
         last = self._last
         rss_kib = self._memory.kib()
         write(progress(self._phase, last, before, seconds, self._started_ns, self._wanted, rss_kib))
@@ -177,20 +174,20 @@ def progress(
     rss_kib: int | None = None,
 ) -> Progress:
     """Return what happened between two snapshots."""
-    counts = last.latencies
+    now, earlier = last.counts, before.counts
     return Progress(
         elapsed_s=round((monotonic_ns() - started_ns) / 1e9, 2),
         phase=phase,
-        connected=last.connected,
+        connected=now.connected,
         wanted=wanted,
-        sent=last.sent,
-        received=last.received,
-        errors=last.errors,
-        sent_per_s=round((last.sent - before.sent) / seconds, 1),
-        received_per_s=round((last.received - before.received) / seconds, 1),
-        p50_us=percentile(counts, 0.5),
-        p99_us=percentile(counts, 0.99),
-        max_us=float(last.max_us) if counts else None,
+        sent=now.sent,
+        received=now.received,
+        errors=sum(now.errors.values()),
+        sent_per_s=round((now.sent - earlier.sent) / seconds, 1),
+        received_per_s=round((now.received - earlier.received) / seconds, 1),
+        p50_us=percentile(last.latencies, 0.5),
+        p99_us=percentile(last.latencies, 0.99),
+        max_us=float(last.max_us) if last.latencies else None,
         server_rss_kib=rss_kib,
         cpu_percent=last.cpu_percent,
     )

@@ -7,23 +7,30 @@ import random
 import time
 from array import array
 from collections import Counter
-from typing import Final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
 import msgspec
 from picows import WSFrame, WSTransport
 
-from loadtest.driver.dialing import Dialer
-from loadtest.driver.links import TEXT, Link, decode_envelope, monotonic_ns
-from loadtest.driver.messages import Part
-from loadtest.driver.schedule import Timetable
-from loadtest.driver.traffic import Traffic
+from loadtest.generator.dialing import Dialer
+from loadtest.generator.links import TEXT, Link, decode_envelope, monotonic_ns
+from loadtest.generator.messages import Part
+from loadtest.generator.schedule import Timetable
+from loadtest.generator.traffic import Traffic
 from loadtest.ledger import NEVER, PublisherLog, Receipt, Streak, Streaks, counted
+from loadtest.options import LoadOptions, count, per_second
+from loadtest.scenarios.base import Scenario, SearchRange
 from loadtest.wire import FIRST, LAST, LATENCY, MEDIAN, SERVICE, Plan
+from wscore.errors import ConfigError
+from wscore.units import counted_noun
 
-_DIGITS_NS: Final = 19
+BROADCASTS_A_SECOND: Final = 10
+_LATENCIES: Final = {FIRST: "first receiver", MEDIAN: "median receiver", LAST: "last receiver"}
 
 
-class Broadcast(msgspec.Struct, gc=False):
+class BroadcastData(msgspec.Struct, gc=False):
     """What a message carries; times are ns of the clock of the run."""
 
     run: str
@@ -33,7 +40,7 @@ class Broadcast(msgspec.Struct, gc=False):
     sent_ns: int
 
 
-_decode: Final = msgspec.json.Decoder(Broadcast).decode
+_decode: Final = msgspec.json.Decoder(BroadcastData).decode
 
 
 class Flight:
@@ -41,7 +48,7 @@ class Flight:
 
     __slots__ = ("due_ns", "is_counted", "is_straggler", "latencies", "publisher", "seen", "sent_ns", "seq")
 
-    def __init__(self, message: Broadcast, offset_ns: int, *, is_counted: bool, is_straggler: bool) -> None:
+    def __init__(self, message: BroadcastData, offset_ns: int, *, is_counted: bool, is_straggler: bool) -> None:
         self.publisher = message.pub
         self.seq = message.seq
         self.due_ns = message.due_ns - offset_ns
@@ -67,6 +74,7 @@ class BroadcastTraffic(Traffic):
 
     shown = LATENCY
     row = "delivery"
+    latencies = _LATENCIES
 
     def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
         super().__init__(plan, dialer, position=position, processes=processes)
@@ -127,29 +135,29 @@ class BroadcastTraffic(Traffic):
             for payload, flight in room.flights.items():
                 size = len(flight.latencies)
                 new, flight.seen = size - flight.seen, size
-                self.tally.received += new
+                self.counts.received += new
                 if flight.is_counted:
-                    self.tally.counted_received += new
+                    self.counts.counted_received += new
                 if size >= room.receivers or now - flight.due_ns > self._keep_ns:
                     done.append(payload)
             for payload in done:
                 self._land(room.flights.pop(payload))
 
     def _land(self, flight: Flight) -> None:
-        gauges, latencies = self.tally.gauges, flight.latencies
+        recorders, latencies = self.recorders, flight.latencies
         if not latencies:
             return
         if not flight.is_counted:
-            gauges[LATENCY].observe(latencies)
+            recorders[LATENCY].observe(latencies)
             return
-        gauges[LATENCY].record(latencies)
+        recorders[LATENCY].record(latencies)
         late_ns = flight.sent_ns - flight.due_ns
-        gauges[SERVICE].record([latency - late_ns for latency in latencies] if late_ns else latencies)
+        recorders[SERVICE].record([latency - late_ns for latency in latencies] if late_ns else latencies)
         if not flight.is_straggler:
             latencies.sort()
-            gauges[FIRST].record(latencies[:1])
-            gauges[MEDIAN].record([latencies[(len(latencies) - 1) // 2]])
-            gauges[LAST].record(latencies[-1:])
+            recorders[FIRST].record(latencies[:1])
+            recorders[MEDIAN].record([latencies[(len(latencies) - 1) // 2]])
+            recorders[LAST].record(latencies[-1:])
 
     def result(self, part: Part) -> None:
         for room in self.rooms:
@@ -256,9 +264,9 @@ class PublisherLink(ReceiverLink):
             due_ns + offset_ns,
             now + offset_ns,
         )
-        traffic.tally.sent += 1
+        traffic.counts.sent += 1
         if traffic.window_start_ns <= due_ns < traffic.window_end_ns:
-            traffic.tally.counted_sent += 1
+            traffic.counts.counted_sent += 1
         self.transport.send(TEXT, message)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -283,3 +291,47 @@ class PublisherLink(ReceiverLink):
 def _publish(link: Link, due_ns: int) -> None:
     assert isinstance(link, PublisherLink)
     link.publish(due_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroadcastOptions(LoadOptions):
+    """As LoadOptions, with sessions and who speaks in them."""
+
+    rate: Annotated[float | None, per_second("Broadcasts a second in all (open model).", "10 per publisher")] = None
+    sessions: Annotated[int, count("Sessions to spread them over.")] = 1
+    publishers: Annotated[int, count("Connections that publish, a session.")] = 1
+
+
+class Broadcast(Scenario):
+    """Deliveries to everyone in a session, each of them accounted for."""
+
+    name = "broadcast"
+    help = "Publish in sessions; measure and account for every delivery."
+    options = BroadcastOptions
+    traffic = BroadcastTraffic
+    latency_rule = "delivery"
+    latency_title = "delivery"
+    latencies = _LATENCIES
+    quick = BroadcastOptions(rate=20, duration=5000, drain=1000)
+    search = SearchRange()
+
+    def plan_fields(self, options: Any, content: Any = None) -> dict[str, Any]:
+        fields = super().plan_fields(options)
+        connections = fields["connections"]
+        if options.sessions * options.publishers > connections:
+            raise ConfigError(
+                "--publishers",
+                f"{options.sessions} × {options.publishers} publishers are more than {connections} connections",
+            )
+        return {**fields, "sessions": options.sessions, "publishers": options.publishers}
+
+    def default_rate(self, options: Any, connections: int) -> float:
+        return float(options.sessions * options.publishers * BROADCASTS_A_SECOND)
+
+    def probe_query(self, plan: Plan) -> dict[str, str]:
+        return {"sessionId": f"load-{plan.run_id}-probe"}
+
+    def title_parts(self, plan: Plan) -> Iterator[str]:
+        yield counted_noun(plan.sessions, "session")
+        yield counted_noun(plan.sessions * plan.publishers, "publisher")
+        yield from super().title_parts(plan)

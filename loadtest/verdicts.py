@@ -1,0 +1,109 @@
+"""From what the driver measured to a summary with a verdict (docs/loadtest.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from loadtest.histograms import distributions
+from loadtest.scenarios import SCENARIOS
+from loadtest.summary import Check, Connections, Summary, Verdict, config_hash, config_of
+from loadtest.thresholds import Threshold, check
+from loadtest.wire import Measured, Phase, Plan, Progress, Second
+from wscore.text import redact
+from wscore.units import format_figure
+
+
+def summarise(
+    plan: Plan, measured: Measured, series: Sequence[Progress], thresholds: Sequence[Threshold] = ()
+) -> Summary:
+    """Return the summary of a run, with its verdict."""
+    steady_s = measured.steady_s or 1.0
+    ledger = measured.ledger
+    summary = Summary(
+        run_id=plan.run_id,
+        kind=plan.kind,
+        url=redact(plan.url),
+        verdict=Verdict.PASSED,
+        reasons=(),
+        checks=(),
+        config_hash=config_hash(plan),
+        config=config_of(plan),
+        started_at_ms=measured.started_at_ms,
+        steady_s=measured.steady_s,
+        sent=measured.sent,
+        received=measured.received,
+        sent_per_s=measured.sent / steady_s,
+        received_per_s=measured.received / steady_s,
+        loss=ledger.lost / ledger.expected if ledger.expected else 0.0,
+        ledger=ledger,
+        connections=Connections(
+            plan.connections,
+            measured.peak_connections,
+            measured.connections_opened,
+            measured.connections_failed,
+            measured.connections_lost,
+            measured.resumed,
+        ),
+        errors=measured.errors,
+        close_codes=measured.close_codes,
+        heartbeats_missed=measured.heartbeats_missed,
+        server_rss_kib=measured.server_rss_kib,
+        target_died_at_s=measured.target_died_at_s,
+        was_interrupted=measured.was_interrupted,
+        latencies=distributions(measured.histograms.encoded),
+        generator=measured.generator,
+        clock=measured.clock,
+        series=tuple(map(_second, series)),
+    )
+    checks = check(thresholds, summary)
+    invalid, failures = tuple(_doubts(summary)), tuple(_failures(summary, checks, judged=bool(thresholds)))
+    verdict = Verdict.INVALID if invalid else Verdict.FAILED if failures else Verdict.PASSED
+    notes = ("The run was interrupted; this is what ran until then.",) if measured.was_interrupted else ()
+    return msgspec.structs.replace(summary, verdict=verdict, reasons=(*invalid, *failures, *notes), checks=checks)
+
+
+def _doubts(summary: Summary) -> Iterator[str]:
+    yield from summary.generator.doubts
+    if summary.target_died_at_s is None and not any(one.phase == Phase.STEADY for one in summary.series):
+        yield "Nothing was measured: the steady window never began."
+    else:
+        yield from SCENARIOS[summary.kind].doubts(summary)
+
+
+def _failures(summary: Summary, checks: Sequence[Check], *, judged: bool) -> Iterator[str]:
+    if summary.target_died_at_s is not None:
+        codes = ", ".join(f"{code} ×{count}" for code, count in summary.close_codes.items()) or "no close code"
+        yield f"The target died {summary.target_died_at_s:.1f} s after the start ({codes})."
+    for one in checks:
+        if not one.passed:
+            yield f"{one.rule} was missed: {shown(one)}."
+    if judged:
+        return
+    ledger, connections = summary.ledger, summary.connections
+    counts = (
+        (ledger.lost, "messages were lost"),
+        (ledger.duplicated, "messages came twice"),
+        (ledger.reordered, "messages came out of order"),
+        (connections.failed, "connections failed"),
+        (connections.lost, "connections were lost"),
+        (sum(summary.errors.values()), "errors occurred"),
+        (summary.heartbeats_missed, "heartbeats were missed"),
+    )
+    for count, what in counts:
+        if count:
+            yield f"{count:,} {what}."
+
+
+def _second(progress: Progress) -> Second:
+    return Second(**{name: getattr(progress, name) for name in Second.__struct_fields__})
+
+
+def shown(check: Check) -> str:
+    """Return what a rule came to, for people."""
+    if check.actual is None:
+        return "nothing of the kind was measured"
+    if check.unit == "us":
+        return f"{format_figure(check.actual / 1000)} ms"
+    return f"{format_figure(check.actual * 100)} %" if check.unit == "ratio" else format_figure(check.actual, 6)
