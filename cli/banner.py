@@ -36,6 +36,10 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     yield f"guests {settings.guests}"
     yield "no JWT key" if settings.jwt_key is None else f"JWT {settings.jwt_key.algorithm}"
     yield f"session join {settings.session_join}"
+    if settings.allowed_hosts:
+        yield "hosts localhost, addresses, " + ", ".join(settings.allowed_hosts)
+    if settings.trusted_proxies:
+        yield f"client by {settings.forwarded_header} from " + ", ".join(settings.trusted_proxies)
     messages = settings.rates.messages
     yield (
         "no rate limit"

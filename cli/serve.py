@@ -21,6 +21,7 @@ from cli.serveoptions import (
     LimitOptions,
     ListenOptions,
     LogOptions,
+    ProxyOptions,
     TimeOptions,
     TlsOptions,
     server_settings,
@@ -51,6 +52,7 @@ def serve(
     limits: LimitOptions,
     times: TimeOptions,
     tls: TlsOptions,
+    proxies: ProxyOptions,
     log: LogOptions,
     voice: VoiceOptions,
     config: ConfigFile = None,
@@ -60,7 +62,7 @@ def serve(
     A loopback address gets the dev profile: unsigned guests, open session join, no rate or per-address limits.
     Any other gets prod: signed guests when a secret is set, else none; joining by token only; limits on.
     """
-    settings = server_settings(listen, tls, auth, limits, times)
+    settings = server_settings(listen, tls, auth, proxies, limits, times)
     _log_without_waiting(log)
     loaded, choices = _load(app, voice)
     raise typer.Exit(_run(settings, loaded, choices, narrate=log.log_format is LogFormat.TEXT))

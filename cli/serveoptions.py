@@ -16,6 +16,7 @@ from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
 from wsserver.admission import ConnectionLimits
 from wsserver.logs import LogFormat
+from wsserver.proxies import ForwardedHeader
 from wsserver.ratelimits import RatePolicy
 from wsserver.sessions import SessionJoin
 from wsserver.settings import (
@@ -100,6 +101,14 @@ class AuthOptions:
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="Allowed web origin (repeatable, * for any).", show_default="same host"),
     ] = None
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Host name to serve, besides localhost and addresses (repeatable).",
+            show_default="any; on loopback none",
+        ),
+    ] = None
 
     def jwt_key(self, secret: bytes | None) -> JwtKey | None:
         """Return the key that these options and the secret make, None without any; raises ConfigError."""
@@ -113,6 +122,22 @@ class AuthOptions:
             public_key_pem=None if self.jwt_public_key is None else read_file(self.jwt_public_key, "--jwt-public-key"),
             jwks_json=None if self.jwks_file is None else read_file(self.jwks_file, "--jwks-file"),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyOptions:
+    """Whom to believe about the client behind a proxy."""
+
+    TITLE: ClassVar = "Behind a proxy"
+
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Address or network of a proxy; unix: of the Unix socket (repeatable)."),
+    ] = None
+    forwarded_header: Annotated[ForwardedHeader, typer.Option(help="Header in which they name the client.")] = (
+        ForwardedHeader.X_FORWARDED_FOR
+    )
+    forwarded_host: Annotated[bool, typer.Option(help="Take the Host from them too (X-Forwarded-Host).")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +215,12 @@ class LogOptions:
 
 
 def server_settings(
-    listen: ListenOptions, tls: TlsOptions, auth: AuthOptions, limits: LimitOptions, times: TimeOptions
+    listen: ListenOptions,
+    tls: TlsOptions,
+    auth: AuthOptions,
+    proxies: ProxyOptions,
+    limits: LimitOptions,
+    times: TimeOptions,
 ) -> ServerSettings:
     """Return the settings that the options make, with the profile's choices where nobody chose; raises ConfigError."""
     secret = read_jwt_secret(auth.jwt_secret_file)
@@ -216,6 +246,10 @@ def server_settings(
         guest_ttl_ms=auth.guest_ttl,
         session_join=auth.session_join or defaults.session_join,
         origins=tuple(auth.origin or ()),
+        allowed_hosts=tuple(auth.allowed_host or ()),
+        trusted_proxies=tuple(proxies.trusted_proxy or ()),
+        forwarded_header=proxies.forwarded_header,
+        forwarded_host=proxies.forwarded_host,
         heartbeat=HeartbeatPolicy(times.heartbeat_interval, times.heartbeat_timeout),
         connections=limits.connections(defaults),
         rates=limits.rates(defaults),

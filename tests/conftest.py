@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from wscore.guest import mint_guest_token
 from wscore.tokens import JwtKey, mint_jwt
@@ -79,3 +87,46 @@ def engine(request: pytest.FixtureRequest) -> EngineName:
     """Each test that takes this runs once per engine."""
     name: EngineName = request.param
     return name
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate and its key, as objects and as PEM files."""
+
+    x509: x509.Certificate
+    private_key: ec.EllipticCurvePrivateKey
+    cert: Path
+    key: Path
+
+
+@pytest.fixture
+def make_certificate(tmp_path: Path) -> Callable[..., Certificate]:
+    """Write certificates: `make_certificate("app.example", "127.0.0.1", days=-1, issuer=another)`.
+
+    Without an issuer it signs itself; with negative days it has expired.
+    """
+
+    def make(*names: str, days: int = 1, issuer: Certificate | None = None) -> Certificate:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+        issued_by = subject if issuer is None else issuer.x509.subject
+        alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
+        for name in names:
+            with suppress(ValueError):
+                alternatives.append(x509.IPAddress(ipaddress.ip_address(name)))
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder(issued_by, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=2))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key if issuer is None else issuer.private_key, hashes.SHA256())
+        )
+        stem = uuid.uuid4().hex
+        files = tmp_path / f"{stem}.pem", tmp_path / f"{stem}.key"
+        files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+        files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return Certificate(certificate, key, *files)
+
+    return make

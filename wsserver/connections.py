@@ -31,12 +31,14 @@ class Session:
 class Connection:
     """State of one connection; holds no behaviour beyond what all rooms agree on.
 
-    `last_seen_s` and `paused_at_s` are monotonic seconds, `created_at_ms` wall-clock ms. `private` holds the
-    payloads for this connection alone that wait among its session's pending ones, each with its position.
+    `client_ip` is the client's own address, whatever proxies are between; None: a Unix socket. `last_seen_s` and
+    `paused_at_s` are monotonic seconds, `created_at_ms` wall-clock ms. `private` holds the payloads for this
+    connection alone that wait among its session's pending ones, each with its position.
     """
 
     __slots__ = (
         "channel",
+        "client_ip",
         "close_code",
         "created_at_ms",
         "handlers",
@@ -57,6 +59,7 @@ class Connection:
         session: Session,
         channel: Channel,
         *,
+        client_ip: str | None = None,
         created_at_ms: int,
         now_s: float,
         limiter: RateLimiter | None = None,
@@ -65,6 +68,7 @@ class Connection:
         self.principal = principal
         self.session = session
         self.channel = channel
+        self.client_ip = client_ip
         self.created_at_ms = created_at_ms
         self.last_seen_s = now_s
         self.limiter = limiter

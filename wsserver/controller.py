@@ -18,6 +18,7 @@ from wsserver.handshake import HandshakeRequest
 from wsserver.hub import Hub
 from wsserver.liveness import HeartbeatWheel
 from wsserver.logs import EventLog
+from wsserver.proxies import client_fields
 from wsserver.ratelimits import RateLimiter, RatePolicy, Refusal
 from wsserver.router import MessageRouter
 from wsserver.sessions import SessionService
@@ -69,7 +70,7 @@ class WebSocketController:
         try:
             principal, session = self._entrance.admit(request, channel.peer_ip)
         except RefusedError as refusal:
-            self._refuse(channel, refusal)
+            self._refuse(request, channel, refusal)
             return None
         now_s = self._now_s()
         connection = Connection(
@@ -77,6 +78,7 @@ class WebSocketController:
             principal,
             session,
             channel,
+            client_ip=request.client_ip,
             created_at_ms=self._now_ms(),
             now_s=now_s,
             limiter=self._rates.limiter(now_s),
@@ -90,7 +92,7 @@ class WebSocketController:
             connection=connection.id,
             user=principal.user_id,
             session=session.id,
-            peer=channel.peer_ip or "unix",
+            **client_fields(request, channel.peer_ip),
         )
         greeting = SessionCreated(
             session.id, principal.user_id, principal.is_guest, connection.id, self._heartbeat, self._limits
@@ -150,7 +152,7 @@ class WebSocketController:
         connection.is_open = False
         self._connections.unregister(connection.id)
         self._sessions.leave(connection.session, connection)
-        self._entrance.leave(connection.principal, connection.channel.peer_ip)
+        self._entrance.leave(connection.principal, connection.client_ip)
         self._wheel.remove(connection)
         self._expiry.forget(connection)
         self._router.disconnected(connection)
@@ -199,14 +201,15 @@ class WebSocketController:
             details=None if retry_after_ms is None else {"retryAfterMs": retry_after_ms},
         )
 
-    def _refuse(self, channel: Channel, refusal: RefusedError) -> None:
+    def _refuse(self, request: HandshakeRequest, channel: Channel, refusal: RefusedError) -> None:
         self._counters.connections_refused += 1
         self._log.info(
             "connection.refused",
-            peer=channel.peer_ip or "unix",
+            **client_fields(request, channel.peer_ip),
             code=int(refusal.close_code),
             rule=refusal.rule,
             reason=refusal.reason,
+            **refusal.details,
         )
         if refusal.error_code is not None:
             envelope = self._protocol.create_error_envelope(refusal.error_code, refusal.reason)

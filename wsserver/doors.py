@@ -6,22 +6,30 @@ from typing import Any
 
 from wsserver.engines.base import Gateway
 from wsserver.entrance import Entrance
+from wsserver.exposure import ExposureWatch
 from wsserver.handshake import HandshakeRequest, HttpReply
 
 
 class Doors:
     """Asks the entrance about each handshake and picks the gateway by its path (engines' `Door`)."""
 
-    __slots__ = ("_controller", "_echo", "_echo_paths", "_entrance")
+    __slots__ = ("_controller", "_echo", "_echo_paths", "_entrance", "_exposure")
 
     def __init__(
-        self, entrance: Entrance, controller: Gateway[Any], echo: Gateway[Any], echo_paths: frozenset[str]
+        self,
+        entrance: Entrance,
+        controller: Gateway[Any],
+        echo: Gateway[Any],
+        echo_paths: frozenset[str],
+        exposure: ExposureWatch,
     ) -> None:
         self._entrance = entrance
+        self._exposure = exposure
         self._controller = controller
         self._echo = echo
         self._echo_paths = echo_paths
 
     def handshake(self, request: HandshakeRequest) -> HttpReply | Gateway[Any]:
         """Answer a request with plain HTTP, or name the gateway that takes the connection."""
+        self._exposure.check(request)
         return self._entrance.answer(request) or (self._echo if request.path in self._echo_paths else self._controller)

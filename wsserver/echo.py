@@ -12,8 +12,10 @@ from typing import Final
 from wscore.codes import CloseCode
 from wsserver.admission import Admission, ServerFullError
 from wsserver.channel import Channel
+from wsserver.entrance import Entrance, RefusedError
 from wsserver.handshake import HandshakeRequest
 from wsserver.logs import EventLog
+from wsserver.proxies import client_fields
 
 _NOBODY: Final = "echo"  # whom the admission counts an echo connection for
 
@@ -21,25 +23,38 @@ _NOBODY: Final = "echo"  # whom the admission counts an echo connection for
 class EchoRoom:
     """Sends every message back to its sender (engines' `Gateway`); a peer that does not read is not read either."""
 
-    __slots__ = ("_admission", "_channels", "_emptied", "_log")
+    __slots__ = ("_admission", "_channels", "_emptied", "_entrance", "_log")
 
-    def __init__(self, admission: Admission, log: EventLog) -> None:
+    def __init__(self, entrance: Entrance, admission: Admission, log: EventLog) -> None:
+        self._entrance = entrance
         self._admission = admission
         self._log = log
-        self._channels: set[Channel] = set()
+        self._channels: dict[Channel, str | None] = {}  # each with the client's address
         self._emptied: asyncio.Event | None = None
 
     def opened(self, request: HandshakeRequest, channel: Channel) -> Channel | None:
-        """Take a connection in, within the limits on connections."""
+        """Take a connection in, from a host and an origin that may connect and within the limits on connections."""
         try:
-            self._admission.check_peer(channel.peer_ip)
-        except ServerFullError as full:
-            channel.close(CloseCode.TRY_AGAIN_LATER, str(full))
+            self._entrance.screen(request, channel.peer_ip)
+            self._admission.check_peer(request.client_ip)
+        except RefusedError as refusal:
+            self._refuse(request, channel, refusal.close_code, refusal.reason, **refusal.details)
             return None
-        self._admission.enter(channel.peer_ip, _NOBODY)
-        self._channels.add(channel)
-        self._log.info("echo.opened", peer=channel.peer_ip or "unix")
+        except ServerFullError as full:
+            self._refuse(request, channel, CloseCode.TRY_AGAIN_LATER, str(full))
+            return None
+        self._admission.enter(request.client_ip, _NOBODY)
+        self._channels[channel] = request.client_ip
+        self._log.info("echo.opened", **client_fields(request, channel.peer_ip))
         return channel
+
+    def _refuse(
+        self, request: HandshakeRequest, channel: Channel, code: CloseCode, reason: str, **details: str
+    ) -> None:
+        self._log.info(
+            "echo.refused", **client_fields(request, channel.peer_ip), code=int(code), reason=reason, **details
+        )
+        channel.close(code, reason)
 
     def text(self, channel: Channel, payload: bytes) -> None:
         """Send a text message back."""
@@ -63,8 +78,7 @@ class EchoRoom:
 
     def closed(self, channel: Channel, code: int, reason: str) -> None:
         """Forget a connection."""
-        self._channels.remove(channel)
-        self._admission.leave(channel.peer_ip, _NOBODY)
+        self._admission.leave(self._channels.pop(channel), _NOBODY)
         self._log.info("echo.closed", code=int(code))
         if self._emptied is not None and not self._channels:
             self._emptied.set()

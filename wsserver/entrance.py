@@ -1,4 +1,4 @@
-"""Who gets in: path, origin, limits, token and session, checked in this order (design section 3)."""
+"""Who gets in: path, host, origin, limits, token and session, checked in this order (design section 3)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,31 @@ from wsserver.admission import Admission, ServerFullError
 from wsserver.authentication import AuthenticationHandler
 from wsserver.connections import Session
 from wsserver.handshake import HEALTH_PATH, HandshakeRequest, HttpReply
-from wsserver.origins import OriginPolicy
+from wsserver.hosts import HostPolicy, host_name
+from wsserver.origins import OriginPolicy, normalise
+from wsserver.proxies import Proxies
 from wsserver.sessions import SessionService
 
 _UPGRADE: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))  # RFC 6455 section 4.4
+_MAX_SHOWN: Final = 200  # characters of what a stranger wrote into a header
 
 
 class RefusedError(WsctlError):
     """A connection is not let in.
 
     It gets an `error` envelope with `error_code` (none when None), then `close_code`; `rule` names the check
-    that refused it, for the log.
+    that refused it and `details` what else an operator wants to know, for the log.
     """
 
-    def __init__(self, error_code: ErrorCode | None, close_code: CloseCode, reason: str, rule: str) -> None:
-        super().__init__(error_code, close_code, reason, rule)
+    def __init__(
+        self, error_code: ErrorCode | None, close_code: CloseCode, reason: str, rule: str, **details: str
+    ) -> None:
+        super().__init__(error_code, close_code, reason, rule, details)
         self.error_code = error_code
         self.close_code = close_code
         self.reason = reason
         self.rule = rule
+        self.details = details
 
     def __str__(self) -> str:
         return self.reason
@@ -44,17 +50,21 @@ def path_variants(path: str) -> frozenset[str]:
 class Entrance:
     """Decides about handshakes. While `draining`, nobody is let in and `/healthz` says so."""
 
-    __slots__ = ("_admission", "_authentication", "_origins", "_paths", "_sessions", "draining")
+    __slots__ = ("_admission", "_authentication", "_hosts", "_origins", "_paths", "_proxies", "_sessions", "draining")
 
     def __init__(
         self,
         paths: frozenset[str],
+        proxies: Proxies,
+        hosts: HostPolicy,
         origins: OriginPolicy,
         admission: Admission,
         authentication: AuthenticationHandler,
         sessions: SessionService,
     ) -> None:
         self._paths = paths
+        self._proxies = proxies
+        self._hosts = hosts
         self._origins = origins
         self._admission = admission
         self._authentication = authentication
@@ -86,14 +96,32 @@ class Entrance:
             return HttpReply(HTTPStatus.BAD_REQUEST, "Origin must be there once at most\n")
         return None
 
+    def screen(self, request: HandshakeRequest, peer_ip: str | None) -> None:
+        """Find out which client is behind `peer_ip`; raises RefusedError for a host or an origin that is not ours."""
+        self._proxies.resolve(request, peer_ip)
+        if not self._hosts.allows(request.host):
+            name = host_name(request.host)
+            raise _forbidden(
+                "This host name is not served here.",
+                "host",
+                host=request.host[:_MAX_SHOWN],
+                mend="" if name is None else f"--allowed-host {name}",
+            )
+        if not self._origins.allows(request):
+            text = request.header("origin") or ""
+            origin = normalise(text)
+            raise _forbidden(
+                "This origin may not connect.",
+                "origin",
+                origin=text[:_MAX_SHOWN],
+                mend="" if origin is None else f"--origin {origin}",
+            )
+
     def admit(self, request: HandshakeRequest, peer_ip: str | None) -> tuple[Principal, Session]:
         """Let a connection in and count it; raises RefusedError. `leave` undoes it."""
-        if not self._origins.allows(request):
-            raise RefusedError(
-                ErrorCode.FORBIDDEN, CloseCode.POLICY_VIOLATION, "This origin may not connect.", "origin"
-            )
+        self.screen(request, peer_ip)
         try:
-            self._admission.check_peer(peer_ip)
+            self._admission.check_peer(request.client_ip)
             principal = self._authentication.authenticate(self._authentication.extract_token(request))
             self._admission.check_user(principal.user_id)
             session = self._sessions.enter(principal, request.query("sessionId"))
@@ -101,9 +129,15 @@ class Entrance:
             raise RefusedError(error.code, CloseCode.AUTH_FAILED, error.reason, error.rule) from None
         except ServerFullError as error:
             raise RefusedError(None, CloseCode.TRY_AGAIN_LATER, str(error), "limit") from None
-        self._admission.enter(peer_ip, principal.user_id)
+        self._admission.enter(request.client_ip, principal.user_id)
         return principal, session
 
-    def leave(self, principal: Principal, peer_ip: str | None) -> None:
+    def leave(self, principal: Principal, client_ip: str | None) -> None:
         """Count a connection out that `admit` let in."""
-        self._admission.leave(peer_ip, principal.user_id)
+        self._admission.leave(client_ip, principal.user_id)
+
+
+def _forbidden(reason: str, rule: str, *, mend: str, **details: str) -> RefusedError:
+    if mend:
+        details["mend"] = mend
+    return RefusedError(ErrorCode.FORBIDDEN, CloseCode.POLICY_VIOLATION, reason, rule, **details)

@@ -29,9 +29,12 @@ class HttpReply:
 
 
 class HandshakeRequest:
-    """One parsed GET request. Its repr shows the path only, since the query carries the token."""
+    """One parsed GET request. Its repr shows the path only, since the query carries the token.
 
-    __slots__ = ("_headers", "_query", "path")
+    `client_ip` (None: a Unix socket), `forwarded_host` and `is_secure` are what `Proxies` finds out about it.
+    """
+
+    __slots__ = ("_headers", "_query", "client_ip", "forwarded_host", "is_secure", "path")
 
     def __init__(self, target: str, headers: Iterable[tuple[str, str]]) -> None:
         """Split a request target and its headers; raises ValueError for a query of too many fields."""
@@ -39,6 +42,9 @@ class HandshakeRequest:
         self.path = unquote(path)
         self._query = dict(reversed(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)))
         self._headers = [(name.lower(), value) for name, value in headers]
+        self.client_ip: str | None = None
+        self.forwarded_host: str | None = None
+        self.is_secure = False
 
     def __repr__(self) -> str:
         return f"HandshakeRequest({self.path!r})"
@@ -55,9 +61,21 @@ class HandshakeRequest:
         """Return the first value of a header; `name` in lower case."""
         return next(iter(self.header_values(name)), None)
 
+    def first_header_of(self, names: frozenset[str]) -> str | None:
+        """Return the name of the first header that is one of `names`, which are in lower case."""
+        return next((key for key, _ in self._headers if key in names), None)
+
     def header_items(self, name: str) -> list[str]:
         """Return the comma-separated items of a header over all its lines."""
         return [item.strip() for value in self.header_values(name) for item in value.split(",") if item.strip()]
+
+    @property
+    def host(self) -> str:
+        """The host that the client asked for, as a trusted proxy or else the only Host header says; else empty."""
+        if self.forwarded_host is not None:
+            return self.forwarded_host
+        hosts = self.header_values("host")
+        return hosts[0] if len(hosts) == 1 else ""
 
     @property
     def is_oversized(self) -> bool:

@@ -33,15 +33,19 @@ from wsserver.echo import EchoRoom
 from wsserver.engines.base import Engine, EngineSettings, ListeningSockets
 from wsserver.entrance import Entrance, path_variants
 from wsserver.expiry import ExpiryWatch
+from wsserver.exposure import ExposureWatch
 from wsserver.failures import ExitRequest, Failures
+from wsserver.hosts import HostPolicy
 from wsserver.hub import Hub
 from wsserver.lifespans import Lifespans
 from wsserver.liveness import HeartbeatWheel
 from wsserver.logs import EventLog
 from wsserver.origins import OriginPolicy
+from wsserver.proxies import Proxies
 from wsserver.router import MessageRouter
 from wsserver.sessions import SessionService
 from wsserver.settings import EngineName, Profile, ServerSettings
+from wsserver.trust import TrustedNetworks
 
 
 class ListenError(WsctlError):
@@ -109,9 +113,20 @@ class WebSocketServer:
         paths = path_variants(settings.path)
         echo_paths = frozenset[str]() if settings.echo_path is None else path_variants(settings.echo_path)
         admission = Admission(settings.connections)
+        origins = OriginPolicy(settings.origins, allow_loopback=settings.profile is Profile.DEV)
         self._entrance = Entrance(
             paths | echo_paths,
-            OriginPolicy(settings.origins, allow_loopback=settings.profile is Profile.DEV),
+            Proxies(
+                TrustedNetworks(settings.trusted_proxies),
+                settings.forwarded_header,
+                forwarded_host=settings.forwarded_host,
+                by_tls=settings.tls_cert is not None,
+            ),
+            HostPolicy(
+                origins.hosts.union(settings.allowed_hosts),
+                is_enforced=not origins.allows_any and (settings.is_local or bool(settings.allowed_hosts)),
+            ),
+            origins,
             admission,
             authentication,
             sessions,
@@ -138,8 +153,9 @@ class WebSocketServer:
             log=self._log,
         )
         self._descriptors = DescriptorWatch(self._log)
-        self._echo = EchoRoom(admission, self._log)
-        self._door = Doors(self._entrance, self._controller, self._echo, echo_paths)
+        self._echo = EchoRoom(self._entrance, admission, self._log)
+        self._exposure = ExposureWatch(settings, origins, self._log)
+        self._door = Doors(self._entrance, self._controller, self._echo, echo_paths, self._exposure)
 
     async def start(self) -> None:
         """Run the app's lifespan up to its yield, then listen; raises ListenError, or ConfigError if the app fails."""
@@ -156,6 +172,7 @@ class WebSocketServer:
             where = settings.uds or f"{settings.host}:{settings.port}"
             raise ListenError(where, os.strerror(error.errno) if error.errno else str(error)) from None
         self._schedule_tick()
+        self._exposure.started()
         self._log.info("server.listening", url=self.url, engine=settings.resolved_engine.value)
 
     async def stop(self) -> None:

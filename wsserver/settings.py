@@ -15,6 +15,7 @@ from wscore.ratelimit import Rate
 from wscore.tokens import JwtKey
 from wsserver.admission import ConnectionLimits
 from wsserver.delivery import OutboundLimits
+from wsserver.proxies import ForwardedHeader
 from wsserver.ratelimits import RatePolicy
 from wsserver.sessions import SessionJoin
 
@@ -105,6 +106,10 @@ class ServerSettings:
     guest_ttl_ms: int = GUEST_TTL_MS
     session_join: SessionJoin = SessionJoin.OPEN
     origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    forwarded_header: ForwardedHeader = ForwardedHeader.X_FORWARDED_FOR
+    forwarded_host: bool = False
     heartbeat: HeartbeatPolicy = HeartbeatPolicy()
     connections: ConnectionLimits = ConnectionLimits(total=DEFAULT_MAX_CONNECTIONS)
     rates: RatePolicy = RatePolicy()
@@ -132,8 +137,19 @@ class ServerSettings:
             )
         if self.guests is GuestMode.SIGNED and self.guest_secret is None:
             raise ConfigError("--guests signed", "needs a secret", "set WSCTL_JWT_SECRET or --jwt-secret-file")
+        for option, is_given in (
+            ("--forwarded-header", self.forwarded_header is not ForwardedHeader.X_FORWARDED_FOR),
+            ("--forwarded-host", self.forwarded_host),
+        ):
+            if is_given and not self.trusted_proxies:
+                raise ConfigError(option, "nobody is trusted to write it", "add --trusted-proxy")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError("--tls-cert", "a certificate needs its key", "give both --tls-cert and --tls-key")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it listens for this machine alone, where a Host header of another name means DNS rebinding."""
+        return self.uds is None and is_loopback(self.host)
 
     @property
     def resolved_engine(self) -> EngineName:

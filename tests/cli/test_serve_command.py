@@ -147,11 +147,11 @@ def test_a_unix_socket_is_served_and_connected_to(serving, wsctl, tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["picows", "websockets"])
-def test_tls_is_served_and_checked(serving, wsctl, tmp_path, engine):
-    _self_signed(tmp_path)
-    server = serving("--engine", engine, "--tls-cert", "cert.pem", "--tls-key", "key.pem")
+def test_tls_is_served_and_checked(serving, wsctl, make_certificate, engine):
+    made = make_certificate("127.0.0.1")
+    server = serving("--engine", engine, "--tls-cert", str(made.cert), "--tls-key", str(made.key))
     assert server.url.startswith("wss://127.0.0.1:")
-    trusted = wsctl("connect", server.url, "--ca", "cert.pem", "--send", "x", "--expect", "message")
+    trusted = wsctl("connect", server.url, "--ca", str(made.cert), "--send", "x", "--expect", "message")
     assert trusted.returncode == 0, trusted.stderr
     refused = wsctl("connect", server.url)
     assert refused.returncode == 3
@@ -219,35 +219,6 @@ def test_no_token_or_secret_appears_in_log_or_process_list(serving, wsctl, user_
     for secret in [*tokens, SECRET]:
         assert secret not in log
         assert secret not in cmdline
-
-
-def _self_signed(folder: Path) -> None:
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
 
 
 @pytest.mark.parametrize("flag", ["--max-connections", "--max-connections-per-ip", "--max-connections-per-user"])

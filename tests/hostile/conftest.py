@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -176,3 +176,69 @@ async def neighbour_of() -> AsyncIterator[Callable[..., Awaitable[Neighbour]]]:
 @pytest.fixture
 def make_frame() -> Callable[..., bytes]:
     return frame
+
+
+class Page:
+    """Opens a WebSocket as a browser would, with the headers that the test names."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, url: str, headers: Sequence[str], *, token: str | None = None, status: int = 101) -> Page:
+        parts = urlsplit(url)
+        page = cls(*await asyncio.open_connection(parts.hostname, parts.port))
+        lines = [
+            f"GET {parts.path}?token={token or guest()} HTTP/1.1",
+            *headers,
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+        ]
+        page._writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        async with asyncio.timeout(HANG_S):
+            head = await page._reader.readuntil(b"\r\n\r\n")
+        # What a page can send is accepted first: it learns the reason only after the handshake.
+        assert head.startswith(f"HTTP/1.1 {status} ".encode()), head
+        return page
+
+    async def left_over(self) -> int:
+        """Read to the end; returns how many answers came behind the first one."""
+        async with asyncio.timeout(HANG_S):
+            rest = await self._reader.read()
+        self._writer.close()
+        return rest.count(b"HTTP/1.1 ")
+
+    async def outcome(self) -> tuple[str, int | None]:
+        """Return ("session_created", None), or the error's code and the close code behind it; nothing else may come.
+
+        The code is empty where only a close frame came.
+        """
+        async with asyncio.timeout(HANG_S):
+            opcode, payload = await self._frame()
+            if opcode == CLOSED:
+                self._writer.close()
+                return "", int.from_bytes(payload[:2], "big")
+            assert opcode == 0x1
+            envelope: dict[str, Any] = json.loads(payload)
+            if envelope["type"] == "session_created":
+                self._writer.close()
+                return "session_created", None
+            opcode, payload = await self._frame()
+            assert opcode == 0x8
+            self._writer.close()
+            return envelope["data"]["code"], int.from_bytes(payload[:2], "big")
+
+    async def _frame(self) -> tuple[int, bytes]:
+        first, size = await self._reader.readexactly(2)
+        if size == 126:
+            size = int.from_bytes(await self._reader.readexactly(2), "big")
+        return first & 0xF, await self._reader.readexactly(size)
+
+
+@pytest.fixture
+def open_page() -> Callable[..., Awaitable[Page]]:
+    """`await open_page(server.url, ["Host: ...", "Origin: ..."], token=..., status=101)`."""
+    return Page.open

@@ -5,15 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 HANG_S = 20
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -105,28 +99,12 @@ async def test_bytes_beyond_ascii_in_a_header_are_a_wrong_value_like_any_other(s
     assert await answers(server.url, head(server.url, UPGRADE, line)) in ([101], [400])
 
 
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
-    cert_file.write_bytes(certificate.public_bytes(Encoding.PEM))
-    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return cert_file, key_file
-
-
 @pytest.mark.parametrize(
     "first_bytes", [b"", b"\x16", b"GET / HTTP/1.1\r\n\r\n"], ids=["nothing", "one byte", "no TLS"]
 )
-async def test_a_slow_or_wrong_tls_handshake_is_dropped_in_time(start_server, engine, tmp_path, first_bytes):
-    cert_file, key_file = self_signed(tmp_path)
-    server = await start_server(engine=engine, tls_cert=cert_file, tls_key=key_file, handshake_timeout_ms=300)
+async def test_a_slow_or_wrong_tls_handshake_is_dropped_in_time(start_server, engine, make_certificate, first_bytes):
+    made = make_certificate("localhost")
+    server = await start_server(engine=engine, tls_cert=made.cert, tls_key=made.key, handshake_timeout_ms=300)
     assert await answers(server.url, first_bytes) == []
 
 
