@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from wscore.errors import ConfigError
+from wscore.units import format_size
 
 SECRET_VARIABLE = "WSCTL_JWT_SECRET"
 KEY_VARIABLES = {stage: f"WSCTL_{stage.upper()}_KEY" for stage in ("asr", "llm", "tts")}
@@ -43,9 +44,13 @@ def read_key(stage: str, key_file: Path | None) -> str | None:
     return words[0]
 
 
-def read_file(path: Path, option: str) -> bytes:
-    """Return a file's content; raises ConfigError naming the option that pointed to it."""
+def read_file(path: Path, option: str, max_bytes: int = 1 << 20) -> bytes:
+    """Return a file's content; raises ConfigError naming the option that pointed to it, also for a larger file."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
     except OSError as error:
         raise ConfigError(option, f"{path}: {error.strerror}") from None
+    if len(content) > max_bytes:
+        raise ConfigError(option, f"{path}: is larger than {format_size(max_bytes)}")
+    return content

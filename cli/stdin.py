@@ -1,4 +1,4 @@
-"""Standard input as lines, read without blocking the event loop or leaving a thread behind."""
+"""Standard input: whole, or as lines, read without blocking the event loop or leaving a thread behind."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from wscore.errors import ConfigError
+from wscore.units import format_size
 
 MAX_LINE_BYTES: Final = 64 << 20
 _CHUNK_BYTES: Final = 1 << 16
@@ -17,6 +18,16 @@ _CHUNK_BYTES: Final = 1 << 16
 def is_terminal() -> bool:
     """Tell whether somebody types; Python has no `sys.stdin` at all when it is closed."""
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def read_stdin(max_bytes: int) -> bytes:
+    """Return all of standard input; raises ConfigError when that is more than `max_bytes`, or when it is closed."""
+    if sys.stdin is None:
+        raise ConfigError("standard input", "is closed")
+    content = sys.stdin.buffer.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ConfigError("standard input", f"is larger than {format_size(max_bytes)}")
+    return content
 
 
 async def stdin_lines() -> AsyncIterator[str]:

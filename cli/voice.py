@@ -15,6 +15,7 @@ from cli.output import note
 from cli.secrets import read_file, read_jwt_secret
 from cli.settings import ConfigFile, duration_option
 from cli.spreading import spread
+from cli.stdin import is_terminal, read_stdin
 from cli.voicereport import STANDARD_OUTPUT, Report, reply_file
 from wsclient.url import DEFAULT_URL
 from wscore.errors import ConfigError, WsctlError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from wsclient.voice import Talk
 
 MAX_TEXT_CHARS = 4000
+MAX_WAV_BYTES = 64 << 20
+STANDARD_INPUT = Path("-")
 
 app = typer.Typer(
     help="Speak to a server that runs with --voice.",
@@ -41,13 +44,10 @@ Url = Annotated[str, typer.Argument(metavar="URL", help="A ws:// or wss:// URL."
 class TalkOptions:
     """How to connect, how long to wait, and where the answer goes."""
 
+    save: Annotated[bool, typer.Option("--save", help="Save the answer's voice as a new reply.wav here.")] = False
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Where the answer's voice goes; -: standard output, and no text.",
-            show_default="a new reply.wav",
-        ),
+        typer.Option(metavar="FILE", help="Save the answer's voice to this file; -: standard output, and no text."),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
     timeout: Annotated[int, duration_option("How long to wait for the next message.", show_default="30s")] = 30_000
@@ -76,7 +76,7 @@ def say(
     options: TalkOptions = TalkOptions(),
     config: ConfigFile = None,
 ) -> None:
-    """Say something to a voice server, and save its answer.
+    """Say something to a voice server, and show its answer.
 
     The text is spoken here, with a synthesizer of this machine, and sent in real time as a microphone would.
     """
@@ -95,19 +95,31 @@ def say(
 @app.command()
 @spread
 def send(
-    file: Annotated[Path, typer.Argument(metavar="FILE.wav", help="Speech: 16-bit PCM, mono or stereo.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.wav", help="Speech, mono or stereo; -: standard input.")],
     url: Url = DEFAULT_URL,
     fast: Annotated[bool, typer.Option("--fast", help="Send it at once, not in real time.")] = False,
     options: TalkOptions = TalkOptions(),
     config: ConfigFile = None,
 ) -> None:
-    """Send a WAV file to a voice server, and save its answer."""
+    """Send a WAV file to a voice server, and show its answer."""
+    name = "standard input" if file == STANDARD_INPUT else str(file)
     try:
-        wav = read_wav(read_file(file, "FILE.wav"))
+        wav = read_wav(_read(file))
     except WavError as error:
-        raise ConfigError(str(file), str(error)) from None
+        raise ConfigError(name, str(error)) from None
+    if wav.missing_ms:
+        note(f"{name} ends {wav.missing_ms / 1000:.1f} s too soon; what is there is sent")
     note(f"sending {wav.duration_ms / 1000:.1f} s of audio")
     _talk(lambda talk: talk.speak(wav, in_real_time=not fast), url, options)
+
+
+def _read(file: Path) -> bytes:
+    """Return what a file or standard input holds; raises ConfigError."""
+    if file == STANDARD_INPUT:
+        if is_terminal():
+            raise ConfigError("-", "standard input is a terminal", "pipe a WAV file into it")
+        return read_stdin(MAX_WAV_BYTES)
+    return read_file(file, "FILE.wav", MAX_WAV_BYTES)
 
 
 async def _spoken(text: str, name: SynthesizerName, voice: str | None) -> Wav:
@@ -131,7 +143,7 @@ def _talk(ask: Callable[[Talk], Awaitable[None]], url: str, options: TalkOptions
 
     if options.json and options.out == STANDARD_OUTPUT:
         raise ConfigError("--json", "and --out - both go to standard output", "give --out a file")
-    out = reply_file(options.out)
+    out = reply_file(options.out, is_saved=options.save)
     dial = dial_options(ca=options.ca, insecure=options.insecure, uds=options.uds)
     secret = read_jwt_secret(options.jwt_secret_file)
     tokens = Credentials(options.token, options.token_file, options.sub, secret).source(dial)

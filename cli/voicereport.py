@@ -33,12 +33,14 @@ class VoiceError(WsctlError):
     """The server answered nothing, or with an error; `__str__` says which."""
 
 
-def reply_file(wanted: Path | None) -> Path:
-    """Return where to save the answer: as wanted, else the first of reply.wav, reply-2.wav ... that is free."""
+def reply_file(wanted: Path | None, *, is_saved: bool) -> Path | None:
+    """Return where the answer goes: as wanted, else, when it is saved, the first of reply.wav, reply-2.wav ... free."""
     if wanted is not None:
         if wanted != STANDARD_OUTPUT and not wanted.absolute().parent.is_dir():
             raise ConfigError("--out", f"{wanted.parent} is not a directory")
         return wanted
+    if not is_saved:
+        return None
     number = 1
     while (path := Path(f"reply-{number}.wav" if number > 1 else "reply.wav")).exists():
         number += 1
@@ -53,17 +55,19 @@ class Report:
         self._turns = tuple(talk.exchange.turns.values())
         self._error = self._problem(error)
 
-    def show(self, path: Path, *, as_json: bool) -> None:
-        """Save the voice, print the rest; raises what went wrong, when everything that came is told."""
+    def show(self, path: Path | None, *, as_json: bool) -> None:
+        """Save the voice where there is a place for it, print the rest; raises what went wrong, when all is told."""
         voice = self._talk.exchange.reply
-        if voice is not None:
+        saved = path if voice is not None else None
+        if voice is not None and path is not None:
             _save(path, voice)
         if as_json:
-            self._show_json(path if voice is not None else None)
+            self._show_json(saved)
         elif path != STANDARD_OUTPUT:
             self._show_text()
         if voice is not None and path != STANDARD_OUTPUT:
-            note(f"saved {voice.duration_ms / 1000:.1f} s of speech to {path}")
+            told = "of speech came; --save keeps it" if path is None else f"of speech saved to {path}"
+            note(f"{voice.duration_ms / 1000:.1f} s {told}")
         if self._error is not None:
             raise self._error
 

@@ -28,6 +28,8 @@ def read_speech(path: Path) -> Speech:
         raise ConfigError(str(path), error.strerror or str(error)) from None
     except WavError as error:
         raise ConfigError(str(path), str(error)) from None
+    if wav.missing_ms:
+        raise ConfigError(str(path), f"ends {wav.missing_ms / 1000:.1f} s too soon", "take one that is whole")
     audio = _without_silence(wav)
     if not audio:
         raise ConfigError(str(path), "is silent", "take one with speech in it")

@@ -1,20 +1,15 @@
-"""Audio formats on the wire: pcm16 and mulaw, their sizes and how one becomes the other (design section 9)."""
+"""Audio formats on the wire: pcm16 and mulaw, and their sizes (design section 9)."""
 
 from __future__ import annotations
 
-import sys
-from array import array
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Final
 
 from wscore.errors import WsctlError
 
 SAMPLE_RATES_HZ: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 MAX_CHANNELS: Final = 2
-_MULAW_BIAS: Final = 0x84  # ITU-T G.711: added before the logarithm is taken
-_MULAW_CLIP: Final = 32_635
 
 
 class Encoding(StrEnum):
@@ -77,48 +72,3 @@ class AudioFormat:
 
 # What a client speaks that says nothing, and what the stages of the voice pipeline work on.
 DEFAULT_FORMAT: Final = AudioFormat()
-
-
-def mulaw_to_pcm16(audio: bytes) -> bytes:
-    """Decode G.711 mu-law to 16-bit little-endian samples."""
-    return _little_endian(array("h", map(_decoded().__getitem__, audio)))
-
-
-def pcm16_to_mulaw(audio: bytes) -> bytes:
-    """Encode 16-bit little-endian samples as G.711 mu-law; raises ValueError for half a sample."""
-    samples = array("H")
-    samples.frombytes(audio)
-    if sys.byteorder == "big":
-        samples.byteswap()
-    return bytes(map(_encoded().__getitem__, samples))
-
-
-def _little_endian(samples: array[int]) -> bytes:
-    if sys.byteorder == "big":
-        samples.byteswap()
-    return samples.tobytes()
-
-
-@cache
-def _decoded() -> tuple[int, ...]:
-    return tuple(_decode(code) for code in range(256))
-
-
-@cache
-def _encoded() -> bytes:
-    # Indexed by the sample's two bytes read as an unsigned number.
-    return bytes(_encode(sample if sample < 0x8000 else sample - 0x10000) for sample in range(0x10000))
-
-
-def _decode(code: int) -> int:
-    code = ~code & 0xFF
-    magnitude = (((code & 0x0F) << 3) + _MULAW_BIAS << ((code & 0x70) >> 4)) - _MULAW_BIAS
-    return -magnitude if code & 0x80 else magnitude
-
-
-def _encode(sample: int) -> int:
-    sign = 0x80 if sample < 0 else 0
-    magnitude = min(abs(sample), _MULAW_CLIP) + _MULAW_BIAS
-    exponent = magnitude.bit_length() - 8
-    mantissa = magnitude >> (exponent + 3) & 0x0F
-    return ~(sign | exponent << 4 | mantissa) & 0xFF

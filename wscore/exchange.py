@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from wscore.audio import AudioFormat, Encoding, UnsupportedFormatError, mulaw_to_pcm16
+from wscore.audio import AudioFormat, Encoding, UnsupportedFormatError
 from wscore.envelope import Envelope, InvalidMessageError, decode_data
 from wscore.payloads import (
     AudioChunk,
@@ -25,6 +25,7 @@ from wscore.payloads import (
     Turn,
     TurnMetrics,
 )
+from wscore.samples import mulaw_to_pcm16
 from wscore.wav import Wav
 
 CHUNK_MS: Final = 100

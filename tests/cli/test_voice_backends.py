@@ -47,7 +47,7 @@ async def test_three_model_servers_do_the_work_and_no_key_shows(serving, wsctl, 
             WSCTL_TTS_KEY=KEY,
         )
         command = psutil.Process(server.process.pid).cmdline()
-        done = await asyncio.to_thread(wsctl, "voice", "say", QUESTION, server.url, "--json")
+        done = await asyncio.to_thread(wsctl, "voice", "say", QUESTION, server.url, "--json", "--save")
         assert done.returncode == 0, done.stderr
         [turn] = json.loads(done.stdout)["turns"]
         assert (turn["transcript"], turn["answer"]) == ("Is anybody there?", "Yes, I am.")

@@ -7,6 +7,7 @@ import json
 import math
 import random
 import re
+import struct
 import subprocess
 import wave
 from array import array
@@ -16,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.conftest import HANG_S, Serving, serving_in
+from tests.cli.conftest import HANG_S, WSCTL, Serving, environment, serving_in
 from tests.wsserver.voice.speech_of_people import GOFORWARD, GRAMMAR, needs_recordings
 from wscore.audio import DEFAULT_FORMAT
 from wscore.wav import Wav, read_wav, write_wav
@@ -57,7 +58,7 @@ def goforward(tmp_path: Path) -> Path:
 
 
 def test_speech_is_understood_answered_and_the_answer_saved(server, wsctl, goforward, tmp_path):
-    done = wsctl("voice", "send", "goforward.wav", server.url)
+    done = wsctl("voice", "send", "goforward.wav", server.url, "--save")
     assert done.returncode == 0, done.stderr
     assert re.search(rf"^heard +{COMMAND}$", done.stdout, re.MULTILINE)
     assert re.search(rf"^answer +You said: {COMMAND}$", done.stdout, re.MULTILINE)
@@ -67,7 +68,7 @@ def test_speech_is_understood_answered_and_the_answer_saved(server, wsctl, gofor
     reply = read_wav((tmp_path / "reply.wav").read_bytes())
     assert 1000 < reply.duration_ms < 6000
     assert max(array("h", reply.audio)) > 2000
-    assert f"saved {reply.duration_ms / 1000:.1f} s of speech to reply.wav" in done.stderr
+    assert f"{reply.duration_ms / 1000:.1f} s of speech saved to reply.wav" in done.stderr
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(8_000, 1), (48_000, 2)])
@@ -83,10 +84,35 @@ def test_a_recording_of_another_rate_is_understood_too(server, wsctl, tmp_path, 
         writer.setframerate(rate_hz)
         writer.writeframes(numpy.repeat(there, channels).astype("<i2").tobytes())
     (tmp_path / "other.wav").write_bytes(file.getvalue())
-    done = wsctl("voice", "send", "other.wav", server.url, "--fast", "--json")
+    done = wsctl("voice", "send", "other.wav", server.url, "--fast", "--json", "--save")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["turns"][0]["transcript"] == COMMAND
     assert read_wav((tmp_path / "reply.wav").read_bytes()).form.sample_rate_hz == rate_hz
+
+
+def floats(pcm: bytes) -> bytes:
+    """Return the file as `ffmpeg -c:a pcm_f32le -f wav -` writes it into a pipe: sizes left open, an odd chunk."""
+    samples = array("f", (sample / 32_768 for sample in array("h", pcm))).tobytes()
+    layout = struct.pack("<HHIIHHH", 3, 1, 16_000, 64_000, 4, 32, 0)
+    chunks = ((b"fmt ", len(layout), layout), (b"LIST", 3, b"odd\0"), (b"data", 0xFFFF_FFFF, samples))
+    body = b"".join(struct.pack("<4sI", id, size) + content for id, size, content in chunks)
+    return struct.pack("<4sI4s", b"RIFF", 0xFFFF_FFFF, b"WAVE") + body
+
+
+def test_a_recording_comes_through_a_pipe(server, tmp_path):
+    command = [*WSCTL, "voice", "send", "-", server.url, "--fast", "--json"]
+    done = subprocess.run(
+        command, input=floats(GOFORWARD.read_bytes()), capture_output=True, cwd=tmp_path, env=environment(), timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["turns"][0]["transcript"] == COMMAND
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_that_is_cut_off_is_sent_as_far_as_it_goes_and_told(server, wsctl, goforward):
+    goforward.write_bytes(goforward.read_bytes()[: 44 + 32_000])
+    done = wsctl("voice", "send", goforward.name, server.url, "--fast")
+    assert "goforward.wav ends 1.8 s too soon; what is there is sent\nsending 1.0 s of audio" in done.stderr
 
 
 def test_what_is_said_is_spoken_here_and_heard_there(server, wsctl):
@@ -110,9 +136,18 @@ def test_typed_text_and_json(server, wsctl, tmp_path):
     assert set(turn["metrics"]) == {"turnId", "llmTtftMs", "ttsTtfbMs", "e2eMs"}
 
 
+@pytest.mark.parametrize("how", [(), ("--json",)], ids=["text", "json"])
+def test_nothing_is_saved_unasked(server, wsctl, tmp_path, how):
+    done = wsctl("voice", "say", "hello", server.url, "--typed", *how)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\d\.\d s of speech came; --save keeps it$", done.stderr, re.MULTILINE)
+    assert not how or json.loads(done.stdout)["reply"] is None
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_answer_is_overwritten_unless_it_is_asked_for(server, wsctl, tmp_path):
     for name in ("reply.wav", "reply-2.wav", "reply-3.wav"):
-        done = wsctl("voice", "say", "hello", server.url, "--typed")
+        done = wsctl("voice", "say", "hello", server.url, "--typed", "--save")
         assert done.returncode == 0
         assert f"to {name}" in done.stderr
     (tmp_path / "mine.wav").write_text("old")
@@ -121,8 +156,6 @@ def test_no_answer_is_overwritten_unless_it_is_asked_for(server, wsctl, tmp_path
 
 
 def test_the_answer_goes_through_a_pipe_and_nothing_else_does(server, tmp_path):
-    from tests.cli.conftest import WSCTL, environment
-
     command = [*WSCTL, "voice", "say", "hello", server.url, "--typed", "--out", "-"]
     done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment(), timeout=HANG_S, check=True)
     assert read_wav(done.stdout).duration_ms > 500
@@ -185,7 +218,10 @@ def test_two_questions_in_a_recording_are_two_turns(server, wsctl, tmp_path):
     ("arguments", "code", "problem"),
     [
         (("send", "none.wav"), 2, "FILE.wav: none.wav: No such file or directory"),
-        (("send", "text.wav"), 2, "text.wav: not a WAV file with PCM samples .*ffmpeg"),
+        (("send", "text.wav"), 2, "text.wav: it is not a WAV file; .*ffmpeg"),
+        (("send", "song.mp3"), 2, "song.mp3: it is MP3, not WAV; convert it, .*`ffmpeg -i IN .*OUT.wav`"),
+        (("send", "-"), 2, "standard input: it is empty"),
+        (("send", "/dev/zero"), 2, "FILE.wav: /dev/zero: is larger than 64MiB"),
         (("send", "rate.wav"), 2, "rate.wav: its sampleRate 7000 is not supported; use 8000, .*ffmpeg"),
         (("say", "  "), 2, "TEXT: is empty"),
         (("say", "x" * 4001), 2, "TEXT: has 4001 characters; at most 4000"),
@@ -198,6 +234,7 @@ def test_two_questions_in_a_recording_are_two_turns(server, wsctl, tmp_path):
 )
 def test_mistakes_are_named_before_anything_is_sent(wsctl, tmp_path, arguments, code, problem):
     (tmp_path / "text.wav").write_text("no audio at all")
+    (tmp_path / "song.mp3").write_bytes(b"ID3\x04\0\0\0\0\0\x23")
     with wave.open(str(tmp_path / "rate.wav"), "wb") as writer:
         writer.setparams((1, 2, 7000, 0, "NONE", ""))
         writer.writeframes(bytes(100))

@@ -154,7 +154,11 @@ def test_the_silence_at_both_ends_of_a_file_is_not_speech(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("audio", "problem"),
-    [(b"", "is silent"), (bytes(32_000), "is silent"), (tone(31_000), "lasts more than 30 s; take one sentence")],
+    [
+        (b"", "it has no samples"),
+        (bytes(32_000), "is silent"),
+        (tone(31_000), "lasts more than 30 s; take one sentence"),
+    ],
 )
 def test_a_file_that_nobody_could_say_is_refused(tmp_path: Path, audio: bytes, problem: str):
     path = tmp_path / "speech.wav"
@@ -163,4 +167,7 @@ def test_a_file_that_nobody_could_say_is_refused(tmp_path: Path, audio: bytes, p
         read_speech(path)
     path.write_bytes(b"text")
     with pytest.raises(ConfigError, match="not a WAV file"):
+        read_speech(path)
+    path.write_bytes(write_wav(Wav(AudioFormat(), tone(1_000)))[:-16_000])
+    with pytest.raises(ConfigError, match=r"ends 0.5 s too soon; take one that is whole"):
         read_speech(path)

@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from wscore.audio import AudioFormat, Encoding, UnsupportedFormatError, mulaw_to_pcm16, pcm16_to_mulaw
+from wscore.audio import AudioFormat, Encoding, UnsupportedFormatError
+from wscore.samples import mulaw_to_pcm16, pcm16_to_mulaw
 
 
 def test_a_second_of_the_default_format_is_32000_bytes() -> None:

@@ -7,10 +7,11 @@ import base64
 import msgspec
 import pytest
 
-from wscore.audio import AudioFormat, Encoding, pcm16_to_mulaw
+from wscore.audio import AudioFormat, Encoding
 from wscore.envelope import Envelope, InvalidMessageError
 from wscore.exchange import Exchange, audio_chunks, audio_start
 from wscore.payloads import ResponseStatus
+from wscore.samples import pcm16_to_mulaw
 
 PCM = bytes(range(256)) * 4
 

@@ -43,6 +43,8 @@ class Speaker:
     async def speak(self, wav: Wav) -> None:
         """Send it as a microphone would and wait for the answer; cancelling it interrupts the answer too."""
         self._speaking = asyncio.current_task()
+        if wav.missing_ms:
+            self._say(f"the file ends {wav.missing_ms / 1000:.1f} s too soon; what is there is sent", "warning")
         exchange = Exchange()
         try:
             talk = self._link.talk()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from wscore.audio import DEFAULT_FORMAT, AudioFormat, Encoding, mulaw_to_pcm16, pcm16_to_mulaw
+from wscore.audio import DEFAULT_FORMAT, AudioFormat, Encoding
+from wscore.samples import mulaw_to_pcm16, pcm16_to_mulaw
 
 PIPELINE_RATE_HZ: Final = DEFAULT_FORMAT.sample_rate_hz
 

@@ -89,7 +89,7 @@ async def test_the_same_key_stops_it(voice_url, here, open_terminal):
 
 @pytest.mark.parametrize(
     ("name", "problem"),
-    [("none.wav", "No such file"), ("text.wav", "not a WAV file"), (os.devnull, "not a WAV file")],
+    [("none.wav", "No such file"), ("text.wav", "not a WAV file"), (os.devnull, "it is empty")],
 )
 async def test_a_file_that_is_no_speech_is_refused_where_it_was_named(server, here, open_terminal, name, problem):
     (here / "text.wav").write_text("no audio")

@@ -7,7 +7,7 @@ import base64
 
 import pytest
 
-from wscore.audio import mulaw_to_pcm16
+from wscore.samples import mulaw_to_pcm16
 from wsserver.voice.answer import MAX_ANSWER_CHARS
 from wsserver.voice.caller import MAX_TEXT_CHARS
 
