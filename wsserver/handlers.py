@@ -11,8 +11,9 @@ from typing import Any, get_type_hints
 import msgspec
 import msgspec.inspect
 
-from wscore.envelope import decode_data
+from wscore.envelope import InvalidMessageError, decode_data
 from wscore.errors import ConfigError
+from wscore.fields import FieldNames
 from wsserver.context import Context
 
 HandlerFunction = Callable[..., Awaitable[None] | None]
@@ -21,7 +22,7 @@ HandlerFunction = Callable[..., Awaitable[None] | None]
 class Handler:
     """One function of an app with the type of data it takes, read off its signature."""
 
-    __slots__ = ("_data_type", "_takes_data", "function", "is_async", "name")
+    __slots__ = ("_data_type", "_fields", "_takes_data", "function", "is_async", "name")
 
     def __init__(self, function: HandlerFunction, *, is_hook: bool = False) -> None:
         """Read the signature, `(ctx)` or for a message `(ctx, data)`; raises ConfigError for what cannot work."""
@@ -47,11 +48,14 @@ class Handler:
         if self._takes_data:
             self._data_type = self._hints().get(positional[1].name, Any)
             self._check_data_type()
+        self._fields = FieldNames.of(self._data_type)
 
     def arguments(self, context: Context, data: msgspec.Raw) -> tuple[Any, ...]:
-        """Return what to call the function with; raises InvalidMessageError naming the field that does not fit."""
+        """Return what to call the function with; raises InvalidMessageError naming the field that is wrong."""
         if not self._takes_data:
             return (context,)
+        if self._fields is not None and (problem := self._fields.misspelt(data)) is not None:
+            raise InvalidMessageError(f"{problem} - at `$.data`", context.request_id)
         return (context, decode_data(data, self._data_type, request_id=context.request_id))
 
     def _hints(self) -> dict[str, Any]:

@@ -70,6 +70,7 @@ async def test_a_handler_gets_its_typed_data_and_the_sender(start_server, open_r
         ({"text": 5}, "`$.data.text`"),
         ({"text": "a", "to": ["b", 7]}, "`$.data.to[1]`"),
         ({}, "`text`"),
+        ({"Text": "a"}, "unknown field `Text`, is `text` meant? - at `$.data`"),
         ([], "`$.data`"),
         (None, "`$.data`"),
     ],
