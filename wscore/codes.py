@@ -142,13 +142,13 @@ _ERRORS = (
     ),
     ErrorSpec(
         ErrorCode.INVALID_AUDIO,
-        "The audio data cannot be decoded.",
-        "Send base64 of whole samples in the announced format.",
+        "The audio data cannot be decoded, or came twice or too late.",
+        "Send base64 of whole samples in the announced format, in chunks that count up by one.",
     ),
     ErrorSpec(
         ErrorCode.UNSUPPORTED_FORMAT,
-        "The audio encoding, sample rate or channel count is not supported.",
-        "Send pcm16, 16 kHz, mono.",
+        "The audio encoding, sample rate or channel count is not supported, or the audio is in a container.",
+        "Send the samples alone, such as pcm16, 16 kHz, mono, and announce another format in audio_start.",
     ),
     ErrorSpec(
         ErrorCode.AUDIO_TOO_SHORT,

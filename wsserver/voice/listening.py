@@ -77,7 +77,7 @@ class Listening:
     async def chunk(self, ctx: Context, data: AudioChunk, came_s: float) -> None:
         """Hear a chunk of audio that came at `came_s`."""
         try:
-            parts = self._intake.chunk(data)
+            parts = self._intake.chunk(data, in_turn=self.is_in_turn)
         except IntakeError as error:
             ctx.error(error.code, str(error))
             return

@@ -10,9 +10,10 @@ from array import array
 
 import pytest
 
-from wscore.audio import SAMPLE_RATES_HZ, AudioFormat, Encoding, pcm16_to_mulaw
+from wscore.audio import SAMPLE_RATES_HZ, AudioFormat, Encoding
 from wscore.codes import ErrorCode
 from wscore.payloads import AudioChunk, AudioStart
+from wscore.samples import pcm16_to_mulaw
 from wsserver.voice.intake import LATE_CHUNKS, Intake, IntakeError, NewSegment
 from wsserver.voice.resampling import Encoder
 
@@ -59,21 +60,49 @@ def test_a_longer_gap_begins_a_new_segment():
     assert intake.chunk(chunk(4)) == [NewSegment(), bytes([5]) * CHUNK_BYTES]
 
 
-def test_doubled_and_late_chunks_are_dropped_and_counted():
+def heard(parts: list[bytes | NewSegment]) -> bytes:
+    return b"".join(part for part in parts if isinstance(part, bytes))
+
+
+@pytest.mark.parametrize("number", [0, 2, 4])
+def test_doubled_and_late_chunks_of_a_turn_are_dropped_and_told(number):
     intake = Intake()
-    for number in (0, 1, 2):
-        intake.chunk(chunk(number))
-    assert intake.chunk(chunk(2)) == intake.chunk(chunk(0)) == []
-    assert intake.dropped == 2
-    assert intake.chunk(chunk(3)) == [bytes([4]) * CHUNK_BYTES]
+    for known in (0, 1, 2, 4, 5):  # 3 is missing
+        intake.chunk(chunk(known))
+    with pytest.raises(IntakeError, match=f"^chunk {number}: .*came twice.*6 is next") as caught:
+        intake.chunk(chunk(number), in_turn=True)
+    assert caught.value.code is ErrorCode.INVALID_AUDIO
+    with pytest.raises(IntakeError, match=r"^chunk 3: .*came too late.*6 is next"):
+        intake.chunk(chunk(3), in_turn=True)
+    assert intake.chunk(chunk(6), in_turn=True) == [bytes([7]) * CHUNK_BYTES]
 
 
-def test_a_client_that_begins_to_count_anew_is_heard():
+@pytest.mark.parametrize("length", [1, LATE_CHUNKS, LATE_CHUNKS + 1])
+def test_numbers_that_begin_anew_outside_a_turn_are_heard_even_when_the_audio_is_the_same(length):
+    intake = Intake()
+    for _ in range(2):
+        assert [heard(intake.chunk(chunk(5 + at), in_turn=False)) for at in range(length)] == [
+            bytes([(5 + at) % 251 + 1]) * CHUNK_BYTES for at in range(length)
+        ]
+
+
+@pytest.mark.parametrize("length", [1, LATE_CHUNKS, LATE_CHUNKS + 1])
+def test_other_audio_under_known_numbers_is_heard_in_mid_turn_too(length):
+    intake = Intake()
+    for number in range(length):
+        intake.chunk(chunk(number), in_turn=True)
+    other = [chunk(number, bytes([number, 255]) * (CHUNK_BYTES // 2)) for number in range(length)]
+    again = b"".join(heard(intake.chunk(one, in_turn=True)) for one in other)
+    assert again == b"".join(base64.b64decode(one.audio_data) for one in other)
+
+
+def test_after_the_end_of_a_turn_any_number_begins():
     intake = Intake()
     intake.chunk(chunk(LATE_CHUNKS + 10))
-    assert intake.chunk(chunk(0)) == [bytes([1]) * CHUNK_BYTES]
     intake.end()
-    assert intake.chunk(chunk(0)) == [bytes([1]) * CHUNK_BYTES]
+    for _ in range(2):
+        assert intake.chunk(chunk(0)) == [bytes([1]) * CHUNK_BYTES]
+        intake.end()
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,77 @@ async def test_an_unknown_format_is_refused_and_the_old_one_stays(start_voice, c
     assert {one["encoding"] for one in phone.of("audio_chunk")} == {"pcm16"}
 
 
+@pytest.mark.parametrize(
+    ("type", "data", "meant"),
+    [
+        ("audio_start", {"sample_rate": 48_000}, "sampleRate"),
+        ("audio_start", {"sampelRate": 48_000}, "sampleRate"),
+        ("audio_start", {"channel": 2}, "channels"),
+        ("audio_chunk", {"audioData": "AAA=", "sequenceNumber": 0, "sample_rate": 48_000}, "sampleRate"),
+        ("audio_chunk", {"audio_data": "AAA=", "sequenceNumber": 0}, "audioData"),
+        ("audio_chunk", {"audioData": "AAA=", "sequence_number": 0}, "sequenceNumber"),
+        ("interrupt", {"response_id": "r1"}, "responseId"),
+        ("text_input", {"Text": "hi"}, "text"),
+    ],
+)
+async def test_a_misspelt_field_is_named_and_nothing_done(start_voice, call, good_turn, type, data, meant):
+    await start_voice()
+    phone = await call()
+    await phone.send(type, data, id="m1")
+    envelope = await phone.client.receive_type("error")
+    assert (envelope["data"]["code"], envelope["id"]) == ("INVALID_MESSAGE", "m1")
+    assert f"is `{meant}` meant? - at `$.data`" in envelope["data"]["message"]
+    await good_turn(phone)
+
+
+# What a browser's MediaRecorder sends, and music: the first bytes of files that ffmpeg made.
+CONTAINERS = {
+    "WebM": bytes.fromhex("1a45dfa39f4286810142f78101"),
+    "Ogg": bytes.fromhex("4f6767530002000000000000000000"),
+    "MP4": bytes.fromhex("0000001c667479704d34412000000200"),
+    "MP3": bytes.fromhex("49443304000000000023"),
+    "FLAC": bytes.fromhex("664c614300000022048004800000"),
+    "WAV": bytes.fromhex("524946468c3e000057415645666d7420"),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+async def test_a_container_is_named_and_so_is_all_of_it_refused(start_voice, call, room, good_turn, sounds, name):
+    await start_voice()
+    phone = await call()
+    await phone.audio(CONTAINERS[name] + sounds.tone(320))
+    await phone.audio(sounds.tone(320))
+    await phone.send("audio_end")
+    await phone.until("error", code="AUDIO_TOO_SHORT")
+    told = phone.of("error")[:-1]
+    assert {error["code"] for error in told} == {"UNSUPPORTED_FORMAT"}
+    assert [error["message"] for error in told] == [
+        f"chunk {number}: audioData is {name}, not samples; send pcm16 or mulaw without a container"
+        for number in range(phone.sequence_number)
+    ]
+    await good_turn(phone)
+    assert len(room.recognizer.heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"sampleRate": 48_000}, "chunk 0: sampleRate 48000, but 16000 is announced; say it in audio_start"),
+        ({"encoding": "mulaw"}, "chunk 0: encoding 'mulaw', but pcm16 is announced; say it in audio_start"),
+    ],
+)
+async def test_a_chunk_that_names_another_format_than_the_announced_is_refused(
+    start_voice, call, good_turn, said, problem
+):
+    await start_voice()
+    phone = await call()
+    await phone.send("audio_chunk", {"audioData": "AAAA", "sequenceNumber": 0, **said}, id="c1")
+    envelope = await phone.client.receive_type("error")
+    assert (envelope["data"]["code"], envelope["data"]["message"]) == ("UNSUPPORTED_FORMAT", problem)
+    await phone.send("audio_chunk", {"audioData": "AAA=", "sequenceNumber": 0, "sampleRate": 16_000}, id="c2")
+    await good_turn(phone)
+
+
 async def test_audio_start_without_data_means_the_default(start_voice, call, good_turn):
     await start_voice()
     phone = await call()
@@ -68,7 +139,7 @@ async def test_audio_start_without_data_means_the_default(start_voice, call, goo
     assert not phone.of("error")
 
 
-async def test_a_duplicate_is_heard_once(start_voice, call, room, sounds):
+async def test_a_duplicate_is_heard_once_and_told(start_voice, call, room, sounds):
     await start_voice()
     phone = await call()
     for _ in range(2):
@@ -77,6 +148,32 @@ async def test_a_duplicate_is_heard_once(start_voice, call, room, sounds):
     await phone.send("audio_end")
     await phone.until("transcript", isFinal=True)
     assert len(room.recognizer.heard[0]) / 32 < 700
+    told = [error["message"] for error in phone.of("error") if error["code"] == "INVALID_AUDIO"]
+    assert [text.split(":")[0] for text in told] == [f"chunk {number}" for number in range(7)]
+
+
+@pytest.mark.parametrize("speech_ms", [640, 5_000])
+async def test_a_client_that_counts_anew_after_each_turn_is_heard(start_voice, call, room, sounds, speech_ms):
+    await start_voice()
+    phone = await call()
+    for number in (1, 2, 3):
+        phone.sequence_number = 0
+        await phone.say(speech_ms)
+        await phone.until("response_done", turnId=f"t{number}", status="completed")
+    assert all(len(audio) >= speech_ms * 32 for audio in room.recognizer.heard)
+    assert not phone.of("error")
+
+
+async def test_a_client_that_counts_anew_before_the_server_finds_the_end_is_heard(start_voice, call, room, sounds):
+    await start_voice()
+    phone = await call()
+    await phone.audio(sounds.tone(640) + sounds.silence(200))
+    phone.sequence_number = 0
+    await phone.audio(sounds.tone(960, 5_000))
+    await phone.send("audio_end")
+    await phone.until("transcript", isFinal=True)
+    assert len(room.recognizer.heard[0]) / 32 > 1_750
+    assert not phone.of("error")
 
 
 @pytest.mark.parametrize("missing_ms", [100, 200, 2_000])
