@@ -12,8 +12,8 @@ from wsclient import Client
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.recording import Record
 from wsclient.tui.app import ConnectApp, binding_ids
-from wsclient.tui.history import history_path
-from wsclient.tui.target import Target, TokenKind
+from wsclient.tui.model.history import history_path
+from wsclient.tui.model.target import Target, TokenKind
 from wscore.errors import ConfigError
 
 

@@ -102,7 +102,8 @@ def test_the_terminal_client_loads_nothing_that_its_first_frame_does_not_show():
     imported = imported_by("-c", "from cli.main import load_command; load_command('connect'); import cli.terminal")
     assert "wsclient.tui.main_screen" in imported
     assert not imported & {"websockets", "pygments", "pydantic", "jwt", "locust"}
-    assert not imported & {"wsclient.tui.form", "wsclient.tui.picker", "wsclient.tui.speaking", "wscore.exchange"}
+    assert not imported & {"wsclient.tui.widgets.form", "wsclient.tui.widgets.picker"}
+    assert not imported & {"wsclient.tui.io.speaking", "wscore.exchange"}
 
 
 @pytest.mark.parametrize("command", ["token", "explain"])

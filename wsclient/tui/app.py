@@ -16,28 +16,27 @@ from wsclient.client import Client
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.recording import Record
 from wsclient.templates import TemplateContext
-from wsclient.tui.bar import Bar
 from wsclient.tui.commands import COMMANDS
-from wsclient.tui.composer import Composer
-from wsclient.tui.detail import Detail
-from wsclient.tui.health import Health
-from wsclient.tui.history import History
-from wsclient.tui.link import Link
+from wsclient.tui.io.live import LiveConnection
 from wsclient.tui.main_screen import MainScreen
-from wsclient.tui.ring import DEFAULT_LIMIT, MessageRing
-from wsclient.tui.stream import Stream
-from wsclient.tui.target import Target
+from wsclient.tui.model.health import Health
+from wsclient.tui.model.history import History
+from wsclient.tui.model.ring import DEFAULT_LIMIT, MessageRing
+from wsclient.tui.model.target import Target
+from wsclient.tui.widgets.bar import Bar
+from wsclient.tui.widgets.composer import Composer
+from wsclient.tui.widgets.detail import Detail
+from wsclient.tui.widgets.stream import Stream
 from wsclient.url import shown_url
-from wscore.envelope import MessageProtocol
 
 if TYPE_CHECKING:
-    from wsclient.tui.form import ConnectForm
+    from wsclient.tui.widgets.form import ConnectForm
 
 
 def binding_ids() -> frozenset[str]:
     """Return the names of all keys that a keymap may change."""
-    from wsclient.tui.form import ConnectForm
-    from wsclient.tui.picker import DraftPicker
+    from wsclient.tui.widgets.form import ConnectForm
+    from wsclient.tui.widgets.picker import DraftPicker
 
     owners = (ConnectApp, MainScreen, Stream, Detail, Composer, Bar, DraftPicker, ConnectForm)
     bindings = (one for owner in owners for one in owner.BINDINGS)
@@ -143,7 +142,7 @@ class ConnectApp(App[None]):
             self.action_show_help_panel()
 
     def _form(self) -> ConnectForm:
-        from wsclient.tui.form import ConnectForm
+        from wsclient.tui.widgets.form import ConnectForm
 
         return ConnectForm(self._target, self._profiles, submit=self._submit, save=self._save)
 
@@ -159,8 +158,8 @@ class ConnectApp(App[None]):
 
     def _main_screen(self, target: Target, client: Callable[[], Client]) -> MainScreen:
         ring, health, templates = MessageRing(self._ring_limit), Health(), self._templates()
-        link = Link(client, ring, health, templates, now_ms=self._now_ms)
-        return self._screen(ring, health, link, templates, shown_url(target.url))
+        live = LiveConnection(client, ring, health, templates, now_ms=self._now_ms)
+        return self._screen(ring, health, live, templates, shown_url(target.url))
 
     def _recording_screen(self, name: str, records: Sequence[Record]) -> MainScreen:
         ring, health = MessageRing(max(self._ring_limit, len(records))), Health()
@@ -173,15 +172,15 @@ class ConnectApp(App[None]):
         return TemplateContext(now_ms=self._now_ms, new_uuid=lambda: str(uuid.uuid4()))
 
     def _screen(
-        self, ring: MessageRing, health: Health, link: Link | None, templates: TemplateContext, title: str
+        self, ring: MessageRing, health: Health, live: LiveConnection | None, templates: TemplateContext, title: str
     ) -> MainScreen:
         return MainScreen(
             ring,
             health,
-            link,
+            live,
             title=title,
             history=self._history,
-            protocol=MessageProtocol(self._now_ms),
+            now_ms=self._now_ms,
             templates=templates,
             record=self._record,
             shows=self._shows,

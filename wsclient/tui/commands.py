@@ -12,7 +12,7 @@ from textual.binding import Binding
 class Command:
     """One action. `in_stream` keys are single letters, which work while the stream has the focus.
 
-    Those that `needs_link` are hidden where a recording is looked through.
+    Those that `needs_server` are hidden where a recording is looked through.
     """
 
     id: str
@@ -22,11 +22,11 @@ class Command:
     help: str
     in_stream: bool = False
     in_footer: bool = False
-    needs_link: bool = False
+    needs_server: bool = False
 
 
 COMMANDS: Final = (
-    Command("compose", "c,i", "compose", "Write", "Write a message", in_stream=True, in_footer=True, needs_link=True),
+    Command("compose", "c,i", "compose", "Write", "Write a message", in_stream=True, in_footer=True, needs_server=True),
     Command("filter", "f", "filter", "Filter", "Show only what matches", in_stream=True, in_footer=True),
     Command("search", "slash", "search", "Search", "Find text or /regex/", in_stream=True, in_footer=True),
     Command("search-next", "n", "search_next(1)", "Next match", "Go to the next match", in_stream=True),
@@ -45,31 +45,36 @@ COMMANDS: Final = (
         "Edit again",
         "Put the selected message into the composer",
         in_stream=True,
-        needs_link=True,
+        needs_server=True,
     ),
     Command("health", "f2", "health", "Health", "Show or hide round trips, rates and limits", in_footer=True),
     Command("latest", "f3", "latest", "Latest by type", "Show or hide the latest message of each type"),
-    Command("editor", "f4", "editor", "Editor", "Write the message in $EDITOR", needs_link=True),
-    Command("record", "ctrl+s", "record", "Record", "Record to a file, or stop", in_footer=True, needs_link=True),
+    Command("editor", "f4", "editor", "Editor", "Write the message in $EDITOR", needs_server=True),
+    Command("record", "ctrl+s", "record", "Record", "Record to a file, or stop", in_footer=True, needs_server=True),
     Command(
         "send-file",
         "ctrl+o",
         "send_file",
         "Send file",
         "Send each line of a file, or one JSON document",
-        needs_link=True,
+        needs_server=True,
     ),
     Command(
-        "speak", "f5", "speak", "Send WAV", "Send speech from a WAV file and save the answer, or stop", needs_link=True
+        "speak",
+        "f5",
+        "speak",
+        "Send WAV",
+        "Send speech from a WAV file and save the answer, or stop",
+        needs_server=True,
     ),
-    Command("history", "ctrl+r", "history", "History", "Search what was sent before", needs_link=True),
-    Command("repeat", "ctrl+t", "repeat", "Repeat", "Send the message every N ms, or stop", needs_link=True),
-    Command("reconnect", "ctrl+k", "reconnect", "Reconnect", "Connect again now", needs_link=True),
-    Command("form", "ctrl+n", "form", "Connect to…", "Connect to another server", needs_link=True),
+    Command("history", "ctrl+r", "history", "History", "Search what was sent before", needs_server=True),
+    Command("repeat", "ctrl+t", "repeat", "Repeat", "Send the message every N ms, or stop", needs_server=True),
+    Command("reconnect", "ctrl+k", "reconnect", "Reconnect", "Connect again now", needs_server=True),
+    Command("form", "ctrl+n", "form", "Connect to…", "Connect to another server", needs_server=True),
 )
 
 
-NEEDING_LINK: Final = frozenset(one.action for one in COMMANDS if one.needs_link)
+NEEDING_SERVER: Final = frozenset(one.action for one in COMMANDS if one.needs_server)
 
 
 def bindings(*, in_stream: bool) -> list[Binding]:

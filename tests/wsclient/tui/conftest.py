@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 from wsclient import Client
 from wsclient.tui.app import ConnectApp
-from wsclient.tui.target import Target
+from wsclient.tui.model.target import Target
 from wscore.reconnect import ReconnectPolicy
 
 HANG_S = 20

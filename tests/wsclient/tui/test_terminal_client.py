@@ -203,7 +203,7 @@ async def test_it_comes_back_when_the_server_does(start_server, server, open_ter
         await server.stop()
         await terminal.shows("1001 going away")
         again = await start_server(port=port)
-        terminal.screen._link._client._sleep = _at_once  # the server asked for a wait of seconds
+        terminal.screen._live._client._sleep = _at_once  # the server asked for a wait of seconds
         assert RETRY_SPREAD_MS > 0
         await terminal.until(lambda: terminal.screen._health.state == "open")
         assert len(again.connections) == 1
@@ -241,7 +241,7 @@ async def test_a_recording_has_everything_and_can_be_looked_through(server, peer
         await terminal.press("ctrl+j")
         await terminal.until(lambda: terminal.rows().count("message") == 2)
         await terminal.press("ctrl+s")
-        await terminal.until(lambda: terminal.screen._link.recording_to is None)
+        await terminal.until(lambda: terminal.screen._live.recording_to is None)
     records = [record for record in read_recording(path) if record.envelope.type == "message"]
     assert [record.is_sent for record in records] == [True, False]
     async with open_terminal(recording=("talk.jsonl", list(read_recording(path)))) as viewer:

@@ -6,7 +6,7 @@ import pytest
 
 from wsclient.tui.app import binding_ids
 from wsclient.tui.commands import COMMANDS
-from wsclient.tui.target import Target, TokenKind
+from wsclient.tui.model.target import Target, TokenKind
 from wscore.errors import ConfigError
 
 

@@ -69,9 +69,9 @@ async def test_what_the_terminal_gets_has_no_escape_from_a_stranger(server, peer
 def test_any_text_can_be_shown(texts):
     from wsclient.dialling import read_envelope
     from wsclient.recording import Record
-    from wsclient.tui.detail import pretty_json
-    from wsclient.tui.ring import MessageRing
-    from wsclient.tui.rows import columns
+    from wsclient.tui.model.ring import MessageRing
+    from wsclient.tui.model.rows import columns
+    from wsclient.tui.widgets.detail import pretty_json
 
     ring = MessageRing()
     for text in texts:

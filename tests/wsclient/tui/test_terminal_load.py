@@ -65,7 +65,7 @@ async def test_a_flood_is_shown_recorded_and_leaves_the_keys_alone(serving_proce
         kept = [int(one.text.split('"n":')[1].split(",")[0]) for one in numbers if one and '"n":' in one.text]
         assert len(ring) == KEPT
         assert kept == list(range(kept[0], RATE * SECONDS))
-        terminal.screen._link.stop_recording()
+        terminal.screen._live.stop_recording()
         recorded = [line for line in path.read_text().splitlines() if '"type":"message"' in line]
         assert len(recorded) == RATE * SECONDS
         grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib

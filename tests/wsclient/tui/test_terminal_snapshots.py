@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from wsclient.recording import read_record
-from wsclient.tui.target import Target, TokenKind
+from wsclient.tui.model.target import Target, TokenKind
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 DAY_MS = 1_764_000_000_000

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.suggester import Suggester
 from textual.widgets import Input, Static, TextArea
 
-from wsclient.tui.history import Draft, History
+from wsclient.tui.model.history import Draft, History
 from wscore.messages import CLIENT_TYPES
 from wscore.text import neutralise
 

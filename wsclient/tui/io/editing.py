@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from wsclient.tui.history import Draft
+from wsclient.tui.model.history import Draft
 from wscore.errors import ConfigError
 
 MAX_FILE_BYTES: Final = 64 << 20

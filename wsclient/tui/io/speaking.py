@@ -1,4 +1,4 @@
-"""Speech over a link: a WAV file in, the answer saved and played; loaded when somebody first speaks."""
+"""Speech over a connection: a WAV file in, the answer saved and played; loaded when somebody first speaks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from wsclient.tui.editing import MAX_FILE_BYTES
-from wsclient.tui.link import Link
-from wsclient.tui.sending import Say
+from wsclient.tui.io.editing import MAX_FILE_BYTES
+from wsclient.tui.io.live import LiveConnection
+from wsclient.tui.io.sending import Say
 from wscore.errors import ConfigError, WsctlError
 from wscore.exchange import Exchange
 from wscore.text import neutralise
@@ -32,10 +32,10 @@ def speech_of_file(path: Path) -> Wav:
 
 
 class Speaker:
-    """Sends speech over a link, saves the answer, and plays it where there is a program that can."""
+    """Sends speech over a connection, saves the answer, and plays it where there is a program that can."""
 
-    def __init__(self, link: Link, say: Say) -> None:
-        self._link = link
+    def __init__(self, live: LiveConnection, say: Say) -> None:
+        self._live = live
         self._say = say
         self._player: asyncio.subprocess.Process | None = None
         self._speaking: asyncio.Task[None] | None = None
@@ -47,20 +47,20 @@ class Speaker:
             self._say(f"the file ends {wav.missing_ms / 1000:.1f} s too soon; what is there is sent", "warning")
         exchange = Exchange()
         try:
-            talk = self._link.talk()
+            talk = self._live.talk()
             try:
                 await talk.speak(wav)
             finally:
                 exchange = talk.exchange
         except asyncio.CancelledError:
             with suppress(WsctlError):
-                await self._link.stop_talking()
+                await self._live.stop_talking()
             raise
         except WsctlError as error:
             self._say(str(error), "error")
         finally:
             self._speaking = None
-            self._link.hang_up()
+            self._live.end_talk()
         await self._take(exchange)
 
     @property

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Button, Footer, Input, Label, Select, Static
 
-from wsclient.tui.target import Target, TokenKind
+from wsclient.tui.model.target import Target, TokenKind
 from wscore.errors import WsctlError
 from wscore.text import neutralise
 

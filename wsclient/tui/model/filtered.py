@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
-from wsclient.tui.ring import Entry, MessageRing
+from wsclient.tui.model.ring import Entry, MessageRing
 
 
 class FilteredView:

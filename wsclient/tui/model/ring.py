@@ -1,6 +1,6 @@
 """The messages of a session in memory: a bounded ring, requests paired with replies, counts by type.
 
-The stream and the detail read it, the link writes it; it knows nothing of widgets and sockets.
+The stream and the detail read it, the connection writes it; it knows nothing of widgets and sockets.
 """
 
 from __future__ import annotations

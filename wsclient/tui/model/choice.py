@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wsclient.filters import EVERYTHING, MessageFilter
-from wsclient.tui.ring import Entry
+from wsclient.tui.model.ring import Entry
 
 
 class Choice:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from wsclient.tui.ring import Entry
+from wsclient.tui.model.ring import Entry
 from wscore.text import neutralise
 
 PREVIEW_CHARS: Final = 400  # more never fits a row, and a message may be a megabyte

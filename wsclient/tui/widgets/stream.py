@@ -13,9 +13,9 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from wsclient.tui.commands import bindings
-from wsclient.tui.filtered import FilteredView
-from wsclient.tui.ring import Entry, MessageRing
-from wsclient.tui.rows import columns
+from wsclient.tui.model.filtered import FilteredView
+from wsclient.tui.model.ring import Entry, MessageRing
+from wsclient.tui.model.rows import columns
 
 _PARTS: Final = ("time", "sent", "received", "error", "note", "dim", "reply", "text")
 

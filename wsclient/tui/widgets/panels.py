@@ -6,9 +6,9 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Sparkline, Static
 
-from wsclient.tui.health import Health, percentile
-from wsclient.tui.ring import Entry, MessageRing
-from wsclient.tui.rows import clock_time, preview, size_text
+from wsclient.tui.model.health import Health, percentile
+from wsclient.tui.model.ring import Entry, MessageRing
+from wsclient.tui.model.rows import clock_time, preview, size_text
 from wscore.text import neutralise
 from wscore.units import format_duration, format_size
 

@@ -18,8 +18,8 @@ from wsclient.errors import NotConnectedError, close_spec, describe_close
 from wsclient.events import Closed, Event, Opened, Received, Reconnecting, Sent
 from wsclient.recording import Record, Recorder, RecordingError
 from wsclient.templates import TemplateContext
-from wsclient.tui.health import Health
-from wsclient.tui.ring import MessageRing
+from wsclient.tui.model.health import Health
+from wsclient.tui.model.ring import MessageRing
 from wscore.envelope import Envelope
 from wscore.errors import WsctlError
 from wscore.payloads import Timestamp
@@ -31,7 +31,7 @@ PROBE_INTERVAL_S: Final = 5.0  # how often the round trip is measured
 PROBE_TIMEOUT_S: Final = 10.0
 
 
-class Link:
+class LiveConnection:
     """One target, connected as long as it lasts; `restart` begins anew after an end."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Link:
         await self._client.send_raw(text)
 
     def talk(self) -> Talk:
-        """Return a conversation by voice over this connection, until `hang_up`; raises NotConnectedError."""
+        """Return a conversation by voice over this connection, until `end_talk`; raises NotConnectedError."""
         from wsclient.voice import Talk
 
         if self._client is None:
@@ -106,7 +106,7 @@ class Link:
         await self._client.send("audio_clear")
         await self._client.send("interrupt")
 
-    def hang_up(self) -> None:
+    def end_talk(self) -> None:
         """End the conversation."""
         self._talk_hears = None
 

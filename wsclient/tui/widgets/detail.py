@@ -13,9 +13,9 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from wsclient.tui.levels import describe_audio
-from wsclient.tui.ring import Entry, MessageRing
-from wsclient.tui.rows import clock_time, size_text
+from wsclient.tui.model.levels import describe_audio
+from wsclient.tui.model.ring import Entry, MessageRing
+from wsclient.tui.model.rows import clock_time, size_text
 from wscore.text import neutralise
 
 MAX_SHOWN_CHARS: Final = 64 << 10  # colours and lines beyond this cost more than anybody reads

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from wsclient.errors import NotConnectedError
 from wsclient.outgoing import outgoing_frame
 from wsclient.templates import TemplateContext, TemplateError, expand
-from wsclient.tui.history import Draft
-from wsclient.tui.link import Link
+from wsclient.tui.io.live import LiveConnection
+from wsclient.tui.model.history import Draft
 from wscore.envelope import MessageProtocol
 
 Say = Callable[[str, str], None]  # a text and its severity
 
 
 class Sender:
-    """Sends drafts over a link."""
+    """Sends drafts over a connection."""
 
-    def __init__(self, link: Link, protocol: MessageProtocol, templates: TemplateContext, say: Say) -> None:
-        self._link = link
+    def __init__(self, live: LiveConnection, protocol: MessageProtocol, templates: TemplateContext, say: Say) -> None:
+        self._live = live
         self._protocol = protocol
         self._templates = templates
         self._say = say
@@ -27,7 +27,7 @@ class Sender:
         """Send one message; returns whether it went out."""
         try:
             text = expand(draft.text, self._templates)
-            await self._link.send(outgoing_frame(text, draft.type, self._protocol))
+            await self._live.send(outgoing_frame(text, draft.type, self._protocol))
         except (TemplateError, NotConnectedError) as error:
             self._say(str(error), "error")
             return False

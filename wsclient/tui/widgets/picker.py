@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 
-from wsclient.tui.history import Draft, History
+from wsclient.tui.model.history import Draft, History
 from wscore.text import neutralise
 
 _SHOWN = 200

@@ -1,0 +1,96 @@
+"""The parts of the main screen, which every topic of its actions works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.worker import Worker
+
+from wsclient.filters import EVERYTHING, MessageFilter
+from wsclient.templates import TemplateContext
+from wsclient.tui.io.live import LiveConnection
+from wsclient.tui.io.sending import Sender
+from wsclient.tui.model.choice import Choice
+from wsclient.tui.model.filtered import FilteredView
+from wsclient.tui.model.health import Health
+from wsclient.tui.model.history import History
+from wsclient.tui.model.ring import MessageRing
+from wsclient.tui.widgets.bar import Bar
+from wsclient.tui.widgets.composer import Composer
+from wsclient.tui.widgets.detail import Detail
+from wsclient.tui.widgets.panels import HealthPanel, Latest, StatusLine
+from wsclient.tui.widgets.stream import Stream
+from wscore.envelope import MessageProtocol
+
+if TYPE_CHECKING:
+    from wsclient.tui.io.speaking import Speaker
+
+
+class MainScreenParts(Screen[None]):
+    """One connection, or a recording when `live` is None, with what shows it. Times in ms of the wall clock."""
+
+    def __init__(
+        self,
+        ring: MessageRing,
+        health: Health,
+        live: LiveConnection | None,
+        *,
+        title: str,
+        history: History,
+        now_ms: Callable[[], int],
+        templates: TemplateContext,
+        record: Path | None = None,
+        shows: MessageFilter = EVERYTHING,
+        open_form: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._ring = ring
+        self._health = health
+        self._live = live
+        self._history = history
+        self._now_ms = now_ms
+        self._open_form = open_form
+        self._record_at_once = record
+        self._choice = Choice(shows, heartbeats=live is None)
+        self._repeating: str | None = None
+        self._repeat_timer: Timer | None = None
+        self._connecting: Worker[None] | None = None
+        self._sender = None if live is None else Sender(live, MessageProtocol(now_ms), templates, self._say)
+        self._speaker: Speaker | None = None  # from the first speech on
+        self._shown_state = ""
+        self._view = FilteredView(ring, self._choice.passes)
+        self.stream = Stream(ring, self._view, id="stream")
+        self.detail = Detail(ring, id="detail")
+        self.composer = Composer(history, lambda: list(ring.counts), id="composer")
+        self._status = StatusLine(health, title, id="status")
+        self._health_panel = HealthPanel(health, id="health")
+        self._latest = Latest(ring, id="latest")
+        self._bar = Bar(id="bar")
+
+    def _draw(self) -> None:
+        self.stream.refresh_rows()
+        if self._health.state != self._shown_state:
+            self._show_status()
+
+    def _show_status(self) -> None:
+        flags = []
+        if self._live is not None and self._live.recording_to is not None:
+            flags.append(f"● REC {self._live.recording_to.name}")
+        if self._repeating is not None:
+            flags.append(self._repeating)
+        if self._speaker is not None and self._speaker.is_speaking:
+            flags.append("speaking, f5 stops")
+        if self._view.is_frozen:
+            flags.append(f"paused, {self._view.waiting} waiting")
+        elif not self.stream.follows:
+            flags.append(f"{self.stream.unseen} new below" if self.stream.unseen else "scrolled up")
+        flags += self._choice.flags()
+        self._shown_state = self._health.state
+        self._status.show(flags, self._now_ms())
+
+    def _say(self, text: str, severity: str = "information") -> None:
+        self.notify(text, severity=severity, markup=False)  # type: ignore[arg-type]

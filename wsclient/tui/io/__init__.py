@@ -1,0 +1,1 @@
+"""Where the terminal client meets the world: the connection, files, the editor, sound."""

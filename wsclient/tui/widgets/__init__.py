@@ -1,0 +1,1 @@
+"""The areas of the terminal client's screens, one file each."""
