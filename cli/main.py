@@ -19,6 +19,7 @@ from cli.settings import bind_environment
 from cli.spreading import GroupedCommand
 from cli.streams import prepare_streams
 from wscore.errors import WsctlError
+from wscore.installation import DISTRIBUTION, NotInstalledError
 
 # name -> (module, one-line help). A module is imported when its command is asked for, so `wsctl --help` stays fast.
 COMMANDS: Final = {
@@ -82,7 +83,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        out(f"wsctl {version('wsctl')}")
+        out(f"wsctl {version(DISTRIBUTION)}")
         raise typer.Exit
 
 
@@ -115,6 +116,8 @@ def main() -> NoReturn:
         with suppress(OutputError, ReaderGoneError):
             flush()
         _fail(error.strerror or str(error), ExitCode.FAILED, error)
+    except ModuleNotFoundError as error:  # an installation without the terminal client or the load tester (ADR 0007)
+        _fail(str(NotInstalledError(error.name or str(error))), ExitCode.FAILED, error)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the argument parser
             _usage(error)

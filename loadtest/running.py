@@ -12,12 +12,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final
 
 import msgspec
 
 from loadtest.wire import Line, Measured, Plan, Progress
 from wscore.errors import CredentialError, TargetError, WsctlError
+from wscore.installation import NotInstalledError
 from wscore.text import redact
 
 # -P: a directory `loadtest` where the command is run, and people do have one, must not be taken for this package.
@@ -106,9 +108,11 @@ class Driver:
     async def run(self) -> Run:
         """Run it to its end.
 
-        Raises TargetUnreachableError, TokenRefusedError, NothingMeasuredError after an interrupt, and
-        DriverFailedError for everything else that leaves no result.
+        Raises NotInstalledError without Locust, TargetUnreachableError, TokenRefusedError, NothingMeasuredError after an
+        interrupt, and DriverFailedError for everything else that leaves no result.
         """
+        if find_spec("locust") is None:
+            raise NotInstalledError("locust")
         self._process = process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,

@@ -47,6 +47,7 @@ FOREIGN_OPTIONS = {
     *("--silent", "--fail", "--retry", "--retry-connrefused", "--retry-delay"),  # curl
     *("--unbuffered", "--raw-output", "--compact-output", "--count"),  # jq and uniq
     *("--prefix",),  # npm
+    *("--group", "--no-deps"),  # pip
     *("--seconds", "--warmup", "--repeat", "--only", "--servers"),  # make bench
 }
 

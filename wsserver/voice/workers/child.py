@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from wscore.errors import ConfigError
+from wscore.installation import install_line
 from wsserver.voice.stages import StageError
 from wsserver.voice.workers.engines import Engine, Session
 from wsserver.voice.workers.wire import (
@@ -95,7 +96,7 @@ def _load(load: Load) -> Engine | Refused:
         return Refused(error.setting, error.problem, error.mend)
     except ImportError as error:
         problem = f"cannot import {error.name or load.engine}: {error}"
-        return Refused("", problem, "install the extra that brings it, such as `pip install 'wsctl[voice]'`")
+        return Refused("", problem, f"install the extra that brings it, such as {install_line('voice')}")
     except Exception as error:
         return Refused("", f"cannot load: {type(error).__name__}: {error}", "check its options and its installation")
     return engine
