@@ -108,8 +108,8 @@ class Driver:
     async def run(self) -> Run:
         """Run it to its end.
 
-        Raises NotInstalledError without Locust, TargetUnreachableError, TokenRefusedError, NothingMeasuredError after an
-        interrupt, and DriverFailedError for everything else that leaves no result.
+        Raises NotInstalledError without Locust, TargetUnreachableError, TokenRefusedError, NothingMeasuredError after
+        an interrupt, and DriverFailedError for everything else that leaves no result.
         """
         if find_spec("locust") is None:
             raise NotInstalledError("locust")
