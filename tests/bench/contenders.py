@@ -67,6 +67,10 @@ def _bun() -> str:
     raise BenchError("npm has no Bun for this platform")
 
 
+BEFORE = "before"  # wsctl of another checkout, to be compared with this one
+BEFORE_VARIABLE = "BENCH_BEFORE"
+
+
 def command(name: str) -> tuple[str, ...]:
     """Return how a server is started; raises BenchError if it cannot be."""
     if name == "node":
@@ -76,7 +80,10 @@ def command(name: str) -> tuple[str, ...]:
         return (node, str(HERE / "servers" / "node_ws.js"))
     if name == "bun":
         return (_bun(), str(HERE / "servers" / "bun_serve.js"))
+    if name == BEFORE and not (Path(os.environ.get(BEFORE_VARIABLE, "")) / "wsserver").is_dir():
+        raise BenchError(f"{BEFORE_VARIABLE} names no checkout of wsctl")
     return {
+        BEFORE: _wsctl(*_LIMITS),
         "wsctl": _wsctl(*_LIMITS),
         "wsctl-unlimited": _wsctl(),
         "wsctl-websockets": _wsctl("--engine", "websockets", *_LIMITS),
@@ -84,7 +91,7 @@ def command(name: str) -> tuple[str, ...]:
     }[name]
 
 
-NAMES = ("wsctl", "wsctl-unlimited", "wsctl-websockets", "node", "bun")
+NAMES = ("wsctl", BEFORE, "wsctl-unlimited", "wsctl-websockets", "node", "bun")
 DEFAULT_NAMES = ("wsctl", "wsctl-unlimited", "node", "bun")
 
 
@@ -115,7 +122,7 @@ def running(name: str, *, secret: str, heartbeat: Heartbeat, core: int | None) -
             process = subprocess.Popen(
                 arguments,
                 cwd=folder,  # where no settings file is found by chance
-                env=_environment(secret, heartbeat),
+                env=_environment(secret, heartbeat, Path(os.environ[BEFORE_VARIABLE]) if name == BEFORE else ROOT),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -131,10 +138,10 @@ def running(name: str, *, secret: str, heartbeat: Heartbeat, core: int | None) -
                 process.wait()
 
 
-def _environment(secret: str, heartbeat: Heartbeat) -> Mapping[str, str]:
+def _environment(secret: str, heartbeat: Heartbeat, root: Path) -> Mapping[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
     return clean | {
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(root),
         "NODE_ENV": "production",
         "WSCTL_JWT_SECRET": secret,
         "BENCH_JWT_SECRET": secret,

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.bench.contenders import BEFORE
 from tests.bench.scenarios import Sample, Scenario
 
 BUSY = 0.97  # of its core: beyond that the generator may be what limits
@@ -49,8 +50,13 @@ def ratio(samples: Samples, server: str, other: str) -> Spread | None:
     return Spread.of(values) if values else None
 
 
-def _per_cpu(samples: Samples) -> Samples:
-    """Return what was done in a second of the server's processor time: other load falsifies it less."""
+def judged(scenario: Scenario, samples: Samples) -> Samples:
+    """Return what a scenario is judged by: of a rate what was done in a second of the server's processor time.
+
+    Rates move by half with the machine's neighbours, processor time by a few percent.
+    """
+    if not scenario.is_rate:
+        return samples
 
     def scaled(sample: Sample | None) -> Sample | None:
         share = sample.details.get("server_cpu") if sample is not None else None
@@ -59,11 +65,21 @@ def _per_cpu(samples: Samples) -> Samples:
     return {server: [scaled(sample) for sample in taken] for server, taken in samples.items()}
 
 
+def cost_us(samples: Samples, server: str) -> Spread | None:
+    """Return the processor time of the server, user and system, for one message, in µs."""
+    values = [
+        sample.details["server_cpu"] / sample.value * 1e6
+        for sample in samples.get(server, [])
+        if sample is not None and sample.value > 0 and "server_cpu" in sample.details
+    ]
+    return Spread.of(values) if values else None
+
+
 def verdict(scenario: Scenario, samples: Samples) -> bool | None:
     """Tell whether `wsctl` holds what the scenario promises; None if it promises nothing or was not measured."""
     results: list[bool] = []
     for other, floor in scenario.floors.items():
-        against = ratio(samples, "wsctl", other)
+        against = ratio(judged(scenario, samples), "wsctl", other)
         if against is not None:
             results.append(against.median >= floor)
     own = spread(samples, "wsctl")
@@ -73,7 +89,7 @@ def verdict(scenario: Scenario, samples: Samples) -> bool | None:
 
 
 def doubts(results: dict[Scenario, Samples]) -> list[str]:
-    """Say what casts doubt on the figures: whoever had too little, or used too much, of its core at full load."""
+    """Say what casts doubt: a generator that may be the limit, and rates of servers that others took the core from."""
     busy, starved = [], []
     for scenario, samples in results.items():
         for server, taken in samples.items():
@@ -87,52 +103,69 @@ def doubts(results: dict[Scenario, Samples]) -> list[str]:
         found.append(f"the generator was fully busy, so it may be what limits: {', '.join(busy)}")
     if starved:
         found.append(
-            f"servers had less than {QUIET:.0%} of their core, so other programs took it: {', '.join(starved)}"
+            f"servers had less than {QUIET:.0%} of their core, so their rates say little: {', '.join(starved)}"
         )
     return found
 
 
 def table(results: dict[Scenario, Samples], names: list[str]) -> str:
-    """Return a Markdown table: a median a server, and the ratios of wsctl with their spread."""
+    """Return a Markdown table: what a message costs each server, wsctl's ratios, and the promises."""
     others = _others(names)
-    head = ["", *names, *(f"wsctl / {other} (min–max)" for other in others), "promise"]
+    head = ["", *names, *(f"{other} / wsctl (min–max)" for other in others), "promise"]
     lines = [_row(head), _row(["---"] * len(head))]
     for scenario, samples in results.items():
-        cells = [f"{scenario.title}, {scenario.unit}"]
-        cells += [_figure(scenario, spread(samples, name)) for name in names]
-        cells += [_ratio(ratio(samples, "wsctl", other)) for other in others]
-        cells.append(_promise(scenario, verdict(scenario, samples)))
+        cells = [f"{scenario.title}, {'µs of processor time each' if scenario.is_rate else scenario.unit}"]
+        figures = (cost_us(samples, name) if scenario.is_rate else spread(samples, name) for name in names)
+        cells += [_number(found.median if found else None) for found in figures]
+        cells += [_ratio(_gain(scenario, samples, other)) for other in others]
+        cells.append(_promise(scenario, verdict(scenario, samples), _aims(scenario, samples)))
         lines.append(_row(cells))
     return "\n".join(lines)
 
 
-def per_cpu_table(results: dict[Scenario, Samples], names: list[str]) -> str:
-    """Return the rates again, for each second of processor time that the server had."""
+def rates_table(results: dict[Scenario, Samples], names: list[str]) -> str:
+    """Return the rates, which depend on what else the machine does."""
     others = _others(names)
-    head = ["per second of the server's CPU", *names, *(f"wsctl / {other} (min–max)" for other in others)]
+    head = ["rates", *names, *(f"wsctl / {other} (min–max)" for other in others)]
     lines = [_row(head), _row(["---"] * len(head))]
     for scenario, samples in results.items():
         if scenario.is_rate:
-            cells = [f"{scenario.title}, {scenario.unit.removesuffix('/s')}"]
-            cells += [_figure(scenario, spread(_per_cpu(samples), name)) for name in names]
-            cells += [_ratio(ratio(_per_cpu(samples), "wsctl", other)) for other in others]
+            scale = 1000 if scenario.unit == "k/s" else 1
+            found = [spread(samples, name) for name in names]
+            cells = [f"{scenario.title}, {scenario.unit}"]
+            cells += [_number(one.median / scale if one else None) for one in found]
+            cells += [_ratio(ratio(samples, "wsctl", other)) for other in others]
             lines.append(_row(cells))
     return "\n".join(lines)
 
 
+def _gain(scenario: Scenario, samples: Samples, other: str) -> Spread | None:
+    """Return how many times as much the other needs; of what is no rate, how much more of it the other has."""
+    if scenario.is_rate:
+        return ratio(judged(scenario, samples), "wsctl", other)
+    return ratio(samples, other, "wsctl")
+
+
+def _aims(scenario: Scenario, samples: Samples) -> list[str]:
+    words = []
+    for other, aim in scenario.aims.items():
+        against = ratio(judged(scenario, samples), "wsctl", other)
+        reached = "" if against is None else ", reached" if against.median >= aim else ", not reached"
+        words.append(f"aim {aim:g} × {other}{reached}")
+    return words
+
+
 def _others(names: list[str]) -> list[str]:
-    return [name for name in ("node", "bun") if name in names and "wsctl" in names]
+    return [name for name in (BEFORE, "node", "bun") if name in names and "wsctl" in names]
 
 
 def _row(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _figure(scenario: Scenario, figures: Spread | None) -> str:
-    if figures is None:
+def _number(value: float | None) -> str:
+    if value is None:
         return "–"
-    scale = 1000 if scenario.unit == "k/s" else 1
-    value = figures.median / scale
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}" if value < 1 else f"{value:.1f}"
 
 
@@ -142,13 +175,14 @@ def _ratio(figures: Spread | None) -> str:
     return f"{figures.median:.2f} ({figures.least:.2f}–{figures.most:.2f})"
 
 
-def _promise(scenario: Scenario, held: bool | None) -> str:
+def _promise(scenario: Scenario, held: bool | None, aims: list[str]) -> str:
     words = [f"≥ {floor:g} × {other}" for other, floor in scenario.floors.items()]
     if scenario.most is not None:
         words.append(f"≤ {scenario.most:g} {scenario.unit}")
-    if held is None or not words:
-        return ", ".join(words)
-    return ", ".join(words) + (": held" if held else ": **missed**")
+    promise = ", ".join(words)
+    if held is not None and words:
+        promise += ": held" if held else ": **missed**"
+    return "; ".join(filter(None, [promise, *aims]))
 
 
 def machine() -> dict[str, Any]:
@@ -176,6 +210,7 @@ def as_json(results: dict[Scenario, Samples], settings: dict[str, Any]) -> dict[
             "title": scenario.title,
             "unit": scenario.unit.removeprefix("k"),
             "floors": scenario.floors,
+            "aims": scenario.aims,
             "most": scenario.most,
             "held": verdict(scenario, samples),
             "servers": {},
@@ -185,12 +220,13 @@ def as_json(results: dict[Scenario, Samples], settings: dict[str, Any]) -> dict[
             found = spread(samples, server)
             entry["servers"][server] = {
                 **(found.as_json() if found else {}),
+                **({"cpu_us": cost.as_json()} if scenario.is_rate and (cost := cost_us(samples, server)) else {}),
                 "samples": [None if one is None else {"value": one.value, **one.details} for one in taken],
             }
-        for other in ("node", "bun"):
-            if against := ratio(samples, "wsctl", other):
+        for other in (BEFORE, "node", "bun"):
+            if against := ratio(judged(scenario, samples), "wsctl", other):
                 entry["ratios"][other] = against.as_json()
-            if scenario.is_rate and (against := ratio(_per_cpu(samples), "wsctl", other)):
-                entry["ratios"][f"{other}, per CPU second"] = against.as_json()
+            if scenario.is_rate and (against := ratio(samples, "wsctl", other)):
+                entry["ratios"][f"{other}, rates"] = against.as_json()
         scenarios.append(entry)
     return {"machine": machine(), "settings": settings, "scenarios": scenarios}

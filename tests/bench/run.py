@@ -15,7 +15,7 @@ from tests.bench import contenders, generator, startup, voice
 from tests.bench.generator import BenchError, Generator
 from tests.bench.generators_compare import compare
 from tests.bench.pinning import cores
-from tests.bench.report import Samples, as_json, doubts, machine, per_cpu_table, table
+from tests.bench.report import Samples, as_json, doubts, machine, rates_table, table
 from tests.bench.scenarios import SCENARIOS, Bench, Sample, Scenario
 from wscore.guest import mint_guest_token
 from wscore.tokens import mint_jwt
@@ -59,8 +59,8 @@ def main() -> int:
     if chosen:
         sys.stdout.write(table(results, names) + "\n")
     found = doubts(results)
-    if found:
-        sys.stdout.write("\n" + per_cpu_table(results, names) + "\n")
+    if any(scenario.is_rate for scenario in chosen):
+        sys.stdout.write("\n" + rates_table(results, names) + "\n")
     for line in found:
         _say(f"doubtful: {line}")
     beside: dict[str, object] = {}
