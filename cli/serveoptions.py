@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 import typer
 
 from cli.secrets import read_file, read_jwt_secret
-from cli.settings import duration_option, size_option
+from cli.settings import duration_option, mode_option, size_option
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
@@ -24,6 +24,7 @@ from wsserver.settings import (
     DEFAULT_MAX_CONNECTIONS,
     DEFAULT_PATH,
     DEFAULT_PORT,
+    DEFAULT_UDS_MODE,
     EngineName,
     Profile,
     ProfileDefaults,
@@ -61,6 +62,9 @@ class ListenOptions:
         str | None, typer.Option(metavar="PATH", help="Echo raw messages here, without auth: for conformance suites.")
     ] = None
     uds: Annotated[str | None, typer.Option(metavar="PATH", help="Listen on this Unix socket instead.")] = None
+    uds_mode: Annotated[int, mode_option("Permissions of the Unix socket's file.", show_default="0666")] = (
+        DEFAULT_UDS_MODE
+    )
     profile: Annotated[
         Profile | None, typer.Option(help="Defaults for this machine or the network.", show_default="dev on loopback")
     ] = None
@@ -233,6 +237,7 @@ def server_settings(
         path=listen.path,
         echo_path=listen.echo_path,
         uds=listen.uds,
+        uds_mode=listen.uds_mode,
         profile=profile,
         engine=listen.engine,
         compression=listen.compression,

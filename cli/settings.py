@@ -6,6 +6,7 @@ every command: `--max-message-size` of `wsctl serve` is WSCTL_MAX_MESSAGE_SIZE a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,12 +17,17 @@ from typer.core import TyperOption
 from wscore.errors import ConfigError
 from wscore.units import parse_duration_ms, parse_size_bytes
 
+_MODE: Final = re.compile(r"0?[0-7]{3}")
 CONFIG_FILE: Final = "wsctl.toml"
 ENV_PREFIX: Final = "WSCTL_"
 SHARED_TABLES: Final = ("profiles", "keys")  # these belong to no command, see cli/profiles.py
 
-# The metavars of options that are written with a unit, each with an example.
-_UNITS: Final = {"DURATION": '"25s"', "SIZE": '"64KiB"'}
+# The metavars of options that a bare number leaves open: what is wrong with it, and an example of what is right.
+_UNITS: Final = {
+    "DURATION": ("has no unit", '"25s"'),
+    "SIZE": ("has no unit", '"64KiB"'),
+    "MODE": ("is a number, which could be meant decimal", '"0660"'),
+}
 
 
 def _reader(parse: Callable[[str], int]) -> Callable[[str | int], int]:
@@ -44,6 +50,17 @@ def duration_option(help: str, **options: Any) -> Any:
 def size_option(help: str, **options: Any) -> Any:
     """Return an option that reads `64KiB`, `1MiB` as bytes."""
     return typer.Option(parser=_reader(parse_size_bytes), metavar="SIZE", help=help, **options)
+
+
+def mode_option(help: str, **options: Any) -> Any:
+    """Return an option that reads the permissions of a file, `0660`."""
+    return typer.Option(parser=_reader(_parse_mode), metavar="MODE", help=help, **options)
+
+
+def _parse_mode(text: str) -> int:
+    if not _MODE.fullmatch(text):
+        raise ValueError(f"{text!r}: a mode is three octal digits for owner, group and others, such as 0660")
+    return int(text, 8)
 
 
 def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
@@ -105,7 +122,8 @@ def _misshapen(option: TyperOption, value: object) -> tuple[str, str] | None:
             else ("is neither text nor a number", "true and false are for switches")
         )
     if option.metavar in _UNITS and not isinstance(value, str):
-        return "has no unit", f"write it as text, such as {_UNITS[option.metavar]}"
+        problem, example = _UNITS[option.metavar]
+        return problem, f"write it as text, such as {example}"
     return None
 
 

@@ -31,7 +31,7 @@ from wscore.units import format_size
 from wsserver import App, Context, Hub
 from wsserver.counters import Counters
 from wsserver.dispatch import HIGH_WATER
-from wsserver.engines.assembly import MAX_FRAGMENTS
+from wsserver.engines.assembly import max_fragments
 from wsserver.logs import DROPPED
 from wsserver.settings import Profile, ServerSettings, profile_defaults
 
@@ -250,12 +250,13 @@ def test_the_profiles_and_limits_are_those_of_the_code():
             cell = {title: cells[column].strip() for title, cells in rows.items() if len(cells) > column}
             size = cell.get("largest message") or cell["one message"]
             assert size.replace(" ", "") == format_size(chosen.max_message_bytes)
+            if (fragments := cell.get("fragments of one message")) is not None:
+                assert fragments == str(max_fragments(chosen.max_message_bytes))
             per_ip = chosen.max_connections_per_ip
             assert (cell["connections from one address"] == str(per_ip)) == (per_ip is not None)
             rate = chosen.messages
             assert f"{rate.per_second:g}, at most {rate.burst:g}" in cell["messages a second"] if rate else True
             assert ("no" in cell["bytes a second"]) == (chosen.octets is None)
-    assert f"| {MAX_FRAGMENTS} |" in section(page("protocol.md"), "Limits")
 
 
 def test_every_exit_code_has_a_row():

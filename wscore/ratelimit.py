@@ -47,3 +47,7 @@ class TokenBucket:
         if amount * self._unit_s > self._fill_s:
             return math.inf
         return max(0.0, max(self._full_at_s, now_s) + amount * self._unit_s - self._fill_s - now_s)
+
+    def is_full(self, now_s: float) -> bool:
+        """Tell whether it is as a new one would be."""
+        return self._full_at_s <= now_s

@@ -11,6 +11,9 @@ class Counters:
 
     connections_opened: int = 0
     connections_refused: int = 0
+    connections_over_rate: int = 0
+    handshakes_dropped: int = 0
+    handshakes_timed_out: int = 0
     messages_in: int = 0
     messages_invalid: int = 0
     messages_dropped: int = 0

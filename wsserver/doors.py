@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
 from wsserver.engines.base import Gateway
 from wsserver.entrance import Entrance
 from wsserver.exposure import ExposureWatch
 from wsserver.handshake import HandshakeRequest, HttpReply
+
+_ALLOW: Final = (("Allow", "GET, HEAD, OPTIONS"),)
 
 
 class Doors:
@@ -30,6 +33,15 @@ class Doors:
         self._echo_paths = echo_paths
 
     def handshake(self, request: HandshakeRequest) -> HttpReply | Gateway[Any]:
-        """Answer a request with plain HTTP, or name the gateway that takes the connection."""
+        """Answer a request with plain HTTP, or name the gateway that takes the connection.
+
+        OPTIONS is how HAProxy asks whether a server lives, at any path, unless it is told to ask otherwise.
+        """
         self._exposure.check(request)
+        if request.method == "OPTIONS" and not self._entrance.draining:
+            return HttpReply(HTTPStatus.NO_CONTENT, headers=_ALLOW)
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            return HttpReply(HTTPStatus.METHOD_NOT_ALLOWED, b"GET, HEAD and OPTIONS only\n", _ALLOW)
+        if request.has_body:
+            return HttpReply(HTTPStatus.BAD_REQUEST, b"a request with a body is not for this server\n")
         return self._entrance.answer(request) or (self._echo if request.path in self._echo_paths else self._controller)

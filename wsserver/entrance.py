@@ -77,23 +77,22 @@ class Entrance:
         Whatever a browser should learn the reason of is accepted here and refused by `admit`: a page sees no
         status or close code of a failed handshake.
         """
-        if request.is_oversized:
-            return HttpReply(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many or too long header lines\n")
         if request.path == HEALTH_PATH:
             if self.draining:
-                return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, "draining\n")
-            return HttpReply(HTTPStatus.OK, "ok\n")
+                return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
+            return HttpReply(HTTPStatus.OK, b"ok\n")
         if request.path not in self._paths:
-            return HttpReply(HTTPStatus.NOT_FOUND, "no WebSocket at this path\n")
+            return HttpReply(HTTPStatus.NOT_FOUND, b"no WebSocket at this path\n")
         if self.draining:
-            return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, "shutting down\n", (("Retry-After", "1"),))
+            return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"shutting down\n", (("Retry-After", "1"),))
         if not request.wants_upgrade or request.header_values("sec-websocket-version") != ["13"]:
-            return HttpReply(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket endpoint\n", _UPGRADE)
-        for name in ("Host", "Sec-WebSocket-Key"):
-            if len(request.header_values(name.lower())) != 1:
-                return HttpReply(HTTPStatus.BAD_REQUEST, f"{name} must be there once\n")
+            return HttpReply(HTTPStatus.UPGRADE_REQUIRED, b"this is a WebSocket endpoint\n", _UPGRADE)
+        if len(request.header_values("host")) != 1:
+            return HttpReply(HTTPStatus.BAD_REQUEST, b"Host must be there once\n")
+        if request.websocket_key is None:
+            return HttpReply(HTTPStatus.BAD_REQUEST, b"Sec-WebSocket-Key must be there once: 16 bytes in base64\n")
         if len(request.header_values("origin")) > 1:
-            return HttpReply(HTTPStatus.BAD_REQUEST, "Origin must be there once at most\n")
+            return HttpReply(HTTPStatus.BAD_REQUEST, b"Origin must be there once at most\n")
         return None
 
     def screen(self, request: HandshakeRequest, peer_ip: str | None) -> None:

@@ -30,7 +30,10 @@ from wsserver.dispatch import HandlerTasks
 from wsserver.doors import Doors
 from wsserver.drain import drain
 from wsserver.echo import EchoRoom
-from wsserver.engines.base import Engine, EngineSettings, ListeningSockets
+from wsserver.engines.arrival import Reception
+from wsserver.engines.base import Engine, EngineSettings
+from wsserver.engines.listener import Listener, listen_tcp, listen_unix
+from wsserver.engines.pending import Pending, PendingLimits
 from wsserver.entrance import Entrance, path_variants
 from wsserver.expiry import ExpiryWatch
 from wsserver.exposure import ExposureWatch
@@ -84,7 +87,7 @@ class WebSocketServer:
         self._tasks = HandlerTasks()
         self._on_exit = on_exit or self._stop_and_raise
         self._exiting: asyncio.Task[None] | None = None
-        self._sockets: ListeningSockets | None = None
+        self._sockets: Listener | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
         self._tick_due_s = 0.0
         self._reading_first = False
@@ -164,9 +167,7 @@ class WebSocketServer:
         engine = _engine(settings, self._log)
         await self._lifespans.enter(self.hub)
         try:
-            self._sockets = await engine.listen(
-                self._door, host=settings.host, port=settings.port, uds=settings.uds, tls=tls
-            )
+            self._sockets = await self._listen(engine, tls)
         except OSError as error:
             await self._lifespans.leave()
             where = settings.uds or f"{settings.host}:{settings.port}"
@@ -174,6 +175,15 @@ class WebSocketServer:
         self._schedule_tick()
         self._exposure.started()
         self._log.info("server.listening", url=self.url, engine=settings.resolved_engine.value)
+
+    async def _listen(self, engine: Engine, tls: ssl.SSLContext | None) -> Listener:
+        settings = self.settings
+        timeout_s = settings.handshake_timeout_ms / 1000
+        pending = Pending(PendingLimits(), timeout_s, self.counters, self._clock.now_s)
+        reception = Reception(self._door, engine, pending, self._log, tls, None if tls is None else timeout_s)
+        if settings.uds is not None:
+            return listen_unix(reception, settings.uds, settings.uds_mode)
+        return await listen_tcp(reception, settings.host, settings.port)
 
     async def stop(self) -> None:
         """Shut down gracefully: refuse newcomers, close everyone with 1001, finish handlers, end the lifespan.
@@ -193,7 +203,7 @@ class WebSocketServer:
         finally:
             await self._drop_everything(sockets)
 
-    async def _drop_everything(self, sockets: ListeningSockets) -> None:
+    async def _drop_everything(self, sockets: Listener) -> None:
         """End what a drain left over, or one that was cancelled did not come to."""
         left = self.connections.all()
         for connection in left:
@@ -268,7 +278,6 @@ def _new_id() -> str:
 def _engine(settings: ServerSettings, log: EventLog) -> Engine:
     engine_settings = EngineSettings(
         settings.max_message_bytes,
-        settings.handshake_timeout_ms / 1000,
         settings.close_timeout_ms / 1000,
         settings.compression,
     )

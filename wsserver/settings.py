@@ -22,6 +22,7 @@ from wsserver.sessions import SessionJoin
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8765
 DEFAULT_PATH: Final = "/socket.io/"
+DEFAULT_UDS_MODE: Final = 0o666  # a proxy runs as another user, and tokens decide who gets in
 DEFAULT_MAX_CONNECTIONS: Final = 10_000
 
 
@@ -93,6 +94,7 @@ class ServerSettings:
     path: str = DEFAULT_PATH
     echo_path: str | None = None
     uds: str | None = None
+    uds_mode: int = DEFAULT_UDS_MODE
     profile: Profile = Profile.DEV
     engine: EngineName = EngineName.AUTO
     compression: bool = False
@@ -127,6 +129,8 @@ class ServerSettings:
             raise ConfigError("--echo-path", "is the path of the server itself", "choose another, such as /echo")
         if not 0 <= self.port <= 65535:
             raise ConfigError("--port", f"{self.port} is not a port", "use 0 to 65535, 0 for a free one")
+        if self.uds is not None and self.engine is EngineName.PICOWS:
+            raise ConfigError("--uds", "the picows engine speaks TCP only", "use --engine websockets or auto")
         if self.max_message_bytes < 1024:
             raise ConfigError("--max-message-size", "less than 1KiB leaves no room for envelopes")
         if self.guests is GuestMode.OFF and self.jwt_key is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,8 @@ def test_a_port_in_use_is_one_line_and_exit_1(wsctl):
         (["--max-message-size", "5B"], {}, "leaves no room"),
         (["--engine", "picows", "--compression"], {}, "use --engine websockets or auto"),
         (["--engine", "picows", "--uds", "x", "--guests", "unsigned"], {}, "use --engine websockets or auto"),
+        (["--uds-mode", "rw-rw----"], {}, "three octal digits"),
+        (["--uds-mode", "0888"], {}, "such as 0660"),
         (["--prt", "1"], {}, "No such option: --prt"),
         (["nomodule:app"], {}, "there is no module 'nomodule'"),
         (["json:app"], {}, "json has no 'app'"),
@@ -140,8 +143,9 @@ def test_an_app_serves_its_handlers(serving, wsctl, tmp_path):
 
 
 def test_a_unix_socket_is_served_and_connected_to(serving, wsctl, tmp_path):
-    server = serving("--uds", "wsctl.sock", "--guests", "unsigned")
+    server = serving("--uds", "wsctl.sock", "--uds-mode", "0660", "--guests", "unsigned")
     assert server.url == "wsctl.sock"
+    assert stat.S_IMODE((tmp_path / "wsctl.sock").stat().st_mode) == 0o660
     result = wsctl("connect", "--uds", "wsctl.sock", "--send", "x", "--expect", "message")
     assert result.returncode == 0, result.stderr
 

@@ -15,7 +15,7 @@ from wscore.envelope import InvalidMessageError, MessageProtocol
 from wscore.guest import GuestMode, GuestVerifier, mint_guest_token
 from wscore.principal import AuthError
 from wscore.tokens import JwtKey, JwtVerifier
-from wsserver.engines.assembly import MAX_FRAGMENTS, Assembler, FrameError
+from wsserver.engines.assembly import Assembler, FrameError, max_fragments
 from wsserver.handshake import HandshakeRequest
 
 NOW_MS: Final = 1_764_000_000_000
@@ -78,7 +78,7 @@ def fragments(data: bytes) -> None:
             message = assembler.add(opcode, fin, payload)
         except FrameError as error:
             out_of_place = (opcode == 0) != (begun is not None)
-            too_big = len(joined) + len(payload) > MAX_BYTES or count + 1 >= MAX_FRAGMENTS
+            too_big = len(joined) + len(payload) > MAX_BYTES or count + 1 >= max_fragments(MAX_BYTES)
             assert error.code.value in ({1002} if out_of_place else {1009} if too_big else {1007})
             return
         assert (opcode == 0) == (begun is not None)

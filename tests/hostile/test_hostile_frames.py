@@ -6,9 +6,15 @@ import asyncio
 import json
 import socket
 import struct
+import time
+import uuid
+from urllib.parse import urlsplit
 
 import pytest
 
+from wscore.guest import mint_guest_token
+from wscore.ratelimit import Rate
+from wsserver.ratelimits import RatePolicy
 from wsserver.settings import EngineName
 
 LIMIT = 4096
@@ -148,6 +154,23 @@ async def test_pings_between_fragments_are_answered(start_server, open_socket, m
     assert (await peer.receive_type("message"))["data"] == "café"
 
 
+@pytest.mark.parametrize("size", [512, 64])
+async def test_a_large_message_may_come_in_small_fragments(start_server, open_socket, make_frame, engine, size):
+    server = await start_server(engine=engine, max_message_bytes=1 << 20)
+    peer = await open_socket(server.url)
+    message = b'{"type":"message","timestamp":1,"data":"' + b"x" * 600_000 + b'"}'
+    await peer.send(fragments(make_frame, *(message[at : at + size] for at in range(0, len(message), size))))
+    assert len((await peer.receive_type("message"))["data"]) == 600_000
+
+
+async def test_a_message_of_exactly_the_limit_may_come_in_fragments(start_server, open_socket, make_frame, engine):
+    server = await start_server(engine=engine, max_message_bytes=2048)
+    peer = await open_socket(server.url)
+    message = b'{"type":"message","timestamp":1,"data":"'.ljust(2046, b"x") + b'"}'
+    await peer.send(fragments(make_frame, message[:2047], message[2047:]))
+    assert len(await peer.receive_type("message")) > 1
+
+
 @pytest.mark.parametrize(
     ("last", "code"), [((CLOSE, b"\x03\xe8"), 1000), ((BINARY, b"\x00"), 1003), ((TEXT, b"\xff"), 1007)]
 )
@@ -190,3 +213,27 @@ async def test_a_length_written_longer_than_needed_is_refused_or_harmless(
         assert await peer.close_code() == 1002
     else:
         assert (await peer.receive_type("message"))["data"] == "café"
+
+
+@pytest.mark.parametrize("pings", [1, 5000])
+async def test_what_comes_along_with_the_request_is_answered_after_the_101_and_within_the_rates(
+    start_server, make_frame, engine, pings
+):
+    server = await start_server(engine=engine, rates=RatePolicy(messages=Rate(100, 200)))
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(
+        f"GET {parts.path}?token={mint_guest_token(uuid.uuid4(), time.time_ns() // 1_000_000)} HTTP/1.1\r\n"
+        f"Host: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        + b"".join(make_frame(PING, b"%d" % n) for n in range(pings))
+        + make_frame(CLOSE, b"\x03\xe8")
+    )
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    rest = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    await writer.wait_closed()
+    assert rest.startswith(b"\x81")  # the greeting or an error: text in one frame
+    pongs = rest.count(b"\x8a")
+    assert pongs == min(pings, 200)

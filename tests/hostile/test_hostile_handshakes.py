@@ -109,33 +109,27 @@ async def test_a_slow_or_wrong_tls_handshake_is_dropped_in_time(start_server, en
 
 
 OVERSIZE = [
-    ("2,000 headers", lambda: [f"X-{n}: {n}" for n in range(2000)], {431, 400}),
-    ("200 headers", lambda: [f"X-{n}: {n}" for n in range(200)], {431, 400}),
-    ("a header line of 9 KiB", lambda: ["X: " + "a" * 9216], {431, 400}),
-    ("a header line of 1 MiB", lambda: ["X: " + "a" * (1 << 20)], {431, 400}),
-    ("a header without an end", lambda: ["X: " + "a" * 70_000 + "\r\n " * 100], {431, 400}),
+    ("2,000 headers", lambda: [f"X-{n}: {n}" for n in range(2000)]),
+    ("200 headers", lambda: [f"X-{n}: {n}" for n in range(200)]),
+    ("a header line of 9 KiB", lambda: ["X: " + "a" * 9216]),
+    ("a header line of 1 MiB", lambda: ["X: " + "a" * (1 << 20)]),
+    ("a header without an end", lambda: ["X: " + "a" * 70_000 + "\r\n " * 100]),
 ]
 
 
-@pytest.mark.parametrize(
-    ("_name", "lines", "statuses"), OVERSIZE, ids=lambda value: value if isinstance(value, str) else ""
-)
-async def test_a_head_too_large_is_refused(start_server, neighbour_of, engine, _name, lines, statuses):
+@pytest.mark.parametrize(("_name", "lines"), OVERSIZE, ids=[one[0] for one in OVERSIZE])
+async def test_a_head_too_large_is_refused(start_server, neighbour_of, engine, _name, lines):
     server = await start_server(engine=engine)
     neighbour = await neighbour_of(server.url)
-    got = await answers(server.url, head(server.url, *lines(), UPGRADE))
-    assert len(got) <= 1
-    assert set(got) <= statuses  # beyond what the engine reads at all, the connection is cut
+    assert await answers(server.url, head(server.url, *lines(), UPGRADE)) == [431]
     await neighbour.notices_nothing()
 
 
-@pytest.mark.parametrize("size", [9_000, 20_000, 70_000])
-async def test_a_request_line_too_long_is_refused_or_cut(start_server, neighbour_of, engine, size):
+@pytest.mark.parametrize(("size", "status"), [(9_000, 404), (20_000, 414), (70_000, 431)])
+async def test_a_request_line_too_long_is_refused(start_server, neighbour_of, engine, size, status):
     server = await start_server(engine=engine)
     neighbour = await neighbour_of(server.url)
-    got = await answers(server.url, head(server.url, UPGRADE, target="/" + "a" * size))
-    assert set(got) <= {400, 404, 414, 431}
-    assert len(got) <= 1
+    assert await answers(server.url, head(server.url, UPGRADE, target="/" + "a" * size)) == [status]
     await neighbour.notices_nothing()
 
 
@@ -193,19 +187,12 @@ STRANGE = [
 ]
 
 
-@pytest.mark.parametrize("line", ["POST {} HTTP/1.1", "HEAD {} HTTP/1.1", "get {} HTTP/1.1", "GET {} HTTP/2.0"])
-async def test_the_health_check_answers_nothing_but_get(start_server, engine, line):
-    server = await start_server(engine=engine)
-    got = await answers(server.url, f"{line.format('/healthz')}\r\nHost: x\r\n\r\n".encode())
-    assert got in ([400], [405])
-
-
 @pytest.mark.parametrize(("_name", "parts"), STRANGE, ids=[one[0] for one in STRANGE])
 async def test_a_strange_request_is_refused_or_cut(start_server, neighbour_of, engine, _name, parts):
     server = await start_server(engine=engine)
     neighbour = await neighbour_of(server.url)
     got = await answers(server.url, head(server.url, UPGRADE, **parts))
-    assert got in ([400], [404], [405], [505]), got
+    assert got in ([400], [404], [405], [426], [505]), got
     await neighbour.notices_nothing()
 
 

@@ -265,13 +265,6 @@ async def test_a_handshake_that_does_not_end_is_cut_off(start_server, engine):
     assert (await http(server.url, "GET /socket.io/ HTTP/1.1\r\nHost: x\r\n"))[0] == 0
 
 
-@pytest.mark.parametrize("lines", [["X-Long: " + "x" * 9000], [f"X-{n}: y" for n in range(300)]])
-async def test_too_large_headers_are_refused(start_server, engine, lines):
-    server = await start_server(engine=engine)
-    status, _ = await http(server.url, get("/socket.io/", *UPGRADE, *lines))
-    assert status in (400, 431)
-
-
 async def test_a_shutdown_says_disconnect_and_closes_with_1001(start_server, open_raw, engine):
     server = await start_server(engine=engine)
     clients = [await open_raw(server.url) for _ in range(5)]

@@ -11,8 +11,15 @@ CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
 BINARY: Final = 0x2
 
-# A message in more pieces than this is an attack on memory or time, whatever its size.
-MAX_FRAGMENTS: Final = 1024
+# Fragments cost time and no memory, so what is allowed grows with the size that a message may have: pieces that are
+# smaller than this on average, empty ones too, are an attack. A few of them may be as small as they like.
+MIN_MEAN_FRAGMENT_BYTES: Final = 64
+FEW_FRAGMENTS: Final = 1024
+
+
+def max_fragments(max_bytes: int) -> int:
+    """Return in how many fragments a message may come where it may have `max_bytes`."""
+    return max(FEW_FRAGMENTS, max_bytes // MIN_MEAN_FRAGMENT_BYTES)
 
 
 class FrameError(WsctlError):
@@ -38,13 +45,14 @@ def check_text(payload: bytes) -> None:
 class Assembler:
     """Joins the fragments of one connection's messages; whole messages never come here."""
 
-    __slots__ = ("_fragments", "_max_bytes", "_opcode", "_size")
+    __slots__ = ("_count", "_max_bytes", "_max_fragments", "_message", "_opcode")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._fragments: list[bytes] = []
+        self._max_fragments = max_fragments(max_bytes)
+        self._message = bytearray()
+        self._count = 0
         self._opcode = CONTINUATION
-        self._size = 0
 
     @property
     def in_progress(self) -> bool:
@@ -59,19 +67,19 @@ class Assembler:
         """
         if (opcode == CONTINUATION) != self.in_progress:
             raise FrameError(CloseCode.PROTOCOL_ERROR, "fragment out of sequence")
-        self._size += len(payload)
-        if self._size > self._max_bytes:
+        if len(self._message) + len(payload) > self._max_bytes:
             raise FrameError(CloseCode.TOO_BIG, f"message over {self._max_bytes} bytes")
         if not self.in_progress:
             self._opcode = opcode
-        self._fragments.append(payload)
+        self._message += payload
+        self._count += 1
         if not fin:
-            if len(self._fragments) >= MAX_FRAGMENTS:
-                raise FrameError(CloseCode.TOO_BIG, f"message in over {MAX_FRAGMENTS} fragments")
+            if self._count >= self._max_fragments:
+                raise FrameError(CloseCode.TOO_BIG, f"message in over {self._max_fragments} fragments")
             return None
-        message_opcode, message = self._opcode, b"".join(self._fragments)
-        self._fragments.clear()
-        self._opcode, self._size = CONTINUATION, 0
+        message_opcode, message = self._opcode, bytes(self._message)
+        self._message.clear()
+        self._opcode, self._count = CONTINUATION, 0
         if message_opcode == TEXT:
             check_text(message)
         return message_opcode, message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -11,7 +10,6 @@ from wsserver.channel import Channel
 from wsserver.engines.assembly import TEXT
 from wsserver.handshake import HandshakeRequest, HttpReply
 
-BACKLOG: Final = 4096  # connections the kernel may hold ready; it caps the number by itself
 MAX_REASON_BYTES: Final = 123  # what a close frame has room for (RFC 6455 section 5.5)
 
 
@@ -73,34 +71,22 @@ class EngineSettings:
     """What an engine needs to know; sizes in bytes, times in seconds."""
 
     max_message_bytes: int
-    handshake_timeout_s: float
     close_timeout_s: float
     compression: bool = False
-
-
-class ListeningSockets:
-    """What an engine listens on."""
-
-    __slots__ = ("_server",)
-
-    def __init__(self, server: asyncio.Server) -> None:
-        self._server = server
-
-    @property
-    def addresses(self) -> list[tuple[str, int] | str]:
-        """Where it listens: (host, port) pairs, or the path of a Unix socket."""
-        names = [socket.getsockname() for socket in self._server.sockets]
-        return [name if isinstance(name, str) else (name[0], name[1]) for name in names]
-
-    def close(self) -> None:
-        """Stop listening; open connections stay."""
-        self._server.close()
 
 
 class Engine(Protocol):
     """A way to speak WebSocket."""
 
-    async def listen(
-        self, door: Door, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
-    ) -> ListeningSockets:
-        """Listen on host and port, or on the Unix socket `uds`; raises OSError."""
+    def upgrade(
+        self,
+        request: HandshakeRequest,
+        gateway: Gateway[Any],
+        transport: asyncio.Transport,
+        peer_ip: str | None,
+        rest: bytes,
+    ) -> None:
+        """Answer an upgrade with 101, and speak WebSocket on `transport` from then on.
+
+        `request` was checked to be complete; `rest` are the bytes that came behind it.
+        """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, cast
@@ -15,7 +14,6 @@ from picows import (
     WSListener,
     WSMsgType,
     WSTransport,
-    WSUpgradeRequest,
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
@@ -23,18 +21,15 @@ from picows import picows as core
 
 from wscore.codes import CloseCode
 from wscore.errors import ConfigError
-from wsserver.engines.accepting import listen
 from wsserver.engines.assembly import BINARY, CONTINUATION, TEXT, Assembler, FrameError, check_text
 from wsserver.engines.base import (
-    Door,
     EngineSettings,
     Gateway,
-    ListeningSockets,
     close_reason,
     hand_over,
     is_sendable_code,
 )
-from wsserver.handshake import SUBPROTOCOL, HandshakeRequest, HttpReply
+from wsserver.handshake import SUBPROTOCOL, HandshakeRequest
 from wsserver.logs import EventLog
 
 # Small, since each idle connection holds one; it grows with the messages that come (design section 5, point 6).
@@ -50,8 +45,15 @@ _CLOSE: Final = WSMsgType.CLOSE
 _OPCODES: Final = {WSMsgType.CONTINUATION: CONTINUATION, _TEXT: TEXT, _BINARY: BINARY}
 
 
+# What picows gets instead of the client's request, which was checked and keeps the token: it asks for no more.
+_REQUEST: Final = (
+    b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n"
+)
+
+
 class PicowsEngine:
-    """Listens with picows on TCP."""
+    """Speaks WebSocket with picows, on TCP."""
 
     __slots__ = ("_log", "_settings")
 
@@ -61,26 +63,28 @@ class PicowsEngine:
         self._settings = settings
         self._log = log
 
-    async def listen(
-        self, door: Door, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
-    ) -> ListeningSockets:
-        """Listen on host and port; raises OSError, or ConfigError for a Unix socket."""
-        if uds is not None:
-            raise ConfigError("--uds", "the picows engine speaks TCP only", "use --engine websockets or auto")
-        timeout_s = self._settings.handshake_timeout_s
-        return await listen(lambda: self._protocol(door), host=host, port=port, tls=tls, handshake_timeout_s=timeout_s)
-
-    def _protocol(self, door: Door) -> asyncio.BaseProtocol:
-        """Return picows' side of a connection, as its ws_create_server makes it, with a logger of our own."""
+    def upgrade(
+        self,
+        request: HandshakeRequest,
+        gateway: Gateway[Any],
+        transport: asyncio.Transport,
+        peer_ip: str | None,
+        rest: bytes,
+    ) -> None:
+        """Answer with 101, and speak WebSocket from then on."""
         log = _ParserLog()
-        protocol: asyncio.BaseProtocol = _BoundedReads(
+        log.peer = peer = _Peer(gateway, request, peer_ip, self._settings, self._log, log)
+        headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if request.offers_subprotocol else None
+        response = WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), peer)
+        # picows' side of a connection, as its ws_create_server makes it, with a logger of our own.
+        protocol = _BoundedReads(
             None,  # host and port, path: a client's
             None,
             False,  # is no client
-            lambda request: self._answer(door, request, log),
+            lambda _: response,
             log,
             True,  # disconnect on exception
-            self._settings.handshake_timeout_s,
+            None,  # the handshake is done
             False,  # no pings of its own: interval, time-out and strategy follow
             0,
             0,
@@ -90,35 +94,12 @@ class PicowsEngine:
             None,  # extra headers: a client's
             READ_BUFFER_BYTES,
         )
-        return protocol
-
-    def _answer(self, door: Door, request: WSUpgradeRequest, log: _ParserLog) -> WSUpgradeResponseWithListener:
-        try:
-            head = HandshakeRequest(request.path.decode("ascii"), request.headers.items())
-        except ValueError:
-            return _refusal(WSUpgradeResponse.create_error_response(400, b"bad request target\n"))
-        answer = door.handshake(head)
-        if isinstance(answer, HttpReply):
-            return _refusal(_http_response(answer))
-        # picows insists on exactly `upgrade`, but browsers and proxies send a list with it.
-        request.headers["Connection"] = "upgrade"
-        headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if head.offers_subprotocol else None
-        log.peer = peer = _Peer(answer, head, self._settings, self._log, log)
-        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), peer)
-
-
-def _refusal(response: WSUpgradeResponse) -> WSUpgradeResponseWithListener:
-    return WSUpgradeResponseWithListener(response, None)
-
-
-def _http_response(reply: HttpReply) -> WSUpgradeResponse:
-    body = reply.body.encode()
-    response: WSUpgradeResponse
-    if reply.status < 400:
-        response = WSUpgradeResponse.create_ok_response(body, reply.headers)
-    else:
-        response = WSUpgradeResponse.create_error_response(reply.status, body, reply.headers)
-    return response
+        transport.set_protocol(protocol)
+        transport.pause_reading()  # uvloop looks at a protocol's kind when it begins to read
+        transport.resume_reading()
+        protocol.connection_made(transport)
+        protocol.feed(_REQUEST % (request.header("sec-websocket-key") or "").encode())
+        protocol.feed(rest)
 
 
 def _plain_descriptor(transport: asyncio.WriteTransport) -> int:
@@ -137,6 +118,16 @@ class _BoundedReads(core.WSProtocol):  # type: ignore[name-defined,misc]
     def get_buffer(self, size_hint: int) -> memoryview:
         room: memoryview = super().get_buffer(size_hint)
         return room[:MAX_READ_BYTES]
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read before this protocol was there."""
+        waiting = memoryview(data)
+        while waiting and not self.transport.underlying_transport.is_closing():
+            room = self.get_buffer(-1)
+            size = min(len(room), len(waiting))
+            room[:size] = waiting[:size]
+            self.buffer_updated(size)
+            waiting = waiting[size:]
 
 
 class _ParserLog:
@@ -190,10 +181,12 @@ class _Peer(WSListener):
         self,
         gateway: Gateway[Any],
         request: HandshakeRequest,
+        peer_ip: str | None,
         settings: EngineSettings,
         log: EventLog,
         parser_log: _ParserLog,
     ) -> None:
+        self.peer_ip = peer_ip
         self._gateway = gateway
         self._request: HandshakeRequest | None = request
         self._settings = settings
@@ -213,11 +206,7 @@ class _Peer(WSListener):
         self._write = transport.underlying_transport.write
         self._descriptor = _plain_descriptor(transport.underlying_transport)
         self._may_wait = True
-        peername = transport.underlying_transport.get_extra_info("peername")
-        self.peer_ip: str | None = peername[0] if isinstance(peername, tuple) else None
-        # The transport keeps the request for its whole life: free the memory, and the token with it.
-        transport.request.headers.clear()
-        transport.request.path = b""
+        transport.request.headers.clear()  # the transport keeps it for its whole life
         try:
             self._connection = self._gateway.opened(request, self)
         except Exception as error:

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final, cast
 
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
-from websockets.protocol import CONNECTING, OPEN, SEND_EOF
+from websockets.http11 import Response
+from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
+from websockets.utils import accept_key
 
 from wscore.codes import CloseCode
-from wsserver.engines.accepting import listen
 from wsserver.engines.assembly import Assembler, FrameError, check_text
-from wsserver.engines.base import Door, EngineSettings, Gateway, ListeningSockets, close_reason, hand_over
+from wsserver.engines.base import EngineSettings, Gateway, close_reason, hand_over
 from wsserver.handshake import SUBPROTOCOL, HandshakeRequest, HttpReply
 from wsserver.logs import EventLog
 
-_NOT_A_REQUEST: Final = Response(
-    HTTPStatus.BAD_REQUEST.value,
-    HTTPStatus.BAD_REQUEST.phrase,
-    Headers([("Connection", "close"), ("Content-Type", "text/plain"), ("Content-Length", "20")]),
-    b"not an HTTP request\n",
-).serialize()
+_EXTENSIONS: Final = "Sec-WebSocket-Extensions"
 _DATA: Final = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
 
 
 class WebsocketsEngine:
-    """Listens on TCP or a Unix socket."""
+    """Speaks WebSocket on TCP or a Unix socket."""
 
     __slots__ = ("_log", "_settings")
 
@@ -40,18 +35,50 @@ class WebsocketsEngine:
         self._settings = settings
         self._log = log
 
-    async def listen(
-        self, door: Door, *, host: str | None, port: int, uds: str | None, tls: ssl.SSLContext | None
-    ) -> ListeningSockets:
-        """Listen on host and port, or on the Unix socket `uds`; raises OSError."""
-        return await listen(
-            lambda: _Peer(door, self._settings, self._log),
-            host=host,
-            port=port,
-            uds=uds,
-            tls=tls,
-            handshake_timeout_s=self._settings.handshake_timeout_s,
-        )
+    def upgrade(
+        self,
+        request: HandshakeRequest,
+        gateway: Gateway[Any],
+        transport: asyncio.Transport,
+        peer_ip: str | None,
+        rest: bytes,
+    ) -> None:
+        """Answer with 101, and speak WebSocket from then on."""
+        available = [ServerPerMessageDeflateFactory()] if self._settings.compression else None
+        protocol = _Frames(extensions=available, max_size=self._settings.max_message_bytes, state=OPEN)
+        headers = Headers()
+        headers["Upgrade"] = "websocket"
+        headers["Connection"] = "Upgrade"
+        headers["Sec-WebSocket-Accept"] = accept_key(request.header("sec-websocket-key") or "")
+        offers = Headers([(_EXTENSIONS, value) for value in request.header_values(_EXTENSIONS.lower())])
+        try:
+            extensions, protocol.extensions = protocol.process_extensions(offers)
+        except InvalidHandshake:
+            transport.write(HttpReply(HTTPStatus.BAD_REQUEST, b"malformed Sec-WebSocket-Extensions\n").to_bytes())
+            transport.close()
+            return
+        if extensions is not None:
+            headers[_EXTENSIONS] = extensions
+        if request.offers_subprotocol:
+            headers["Sec-WebSocket-Protocol"] = SUBPROTOCOL
+        peer = _Peer(protocol, gateway, transport, peer_ip, self._settings, self._log)
+        transport.set_protocol(peer)
+        status = HTTPStatus.SWITCHING_PROTOCOLS
+        transport.write(Response(status.value, status.phrase, headers).serialize())
+        peer.begin(request, rest)
+
+
+class _Frames(ServerProtocol):
+    """Leaves it to the server whether a ping gets its pong, and only once it knows the connection."""
+
+    on_ping: Callable[[bytes], None]
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Process an incoming frame (websockets)."""
+        if frame.opcode is Opcode.PING:
+            self.on_ping(bytes(frame.data))
+        else:
+            super().recv_frame(frame)
 
 
 class _Peer(asyncio.Protocol):
@@ -60,57 +87,57 @@ class _Peer(asyncio.Protocol):
     __slots__ = (
         "_assembler",
         "_connection",
-        "_door",
         "_gateway",
         "_log",
         "_protocol",
         "_settings",
         "_timer",
         "_transport",
-        "_write_paused",
         "peer_ip",
     )
 
-    _gateway: Gateway[Any]  # known once the handshake is done
-
-    def __init__(self, door: Door, settings: EngineSettings, log: EventLog) -> None:
-        self._door = door
+    def __init__(
+        self,
+        protocol: _Frames,
+        gateway: Gateway[Any],
+        transport: asyncio.Transport,
+        peer_ip: str | None,
+        settings: EngineSettings,
+        log: EventLog,
+    ) -> None:
+        self._protocol = protocol
+        protocol.on_ping = self._on_ping
+        self._gateway = gateway
+        self._transport = transport
+        self.peer_ip = peer_ip
         self._settings = settings
         self._log = log
-        extensions = [ServerPerMessageDeflateFactory()] if settings.compression else None
-        self._protocol = ServerProtocol(extensions=extensions, max_size=settings.max_message_bytes)
         self._connection: Any = None
         self._assembler: Assembler | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._write_paused = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        peername = transport.get_extra_info("peername")
-        self.peer_ip: str | None = peername[0] if isinstance(peername, tuple) else None
-        self._abort_in(self._settings.handshake_timeout_s)
+    def begin(self, request: HandshakeRequest, rest: bytes) -> None:
+        """Introduce the peer to the server, then take what it sent along with its request."""
+        try:
+            self._connection = self._gateway.opened(request, self)
+        except Exception as error:
+            self._fail(error)
+        if rest:
+            self.data_received(rest)
 
     def data_received(self, data: bytes) -> None:
         protocol = self._protocol
         protocol.receive_data(data)
         events = protocol.events_received()
-        if protocol.state is CONNECTING and (protocol.handshake_exc or protocol.parser_exc):
-            self._turn_away()
-            return
-        if self._write_paused and all(isinstance(event, Frame) and event.opcode is Opcode.PING for event in events):
-            protocol.data_to_send()  # pongs for a peer that does not read would only pile up
         self._flush()
         try:
             for event in events:
-                if isinstance(event, Request):
-                    self._on_request(event)
-                elif self._connection is not None:
+                if self._connection is not None:
                     self._on_frame(cast(Frame, event))
         except FrameError as error:
             protocol.fail(error.code, close_reason(error.reason))
         except Exception as error:
-            self._log.failure("connection.failed", error)
-            self.close(CloseCode.INTERNAL_ERROR, "Internal error")
+            self._fail(error)
         self._flush()
         if protocol.close_expected() and self._timer is None:
             self._abort_in(self._settings.close_timeout_s)
@@ -128,12 +155,10 @@ class _Peer(asyncio.Protocol):
             self._gateway.closed(connection, code, "" if received is None else received.reason)
 
     def pause_writing(self) -> None:
-        self._write_paused = True
         if self._connection is not None:
             self._gateway.paused(self._connection)
 
     def resume_writing(self) -> None:
-        self._write_paused = False
         if self._connection is not None:
             self._gateway.resumed(self._connection)
 
@@ -178,40 +203,9 @@ class _Peer(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
-    def _on_request(self, request: Request) -> None:
-        self._stop_timer()
-        if request.method != "GET":
-            self._respond(self._protocol.reject(HTTPStatus.METHOD_NOT_ALLOWED, "GET only\n"))
-            return
-        try:
-            head = HandshakeRequest(request.path, request.headers.raw_items())
-        except ValueError:
-            self._respond(self._protocol.reject(HTTPStatus.BAD_REQUEST, "bad request target\n"))
-            return
-        answer = self._door.handshake(head)
-        if isinstance(answer, HttpReply):
-            response = self._protocol.reject(answer.status, answer.body)
-            for name, value in answer.headers:
-                response.headers[name] = value
-            self._respond(response)
-            return
-        response = self._protocol.accept(request)
-        if head.offers_subprotocol and response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            response.headers["Sec-WebSocket-Protocol"] = SUBPROTOCOL
-        self._respond(response)
-        if self._protocol.state is OPEN:
-            self._gateway = answer
-            self._connection = answer.opened(head, self)
-
-    def _turn_away(self) -> None:
-        """Answer what is no request, or one with bytes behind it that are no frames: the parser gave up on both."""
-        if self._protocol.writes == [SEND_EOF]:  # it answers what is too long by itself, the rest not at all
-            self._protocol.writes.insert(0, _NOT_A_REQUEST)
-        self._flush()
-
-    def _respond(self, response: Response) -> None:
-        self._protocol.send_response(response)
-        self._flush()
+    def _on_ping(self, payload: bytes) -> None:
+        if self._connection is not None and self._gateway.control(self._connection) and self._protocol.state is OPEN:
+            self._protocol.send_pong(payload)
 
     def _on_frame(self, frame: Frame) -> None:
         connection = self._connection
@@ -225,8 +219,12 @@ class _Peer(asyncio.Protocol):
             if message is not None:
                 self._assembler = None
                 hand_over(self._gateway, connection, *message)
-        elif frame.opcode is not Opcode.CLOSE:
+        elif frame.opcode is Opcode.PONG:
             self._gateway.control(connection)
+
+    def _fail(self, error: Exception) -> None:
+        self._log.failure("connection.failed", error)
+        self.close(CloseCode.INTERNAL_ERROR, "Internal error")
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():
