@@ -40,7 +40,7 @@ def dial_options(
         headers=[_header(text) for text in header or ()],
         origin=origin,
         subprotocols=tuple(subprotocol or ()),
-        tls=_tls(ca, insecure),
+        tls=tls_context(ca, insecure),
         uds=uds,
         close_timeout_s=CLOSE_TIMEOUT_S,
     )
@@ -125,11 +125,14 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _tls(ca: Path | None, insecure: bool) -> ssl.SSLContext | None:
+def tls_context(ca: Path | None, insecure: bool) -> ssl.SSLContext | None:
+    """Return whom to trust, None for the CAs of this machine; raises ConfigError for a file that does not say it."""
     if ca is None and not insecure:
         return None
     try:
         context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except ssl.SSLError:
+        raise ConfigError("--ca", f"{ca} holds no certificates", "give a PEM file") from None
     except OSError as error:
         raise ConfigError("--ca", f"{ca}: {error.strerror or error}") from None
     if insecure:

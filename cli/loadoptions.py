@@ -48,6 +48,7 @@ class TargetOptions:
     jwt_secret_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with the secret (or WSCTL_JWT_SECRET); signs guests too.")
     ] = None
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="CA certificates to trust, PEM.")] = None
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the TLS certificate.")] = False
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from cli.clock import now_ms
+from cli.connecting import tls_context
 from cli.loadoptions import MachineOptions, TargetOptions
 from cli.secrets import read_file, read_jwt_secret
 from loadtest.scenarios.base import FileKind, Scenario
@@ -30,6 +31,7 @@ class Place:
 
 def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target: TargetOptions) -> Plan:
     """Return the plan that a scenario's options make; raises ConfigError for those that contradict each other."""
+    tls_context(target.ca, target.insecure)  # before anything runs: the file may not be readable
     fields = scenario.plan_fields(options, content)
     return Plan(
         run_id=secrets.token_hex(6),
@@ -37,6 +39,7 @@ def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target
         url=place.url,
         tokens=tokens(target, fields["duration_s"]),
         server_pid=place.server_pid,
+        ca=None if target.ca is None else str(target.ca.absolute()),
         insecure=target.insecure,
         **fields,
     )

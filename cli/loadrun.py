@@ -11,6 +11,7 @@ from typing import Final, Self
 
 import msgspec
 
+from cli.connecting import tls_context
 from cli.exits import ExitCode
 from cli.loadoptions import GateOptions, ReportOptions, TargetOptions
 from cli.loadplan import Place
@@ -27,8 +28,10 @@ from loadtest.thresholds import Threshold, parse_threshold
 from loadtest.verdicts import summarise
 from loadtest.watching import Watch
 from loadtest.wire import Phase, Plan, Progress
+from wsclient.errors import ConnectionFailedError
+from wsclient.tls import tls_obstacle
 from wsclient.url import DEFAULT_URL, is_loopback_url, normalise_url, shown_url
-from wscore.errors import ConfigError
+from wscore.errors import ConfigError, TargetError
 from wscore.units import counted_noun
 
 EXIT_CODES: Final = {
@@ -98,7 +101,7 @@ class Load:
             try:
                 run = await driver.run()
             except TargetUnreachableError as error:
-                raise _with_mend(error) from None
+                raise await _explained(error, plan) from None
             finally:
                 self._driver = None
         if self._is_interrupted and not any(second.phase is Phase.STEADY for second in run.series):
@@ -128,7 +131,11 @@ class _NothingThereError(TargetUnreachableError):
         return f"{super().__str__()}; `wsctl serve` starts one, or add --serve"
 
 
-def _with_mend(error: TargetUnreachableError) -> TargetUnreachableError:
+async def _explained(error: TargetUnreachableError, plan: Plan) -> TargetError:
+    """Return the error with what is known about its cause: the driver counts reasons in few words."""
+    context = tls_context(None if plan.ca is None else Path(plan.ca), plan.insecure)
+    if (problem := await tls_obstacle(plan.url, context)) is not None:
+        return ConnectionFailedError(shown_url(plan.url), problem)
     return _NothingThereError(error.url, error.reason) if is_loopback_url(error.url) else error
 
 

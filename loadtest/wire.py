@@ -103,6 +103,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     speed: float = 1.0
     speech: Speech | None = None
     server_pid: int | None = None  # to watch its memory
+    ca: str | None = None  # file with the certificates to trust, on the machine that dials
     insecure: bool = False
     web_port: int | None = None  # Locust's web UI
     master_port: int | None = None  # be a Locust master and wait for `expected_workers`

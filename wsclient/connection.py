@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from http import HTTPStatus
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    WebSocketException,
+)
+from websockets.proxy import get_proxy
+from websockets.uri import parse_uri
 
 from wsclient.dialling import DialOptions, End
 from wsclient.errors import ConnectionFailedError
+from wsclient.tls import tls_problem, wrong_scheme
 from wsclient.url import is_loopback_url
 from wscore.codes import CloseCode
 from wscore.heartbeat import loop_stalled
@@ -49,6 +59,7 @@ class Connection:
         }
         if url.startswith("wss:") and options.tls is not None:
             arguments["ssl"] = options.tls
+        may_be_scheme = False
         try:
             if options.uds is not None:
                 return cls(await unix_connect(options.uds, url, **arguments))
@@ -56,16 +67,23 @@ class Connection:
         except InvalidStatus as error:
             response = error.response
             problem = f"the server answered HTTP {response.status_code} {response.reason_phrase}"
+            may_be_scheme = response.status_code == HTTPStatus.BAD_REQUEST  # what nginx says on its port for TLS
         except InvalidHandshake as error:
             problem = f"no WebSocket server answered: {error}"
+            may_be_scheme = isinstance(error, InvalidMessage)
         except TimeoutError:
             problem = f"no answer within {format_figure(options.open_timeout_s)} s"
+            may_be_scheme = url.startswith("wss:")
         except ssl.SSLError as error:
-            problem = f"TLS: {error.reason or error}"
+            problem = tls_problem(error, url)
+            may_be_scheme = not isinstance(error, ssl.SSLCertVerificationError)
         except OSError as error:
             problem = _reason(error)
+            may_be_scheme = isinstance(error, ConnectionResetError)
         except (WebSocketException, ValueError, EOFError) as error:
             problem = str(error)
+        if may_be_scheme and options.uds is None and get_proxy(parse_uri(url)) is None:
+            problem = await wrong_scheme(url) or problem
         # What websockets says may quote a URL: that of a proxy or a redirect.
         raise ConnectionFailedError(shown_url, redact(problem)) from None
 

@@ -33,9 +33,8 @@ class LoadProcess:
         floor_us: float = 0.0,
     ) -> None:
         self._loop = loop
-        self.traffic = SCENARIOS[plan.kind].traffic(
-            plan, Dialer(plan.url, plan.tokens, insecure=plan.insecure), position=position, processes=processes
-        )
+        dialer = Dialer(plan.url, plan.tokens, ca=plan.ca, insecure=plan.insecure)
+        self.traffic = SCENARIOS[plan.kind].traffic(plan, dialer, position=position, processes=processes)
         self._check = SelfCheck(self.traffic, floor_us)
         self._rows = {self.traffic.shown: LocustTable(stats, self.traffic.row), CONNECT: LocustTable(stats, "connect")}
         self._shown_errors: dict[str, int] = {}

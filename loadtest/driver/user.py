@@ -52,14 +52,15 @@ class EnvelopeUser(User):
     """A user with one connection to `host`, a ws:// or wss:// URL.
 
     Every call reports itself to Locust's `request` event with its time in ms, a failed one with its exception, which
-    it then raises. Server pings are answered. `token` and `secret` are as for `wsctl loadtest`; without them the user
-    is a guest.
+    it then raises. Server pings are answered. `token`, `secret`, `ca` and `insecure` are as for `wsctl loadtest`;
+    without a token and a secret the user is a guest.
     """
 
     abstract = True
     token: str | None = None
     secret: str | None = None
     as_user = False
+    ca: str | None = None
     insecure = False
 
     _loop: ClassVar[LoopGreenlet | None] = None
@@ -129,7 +130,7 @@ class EnvelopeUser(User):
         link = UserLink(loop.loop, self._number, self._take, self._lost)
         query = {"sessionId": session_id} if session_id is not None else {}
         try:
-            loop.run(Dialer(url, tokens, insecure=self.insecure).dial(link, self._number, query))
+            loop.run(Dialer(url, tokens, ca=self.ca, insecure=self.insecure).dial(link, self._number, query))
         except Exception as error:
             raise ScenarioError(reason(error)) from None
         self._link = link

@@ -37,10 +37,10 @@ _ERRNO_TEXTS: Final = {
 class Dialer:
     """Knows a target and who connects to it; resolves its name once."""
 
-    def __init__(self, url: str, tokens: Tokens, *, insecure: bool = False) -> None:
+    def __init__(self, url: str, tokens: Tokens, *, ca: str | None = None, insecure: bool = False) -> None:
         self._tokens = tokens
         self._parts = parts = urlsplit(url)
-        self._tls = _tls_context(insecure) if parts.scheme == "wss" else None
+        self._tls = _tls_context(ca, insecure) if parts.scheme == "wss" else None
         self._host = parts.hostname or ""
         self.port = parts.port or (443 if self._tls else 80)
         self._family, self._address = self._resolve()
@@ -65,7 +65,7 @@ class Dialer:
             return await self._connect(index)
 
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-            await ws_connect(
+            _, connected = await ws_connect(
                 lambda: listener,
                 self._url(index, query),
                 ssl_context=self._tls,
@@ -76,6 +76,8 @@ class Dialer:
                 socket_factory=connected_socket,
                 logger_name=_SILENT,  # type: ignore[arg-type]
             )
+        if connected is None:  # which is how picows says that the target hung up before it answered
+            raise WSError("no answer")
 
     async def _connect(self, index: int) -> socket.socket:
         sock = socket.socket(self._family, socket.SOCK_STREAM)
@@ -142,8 +144,8 @@ class _Silent:
 _SILENT: Final = _Silent()
 
 
-def _tls_context(is_insecure: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+def _tls_context(ca: str | None, is_insecure: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca)
     if is_insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
