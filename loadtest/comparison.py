@@ -71,9 +71,9 @@ def _differences(before: Summary, after: Summary) -> Iterator[str]:
     if before.config_hash == after.config_hash:
         return
     for name in sorted({*before.config, *after.config}):
-        one, other = before.config.get(name), after.config.get(name)
-        if one != other:
-            yield f"{name}: {one} and {other}"
+        was, now = before.config.get(name), after.config.get(name)
+        if was != now:
+            yield f"{name}: {was} and {now}"
 
 
 def _rows(before: Summary, after: Summary) -> Iterator[Row]:
@@ -86,15 +86,15 @@ def _rows(before: Summary, after: Summary) -> Iterator[Row]:
         (wire.RECONNECT, (50.0, 99.0), None),
         (wire.E2E, (50.0, 95.0), None),
     ):
-        one, other = before.latencies.get(name), after.latencies.get(name)
-        if one is None or other is None:
+        earlier, later = before.latencies.get(name), after.latencies.get(name)
+        if earlier is None or later is None:
             continue
         for percentile in percentiles:
             seconds = _p99_us if percentile >= 99 and of_second is not None else of_second
             # The seconds say nothing about how connecting varies: it is shown and not judged.
             noise = math.inf if seconds is None else _noise(before, after, seconds)
             metric = f"{name} p{percentile:g}"
-            was_us, is_us = one.percentile_us(percentile), other.percentile_us(percentile)
+            was_us, is_us = earlier.percentile_us(percentile), later.percentile_us(percentile)
             yield _row(metric, "ms", was_us / 1000, is_us / 1000, noise, less_is_better=True)
     for metric, was, now in zip(_FAULTS, _faults(before), _faults(after), strict=True):
         # A fault is no noise: any more of them is worse.
@@ -126,7 +126,9 @@ def _row(metric: str, unit: str, before: float, after: float, tolerance: float, 
 
 def _noise(before: Summary, after: Summary, figure: Callable[[Second], float | None]) -> float:
     """Return the relative difference that the spread of the seconds explains."""
-    spreads = [_relative_error([value for one in _steady(run) if (value := figure(one))]) for run in (before, after)]
+    spreads = [
+        _relative_error([value for second in _steady(run) if (value := figure(second))]) for run in (before, after)
+    ]
     return min(MAX_TOLERANCE, max(MIN_TOLERANCE, _SIGMAS * math.hypot(*spreads)))
 
 
@@ -140,4 +142,4 @@ def _relative_error(values: Sequence[float]) -> float:
 
 
 def _steady(run: Summary) -> list[Second]:
-    return [one for one in run.series if one.phase == Phase.STEADY]
+    return [second for second in run.series if second.phase == Phase.STEADY]

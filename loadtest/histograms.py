@@ -31,7 +31,7 @@ def distribution(encoded: str) -> Distribution | None:
     histogram: Any = HdrHistogram.decode(encoded)
     if not histogram.get_total_count():
         return None
-    values = {f"{one:g}": int(histogram.get_value_at_percentile(one)) for one in PERCENTILES}
+    values = {f"{percentile:g}": int(histogram.get_value_at_percentile(percentile)) for percentile in PERCENTILES}
     return Distribution(
         int(histogram.get_total_count()),
         float(histogram.get_mean_value()),
@@ -44,7 +44,7 @@ def distribution(encoded: str) -> Distribution | None:
 
 def distributions(encoded: Mapping[str, str]) -> dict[str, Distribution]:
     """Read those in which something was recorded."""
-    return {name: one for name, text in encoded.items() if (one := distribution(text)) is not None}
+    return {name: found for name, text in encoded.items() if (found := distribution(text)) is not None}
 
 
 def _spectrum(histogram: Any) -> tuple[tuple[float, int], ...]:

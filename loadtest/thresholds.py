@@ -99,13 +99,15 @@ def parse_threshold(text: str) -> Threshold:
     return Threshold(text, metric, compares, float(number) * _TIME_UNITS[unit])
 
 
-def check(thresholds: Sequence[Threshold], summary: Summary) -> tuple[Check, ...]:
+def check_rules(thresholds: Sequence[Threshold], summary: Summary) -> tuple[Check, ...]:
     """Hold rules against a run."""
     checks = []
-    for one in thresholds:
-        actual = one.actual(summary)
-        passed = actual is not None and one.holds(actual)
-        checks.append(Check(one.text, None if actual is None else float(actual), one.limit, passed, one.unit))
+    for threshold in thresholds:
+        actual = threshold.actual(summary)
+        passed = actual is not None and threshold.holds(actual)
+        checks.append(
+            Check(threshold.text, None if actual is None else float(actual), threshold.limit, passed, threshold.unit)
+        )
     return tuple(checks)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from loadtest.histograms import distributions
 from loadtest.scenarios import SCENARIOS
 from loadtest.summary import Check, Connections, Summary, Verdict, config_hash, config_of
-from loadtest.thresholds import Threshold, check
+from loadtest.thresholds import Threshold, check_rules
 from loadtest.wire import Measured, Phase, Plan, Progress, Second
 from wscore.text import redact
 from wscore.units import format_figure
@@ -57,7 +57,7 @@ def summarise(
         clock=measured.clock,
         series=tuple(map(_second, series)),
     )
-    checks = check(thresholds, summary)
+    checks = check_rules(thresholds, summary)
     invalid, failures = tuple(_doubts(summary)), tuple(_failures(summary, checks, judged=bool(thresholds)))
     verdict = Verdict.INVALID if invalid else Verdict.FAILED if failures else Verdict.PASSED
     notes = ("The run was interrupted; this is what ran until then.",) if measured.was_interrupted else ()
@@ -66,7 +66,7 @@ def summarise(
 
 def _doubts(summary: Summary) -> Iterator[str]:
     yield from summary.generator.doubts
-    if summary.target_died_at_s is None and not any(one.phase == Phase.STEADY for one in summary.series):
+    if summary.target_died_at_s is None and not any(second.phase == Phase.STEADY for second in summary.series):
         yield "Nothing was measured: the steady window never began."
     else:
         yield from SCENARIOS[summary.kind].doubts(summary)
@@ -76,9 +76,9 @@ def _failures(summary: Summary, checks: Sequence[Check], *, judged: bool) -> Ite
     if summary.target_died_at_s is not None:
         codes = ", ".join(f"{code} ×{count}" for code, count in summary.close_codes.items()) or "no close code"
         yield f"The target died {summary.target_died_at_s:.1f} s after the start ({codes})."
-    for one in checks:
-        if not one.passed:
-            yield f"{one.rule} was missed: {shown(one)}."
+    for check in checks:
+        if not check.passed:
+            yield f"{check.rule} was missed: {shown(check)}."
     if judged:
         return
     ledger, connections = summary.ledger, summary.connections

@@ -26,7 +26,7 @@ class Watch:
     """Watches the rules that a second tells something about; the others are left to the end of the run."""
 
     def __init__(self, thresholds: Sequence[Threshold], grace_s: float) -> None:
-        self._rules = [(one, figure) for one in thresholds if (figure := _figure(one)) is not None]
+        self._rules = [(threshold, figure) for threshold in thresholds if (figure := _figure(threshold)) is not None]
         self._grace_s = grace_s
         self._steady_since_s: float | None = None
         self._in_a_row: Counter[str] = Counter()

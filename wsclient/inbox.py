@@ -101,4 +101,4 @@ class Inbox:
     def _put_back(self, arrival: asyncio.Future[_Arrival]) -> None:
         """Keep what came in the very moment in which its taker was cancelled, where it stood."""
         if arrival.done() and not arrival.cancelled() and arrival.exception() is None:
-            insort(self._arrivals, arrival.result(), key=lambda one: one.number)
+            insort(self._arrivals, arrival.result(), key=lambda item: item.number)

@@ -32,7 +32,7 @@ class FieldNames:
         """Return those of a type that is an object, or an object or null; None for any other."""
         info = msgspec.inspect.type_info(data_type)
         members = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
-        objects = [one for one in members if not isinstance(one, msgspec.inspect.NoneType)]
+        objects = [member for member in members if not isinstance(member, msgspec.inspect.NoneType)]
         if len(objects) != 1 or not isinstance(objects[0], _OBJECTS):
             return None
         return cls(frozenset(field.encode_name for field in objects[0].fields))

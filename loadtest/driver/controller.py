@@ -19,9 +19,9 @@ from loadtest.generator.results import Course, measured
 from loadtest.scenarios import SCENARIOS
 from loadtest.wire import Measured, Phase, Plan, Progress, Stage
 
-RAMP_PATIENCE_S: Final = 15.0  # without a new connection, beside the ramp itself
+RAMP_STALL_S: Final = 15.0  # without a new connection, beside the ramp itself
 LEAST_RAMP_S: Final = 0.05
-STORM_PATIENCE_S: Final = 60.0
+STORM_TIMEOUT_S: Final = 60.0
 STEP_S: Final = 0.02
 COUNTED_NS: Final = 2 * 10**9
 
@@ -124,7 +124,7 @@ class RunController:
             at_ns = monotonic_ns() + processes.lead_ns
             processes.command(Drop(at_ns))
             self._until(lambda: monotonic_ns() > at_ns + processes.lead_ns + 10**9)
-            self._until(lambda: not processes.peek().awaited or self._interrupted, patience_s=STORM_PATIENCE_S)
+            self._until(lambda: not processes.peek().awaited or self._interrupted, timeout_s=STORM_TIMEOUT_S)
         if not self._is_target_gone():
             until_ns = self._window.end_ns + int(plan.drain_s * 1e9)
             # Answers may take long, so that is the most that callers wait; a second later every count is in.
@@ -137,7 +137,7 @@ class RunController:
         if counts.opened + counts.failed > self._settled:
             self._settled = counts.opened + counts.failed
             self._settled_at = now
-        is_stuck = now - self._settled_at > self._plan.ramp_s + RAMP_PATIENCE_S
+        is_stuck = now - self._settled_at > self._plan.ramp_s + RAMP_STALL_S
         return self._settled >= self._wanted or is_stuck or self._is_over()
 
     def _is_over(self) -> bool:
@@ -147,8 +147,8 @@ class RunController:
         counts = self._processes.peek()
         return counts.lost > 0 and counts.connected == 0
 
-    def _until(self, condition: Callable[[], bool], patience_s: float = float("inf")) -> None:
-        deadline = time.monotonic() + patience_s
+    def _until(self, condition: Callable[[], bool], timeout_s: float = float("inf")) -> None:
+        deadline = time.monotonic() + timeout_s
         while not condition() and time.monotonic() < deadline:
             gevent.sleep(STEP_S)
             if monotonic_ns() - self._reported_ns >= 10**9:

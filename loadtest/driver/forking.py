@@ -24,7 +24,7 @@ class Child:
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._writing)
-            _be_child(reading, work)
+            _run_in_child(reading, work)
         os.close(reading)
 
     def start(self, port: int) -> None:
@@ -44,10 +44,10 @@ class Child:
             self._is_running = os.waitpid(self._pid, os.WNOHANG)[0] == 0
         return self._is_running
 
-    def end(self, patience_s: float) -> None:
+    def end(self, timeout_s: float) -> None:
         """Wait for its end, but not for ever."""
         self.dismiss()
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         while self.is_running() and time.monotonic() < deadline:
             gevent.sleep(STEP_S)
         if self.is_running():
@@ -56,7 +56,7 @@ class Child:
             self._is_running = False
 
 
-def _be_child(reading: int, work: Callable[[int], int]) -> None:
+def _run_in_child(reading: int, work: Callable[[int], int]) -> None:
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the master tells it when to end

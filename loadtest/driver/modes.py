@@ -28,7 +28,7 @@ EXIT_FAILED: Final = 1
 EXIT_UNREACHABLE: Final = 3
 EXIT_AUTH_REFUSED: Final = 4
 EXIT_INTERRUPTED: Final = 130
-CHILD_PATIENCE_S: Final = 5.0
+CHILD_TIMEOUT_S: Final = 5.0
 
 
 def run(plan: Plan) -> int:
@@ -43,7 +43,7 @@ def run(plan: Plan) -> int:
         return _refused(Refusal(reason(error), is_token=False))
     finally:
         for child in children:
-            child.end(CHILD_PATIENCE_S)
+            child.end(CHILD_TIMEOUT_S)
 
 
 def _share(plan: Plan, port: int) -> Plan:

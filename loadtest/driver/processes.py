@@ -17,7 +17,7 @@ from loadtest.wire import Plan, Tokens
 
 TO_WORKERS: Final = "wsctl-command"
 TO_MASTER: Final = "wsctl-report"
-PART_PATIENCE_S: Final = 30.0
+PART_TIMEOUT_S: Final = 30.0
 STEP_S: Final = 0.02
 
 
@@ -122,7 +122,7 @@ class LocustWorkers:
 
     def parts(self) -> list[Part]:
         self._send(Finish())
-        deadline = time.monotonic() + PART_PATIENCE_S
+        deadline = time.monotonic() + PART_TIMEOUT_S
         while len(self._parts) < min(self.size, self._runner.worker_count) and time.monotonic() < deadline:
             gevent.sleep(STEP_S)
         return list(self._parts.values())

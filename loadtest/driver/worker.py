@@ -21,8 +21,8 @@ from loadtest.generator.results import Course, measured
 from loadtest.wire import Phase, Plan
 
 REPORT_S: Final = 0.5
-QUIT_PATIENCE_S: Final = 20.0
-CLOCK_PATIENCE_S: Final = 2.0
+QUIT_TIMEOUT_S: Final = 20.0
+CLOCK_TIMEOUT_S: Final = 2.0
 
 
 class Worker:
@@ -69,7 +69,7 @@ class Worker:
             self._give_part(self._process)
         if self._is_interrupted:
             self._runner.quit()
-        deadline = time.monotonic() + QUIT_PATIENCE_S
+        deadline = time.monotonic() + QUIT_TIMEOUT_S
         while len(self._runner.greenlet) and time.monotonic() < deadline:
             gevent.sleep(0.02)
         return 0
@@ -131,7 +131,7 @@ class Worker:
             sent = monotonic_ns()
             self._report(Report(asks_time=sent))
             answer = None
-            with gevent.Timeout(CLOCK_PATIENCE_S, False):
+            with gevent.Timeout(CLOCK_TIMEOUT_S, False):
                 while answer is None or answer.asked != sent:
                     answer = self._times.get()
             if answer is not None and answer.asked == sent:

@@ -33,7 +33,7 @@ def estimate(exchanges: list[tuple[int, int, int]]) -> Offset:
 
     The quickest one says most: its answer was given some time between the two, so half of that is the uncertainty.
     """
-    sent, answered, received = min(exchanges, key=lambda one: one[2] - one[0])
+    sent, answered, received = min(exchanges, key=lambda exchange: exchange[2] - exchange[0])
     return Offset(answered - (sent + received) // 2, (received - sent + 1) // 2)
 
 

@@ -21,8 +21,8 @@ def new_histogram() -> HdrHistogram:
 def merged(encoded: Iterable[str]) -> str:
     """Return the sum of encoded histograms."""
     histogram = new_histogram()
-    for one in encoded:
-        histogram.decode_and_add(one)
+    for text in encoded:
+        histogram.decode_and_add(text)
     return encode(histogram)
 
 

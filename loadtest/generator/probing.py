@@ -110,8 +110,8 @@ async def receive_floor_us(plan: Plan, dialer: Dialer) -> float:
         spent_s = time.process_time() - began - sending_s
     finally:
         listening.close()
-        for one in links:
-            one.cut()
+        for link in links:
+            link.cut()
         for peer in peers:
             peer.close()
     return round(spent_s / len(latencies) * 1e6, 2)

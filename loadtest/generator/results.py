@@ -82,9 +82,9 @@ def _histograms(parts: list[Part]) -> Histograms:
 
 def _generator(parts: list[Part], sent: int, workers: int) -> Generator:
     generators = [part.generator for part in parts]
-    cpu_percent = max((one.cpu_percent for one in generators), default=0.0)
-    lag_p99_us = max((one.lag_p99_us for one in generators), default=0.0)
-    late_sends = sum(one.late_sends for one in generators)
+    cpu_percent = max((generator.cpu_percent for generator in generators), default=0.0)
+    lag_p99_us = max((generator.lag_p99_us for generator in generators), default=0.0)
+    late_sends = sum(generator.late_sends for generator in generators)
     doubts = []
     if cpu_percent > MAX_CPU_PERCENT:
         doubts.append(f"the generator used {cpu_percent:.0f} % of a processor: use more processes or less load")
@@ -97,10 +97,10 @@ def _generator(parts: list[Part], sent: int, workers: int) -> Generator:
     return Generator(
         cpu_percent=cpu_percent,
         lag_p99_us=lag_p99_us,
-        lag_max_us=max((one.lag_max_us for one in generators), default=0.0),
-        open_files=max((one.open_files for one in generators), default=0),
-        file_limit=min((one.file_limit for one in generators), default=0),
-        receive_floor_us=max((one.receive_floor_us for one in generators), default=0.0),
+        lag_max_us=max((generator.lag_max_us for generator in generators), default=0.0),
+        open_files=max((generator.open_files for generator in generators), default=0),
+        file_limit=min((generator.file_limit for generator in generators), default=0),
+        receive_floor_us=max((generator.receive_floor_us for generator in generators), default=0.0),
         late_sends=late_sends,
         doubts=tuple(doubts),
     )

@@ -28,12 +28,18 @@ def latency_name(summary: Summary, name: str) -> str:
 def latency_rows(summary: Summary) -> Iterator[list[str]]:
     """Yield a row per histogram: name, count, percentiles, max and mean in ms."""
     for name in LATENCY_TITLES:
-        one = summary.latencies.get(name)
-        if one is None:
+        found = summary.latencies.get(name)
+        if found is None:
             continue
-        percentiles = [milliseconds(one.percentile_us(percentile)) for percentile in PERCENTILES]
-        count = f"{one.count:,}"
-        yield [latency_name(summary, name), count, *percentiles, milliseconds(one.max_us), milliseconds(one.mean_us)]
+        percentiles = [milliseconds(found.percentile_us(percentile)) for percentile in PERCENTILES]
+        count = f"{found.count:,}"
+        yield [
+            latency_name(summary, name),
+            count,
+            *percentiles,
+            milliseconds(found.max_us),
+            milliseconds(found.mean_us),
+        ]
 
 
 LATENCY_HEAD = ["ms", "count", *(f"p{percentile:g}" for percentile in PERCENTILES), "max", "mean"]

@@ -60,7 +60,7 @@ def _body(summary: Summary, title: str) -> Iterator[str]:
     if summary.reasons:
         yield f"<ul>{''.join(f'<li>{_text(reason)}</li>' for reason in summary.reasons)}</ul>"
     if summary.checks:
-        rows = [[one.rule, shown(one), "held" if one.passed else "missed"] for one in summary.checks]
+        rows = [[check.rule, shown(check), "held" if check.passed else "missed"] for check in summary.checks]
         yield "<h2>Thresholds</h2>" + _table(["rule", "actual", ""], rows)
     yield "<h2>Latency</h2>" + _table(LATENCY_HEAD, latency_rows(summary))
     yield f'<h2>Over time</h2><div class="charts">{"".join(_charts(summary))}</div>'
@@ -84,9 +84,9 @@ def _charts(summary: Summary) -> Iterator[str]:
         "seconds",
         "ms",
         [
-            Line("p50", _over_time(series, lambda one: one.p50_us, 1000), "a"),
-            Line("p99", _over_time(series, lambda one: one.p99_us, 1000), "b"),
-            Line("max", _over_time(series, lambda one: one.max_us, 1000), "c"),
+            Line("p50", _over_time(series, lambda second: second.p50_us, 1000), "a"),
+            Line("p99", _over_time(series, lambda second: second.p99_us, 1000), "b"),
+            Line("max", _over_time(series, lambda second: second.max_us, 1000), "c"),
         ],
     )
     yield chart(
@@ -94,8 +94,8 @@ def _charts(summary: Summary) -> Iterator[str]:
         "seconds",
         "open",
         [
-            Line("connected", _over_time(series, lambda one: one.connected), "a"),
-            Line("wanted", _over_time(series, lambda one: one.wanted), "c"),
+            Line("connected", _over_time(series, lambda second: second.connected), "a"),
+            Line("wanted", _over_time(series, lambda second: second.wanted), "c"),
         ],
     )
     yield chart(
@@ -103,15 +103,15 @@ def _charts(summary: Summary) -> Iterator[str]:
         "seconds",
         "messages a second",
         [
-            Line("sent", _over_time(series, lambda one: one.sent_per_s), "a"),
-            Line("received", _over_time(series, lambda one: one.received_per_s), "b"),
+            Line("sent", _over_time(series, lambda second: second.sent_per_s), "a"),
+            Line("received", _over_time(series, lambda second: second.received_per_s), "b"),
         ],
     )
     yield chart(
         "Memory of the server",
         "seconds",
         "MiB",
-        [Line("resident", _over_time(series, lambda one: one.server_rss_kib, 1024), "a")],
+        [Line("resident", _over_time(series, lambda second: second.server_rss_kib, 1024), "a")],
     )
 
 
@@ -119,9 +119,9 @@ def _spectrum(summary: Summary) -> str:
     """Draw percentiles over log 1/(1-p), where the tail has as much room as the rest."""
     lines = []
     for name, style in ((wire.LATENCY, "a"), (wire.SERVICE, "c")):
-        one = summary.latencies.get(name)
-        if one is not None:
-            points = [(-math.log10(1 - percentile / 100), value / 1000) for percentile, value in one.spectrum[:-1]]
+        found = summary.latencies.get(name)
+        if found is not None:
+            points = [(-math.log10(1 - percentile / 100), value / 1000) for percentile, value in found.spectrum[:-1]]
             lines.append(Line(latency_name(summary, name), points, style))
     furthest = max((x for line in lines for x, _ in line.points), default=0)
     marks = [
@@ -135,7 +135,7 @@ def _spectrum(summary: Summary) -> str:
 
 
 def _over_time(series: Sequence[Second], figure: Callable[[Second], float | None], unit: float = 1) -> list[Point]:
-    return [(one.elapsed_s, value / unit) for one in series if (value := figure(one)) is not None]
+    return [(second.elapsed_s, value / unit) for second in series if (value := figure(second)) is not None]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -15,12 +15,12 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def junit_report(summary: Summary) -> bytes:
     """Return the document. An invalid run is an error, not a failure: it says nothing about the server."""
     suite = Element("testsuite", name=f"wsctl loadtest {summary.kind}", time=f"{summary.steady_s:.3f}")
-    for one in summary.checks:
-        case = SubElement(suite, "testcase", classname=summary.kind, name=_clean(one.rule))
-        if not one.passed:
-            SubElement(case, "failure", message=_clean(f"{one.rule}: {shown(one)}"))
+    for check in summary.checks:
+        case = SubElement(suite, "testcase", classname=summary.kind, name=_clean(check.rule))
+        if not check.passed:
+            SubElement(case, "failure", message=_clean(f"{check.rule}: {shown(check)}"))
     run = SubElement(suite, "testcase", classname=summary.kind, name="run")
-    missed = sum(not one.passed for one in summary.checks)
+    missed = sum(not result.passed for result in summary.checks)
     reasons = "\n".join(map(_clean, summary.reasons))
     if summary.verdict is Verdict.INVALID:
         SubElement(run, "error", message="the run is invalid").text = reasons

@@ -25,7 +25,8 @@ def _lines(summary: Summary) -> Iterator[str]:
         yield ""
     if summary.checks:
         rows = [
-            [f"`{neutralise(one.rule)}`", shown(one), "held" if one.passed else "**missed**"] for one in summary.checks
+            [f"`{neutralise(check.rule)}`", shown(check), "held" if check.passed else "**missed**"]
+            for check in summary.checks
         ]
         yield from _table(["threshold", "actual", ""], rows)
     yield from _table(LATENCY_HEAD, latency_rows(summary))

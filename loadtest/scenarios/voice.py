@@ -31,7 +31,7 @@ from wscore.exchange import CHUNK_MS, audio_chunks
 from wscore.payloads import AudioChunk, ErrorData, ResponseDone, ResponseStarted, TurnMetrics
 
 CHUNK_NS: Final = CHUNK_MS * 1_000_000
-PATIENCE_NS: Final = 20 * 10**9  # from the end of speech to the next audio of an answer
+ANSWER_TIMEOUT_NS: Final = 20 * 10**9  # from the end of speech to the next audio of an answer
 LEAST_STALL_NS: Final = 20 * 10**6
 _FAILURES: Final = frozenset(("ASR_ERROR", "PROCESSING_ERROR"))
 _STAGES: Final = {
@@ -178,7 +178,7 @@ class VoiceLink(Link):
         if self._state is State.SPEAKING and self._place == len(traffic.chunks):
             self._state = State.WAITING
             self._sent_ns = now
-            self._until_ns = self._spoken_ns + PATIENCE_NS
+            self._until_ns = self._spoken_ns + ANSWER_TIMEOUT_NS
         self._due_ns += CHUNK_NS
 
     def _begin_turn(self, start_ns: int) -> None:
@@ -256,7 +256,7 @@ class VoiceLink(Link):
                 traffic.record(SERVICE, max(0, now - self._sent_ns))
         elif (stall_ns := now - self._played_ns) > LEAST_STALL_NS and self._is_counted:
             traffic.record(STALL, stall_ns)
-        self._until_ns = now + PATIENCE_NS
+        self._until_ns = now + ANSWER_TIMEOUT_NS
         self._played_ns = max(self._played_ns, now) + _duration_ns(chunk)
 
 

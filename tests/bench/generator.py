@@ -101,9 +101,9 @@ class Generator:
         return command
 
 
-def _end(process: subprocess.Popen[str], patience_s: float = 0) -> None:
+def _end(process: subprocess.Popen[str], timeout_s: float = 0) -> None:
     try:
-        process.wait(patience_s)
+        process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

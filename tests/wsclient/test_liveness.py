@@ -79,7 +79,7 @@ async def test_a_loop_that_stood_still_reads_before_it_gives_the_server_up(fault
 
 
 @contextlib.asynccontextmanager
-async def deaf_server(timeout_ms: int):
+async def unresponsive_server(timeout_ms: int):
     """A server that greets, pings when told to, and never reads: bytes on TCP, since no library does that."""
     from websockets.server import ServerProtocol
 
@@ -117,7 +117,7 @@ async def deaf_server(timeout_ms: int):
 
 
 async def test_a_server_that_reads_nothing_cannot_hold_the_client_in_its_pong(make_client, record):
-    async with deaf_server(timeout_ms=2000) as (url, ping):
+    async with unresponsive_server(timeout_ms=2000) as (url, ping):
         client = make_client(url, reconnect=None)
         events = record(client)
         await client.connect()

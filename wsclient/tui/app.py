@@ -39,8 +39,8 @@ def binding_ids() -> frozenset[str]:
     from wsclient.tui.widgets.picker import DraftPicker
 
     owners = (ConnectApp, MainScreen, Stream, Detail, Composer, Bar, DraftPicker, ConnectForm)
-    bindings = (one for owner in owners for one in owner.BINDINGS)
-    return frozenset(one.id for one in bindings if isinstance(one, Binding) and one.id)
+    bindings = (binding for owner in owners for binding in owner.BINDINGS)
+    return frozenset(binding.id for binding in bindings if isinstance(binding, Binding) and binding.id)
 
 
 def _now_ms() -> int:
@@ -116,10 +116,12 @@ class ConnectApp(App[None]):
         """Put every action of the main screen into the palette, beside Textual's own."""
         yield from super().get_system_commands(screen)
         if isinstance(screen, MainScreen):
-            for one in COMMANDS:
-                if screen.check_action(one.action.partition("(")[0], ()):
+            for command in COMMANDS:
+                if screen.check_action(command.action.partition("(")[0], ()):
                     yield SystemCommand(
-                        one.title, f"{one.help} ({one.keys})", lambda one=one: self._run(screen, one.action)
+                        command.title,
+                        f"{command.help} ({command.keys})",
+                        lambda command=command: self._run(screen, command.action),
                     )
 
     @property

@@ -74,13 +74,20 @@ COMMANDS: Final = (
 )
 
 
-NEEDING_SERVER: Final = frozenset(one.action for one in COMMANDS if one.needs_server)
+NEEDING_SERVER: Final = frozenset(command.action for command in COMMANDS if command.needs_server)
 
 
 def bindings(*, in_stream: bool) -> list[Binding]:
     """Return the bindings for the stream or for the whole screen; their ids are what a keymap names."""
     return [
-        Binding(one.keys, f"screen.{one.action}", one.title, show=one.in_footer, id=one.id, tooltip=one.help)
-        for one in COMMANDS
-        if one.in_stream is in_stream
+        Binding(
+            command.keys,
+            f"screen.{command.action}",
+            command.title,
+            show=command.in_footer,
+            id=command.id,
+            tooltip=command.help,
+        )
+        for command in COMMANDS
+        if command.in_stream is in_stream
     ]

@@ -79,7 +79,7 @@ class Answer:
         self._task = tasks.start(self._run())
 
     def cancel(self, played_ms: int | None = None) -> None:
-        """End it now, the listener having heard `played_ms` of it; reckoned by the clock if they do not say."""
+        """End it now, the listener having heard `played_ms` of it; worked out by the clock if they do not say."""
         if self.has_ended:
             return
         heard_ms = self._playback.played_ms(played_ms)

@@ -31,7 +31,7 @@ def voice_app(
     """Return the app that hears, understands, answers and speaks with these stages (see docs/voice.md).
 
     It opens and closes them with the server. `clock` and `sleep` are for tests: by them the playing of an answer
-    is reckoned.
+    is worked out.
     """
     app = App()
     callers: dict[str, Caller] = {}

@@ -142,7 +142,7 @@ class Listening:
             try:
                 probabilities = await self._probabilities(batch)
             except StageError as error:
-                await self._deaf(error)
+                await self._recognizer_failed(error)
                 return
             events: list[TurnEvent] = []
             for number, probability in enumerate(probabilities):
@@ -156,7 +156,7 @@ class Listening:
             self._activity = await calls.call(detector.name, detector.start())
         return await calls.call(detector.name, self._activity.feed(batch))
 
-    async def _deaf(self, error: StageError) -> None:
+    async def _recognizer_failed(self, error: StageError) -> None:
         """Give up the turn and the detector; the next chunk gets another one."""
         turn_id = self._turn.id if self._turn is not None else None
         await self.clear()

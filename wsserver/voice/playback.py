@@ -1,4 +1,4 @@
-"""How much of an answer the caller has heard, reckoned by the clock: what was sent, when, and what it said."""
+"""How much of an answer the caller has heard, worked out by the clock: what was sent, when, and what it said."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-# What a sentence is reckoned to last while it is still being synthesised: about 150 words a minute.
+# What a sentence is assumed to last while it is still being synthesised: about 150 words a minute.
 _MS_PER_CHAR: Final = 65.0
 
 

@@ -88,7 +88,7 @@ def test_of_a_sentence_that_was_cut_off_its_share_of_words_was_spoken():
     assert playback.spoken(2000) == "One two three four. Five six seven eight."
 
 
-def test_a_sentence_that_is_still_synthesised_is_reckoned_by_its_length():
+def test_a_sentence_that_is_still_synthesised_is_measured_by_its_length():
     playback = Playback(lambda: 0.0)
     playback.sentence("one two three four five six seven eight nine ten", 0)
     playback.sent(300)

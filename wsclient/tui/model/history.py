@@ -52,7 +52,7 @@ class History:
         """Return the drafts that contain every word, newest first, each once."""
         wanted = words.casefold().split()
         found = dict.fromkeys(reversed(self.drafts))
-        return [one for one in found if all(word in f"{one.type} {one.text}".casefold() for word in wanted)]
+        return [draft for draft in found if all(word in f"{draft.type} {draft.text}".casefold() for word in wanted)]
 
     def _append(self, draft: Draft) -> None:
         try:

@@ -45,7 +45,7 @@ def level_bar(audio: bytes) -> str:
     samples = array.array("h", audio[: len(audio) // 2 * 2])
     if sys.byteorder == "big":
         samples.byteswap()
-    mean_square = sum(one * one for one in samples) / len(samples) if samples else 0.0
+    mean_square = sum(sample * sample for sample in samples) / len(samples) if samples else 0.0
     level_db = 20 * math.log10(math.sqrt(mean_square) / _FULL_SCALE) if mean_square else -math.inf
     filled = round(BAR_CELLS * (1 - max(level_db, FLOOR_DB) / FLOOR_DB))
     return f"[{'█' * filled}{'·' * (BAR_CELLS - filled)}] " + (

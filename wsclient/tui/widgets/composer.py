@@ -30,7 +30,7 @@ class TypeSuggester(Suggester):
         """Return the first type that begins with what was typed."""
         if not value:
             return None
-        return next((one for one in (*CLIENT_TYPES, *self._seen()) if one.startswith(value)), None)
+        return next((name for name in (*CLIENT_TYPES, *self._seen()) if name.startswith(value)), None)
 
 
 class DataArea(TextArea):

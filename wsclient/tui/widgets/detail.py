@@ -105,9 +105,11 @@ def pretty_json(text: str) -> str | None:
 
 def _shortened(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _audio_text(one) if key == "audioData" else _shortened(one) for key, one in value.items()}
+        return {
+            key: _audio_text(element) if key == "audioData" else _shortened(element) for key, element in value.items()
+        }
     if isinstance(value, list):
-        return [_shortened(one) for one in value]
+        return [_shortened(element) for element in value]
     if isinstance(value, str) and len(value) > MAX_STRING_CHARS:
         return f"{value[:MAX_STRING_CHARS]}… ({len(value):,} characters)"
     return value

@@ -18,7 +18,7 @@ _STATE_STYLES = {"open": "$text-success", "closed": "$text-error"}
 def round_trip_text(health: Health) -> str:
     """Return `p50/p95/p99` of the round trips in ms, or what is known instead."""
     figures = [percentile(health.round_trips_ms, percent) for percent in (50, 95, 99)]
-    return "–" if figures[0] is None else "/".join(f"{one:.1f}" for one in figures if one is not None) + " ms"
+    return "–" if figures[0] is None else "/".join(f"{figure:.1f}" for figure in figures if figure is not None) + " ms"
 
 
 class StatusLine(Static):

@@ -72,5 +72,5 @@ class DraftPicker(ModalScreen[Draft | None]):
         self._found = self._history.search(words)[:_SHOWN]
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options([Content(neutralise(f"{one.type}  {one.text[:300]}")) for one in self._found])
+        options.add_options([Content(neutralise(f"{draft.type}  {draft.text[:300]}")) for draft in self._found])
         options.highlighted = 0 if self._found else None

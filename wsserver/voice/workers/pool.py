@@ -15,7 +15,7 @@ from wsserver.voice.workers.worker import Launch, Worker, WorkerLostError
 MAX_SIZE: Final = 4
 LOAD_TIMEOUT_MS: Final = 60_000
 GRACE_S: Final = 1.0
-PATIENCE_S: Final = 0.1  # beyond the timeout, so that of a call that hangs the worker is the first to tell
+MARGIN_S: Final = 0.1  # beyond the timeout, so that of a call that hangs the worker is the first to tell
 FIRST_BACKOFF_S: Final = 0.25
 MAX_BACKOFF_S: Final = 30.0
 
@@ -61,7 +61,7 @@ class Stream:
             self._outstanding.set_result(StageError(self._name, "the stream was closed"))
 
     async def _ask(self, op: str | None, payload: bytes) -> bytes:
-        deadline_s = asyncio.get_running_loop().time() + self._timeout_s + PATIENCE_S
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s + MARGIN_S
         async with self._turn:
             if self._outstanding is not None and not self._outstanding.done():
                 await self._answer(self._outstanding, deadline_s)
