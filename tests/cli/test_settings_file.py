@@ -253,7 +253,7 @@ def test_the_names_of_all_variables_are_listed():
 
     for name in COMMANDS:
         walk(load_command(name))
-    assert {f"{ENV_PREFIX}{name}" for name in KNOWN} == found
+    assert {f"{ENV_PREFIX}{name}" for name in KNOWN} == found, "cli/variables.py has the list"
 
 
 def test_the_settings_file_can_be_named_by_a_variable(wsctl, tmp_path):
