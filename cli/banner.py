@@ -49,6 +49,8 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     per_ip = settings.connections.per_ip
     yield "no limit per IP" if per_ip is None else f"{per_ip} connections per IP"
     yield f"messages up to {format_size(settings.max_message_bytes)}"
+    inbound = settings.inbound
+    yield f"{format_size(inbound.per_connection)} waiting per connection, {format_size(inbound.in_all)} in all"
     heartbeat = settings.heartbeat
     yield f"heartbeat {format_duration(heartbeat.interval_ms)}/{format_duration(heartbeat.timeout_ms)}"
 

@@ -15,6 +15,7 @@ from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
 from wsserver.admission import ConnectionLimits
+from wsserver.inbound import DEFAULT_IN_ALL, InboundLimits, default_per_connection
 from wsserver.logs import LogFormat
 from wsserver.proxies import ForwardedHeader
 from wsserver.ratelimits import RatePolicy
@@ -160,6 +161,13 @@ class LimitOptions:
     byte_rate_limit: Annotated[
         int | None, size_option("Bytes a second per connection; 0B: no limit.", show_default=BY_PROFILE)
     ] = None
+    max_inbound_memory: Annotated[int, size_option("Messages that wait for the app, in all.", show_default="64MiB")] = (
+        DEFAULT_IN_ALL
+    )
+    max_inbound_per_connection: Annotated[
+        int | None,
+        size_option("Messages of one connection that wait for the app.", show_default="4MiB, or a quarter of all"),
+    ] = None
     max_connections: Annotated[int, typer.Option(min=0, metavar="N", help="Connections in all; 0: no limit.")] = (
         DEFAULT_MAX_CONNECTIONS
     )
@@ -179,6 +187,12 @@ class LimitOptions:
             defaults.max_connections_per_ip if per_ip is None else per_ip or None,
             self.max_connections_per_user or None,
         )
+
+    def inbound(self) -> InboundLimits:
+        """Return the limits on what waits for handlers."""
+        in_all = self.max_inbound_memory
+        chosen = self.max_inbound_per_connection
+        return InboundLimits(default_per_connection(in_all) if chosen is None else chosen, in_all)
 
     def rates(self, defaults: ProfileDefaults) -> RatePolicy:
         """Return the limits on what one connection sends."""
@@ -258,6 +272,7 @@ def server_settings(
         heartbeat=HeartbeatPolicy(times.heartbeat_interval, times.heartbeat_timeout),
         connections=limits.connections(defaults),
         rates=limits.rates(defaults),
+        inbound=limits.inbound(),
         max_message_bytes=defaults.max_message_bytes if size is None else size,
         handshake_timeout_ms=times.handshake_timeout,
         drain_timeout_ms=times.drain_timeout,

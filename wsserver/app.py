@@ -30,8 +30,12 @@ class App:
         self.disconnect_hooks: list[Handler] = []
         self.lifespans: list[Lifespan] = []
 
-    def on(self, type: str) -> Callable[[F], F]:
-        """Register a handler for a message type; raises ConfigError for a reserved, taken or impossible one."""
+    def on(self, type: str, *, outlives_client: bool = False) -> Callable[[F], F]:
+        """Register a handler for a message type; raises ConfigError for a reserved, taken or impossible one.
+
+        When a client goes, what it sent and nobody has begun to handle is dropped, and the handler that runs is
+        cancelled; one that `outlives_client` is called and runs to its end all the same.
+        """
         if not is_message_type(type):
             raise ConfigError(repr(type), "is no message type", TYPE_RULE)
         if type in RESERVED_TYPES:
@@ -40,7 +44,7 @@ class App:
             raise ConfigError(type, "this message type has a handler already")
 
         def register(function: F) -> F:
-            self.handlers[type] = Handler(function)
+            self.handlers[type] = Handler(function, outlives_client=outlives_client)
             return function
 
         return register

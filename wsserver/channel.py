@@ -13,6 +13,10 @@ class Channel(Protocol):
     def peer_ip(self) -> str | None:
         """The peer's IP address; None on a Unix socket."""
 
+    @property
+    def descriptor(self) -> int:
+        """The file descriptor of the connection; -1 once it is closed."""
+
     def send_text(self, payload: bytes) -> None:
         """Send one text message of UTF-8 `payload`."""
 

@@ -68,7 +68,7 @@ class WebSocketController:
     def opened(self, request: HandshakeRequest, channel: Channel) -> Connection | None:
         """Take a connection in and greet it with `session_created`, or refuse it with an error and a close code."""
         try:
-            principal, session = self._entrance.admit(request)
+            principal, session = self._entrance.admit(request, channel.peer_ip)
         except RefusedError as refusal:
             self._refuse(request, channel, refusal)
             return None
@@ -123,7 +123,7 @@ class WebSocketController:
             self._counters.messages_invalid += 1
             self._hub.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=error.request_id)
             return
-        self._router.route(connection, envelope)
+        self._router.route(connection, envelope, len(payload))
 
     def binary(self, connection: Connection, payload: bytes) -> None:
         """Refuse a binary message: no feature speaks binary yet."""
@@ -155,7 +155,7 @@ class WebSocketController:
         self._entrance.leave(connection.principal, connection.client_ip)
         self._wheel.remove(connection)
         self._expiry.forget(connection)
-        self._router.disconnected(connection)
+        self._router.disconnected(connection, by_shutdown=self._entrance.draining)
         ours = connection.close_code
         self._log.info(
             "connection.closed",

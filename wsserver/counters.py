@@ -19,6 +19,8 @@ class Counters:
     messages_dropped: int = 0
     messages_limited: int = 0
     messages_unhandled: int = 0
+    messages_refused: int = 0
+    messages_abandoned: int = 0
     handlers_failed: int = 0
     handlers_cancelled: int = 0
     tasks_failed: int = 0

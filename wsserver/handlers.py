@@ -15,6 +15,7 @@ from wscore.envelope import InvalidMessageError, decode_data
 from wscore.errors import ConfigError
 from wscore.fields import FieldNames
 from wsserver.context import Context
+from wsserver.growth import growth_of
 
 HandlerFunction = Callable[..., Awaitable[None] | None]
 
@@ -22,9 +23,9 @@ HandlerFunction = Callable[..., Awaitable[None] | None]
 class Handler:
     """One function of an app with the type of data it takes, read off its signature."""
 
-    __slots__ = ("_data_type", "_fields", "_takes_data", "function", "is_async", "name")
+    __slots__ = ("_data_type", "_fields", "_takes_data", "function", "is_async", "name", "outlives_client")
 
-    def __init__(self, function: HandlerFunction, *, is_hook: bool = False) -> None:
+    def __init__(self, function: HandlerFunction, *, is_hook: bool = False, outlives_client: bool = False) -> None:
         """Read the signature, `(ctx)` or for a message `(ctx, data)`; raises ConfigError for what cannot work."""
         self.name = name_of(function)
         if isinstance(function, classmethod):
@@ -41,6 +42,8 @@ class Handler:
             takes = "a hook takes (ctx)" if is_hook else "a handler takes (ctx) or (ctx, data)"
             raise ConfigError(self.name, takes, mend)
         self.function = function
+        # Hooks always: what a connect hook has set up a disconnect hook takes down.
+        self.outlives_client = outlives_client or is_hook
         # Whatever else is awaitable is found out when it is called: a decorator may hide that a handler is async.
         self.is_async = inspect.iscoroutinefunction(function)
         self._takes_data = len(positional) == 2
@@ -58,6 +61,10 @@ class Handler:
             raise InvalidMessageError(f"{problem} - at `$.data`", context.request_id)
         return (context, decode_data(data, self._data_type, request_id=context.request_id))
 
+    def growth_of(self, data: msgspec.Raw) -> int:
+        """Return about how many bytes more the data takes once it is decoded for this handler, if they are many."""
+        return growth_of(bytes(data)) if self._takes_data and self._data_type is not msgspec.Raw else 0
+
     def _hints(self) -> dict[str, Any]:
         try:
             return get_type_hints(_annotated(self.function))
@@ -74,12 +81,13 @@ class Handler:
             raise ConfigError(self.name, f"{self._data_type!r} cannot be read from JSON", mend)
 
 
-async def finish(result: object) -> None:
-    """Await what a handler returned, if it can be awaited; raises TypeError for a generator, which nobody would run."""
+def is_awaited(result: object) -> bool:
+    """Tell whether what a handler returned is to be awaited; raises TypeError for a generator: nobody would run it."""
     if inspect.isawaitable(result):
-        await result
-    elif isinstance(result, (GeneratorType, AsyncGeneratorType)):
+        return True
+    if isinstance(result, (GeneratorType, AsyncGeneratorType)):
         raise TypeError("the handler returned a generator, so nothing of it has run")
+    return False
 
 
 def name_of(function: object) -> str:

@@ -39,15 +39,16 @@ class MessageRouter:
         self._counters = counters
         self._log = log
 
-    def route(self, connection: Connection, envelope: Envelope) -> None:
-        """Handle one valid envelope; a failure concerns its sender alone."""
+    def route(self, connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
+        """Handle one valid envelope, which came in so many bytes; a failure concerns its sender alone."""
         kind = envelope.type
         if kind == "ping":
             self._delivery.send(connection, self._protocol.serialize_pong(connection.session.id, envelope.id))
         elif kind == "pong":
             pass  # its arrival was the sign of life
         elif handler := self._app.handlers.get(kind):
-            self._calls.call(handler, connection, Context(connection, self._hub, kind, envelope.id), envelope.data)
+            context = Context(connection, self._hub, kind, envelope.id)
+            self._calls.message(handler, connection, context, envelope.data, frame_bytes)
         elif kind == "auth_refresh":
             self._expiry.refresh(connection, envelope)
         else:
@@ -57,9 +58,13 @@ class MessageRouter:
     def connected(self, connection: Connection) -> None:
         """Call the app's connect hooks."""
         for hook in self._app.connect_hooks:
-            self._calls.call(hook, connection, Context(connection, self._hub))
+            self._calls.hook(hook, connection, Context(connection, self._hub))
 
-    def disconnected(self, connection: Connection) -> None:
-        """Call the app's disconnect hooks."""
+    def disconnected(self, connection: Connection, *, by_shutdown: bool) -> None:
+        """Give up what the app still does for a client that is gone, and call the disconnect hooks.
+
+        When it is the server that shuts down, the handler that runs may end within the time for that.
+        """
+        self._calls.leave(connection, cancel=not by_shutdown)
         for hook in self._app.disconnect_hooks:
-            self._calls.call(hook, connection, Context(connection, self._hub))
+            self._calls.hook(hook, connection, Context(connection, self._hub))

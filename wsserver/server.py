@@ -40,6 +40,7 @@ from wsserver.exposure import ExposureWatch
 from wsserver.failures import ExitRequest, Failures
 from wsserver.hosts import HostPolicy
 from wsserver.hub import Hub
+from wsserver.inbound import InboundMemory
 from wsserver.lifespans import Lifespans
 from wsserver.liveness import HeartbeatWheel
 from wsserver.logs import EventLog
@@ -119,6 +120,12 @@ class WebSocketServer:
         origins = OriginPolicy(settings.origins, allow_loopback=settings.profile is Profile.DEV)
         self._entrance = Entrance(
             paths | echo_paths,
+            Proxies(
+                TrustedNetworks(settings.trusted_proxies),
+                settings.forwarded_header,
+                forwarded_host=settings.forwarded_host,
+                by_tls=settings.tls_cert is not None,
+            ),
             HostPolicy(
                 origins.hosts.union(settings.allowed_hosts),
                 is_enforced=not origins.allows_any and (settings.is_local or bool(settings.allowed_hosts)),
@@ -128,7 +135,14 @@ class WebSocketServer:
             authentication,
             sessions,
         )
-        calls = AppCalls(self._tasks, failures, self.counters)
+        self._inbound = InboundMemory(
+            settings.inbound,
+            settings.max_message_bytes,
+            call_later=loop.call_later,
+            now_s=self._clock.now_s,
+            log=self._log,
+        )
+        calls = AppCalls(self._tasks, self._inbound, settings.inbound, failures, self.counters, self._log)
         router = MessageRouter(self._app, protocol, self._delivery, self.hub, expiry, calls, self.counters, self._log)
         self._wheel = HeartbeatWheel(settings.heartbeat)
         self._controller = WebSocketController(
@@ -152,13 +166,7 @@ class WebSocketServer:
         self._descriptors = DescriptorWatch(self._log)
         self._echo = EchoRoom(self._entrance, admission, self._log)
         self._exposure = ExposureWatch(settings, origins, self._log)
-        proxies = Proxies(
-            TrustedNetworks(settings.trusted_proxies),
-            settings.forwarded_header,
-            forwarded_host=settings.forwarded_host,
-            by_tls=settings.tls_cert is not None,
-        )
-        self._door = Doors(proxies, self._entrance, self._controller, self._echo, echo_paths, self._exposure)
+        self._door = Doors(self._entrance, self._controller, self._echo, echo_paths, self._exposure)
 
     async def start(self) -> None:
         """Run the app's lifespan up to its yield, then listen; raises ListenError, or ConfigError if the app fails."""

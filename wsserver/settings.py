@@ -15,6 +15,7 @@ from wscore.ratelimit import Rate
 from wscore.tokens import JwtKey
 from wsserver.admission import ConnectionLimits
 from wsserver.delivery import OutboundLimits
+from wsserver.inbound import InboundLimits
 from wsserver.proxies import ForwardedHeader
 from wsserver.ratelimits import RatePolicy
 from wsserver.sessions import SessionJoin
@@ -115,6 +116,7 @@ class ServerSettings:
     heartbeat: HeartbeatPolicy = HeartbeatPolicy()
     connections: ConnectionLimits = ConnectionLimits(total=DEFAULT_MAX_CONNECTIONS)
     rates: RatePolicy = RatePolicy()
+    inbound: InboundLimits = InboundLimits()
     outbound: OutboundLimits = OutboundLimits()
     max_message_bytes: int = 1 << 20
     handshake_timeout_ms: int = 10_000
@@ -133,6 +135,7 @@ class ServerSettings:
             raise ConfigError("--uds", "the picows engine speaks TCP only", "use --engine websockets or auto")
         if self.max_message_bytes < 1024:
             raise ConfigError("--max-message-size", "less than 1KiB leaves no room for envelopes")
+        self.inbound.check(self.max_message_bytes)
         if self.guests is GuestMode.OFF and self.jwt_key is None:
             raise ConfigError(
                 "JWT secret",

@@ -293,6 +293,11 @@ class _Peer(WSListener):
         size: int = self._transport.underlying_transport.get_write_buffer_size()
         return size
 
+    @property
+    def descriptor(self) -> int:
+        descriptor: int = self._transport.underlying_transport.get_extra_info("socket").fileno()
+        return descriptor
+
     def pause_reading(self) -> None:
         self._reading("pause_reading")
 

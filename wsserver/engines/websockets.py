@@ -185,6 +185,11 @@ class _Peer(asyncio.Protocol):
     def buffered_bytes(self) -> int:
         return self._transport.get_write_buffer_size()
 
+    @property
+    def descriptor(self) -> int:
+        descriptor: int = self._transport.get_extra_info("socket").fileno()
+        return descriptor
+
     def pause_reading(self) -> None:
         if not self._transport.is_closing():
             self._transport.pause_reading()
