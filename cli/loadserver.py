@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from cli.secrets import SECRET_VARIABLE
-from cli.settings import ENV_PREFIX
+from cli.variables import ENV_PREFIX
 from wscore.errors import WsctlError
 
 START_S: Final = 30.0

@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from cli import collector
 from cli.exits import ExitCode, exit_code_of
+from cli.origins import name_place
 from cli.output import OutputError, ReaderGoneError, fail, flush, out
 from cli.settings import bind_environment
 from cli.spreading import GroupedCommand
@@ -70,6 +71,14 @@ class _LazyGroup(TyperGroup):
         found = super().resolve_command(ctx, args)
         collector.work()
         return found
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if (named := name_place(error, ctx)) is not error:
+                raise named from None
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -130,9 +139,6 @@ def _usage(error: Any) -> NoReturn:
     if message.startswith("Usage:"):  # a bare `wsctl` or `wsctl token`: its help is the message
         out(message)
         _exit(ExitCode.USAGE)
-    variable = getattr(getattr(error, "param", None), "envvar", None)
-    if variable and variable in os.environ:
-        message = f"{message.rstrip('.')} (from {variable})"
     path = error.ctx.command_path if getattr(error, "ctx", None) else "wsctl"
     fail(f"{message.rstrip('.')}; see {path} --help" if "--help" not in message else message)
     _exit(ExitCode.USAGE)

@@ -1,11 +1,14 @@
 """Options: how durations and sizes are written, and where a value comes from when no flag gives it.
 
 The order is flag, `WSCTL_*` environment variable, `wsctl.toml`, default (design section 10). One rule serves
-every command: `--max-message-size` of `wsctl serve` is WSCTL_MAX_MESSAGE_SIZE and `max-message-size` in `[serve]`.
+every command: `--max-message-size` of `wsctl serve` is WSCTL_MAX_MESSAGE_SIZE and `max-message-size` in `[serve]`, and
+its argument APP is WSCTL_APP and `app`.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,12 +17,13 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperOption
 
+from cli.origins import key_of, remember, table_of
+from cli.variables import ENV_PREFIX, check_variables
 from wscore.errors import ConfigError
 from wscore.units import parse_duration_ms, parse_size_bytes
 
 _MODE: Final = re.compile(r"0?[0-7]{3}")
 CONFIG_FILE: Final = "wsctl.toml"
-ENV_PREFIX: Final = "WSCTL_"
 SHARED_TABLES: Final = ("profiles", "keys")  # these belong to no command, see cli/profiles.py
 
 # The metavars of options that a bare number leaves open: what is wrong with it, and an example of what is right.
@@ -66,20 +70,27 @@ def _parse_mode(text: str) -> int:
 def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     """Take a command's defaults from its table in the file; raises ConfigError with the place."""
     file = path or Path(CONFIG_FILE)
+    remember(ctx, file)
+    check_variables(os.environ)
     if path is None and not file.is_file():
         return path
-    table_name = ".".join(ctx.command_path.split()[1:])
+    table_name = table_of(ctx)
     table = _find_table(file, ctx)
-    options = {_key(one): one for one in ctx.command.params if isinstance(one, TyperOption)}
+    known = {key_of(one): one for one in ctx.command.params if has_setting(one)}
     for key, value in table.items():
         place = f"{file}: [{table_name}] {key}"
-        if key not in options:
+        if key not in known:
             listing = f"`wsctl {table_name.replace('.', ' ')} --help` lists them"
-            raise ConfigError(place, "there is no such option", _did_you_mean(key, options) or listing)
-        if misshapen := _misshapen(options[key], value):
+            raise ConfigError(place, "there is no such option", _did_you_mean(key, known) or listing)
+        if misshapen := _misshapen(known[key], value):
             raise ConfigError(place, *misshapen)
-    ctx.default_map = {**(ctx.default_map or {}), **{str(options[key].name): table[key] for key in table}}
+    ctx.default_map = {**(ctx.default_map or {}), **{str(known[key].name): table[key] for key in table}}
     return path
+
+
+def has_setting(parameter: Any) -> bool:
+    """Whether the environment and the file can give it: every option, and every argument that may be absent."""
+    return parameter.name not in ("help", "config") and (isinstance(parameter, TyperOption) or not parameter.required)
 
 
 def _find_table(file: Path, ctx: typer.Context) -> dict[str, Any]:
@@ -105,26 +116,34 @@ def _find_table(file: Path, ctx: typer.Context) -> dict[str, Any]:
     return table
 
 
-def _misshapen(option: TyperOption, value: object) -> tuple[str, str] | None:
+def _misshapen(parameter: Any, value: object) -> tuple[str, str] | None:
     """Return what is wrong with the kind of a TOML value and how to mend it: conversions are too forgiving.
 
-    They would take `heartbeat-interval = 25` as 25 ms and `port = true` as port 1.
+    They would take `heartbeat-interval = 25` as 25 ms, `port = true` as port 1, and `port = 1.5` as well.
     """
-    if option.multiple:
+    if parameter.multiple:
         good = isinstance(value, list) and all(isinstance(one, str) for one in value)
         return None if good else ("is not a list of texts", 'write it as ["..."]')
     if isinstance(value, list | dict):
         return "is not a single value", "this option cannot be repeated"
-    if option.is_bool_flag != isinstance(value, bool):
+    is_switch = getattr(parameter, "is_bool_flag", False)
+    if is_switch != isinstance(value, bool):
         return (
             ("is not a switch", "write it as true or false")
-            if option.is_bool_flag
+            if is_switch
             else ("is neither text nor a number", "true and false are for switches")
         )
-    if option.metavar in _UNITS and not isinstance(value, str):
-        problem, example = _UNITS[option.metavar]
+    if is_switch or isinstance(value, str):
+        return None
+    if parameter.metavar in _UNITS:
+        problem, example = _UNITS[parameter.metavar]
         return problem, f"write it as text, such as {example}"
-    return None
+    kind = parameter.type.name  # such as `integer` and `int range`
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    if kind.startswith(("int", "float")):
+        whole = kind.startswith("int") and not isinstance(value, int)
+        return ("is not a whole number" if whole else "is not a number", "") if whole or not is_number else None
+    return None if is_number and kind == "text" else ("is not text", "put it between quotation marks")
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -147,17 +166,13 @@ ConfigFile = Annotated[
 
 
 def bind_environment(command: Any) -> None:
-    """Give every option of a command, and of its sub-commands, its environment variable."""
+    """Give every setting of a command, and of its sub-commands, its environment variable."""
     for parameter in command.params:
-        if isinstance(parameter, TyperOption) and parameter.envvar is None and parameter.name not in ("help", "config"):
-            parameter.envvar = ENV_PREFIX + _key(parameter).upper().replace("-", "_")
+        if parameter.envvar is None and (has_setting(parameter) or parameter.name == "config"):
+            parameter.envvar = ENV_PREFIX + key_of(parameter).upper().replace("-", "_")
             parameter.show_envvar = False  # one rule names them all; see the end of `wsctl --help`
     for child in getattr(command, "commands", {}).values():
         bind_environment(child)
-
-
-def _key(option: TyperOption) -> str:
-    return max(option.opts, key=len).lstrip("-")
 
 
 def load_toml(file: Path) -> dict[str, Any]:

@@ -6,13 +6,17 @@ A dataclass that has a `TITLE` makes a group of its own in `--help`, see `Groupe
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
 from typing import Any, get_type_hints
 
+from typer import BadParameter
 from typer.core import TyperCommand, TyperOption
 from typer.models import OptionInfo
+
+from cli.origins import prefer
 
 
 def spread(function: Callable[..., None], convert: Callable[[Any], Any] = lambda hint: hint) -> Callable[..., None]:
@@ -53,7 +57,19 @@ def _parameter(field: Field[Any], hint: Any, title: str | None) -> inspect.Param
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose `--help` shows its options by group; those of no group come last."""
+    """A command whose `--help` shows its options by group, those of no group last; its flags win over the file."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it, without what a stronger source took the place of; raises BadParameter for NaN and infinity.
+
+        No range keeps NaN out, since it is neither less nor more than anything.
+        """
+        prefer(ctx)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise BadParameter(f"{value} is not a finite number", ctx=ctx, param=parameter)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then each group under its title."""

@@ -68,7 +68,7 @@ class WebSocketController:
     def opened(self, request: HandshakeRequest, channel: Channel) -> Connection | None:
         """Take a connection in and greet it with `session_created`, or refuse it with an error and a close code."""
         try:
-            principal, session = self._entrance.admit(request, channel.peer_ip)
+            principal, session = self._entrance.admit(request)
         except RefusedError as refusal:
             self._refuse(request, channel, refusal)
             return None

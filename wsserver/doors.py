@@ -9,34 +9,38 @@ from wsserver.engines.base import Gateway
 from wsserver.entrance import Entrance
 from wsserver.exposure import ExposureWatch
 from wsserver.handshake import HandshakeRequest, HttpReply
+from wsserver.proxies import Proxies
 
 _ALLOW: Final = (("Allow", "GET, HEAD, OPTIONS"),)
 
 
 class Doors:
-    """Asks the entrance about each handshake and picks the gateway by its path (engines' `Door`)."""
+    """Finds out who made each request, asks the entrance about it, and picks the gateway (engines' `Door`)."""
 
-    __slots__ = ("_controller", "_echo", "_echo_paths", "_entrance", "_exposure")
+    __slots__ = ("_controller", "_echo", "_echo_paths", "_entrance", "_exposure", "_proxies")
 
     def __init__(
         self,
+        proxies: Proxies,
         entrance: Entrance,
         controller: Gateway[Any],
         echo: Gateway[Any],
         echo_paths: frozenset[str],
         exposure: ExposureWatch,
     ) -> None:
+        self._proxies = proxies
         self._entrance = entrance
         self._exposure = exposure
         self._controller = controller
         self._echo = echo
         self._echo_paths = echo_paths
 
-    def handshake(self, request: HandshakeRequest) -> HttpReply | Gateway[Any]:
+    def handshake(self, request: HandshakeRequest, peer_ip: str | None) -> HttpReply | Gateway[Any]:
         """Answer a request with plain HTTP, or name the gateway that takes the connection.
 
         OPTIONS is how HAProxy asks whether a server lives, at any path, unless it is told to ask otherwise.
         """
+        self._proxies.resolve(request, peer_ip)
         self._exposure.check(request)
         if request.method == "OPTIONS" and not self._entrance.draining:
             return HttpReply(HTTPStatus.NO_CONTENT, headers=_ALLOW)

@@ -35,7 +35,7 @@ class EchoRoom:
     def opened(self, request: HandshakeRequest, channel: Channel) -> Channel | None:
         """Take a connection in, from a host and an origin that may connect and within the limits on connections."""
         try:
-            self._entrance.screen(request, channel.peer_ip)
+            self._entrance.screen(request)
             self._admission.check_peer(request.client_ip)
         except RefusedError as refusal:
             self._refuse(request, channel, refusal.close_code, refusal.reason, **refusal.details)

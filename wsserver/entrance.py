@@ -14,7 +14,6 @@ from wsserver.connections import Session
 from wsserver.handshake import HEALTH_PATH, HandshakeRequest, HttpReply
 from wsserver.hosts import HostPolicy, host_name
 from wsserver.origins import OriginPolicy, normalise
-from wsserver.proxies import Proxies
 from wsserver.sessions import SessionService
 
 _UPGRADE: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))  # RFC 6455 section 4.4
@@ -50,12 +49,11 @@ def path_variants(path: str) -> frozenset[str]:
 class Entrance:
     """Decides about handshakes. While `draining`, nobody is let in and `/healthz` says so."""
 
-    __slots__ = ("_admission", "_authentication", "_hosts", "_origins", "_paths", "_proxies", "_sessions", "draining")
+    __slots__ = ("_admission", "_authentication", "_hosts", "_origins", "_paths", "_sessions", "draining")
 
     def __init__(
         self,
         paths: frozenset[str],
-        proxies: Proxies,
         hosts: HostPolicy,
         origins: OriginPolicy,
         admission: Admission,
@@ -63,7 +61,6 @@ class Entrance:
         sessions: SessionService,
     ) -> None:
         self._paths = paths
-        self._proxies = proxies
         self._hosts = hosts
         self._origins = origins
         self._admission = admission
@@ -95,9 +92,8 @@ class Entrance:
             return HttpReply(HTTPStatus.BAD_REQUEST, b"Origin must be there once at most\n")
         return None
 
-    def screen(self, request: HandshakeRequest, peer_ip: str | None) -> None:
-        """Find out which client is behind `peer_ip`; raises RefusedError for a host or an origin that is not ours."""
-        self._proxies.resolve(request, peer_ip)
+    def screen(self, request: HandshakeRequest) -> None:
+        """Raise RefusedError for a host or an origin that is not ours."""
         if not self._hosts.allows(request.host):
             name = host_name(request.host)
             raise _forbidden(
@@ -116,9 +112,9 @@ class Entrance:
                 mend="" if origin is None else f"--origin {origin}",
             )
 
-    def admit(self, request: HandshakeRequest, peer_ip: str | None) -> tuple[Principal, Session]:
+    def admit(self, request: HandshakeRequest) -> tuple[Principal, Session]:
         """Let a connection in and count it; raises RefusedError. `leave` undoes it."""
-        self.screen(request, peer_ip)
+        self.screen(request)
         try:
             self._admission.check_peer(request.client_ip)
             principal = self._authentication.authenticate(self._authentication.extract_token(request))

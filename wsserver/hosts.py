@@ -25,19 +25,23 @@ def host_name(host: str) -> str | None:
 class HostPolicy:
     """Allows this machine's name, addresses (nobody else can let those point here) and the listed names."""
 
-    __slots__ = ("_allowed", "_is_enforced")
+    __slots__ = ("_allowed", "_is_enforced", "_last_served")
 
     def __init__(self, allowed: Iterable[str] = (), *, is_enforced: bool = True) -> None:
         """Take the names; raises ConfigError for one that is none."""
         self._allowed = frozenset(_checked(name) for name in allowed) | {"localhost"}
         self._is_enforced = is_enforced
+        self._last_served: str | None = None  # nearly all clients ask for the same
 
     def allows(self, host: str) -> bool:
         """Tell whether requests for `host`, with or without a port, are served."""
-        if not self._is_enforced:
+        if not self._is_enforced or host == self._last_served:
             return True
         name = host_name(host)
-        return name is not None and (name in self._allowed or parse_ip(name.strip("[]")) is not None)
+        if name is None or (name not in self._allowed and parse_ip(name.strip("[]")) is None):
+            return False
+        self._last_served = host
+        return True
 
 
 def _checked(entry: str) -> str:

@@ -120,12 +120,6 @@ class WebSocketServer:
         origins = OriginPolicy(settings.origins, allow_loopback=settings.profile is Profile.DEV)
         self._entrance = Entrance(
             paths | echo_paths,
-            Proxies(
-                TrustedNetworks(settings.trusted_proxies),
-                settings.forwarded_header,
-                forwarded_host=settings.forwarded_host,
-                by_tls=settings.tls_cert is not None,
-            ),
             HostPolicy(
                 origins.hosts.union(settings.allowed_hosts),
                 is_enforced=not origins.allows_any and (settings.is_local or bool(settings.allowed_hosts)),
@@ -166,7 +160,13 @@ class WebSocketServer:
         self._descriptors = DescriptorWatch(self._log)
         self._echo = EchoRoom(self._entrance, admission, self._log)
         self._exposure = ExposureWatch(settings, origins, self._log)
-        self._door = Doors(self._entrance, self._controller, self._echo, echo_paths, self._exposure)
+        proxies = Proxies(
+            TrustedNetworks(settings.trusted_proxies),
+            settings.forwarded_header,
+            forwarded_host=settings.forwarded_host,
+            by_tls=settings.tls_cert is not None,
+        )
+        self._door = Doors(proxies, self._entrance, self._controller, self._echo, echo_paths, self._exposure)
 
     async def start(self) -> None:
         """Run the app's lifespan up to its yield, then listen; raises ListenError, or ConfigError if the app fails."""

@@ -76,6 +76,13 @@ def test_a_port_in_use_is_one_line_and_exit_1(wsctl):
         (["--path", "x"], {}, "'x' is not a path"),
         (["--port", "70000"], {}, "--port"),
         (["--origin", "example.com"], {}, "is not an origin"),
+        (["--allowed-host", "https://a.example"], {}, "--allowed-host: 'https://a.example' is not a host name"),
+        (
+            ["--trusted-proxy", "10.1.2.3/8"],
+            {},
+            "is not a network; did you mean 10.0.0.0/8?",
+        ),
+        (["--forwarded-host"], {}, "--forwarded-host: nobody is trusted to write it; add --trusted-proxy"),
         (["--heartbeat-timeout", "10s"], {}, "must be longer than --heartbeat-interval"),
         (["--heartbeat-interval", "5"], {}, "such as 500ms or 25s"),
         (["--max-message-size", "5 apples"], {}, "such as 64KiB"),
@@ -167,7 +174,14 @@ def test_start_up_tells_the_profile_its_choices_and_the_line_to_paste(start_wsct
     for arguments, expected in (
         (
             ["--port", "0"],
-            ("profile dev: guests unsigned", "session join open", "no rate limit", "connect ws://127.0.0.1:"),
+            (
+                *("profile dev: guests unsigned", "session join open", "no rate limit", "connect ws://127.0.0.1:"),
+                'WARNING server.exposed profile=dev reason="a key for tokens is set"',
+            ),
+        ),
+        (
+            ["--port", "0", "--allowed-host", "a.example", "--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "::1"],
+            ("hosts localhost, addresses, a.example", "client by x-forwarded-for from 10.0.0.0/8, ::1"),
         ),
         (
             ["--port", "0", "--profile", "prod"],
@@ -223,6 +237,19 @@ def test_no_token_or_secret_appears_in_log_or_process_list(serving, wsctl, user_
     for secret in [*tokens, SECRET]:
         assert secret not in log
         assert secret not in cmdline
+
+
+def test_what_a_trusted_proxy_says_counts_by_the_header_that_was_chosen(serving, wsctl):
+    server = serving(
+        *("--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "127.0.0.1", "--forwarded-header", "forwarded"),
+        *("--forwarded-host", "--allowed-host", "app.example"),
+    )
+    forwarded = "Forwarded: for=203.0.113.9, for=192.0.2.1;host=app.example;proto=https"
+    headers = ["-H", forwarded, "-H", "X-Forwarded-For: 198.51.100.1", "--origin", "https://app.example"]
+    result = wsctl("connect", server.url, *headers, "--send", "x", "--expect", "message")
+    assert result.returncode == 0, result.stderr
+    opened = server.wait_for("connection.opened")
+    assert (opened["peer"], opened["via"]) == ("192.0.2.1", "127.0.0.1")
 
 
 @pytest.mark.parametrize("flag", ["--max-connections", "--max-connections-per-ip", "--max-connections-per-user"])

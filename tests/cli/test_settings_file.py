@@ -6,6 +6,10 @@ import json
 
 import pytest
 
+from cli.main import COMMANDS, DEBUG_VARIABLE, load_command
+from cli.secrets import KEY_VARIABLES, SECRET_VARIABLE
+from cli.variables import ENV_PREFIX, KNOWN
+
 SECRET = "a secret for tests, 32 bytes or more"
 
 
@@ -70,6 +74,14 @@ def test_the_tables_of_other_commands_are_left_alone(wsctl, tmp_path):
         (["serve"], "[serve]\norigin = [1]", "[serve] origin: is not a list of texts"),
         (["serve"], '[serve]\nhost = ["a"]', "[serve] host: is not a single value"),
         (["serve"], "[serve]\nport = {a = 1}", "[serve] port: is not a single value"),
+        (["serve"], "[serve]\nport = 1.5", "wsctl.toml: [serve] port: is not a whole number"),
+        (["serve"], "[serve]\nmax-connections = 1e3", "[serve] max-connections: is not a whole number"),
+        (["serve"], "[serve]\nrate-limit = nan", "[serve] rate-limit: is not a number"),
+        (["serve"], "[serve]\nport = 2020-01-01", "[serve] port: is not a whole number"),
+        (["serve"], "[serve]\nhost = 2020-01-01", "[serve] host: is not text; put it between quotation marks"),
+        (["serve"], "[serve]\nguests = 1", "[serve] guests: is not text; put it between"),
+        (["serve"], "[serve]\ntls-cert = 1", "[serve] tls-cert: is not text; put it between"),
+        (["serve"], "[serve]\napp = true", "[serve] app: is neither text nor a number"),
         (["serve"], "[serve]\nport = true", "[serve] port: is neither text nor a number"),
         (["serve"], '[serve]\ncompression = "no"', "[serve] compression: is not a switch; write it as true or false"),
         (["serve"], "[serve", "wsctl.toml: is not valid TOML: "),
@@ -102,3 +114,149 @@ def test_a_claim_that_is_set_elsewhere_is_refused(wsctl, claim, expected):
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", "[" * 20_000, "{", "yes"])
 def test_a_claim_that_is_no_json_is_text(wsctl, value):
     assert minted(wsctl, "--sub", "a", "--claim", f"x={value}")["x"] == value
+
+
+# Values of the right kind that are refused: by the argument parser, by what reads them, by the settings, and late.
+REFUSED = [
+    ("serve", "port", "70000", "70000 is not in the range"),
+    ("serve", "port", "-1", "-1 is not in the range"),
+    ("serve", "guests", "some", "'some' is not one of"),
+    ("serve", "heartbeat-interval", "25 parsecs", "'25 parsecs': a duration is"),
+    ("serve", "heartbeat-timeout", "1s", "must be longer than --heartbeat-interval"),
+    ("serve", "tls-cert", "none.pem", "a certificate needs its key"),
+    ("serve", "jwt-secret-file", "none", "none: No such file or directory"),
+    ("serve", "app", "nowhere:app", "there is no module 'nowhere'"),
+    ("serve", "app", "nowhere", "'nowhere' is not MODULE:NAME"),
+    ("connect", "url", "http://127.0.0.1/", "'http://127.0.0.1/' is not a ws:// or wss:// URL"),
+    ("connect", "filter", "type:", ""),
+    ("connect", "timeout", "soon", "'soon': a duration is"),
+    ("loadtest.heartbeat", "url", "nowhere", "'nowhere' is not a ws:// or wss:// URL"),
+    ("explain", "code", "9999x", "9999x: is no known code or message type"),
+    ("connect", "open", "none.jsonl", "none.jsonl: No such file"),
+]
+
+
+@pytest.mark.parametrize(("table", "key", "value", "problem"), REFUSED)
+@pytest.mark.parametrize("source", ["file", "environment"])
+def test_a_value_that_is_refused_is_named_by_where_it_stands(wsctl, tmp_path, table, key, value, problem, source):
+    place = f"wsctl.toml: [{table}] {key}"
+    variables = {}
+    if source == "file":
+        text = value if value.lstrip("-").isdigit() else json.dumps(value)
+        (tmp_path / "wsctl.toml").write_text(f"[{table}]\n{key} = {text}\n")
+    else:
+        place = f"WSCTL_{key.upper().replace('-', '_')}"
+        variables[place] = value
+    result = wsctl(*table.split("."), **variables)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"wsctl: {place}: {problem}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_flag_that_is_refused_is_named_as_one_whatever_the_environment_says(wsctl, tmp_path):
+    (tmp_path / "wsctl.toml").write_text("[serve]\nport = 80\n")
+    result = wsctl("serve", "--port", "x", WSCTL_PORT="81")
+    assert result.returncode == 2
+    assert result.stderr.startswith("wsctl: Invalid value for '--port': 'x'")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_no_number_is_not_finite(wsctl, value):
+    result = wsctl("serve", "--rate-limit", value)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"wsctl: Invalid value for '--rate-limit': {value} is not a finite number")
+
+
+def test_an_option_with_a_value_keeps_it_in_the_error(wsctl, tmp_path):
+    (tmp_path / "wsctl.toml").write_text('[serve]\nvoice = true\nresponder = "http"\n')
+    result = wsctl("serve")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "wsctl: wsctl.toml: [serve] responder: --responder http: has no server" in result.stderr
+
+
+def test_arguments_come_from_the_environment_and_the_file_too(wsctl, tmp_path):
+    (tmp_path / "wsctl.toml").write_text('[connect]\nurl = "ws://127.0.0.1:1/"\n')
+    assert "cannot connect to ws://127.0.0.1:1/" in wsctl("connect", "--count", "1").stderr
+    variables = {"WSCTL_URL": "ws://127.0.0.1:2/"}
+    assert "cannot connect to ws://127.0.0.1:2/" in wsctl("connect", "--count", "1", **variables).stderr
+    given = wsctl("connect", "--count", "1", "ws://127.0.0.1:3/", **variables)
+    assert "cannot connect to ws://127.0.0.1:3/" in given.stderr
+
+
+def test_an_app_of_the_file_runs_and_flags_win_over_it(wsctl, serving, tmp_path):
+    (tmp_path / "chat.py").write_text(
+        "from wsserver import App\napp = App()\n@app.on('hi')\ndef hi(ctx): ctx.reply('ho')\n"
+    )
+    (tmp_path / "wsctl.toml").write_text('[serve]\napp = "chat:app"\n')
+    url = serving().url
+    done = wsctl("connect", url, "--send", '{"type":"hi"}', "--expect", "ho", "--timeout", "20s")
+    assert done.returncode == 0, done.stderr
+    refused = wsctl("serve", "nowhere:app")
+    assert "wsctl: APP: there is no module 'nowhere'" in refused.stderr
+    voice = wsctl("serve", "--voice", "--grammar", "none.gram")
+    assert "--grammar: cannot read" in voice.stderr  # so --voice is no contradiction to the file's app
+
+
+@pytest.mark.parametrize(
+    ("command", "table", "flags", "expected"),
+    [
+        ("connect", 'url = "ws://127.0.0.1:1/"', ("--profile", "there", "--count", "1"), "ws://127.0.0.1:2/"),
+        ("connect", 'profile = "there"', ("--count", "1", "ws://127.0.0.1:1/"), "ws://127.0.0.1:1/"),
+    ],
+)
+def test_what_a_flag_takes_the_place_of_is_dropped(wsctl, tmp_path, command, table, flags, expected):
+    profiles = '[profiles.there]\nurl = "ws://127.0.0.1:2/"\n'
+    (tmp_path / "wsctl.toml").write_text(f"[{command}]\n{table}\n{profiles}")
+    assert f"cannot connect to {expected}" in wsctl(command, *flags).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("WSCTL_PROT", "WSCTL_PORT"),
+        ("WSCTL_HEARTBEAT_INTERVALL", "WSCTL_HEARTBEAT_INTERVAL"),
+        ("WSCTL_port", "WSCTL_PORT"),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_one_that_is_meant(wsctl, name, meant):
+    result = wsctl("explain", "4001", **{name: "1"})
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"wsctl: {name}: there is no such setting; did you mean {meant}?\n"
+
+
+def test_a_variable_that_is_like_none_is_told_and_the_command_runs(wsctl):
+    kubernetes = {"WSCTL_SERVICE_HOST": "10.0.0.1", "WSCTL_PORT_80_TCP_ADDR": "10.0.0.1"}
+    result = wsctl("explain", "4001", **kubernetes)
+    assert result.returncode == 0
+    assert result.stderr == "WSCTL_PORT_80_TCP_ADDR, WSCTL_SERVICE_HOST: no setting of wsctl, so it does nothing here\n"
+
+
+def test_variables_of_other_commands_and_those_without_an_option_are_known(wsctl):
+    others = {
+        "WSCTL_PORT": "1",
+        "WSCTL_THRESHOLD": "x",
+        "WSCTL_ASR_KEY": "k",
+        "WSCTL_JWT_SECRET": SECRET,
+        "WSCTL_URL": "x",
+    }
+    result = wsctl("explain", "4001", **others)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_names_of_all_variables_are_listed():
+    found = {DEBUG_VARIABLE, SECRET_VARIABLE, *KEY_VARIABLES.values()}
+
+    def walk(command) -> None:
+        found.update(one.envvar for one in command.params if one.envvar)
+        for child in getattr(command, "commands", {}).values():
+            walk(child)
+
+    for name in COMMANDS:
+        walk(load_command(name))
+    assert {f"{ENV_PREFIX}{name}" for name in KNOWN} == found, "cli/variables.py has the list"
+
+
+def test_the_settings_file_can_be_named_by_a_variable(wsctl, tmp_path):
+    (tmp_path / "other.toml").write_text("[explain]\nzzz = 1\n")
+    result = wsctl("explain", "4001", WSCTL_CONFIG="other.toml")
+    assert "wsctl: other.toml: [explain] zzz: there is no such option" in result.stderr

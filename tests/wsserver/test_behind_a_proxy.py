@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -41,6 +42,17 @@ async def test_the_limit_per_address_and_the_log_go_by_the_client(start_server, 
         while len(server.connections) > 1:
             await asyncio.sleep(0)
     await open_raw(server.url, additional_headers=from_client("192.0.2.1"))
+
+
+async def test_plain_http_is_logged_by_the_client_too(start_server, engine, events):
+    server = await start_server(engine=engine, trusted_proxies=TRUSTED)
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(b"GET /other HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
+    assert b" 404 " in await asyncio.wait_for(reader.readline(), HANG_S)
+    writer.close()
+    (refused,) = events("request.refused")
+    assert (refused["peer"], refused["via"]) == ("192.0.2.1", "127.0.0.1")
 
 
 async def test_one_ipv6_network_is_one_client(start_server, open_raw, engine):

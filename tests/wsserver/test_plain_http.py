@@ -50,6 +50,16 @@ async def ask(url: str, first: str, *lines: str, host: bool = True) -> Answer:
     return Answer(received)
 
 
+@pytest.mark.parametrize("first", [b"\x16\x03\x01", b"\x00", b"\r\n", b" GET / HTTP/1.1", b"{"])
+async def test_what_cannot_be_a_request_is_answered_before_it_ends(start_server, engine, first):
+    server = await start_server(engine=engine, handshake_timeout_ms=HANG_S * 1000)
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(first)
+    assert Answer(await asyncio.wait_for(reader.readuntil(b"request\n"), HANG_S / 2)).status == 400
+    writer.close()
+
+
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_the_health_check_answers_get_and_head_by_either_version(start_server, engine, method, version):

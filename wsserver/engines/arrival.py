@@ -11,9 +11,10 @@ from typing import cast
 
 from wsserver.engines.base import Door, Engine
 from wsserver.engines.pending import Pending
-from wsserver.engines.request import END, MAX_HEAD_BYTES, HeadError, parse_head
+from wsserver.engines.request import END, MAX_HEAD_BYTES, HeadError, begins_request, parse_head
 from wsserver.handshake import HandshakeRequest, HttpReply
 from wsserver.logs import EventLog
+from wsserver.proxies import client_fields
 from wsserver.trust import UNIX
 
 
@@ -89,6 +90,9 @@ class Arrival(asyncio.Protocol):
         head = self._head
         searched = len(head)
         head += data
+        if not searched and not begins_request(head):  # TLS, for instance, whose peer would wait for an answer
+            self._refuse(HTTPStatus.BAD_REQUEST, "not an HTTP request")
+            return
         end = head.find(END, max(0, searched - len(END)))
         if end > MAX_HEAD_BYTES or (end < 0 and len(head) > MAX_HEAD_BYTES):
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"request head over {MAX_HEAD_BYTES} bytes")
@@ -122,7 +126,7 @@ class Arrival(asyncio.Protocol):
         reception, transport = self._reception, self._transport
         assert transport is not None
         try:
-            answer = reception.door.handshake(request)
+            answer = reception.door.handshake(request, self._peer_ip)
         except Exception as error:
             reception.log.failure("request.failed", error)
             answer = HttpReply(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error\n")
@@ -146,7 +150,8 @@ class Arrival(asyncio.Protocol):
             transport.close()
         else:
             transport.write_eof()
-        fields: dict[str, object] = {"peer": self._peer_ip or UNIX, "status": reply.status.value}
+        client = {"peer": self._peer_ip or UNIX} if request is None else client_fields(request, self._peer_ip)
+        fields: dict[str, object] = {**client, "status": reply.status.value}
         if request is not None:
             fields |= {"method": request.method, "path": request.shown_path}
         if reply.status < HTTPStatus.BAD_REQUEST:

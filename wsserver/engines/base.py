@@ -54,7 +54,7 @@ class Gateway(Protocol[H]):
 class Door(Protocol):
     """What an engine asks about a handshake."""
 
-    def handshake(self, request: HandshakeRequest) -> HttpReply | Gateway[Any]:
+    def handshake(self, request: HandshakeRequest, peer_ip: str | None) -> HttpReply | Gateway[Any]:
         """Answer a request with plain HTTP, or name the gateway that takes the connection."""
 
 

@@ -17,6 +17,7 @@ END_OF_LINE: Final = b"\r\n"
 END: Final = END_OF_LINE * 2
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+_METHOD: Final = re.compile(_TOKEN)
 # Possessive, so that what does not match is found out in one pass (RFC 9112 sections 3 and 5; no line folding).
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb"++) ([!-~]++) HTTP/([0-9])\.([0-9])")
 _HEADERS: Final = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+")
@@ -33,6 +34,11 @@ class HeadError(WsctlError):
 
     def __str__(self) -> str:
         return self.problem
+
+
+def begins_request(data: bytes | bytearray) -> bool:
+    """Tell whether a request may begin with these bytes."""
+    return _METHOD.match(data) is not None
 
 
 def parse_head(head: bytes) -> HandshakeRequest:

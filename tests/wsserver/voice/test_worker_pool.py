@@ -197,7 +197,7 @@ async def test_who_waits_for_a_busy_worker_too_long_is_told_so_and_may_try_again
     ("trouble", "message"),
     [
         ("config", "--model: no such model; take another"),
-        ("import", r"moody: cannot import no_such_package.*wsctl\[voice\]"),
+        ("import", r"moody: cannot import no_such_package.*\[voice\]"),
         ("error", "moody: cannot load: ValueError: no such file: model.bin"),
         ("crash", "moody: its worker process was ended by SIGKILL before it was ready; see whether `python"),
     ],

@@ -1,0 +1,46 @@
+"""The `WSCTL_*` variables, so that a misspelt one is told without loading every command to know its options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from cli.output import note
+from wscore.errors import ConfigError
+
+ENV_PREFIX: Final = "WSCTL_"
+
+# Every option of every command, and what has no option; a test compares them. What belongs to another command is known.
+_NAMES: Final = """
+ABORT_ON_FAIL ALLOWED_HOST APP ASR_KEY ASR_KEY_FILE ASR_MODEL ASR_URL AUDIENCE AUTO_PONG BARGE_IN BASELINE
+BY BYTE_RATE_LIMIT CA CEILING CLAIM CODE COMPRESSION CONFIG CONNECTIONS COUNT DEBUG DRAIN DRAIN_TIMEOUT
+DURATION ECHO_PATH END_SILENCE ENGINE EXPECT EXPECT_WORKERS FAST FILTER FORWARDED_HEADER FORWARDED_HOST GGUF
+GRAMMAR GUESTS GUEST_TTL HANDSHAKE_TIMEOUT HEADER HEARTBEAT_INTERVAL HEARTBEAT_TIMEOUT HOST INSECURE ISSUER
+JSON JWKS_FILE JWT_ALGORITHM JWT_PUBLIC_KEY JWT_SECRET JWT_SECRET_FILE KEEP_TIMESTAMPS KIND LINGER LLM_KEY
+LLM_KEY_FILE LLM_MODEL LLM_URL LOG_FORMAT LOG_LEVEL MASTER MAX_CONNECTIONS MAX_CONNECTIONS_PER_IP
+MAX_CONNECTIONS_PER_USER MAX_MESSAGE_SIZE MAX_TURN OPEN ORIGIN OUT PATH PAYLOAD_BYTES PLAIN PORT PROCESSES
+PROFILE PUBLISHERS RAMP RATE RATE_LIMIT RAW RECOGNIZER RECONNECT RECORD RESPONDER SAVE SCOPE SEND SERVE
+SESSION SESSIONS SESSION_JOIN SID SIGNED SPEED STAGES START STEP SUB SUBPROTOCOL SYNTHESIZER TEMPLATES THEME
+THINK THRESHOLD TIMEOUT TLS_CERT TLS_KEY TOKEN TOKEN_FILE TOLERANCE TRUSTED_PROXY TTL TTS_KEY TTS_KEY_FILE
+TTS_MODEL TTS_URL TYPE TYPED UDS UDS_MODE UNTIL URL USERS VOICE VOICE_NAME VOICE_TIMEOUT VOICE_WORKERS WAV WEB
+WHISPER_MODEL WORKER
+"""
+KNOWN: Final = frozenset(_NAMES.split())
+# Two letters changed places in a word of four: difflib's measure for PROT and PORT.
+_SIMILARITY: Final = 0.75
+
+
+def check_variables(names: Iterable[str]) -> None:
+    """Raise ConfigError for a variable that is nearly one of ours; what is like none is told, and left alone.
+
+    It may belong to the app that runs, or to the system: Kubernetes sets such names for a service called wsctl.
+    """
+    unknown = [name for name in names if name.startswith(ENV_PREFIX) and name.removeprefix(ENV_PREFIX) not in KNOWN]
+    if not unknown:
+        return
+    from difflib import get_close_matches
+
+    for name in sorted(unknown):
+        if close := get_close_matches(name.removeprefix(ENV_PREFIX).upper(), KNOWN, 1, _SIMILARITY):
+            raise ConfigError(name, "there is no such setting", f"did you mean {ENV_PREFIX}{close[0]}?")
+    note(f"{', '.join(sorted(unknown))}: no setting of wsctl, so it does nothing here")
