@@ -61,7 +61,16 @@ def connect(
     open: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Look through a recording; no server is needed.")
     ] = None,
-    templates: Annotated[bool, typer.Option(help="Fill in {{uuid}}, {{now}}, {{last.data.x}} in what is sent.")] = True,
+    templates: Annotated[
+        bool | None,
+        typer.Option(
+            help="Fill in {{uuid}}, {{now}}, {{last.data.x}} in --send and lines of input.", show_default="in --send"
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="N", help="Lines a second.", show_default="what the server allows"),
+    ] = None,
     timeout: Annotated[
         int | None, duration_option("End after this time; with 1 if --expect, --until or --count is not met.")
     ] = None,
@@ -92,24 +101,36 @@ def connect(
     of the input it waits for replies until --linger of silence; with no input at all (such as </dev/null) it listens.
     Without a token it connects as a guest.
     """
+    from wsclient.goals import Goal
+    from wsclient.piping import SendOptions
     from wsclient.script import ScriptOptions
 
-    by_lines = plain or not _fills_terminal() or any(one is not None for one in (send, expect, until, count, timeout))
+    by_lines = plain or not _fills_terminal()
+    by_lines = by_lines or any(one is not None for one in (send, expect, until, count, timeout, rate))
     saved = _saved(profile, config, url)
-    options = ScriptOptions(
-        # Arguments that are not UTF-8 come as lone surrogates, which no frame can hold.
-        sends=[line.encode(errors="surrogateescape").decode(errors="replace") for line in send or ()],
-        bare_type=type,
+    goal = Goal(
         expect=frozenset(expect or ()),
         until=None if until is None else read_filter(until, "--until"),
         count=count,
+    )
+    options = ScriptOptions(
+        sends=SendOptions(
+            # Arguments that are not UTF-8 come as lone surrogates, which no frame can hold.
+            first=[line.encode(errors="surrogateescape").decode(errors="replace") for line in send or ()],
+            bare_type=type,
+            expands_first=templates is not False,
+            expands_input=templates is True,
+            per_second=rate,
+            as_is=raw,
+            adds_ids=not raw,
+            probes=goal.wants_errors,
+        ),
+        goal=goal,
         shows=read_filter(filter or "", "--filter"),
-        templates=templates,
         timeout_s=None if timeout is None else timeout / 1000,
         linger_s=linger / 1000,
         stop_at_eof=is_terminal(),
         raw=raw,
-        as_is=raw,
         show_pings=not auto_pong,
     )
     if open is not None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cli.clock import now_ms
-from cli.output import note, out
+from cli.output import note
 from cli.secrets import read_file
+from cli.stdout import StdoutLines
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError
 
@@ -97,12 +98,14 @@ async def run_script(client: Client, options: ScriptOptions, lines: AsyncIterato
     recorder = None if record is None else Recorder(record)
     templates = TemplateContext(now_ms=now_ms, new_uuid=lambda: str(uuid.uuid4()))
     protocol = MessageProtocol(now_ms)
+    out = StdoutLines()
     script = Script(client, options, protocol, templates, lines=lines, out=out, note=note, recorder=recorder)
     try:
         await script.run()
     finally:
         if recorder is not None:
             recorder.close()
+        await out.below(0)
 
 
 class _Computed:

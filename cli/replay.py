@@ -47,6 +47,8 @@ def replay(
     What arrives is printed as `wsctl connect` prints it. To look through a recording without a server, use
     `wsctl connect --open FILE`.
     """
+    from wsclient.goals import NO_GOAL
+    from wsclient.piping import SendOptions
     from wsclient.recording import read_recording
     from wsclient.replay import Playback
     from wsclient.script import ScriptOptions
@@ -57,7 +59,10 @@ def replay(
     dial = dial_options()
     tokens = Credentials(token, token_file, sub, read_jwt_secret(jwt_secret_file)).source(dial)
     options = ScriptOptions(
-        as_is=True, templates=False, linger_s=linger / 1000, shows=read_filter(filter or "", "--filter")
+        sends=SendOptions(as_is=True, noun="message"),
+        goal=NO_GOAL,
+        linger_s=linger / 1000,
+        shows=read_filter(filter or "", "--filter"),
     )
 
     async def run() -> None:

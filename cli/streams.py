@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 # A pipe that can be written to takes this much without blocking (POSIX: PIPE_BUF is at least 512, Linux has 4096).
-_CHUNK_BYTES: Final = getattr(select, "PIPE_BUF", 512)
+CHUNK_BYTES: Final = getattr(select, "PIPE_BUF", 512)
 
 
 def prepare_streams() -> None:
@@ -82,7 +82,7 @@ class Narration(io.TextIOBase):
                 if not waits and not _has_room(self._descriptor):
                     self._torn = len(data) < size
                     return False
-                data = data[os.write(self._descriptor, data if waits else data[:_CHUNK_BYTES]) :]
+                data = data[os.write(self._descriptor, data if waits else data[:CHUNK_BYTES]) :]
         except OSError:
             return False
         return True

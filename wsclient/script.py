@@ -3,64 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 from wsclient.client import Client
 from wsclient.dialling import read_envelope
-from wsclient.errors import ConnectionClosedError, ConnectionFailedError, NotConnectedError, describe_close
+from wsclient.errors import ConnectionClosedError, ConnectionFailedError, describe_close
 from wsclient.events import Closed, Event, Opened, Received, Reconnecting, Sent
 from wsclient.filters import EVERYTHING, MessageFilter
-from wsclient.outgoing import outgoing_frame
+from wsclient.goals import Goal, Progress, UnmetError
+from wsclient.piping import Sending, SendOptions
 from wsclient.recording import Record, Recorder, line_of
-from wsclient.templates import TemplateContext, TemplateError, expand
+from wsclient.templates import TemplateContext
 from wscore.codes import CloseCode
 from wscore.envelope import MessageProtocol
-from wscore.errors import WsctlError
+from wscore.errors import ConfigError, WsctlError
 from wscore.units import format_figure
+
+# While so much waits for whoever reads our output nothing more is sent, so that the server's echoes cease.
+MAX_WAITING_BYTES: Final = 64 << 10
+# What others say goes on coming. Beyond this it is left to the server, which closes with 4003 in the end.
+MAX_UNREAD_BYTES: Final = 16 << 20
+SETTLE_S: Final = 2.0  # for the proof of what was sent just before the end
+
+
+class Output(Protocol):
+    """Where lines of data go; a reader that is slow, or gone, is known here."""
+
+    def put(self, line: str) -> None:
+        """Write a line when its reader is ready for it."""
+
+    async def below(self, size: int) -> None:
+        """Wait until at most `size` bytes wait, or nobody reads any more; raises OSError if they cannot be written."""
+
+    async def gone(self) -> None:
+        """Wait until nobody reads any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptOptions:
-    """What to send and what to wait for; times in seconds.
+    """What to say, what to wait for, and what to show; times in seconds.
 
-    Lines of `sends` go first, then standard input. The script is done when `sends` are out, every type in
-    `expect` has been printed, a message that `until` matches was, and `count` lines were. Without such a goal the
-    end of the input ends it, after `linger_s` without a message; if nothing was said it listens on, unless
-    `stop_at_eof`. `shows` chooses what is printed, `raw` prints frames as they came, `as_is` sends lines as they
-    are; variables in lines are filled in if `templates`.
+    The script is done when the goal is reached and the first lines of `sends` are out. Without a goal the end of the
+    input ends it, after `linger_s` without a message; if nothing was said it listens on, unless `stop_at_eof`. `shows`
+    chooses what is printed, `raw` prints frames as they came.
     """
 
-    sends: Sequence[str] = ()
-    bare_type: str = "message"
-    expect: frozenset[str] = frozenset()
-    until: MessageFilter | None = None
-    count: int | None = None
+    sends: SendOptions
+    goal: Goal
     shows: MessageFilter = EVERYTHING
-    templates: bool = True
     timeout_s: float | None = None
     linger_s: float = 0.5
     stop_at_eof: bool = False
     raw: bool = False
-    as_is: bool = False
     show_pings: bool = False
-
-    @property
-    def has_goal(self) -> bool:
-        """Whether something is waited for."""
-        return bool(self.expect) or self.until is not None or self.count is not None
-
-
-class UnmetError(WsctlError):
-    """The script ended before everything it waited for had come; `missing` says what did not."""
-
-    def __init__(self, missing: str, why: str) -> None:
-        super().__init__(missing, why)
-        self.missing = missing
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"{self.missing} did not come: {self.why}"
 
 
 class Script:
@@ -78,7 +75,7 @@ class Script:
         templates: TemplateContext,
         *,
         lines: AsyncIterator[str] | None,
-        out: Callable[[str], None],
+        out: Output,
         note: Callable[[str], None],
         recorder: Recorder | None = None,
     ) -> None:
@@ -90,108 +87,139 @@ class Script:
         self._lines = lines
         self._out = out
         self._note = note
-        self._missing = set(options.expect)
-        self._until_met = options.until is None
-        self._printed = 0
-        self._all_sent = asyncio.Event()
-        self._reached = asyncio.Event()
+        self._progress = Progress(options.goal)
+        self._sending = Sending(
+            options.sends,
+            protocol,
+            templates,
+            send=client.send_raw,
+            ready=self._until_read,
+            note=note,
+            on_failed=self._fail,
+        )
+        self._outbox = self._sending.outbox
+        self._all_sent = False
+        self._failure: str | None = None
+        self._decided = asyncio.Event()
         self._message = asyncio.Event()
-        self._opened = asyncio.Event()
-        self._was_open = False
         client.watch(self._on_event)
 
     async def run(self) -> None:
-        """Run to the end.
+        """Run to the end, or until nobody reads what is printed.
 
-        Raises UnmetError when the goal was not reached, and what the client raises when its connection fails.
+        Raises UnmetError when the goal was not reached, LinesLostError when a line did not go through, and what the
+        client raises when its connection fails.
         """
+        loop = asyncio.get_running_loop()
         timeout_s = self._options.timeout_s
+        until_s = None if timeout_s is None else loop.time() + timeout_s
         try:
-            async with asyncio.timeout(timeout_s) as limit, self._client:
-                await self._converse()
+            async with asyncio.timeout_at(until_s) as limit:
+                await self._client.connect()
         except TimeoutError:
             if not limit.expired():
                 raise
-            if not self._was_open:
-                raise ConnectionFailedError(
-                    self._client.shown_url, f"no connection within {format_figure(timeout_s or 0)} s"
-                ) from None
-            if self._options.has_goal and not self._reached.is_set():
-                raise UnmetError(self._what_is_missing(), f"{format_figure(timeout_s or 0)} s are over") from None
-
-    async def _converse(self) -> None:
-        """Listen and talk until the goal is reached, or nothing is left to hear or to say."""
-        reaching, listening, talking = tasks = [
-            asyncio.create_task(self._reach()),
-            asyncio.create_task(self._listen()),
-            asyncio.create_task(self._talk()),
-        ]
+            problem = f"no connection within {format_figure(timeout_s or 0)} s"
+            raise ConnectionFailedError(self._client.shown_url, problem) from None
+        end: WsctlError | None = None
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if reaching.done():
-                return
-            if listening.done():
-                self._judge(listening.exception())
-            else:
-                talking.result()
+            await self._converse(None if until_s is None else until_s - loop.time())
+        except WsctlError as error:
+            end = error
+        finally:
+            await self._client.close()
+        self._sending.give_up()
+        lost = self._sending.losses.error
+        is_told = self._failure is not None or isinstance(end, ConfigError)
+        if end is None:
+            end = lost
+        elif lost is not None and not is_told and (lost.count > 1 or not self._sending.told):
+            self._note(str(lost))
+        if end is not None:
+            raise end
+
+    async def _converse(self, timeout_s: float | None) -> None:
+        """Listen and talk until the goal is reached, or nothing is left to hear or to say."""
+        parts = (self._listen, self._talk, self._decided.wait, self._outbox.run, self._out.gone)
+        tasks = [asyncio.create_task(_result_of(part)) for part in parts]
+        listening, talking, deciding, _, leaving = tasks
+        try:
+            ended, _ = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not listening.done():
+                for task in ended:
+                    task.result()
+                talking.cancel()
+                if deciding.done() or leaving.done():
+                    self._outbox.drop()
+                else:
+                    self._outbox.stop()
+                tasks.append(asyncio.create_task(self._outbox.settled()))
+                await asyncio.wait((listening, tasks[-1]), timeout=SETTLE_S, return_when=asyncio.FIRST_COMPLETED)
+            if not leaving.done():
+                self._judge(listening if listening.done() else None, is_late=not ended)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _judge(self, error: BaseException | None) -> None:
-        """The connection ended: that is a failure unless it ended normally and nothing was waited for."""
-        if self._options.has_goal and (error is None or isinstance(error, ConnectionClosedError)):
-            raise UnmetError(self._what_is_missing(), str(error or "the connection ended")) from None
+    @property
+    def _is_reached(self) -> bool:
+        return self._all_sent and self._progress.is_reached
+
+    def _judge(self, listening: asyncio.Task[object] | None, *, is_late: bool) -> None:
+        """Say why it ended before its goal; without a goal only a connection that ended abnormally is a failure."""
+        error = None if listening is None else listening.exception()
+        if self._progress.is_reached:
+            return
+        if self._options.goal and (error is None or isinstance(error, ConnectionClosedError)):
+            if self._failure is not None:
+                why = self._failure
+            elif is_late:
+                why = f"{format_figure(self._options.timeout_s or 0)} s are over"
+            else:
+                why = str(error or "the connection ended")
+            raise UnmetError(self._progress.missing, why) from None
         if error is not None:
             raise error
 
-    async def _reach(self) -> None:
-        await self._all_sent.wait()
-        await self._reached.wait()
-
     async def _listen(self) -> None:
         async for _ in self._client:
-            pass
+            await self._out.below(MAX_UNREAD_BYTES)
+
+    async def _until_read(self) -> None:
+        await self._out.below(MAX_WAITING_BYTES)
 
     async def _talk(self) -> None:
         """Send everything there is to send; returns when the script may end of itself."""
-        said = bool(self._options.sends)
-        for line in self._options.sends:
-            await self._send(line)
-        self._all_sent.set()
+        options = self._options
+        said = await self._sending.say_first()
+        self._all_sent = True
+        self._check()
         if self._lines is not None:
-            async for line in self._lines:
-                if line:
-                    try:
-                        await self._send(line)
-                    except TemplateError as error:  # one of --send ends the run, one that is typed does not
-                        self._note(f"not sent: {error}")
-                    said = True
-        if self._options.has_goal or self._options.timeout_s is not None or not (said or self._options.stop_at_eof):
+            said |= await self._sending.say(self._lines)
+        if said and self._sending.losses.error is not None:
+            self._fail(str(self._sending.losses.error))  # whatever comes now cannot make good for that
+        if options.goal or options.timeout_s is not None or not (said or options.stop_at_eof):
             await asyncio.Event().wait()  # listen until the goal, the time-out or an interrupt
         await self._linger()
 
     async def _linger(self) -> None:
+        """Wait for silence; what an app refuses late is sent again meanwhile."""
         while True:
             self._message.clear()
             try:
                 async with asyncio.timeout(self._options.linger_s):
                     await self._message.wait()
             except TimeoutError:
-                return
+                if self._outbox.is_settled:
+                    return
+                await self._outbox.settled()
 
-    async def _send(self, line: str) -> None:
-        text = expand(line, self._templates) if self._options.templates else line
-        if not self._options.as_is:
-            text = outgoing_frame(text, self._options.bare_type, self._protocol)
-        while True:
-            await self._opened.wait()
-            try:
-                return await self._client.send_raw(text)
-            except NotConnectedError:
-                # Lost, and the client is about to notice: no line is skipped, it waits for the next connection.
-                await asyncio.sleep(0)
+    def _fail(self, why: str) -> None:
+        """Note why the goal need not be waited for any longer."""
+        if self._options.goal and self._failure is None:
+            self._failure = why
+            self._decided.set()
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -200,14 +228,14 @@ class Script:
                     self._note("connected; the server did not greet with session_created")
                 else:
                     self._note(f"connected as {session.user_id}, session {session.session_id}")
-                self._was_open = True
-                self._opened.set()
+                self._sending.opened(session)
             case Received(text, envelope, at_ms):
                 self._take(Record(at_ms, False, text, envelope))
             case Sent(text, at_ms):
-                self._record(Record(at_ms, True, text, read_envelope(text)))
+                if not self._outbox.is_own(text):
+                    self._record(Record(at_ms, True, text, read_envelope(text)))
             case Closed(code, reason):
-                self._opened.clear()
+                self._outbox.closed(code)
                 if code == CloseCode.NORMAL:  # any other end is told by Reconnecting or by the error of `run`
                     self._note(f"closed {describe_close(code, reason)}")
             case Reconnecting(attempt, delay_ms, problem):
@@ -219,10 +247,13 @@ class Script:
             self._recorder.flush()  # a script may be killed at any time
 
     def _take(self, record: Record) -> None:
-        self._record(record)
         envelope = record.envelope
+        is_wanted = self._options.goal.wants(record)
+        if envelope is not None and self._outbox.take(envelope, is_wanted=is_wanted):
+            return
+        self._record(record)
         self._templates.saw(envelope)
-        if self._reached.is_set():
+        if self._progress.is_reached:
             return
         if envelope is not None and envelope.type == "ping" and not self._options.show_pings:
             return
@@ -230,24 +261,20 @@ class Script:
         if not self._options.shows.matches(record):
             return
         if self._options.raw:
-            self._out(record.text)
+            self._out.put(record.text)
         elif envelope is None:
             self._note(f"not an envelope: {record.text[:200]}")
             return
         else:
-            self._out(line_of(record))
-        self._printed += 1
-        if envelope is not None:
-            self._missing.discard(envelope.type)
-        if self._options.until is not None and self._options.until.matches(record):
-            self._until_met = True
-        all_met = self._until_met and not self._missing and self._printed >= (self._options.count or 0)
-        if self._options.has_goal and all_met:
-            self._reached.set()
+            shown = self._sending.as_typed(record.text, envelope.id)
+            self._out.put(line_of(replace(record, text=shown)))
+        self._progress.printed(record)
+        self._check()
 
-    def _what_is_missing(self) -> str:
-        if self._missing:
-            return " and ".join(sorted(self._missing))
-        if not self._until_met:
-            return f"a message that matches {self._options.until}"
-        return f"{self._options.count} messages ({self._printed} did)"
+    def _check(self) -> None:
+        if self._is_reached:
+            self._decided.set()
+
+
+async def _result_of(part: Callable[[], Awaitable[object]]) -> object:
+    return await part()

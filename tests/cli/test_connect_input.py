@@ -95,7 +95,7 @@ def test_long_lines_and_a_last_one_without_its_end_arrive_whole(serving, wsctl, 
 
 
 def test_a_closed_standard_input_is_no_input(serving, tmp_path: Path):
-    command = 'exec "$0" -m cli.main connect "$1" --timeout 300ms --send hi <&-'
+    command = 'exec "$0" -m cli.main connect "$1" --timeout 2s --send hi <&-'
     result = subprocess.run(
         ["sh", "-c", command, sys.executable, serving().url],
         capture_output=True,

@@ -1,0 +1,161 @@
+"""The sending half of a script: every line of the command line and the input goes through, or is told."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from wsclient.dialling import read_envelope
+from wsclient.flight import Line
+from wsclient.losses import Losses
+from wsclient.outbox import NOT_SENT, Outbox
+from wsclient.outgoing import outgoing_frame, piped_frame, with_id
+from wsclient.pacing import Pace
+from wsclient.templates import TemplateContext, TemplateError, expand
+from wscore.envelope import InvalidMessageError, MessageProtocol
+from wscore.errors import ConfigError
+from wscore.payloads import SessionCreated
+
+_TOLD: Final = 10  # lost lines that are named one by one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """What to send, and how.
+
+    Lines of `first` go first, each after the one before it was taken, then those of the input, at most `per_second` of
+    them. They are sent `as_is`, or framed and checked; `adds_ids` gives an envelope without an `id` one. Variables are
+    filled in where `expands_first` and `expands_input` say so. If it `probes`, somebody wants to see errors: nothing is
+    checked, or held back for the limits of the server. A line of input is called a `noun` in what is said of it.
+    """
+
+    first: Sequence[str] = ()
+    bare_type: str = "message"
+    expands_first: bool = True
+    expands_input: bool = False
+    per_second: float | None = None
+    as_is: bool = False
+    adds_ids: bool = True
+    probes: bool = False
+    noun: str = "line"
+
+
+class Sending:
+    """Frames lines and hands them to the outbox. `on_failed` is told why one of `first` did not go through."""
+
+    def __init__(
+        self,
+        options: SendOptions,
+        protocol: MessageProtocol,
+        templates: TemplateContext,
+        *,
+        send: Callable[[str], Awaitable[None]],
+        ready: Callable[[], Awaitable[None]],
+        note: Callable[[str], None],
+        on_failed: Callable[[str], None],
+    ) -> None:
+        self._options = options
+        self._protocol = protocol
+        self._templates = templates
+        self._note = note
+        self._on_failed = on_failed
+        self.losses = Losses(self._on_lost)
+        pace = Pace(options.per_second, time.monotonic(), heeds_limits=not options.probes)
+        self.outbox = Outbox(
+            protocol,
+            pace,
+            send=send,
+            ready=ready,
+            losses=self.losses,
+            # A replay says again what was said, nonsense included.
+            judges_invalid=not (options.as_is and options.adds_ids),
+        )
+        self._prefix = uuid.uuid4().hex[:8]
+        self._is_ours = False
+        self._number = 0
+        self.told = 0
+
+    def opened(self, session: SessionCreated | None) -> None:
+        """Note whether the server is one of ours."""
+        self._is_ours = session is not None
+        self.outbox.opened(session)
+
+    def as_typed(self, text: str, envelope_id: str | None) -> str:
+        """Return what came in answer to a line without the id that the line had not had before it came here."""
+        if envelope_id is None or not envelope_id.startswith(self._prefix):
+            return text
+        # Behind the data, which may hold anything: our servers write the id there.
+        before, member, after = text.rpartition(f',"id":"{envelope_id}"')
+        return before + after if member else text
+
+    async def say_first(self) -> bool:
+        """Send the lines of the command line; returns whether there were any.
+
+        Raises ConfigError for a line that is none and for a variable that cannot be filled in.
+        """
+        lines = self._options.first
+        for text in lines:
+            place = self._place_of_first(self._number + 1)
+            try:
+                await self._put(place, text, expands=self._options.expands_first)
+            except InvalidMessageError as error:
+                raise ConfigError(place, error.reason) from None
+            await self.outbox.settled()
+        return bool(lines)
+
+    async def say(self, lines: AsyncIterator[str]) -> bool:
+        """Send the lines of the input; returns whether there were any."""
+        number, said = 0, False
+        async for text in lines:
+            number += 1
+            if not text:
+                continue
+            said = True
+            place = f"{self._options.noun} {number}"
+            try:
+                await self._put(place, text, expands=self._options.expands_input)
+            except (TemplateError, InvalidMessageError) as error:
+                self.losses.given += 1
+                self.losses.add(Line(self._number, place, text, None), str(error))
+        await self.outbox.settled()
+        return said
+
+    def give_up(self) -> None:
+        """Count everything that is not proven, and what its turn never came for on the command line, as lost."""
+        self.outbox.give_up()
+        for number in range(self._number + 1, len(self._options.first) + 1):
+            self.losses.given += 1
+            self.losses.add(Line(number, self._place_of_first(number), "", None), NOT_SENT)
+
+    def _place_of_first(self, number: int) -> str:
+        return "--send" if len(self._options.first) == 1 else f"--send number {number}"
+
+    async def _put(self, place: str, text: str, *, expands: bool) -> None:
+        self._number += 1
+        frame, line_id = self._framed(expand(text, self._templates) if expands else text)
+        await self.outbox.put(Line(self._number, place, frame, line_id))
+
+    def _framed(self, text: str) -> tuple[str, str | None]:
+        """Return the frame for a line, and its id. A server of another make has rules of its own."""
+        options = self._options
+        if options.as_is:
+            frame = text
+        elif self._is_ours and not options.probes:
+            frame = piped_frame(text, options.bare_type, self._protocol)
+        else:
+            frame = outgoing_frame(text, options.bare_type, self._protocol)
+        if options.adds_ids and self._is_ours:
+            return with_id(frame, f"{self._prefix}-{self._number}")
+        envelope = read_envelope(frame)
+        return frame, None if envelope is None else envelope.id
+
+    def _on_lost(self, line: Line, why: str) -> None:
+        if line.number <= len(self._options.first):
+            self._on_failed(f"{line.place} did not go through: {why}")
+            return
+        self.told += 1
+        if self.told <= _TOLD:
+            self._note(f"{line.place} did not go through: {why}")
