@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wscore.guest import GuestMode
-from wscore.units import format_duration, format_figure, format_size
+from wscore.tokens import ClaimNames, JwtKey
+from wscore.units import counted_noun, format_duration, format_figure, format_size
 from wsserver.settings import ServerSettings
 
 SAY: Final = 'voice say "what time is it"'
@@ -34,7 +35,7 @@ def banner(settings: ServerSettings, url: str, voice: Sequence[str], *, loop: st
 
 def _choices(settings: ServerSettings) -> Iterator[str]:
     yield f"guests {settings.guests}"
-    yield "no JWT key" if settings.jwt_key is None else f"JWT {settings.jwt_key.algorithm}"
+    yield "no JWT key" if settings.jwt_key is None else " ".join(_jwt(settings, settings.jwt_key))
     yield f"session join {settings.session_join}"
     if settings.allowed_hosts:
         yield "hosts localhost, addresses, " + ", ".join(settings.allowed_hosts)
@@ -55,15 +56,36 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     yield f"heartbeat {format_duration(heartbeat.interval_ms)}/{format_duration(heartbeat.timeout_ms)}"
 
 
+def _jwt(settings: ServerSettings, key: JwtKey) -> Iterator[str]:
+    yield f"JWT {key.algorithm}"
+    if settings.jwks_file is not None:
+        yield f"({counted_noun(len(key), 'key')} of {settings.jwks_file})"
+    if settings.audience is not None:
+        yield f"for {settings.audience}"
+    if settings.claim_names != ClaimNames():
+        names = settings.claim_names
+        yield f"(user {names.user}, session {names.session}, scope {names.scope})"
+
+
 def _line(settings: ServerSettings, url: str, command: str) -> str:
     program = _program()
     token = ""
     if settings.guests is GuestMode.SIGNED:
         token = f'WSCTL_TOKEN="$({program} token guest --signed)" '
     elif settings.guests is GuestMode.OFF:
-        token = f'WSCTL_TOKEN="$({program} token jwt --sub alice)" '
+        token = f"WSCTL_TOKEN={_jwt_to_paste(settings, program)} "
     target = f"--uds {shlex.quote(url)}" if settings.uds else url
     return f"{token}{program} {command} {target}"
+
+
+def _jwt_to_paste(settings: ServerSettings, program: str) -> str:
+    key, names = settings.jwt_key, settings.claim_names
+    if key is None or key.algorithm != "HS256":
+        return '"$(cat alice.jwt)"'  # whoever has the private key minted it
+    given = {"issuer": settings.issuer, "audience": settings.audience}
+    given["user-claim"] = names.user if names.user != ClaimNames().user else None
+    options = "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
+    return f'"$({program} token jwt --sub alice{options})"'
 
 
 def _program() -> str:

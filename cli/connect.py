@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import collector
-from cli.connecting import Credentials, dial_options, read_filter, run_script
+from cli.connecting import CredentialOptions, Credentials, dial_options, read_filter, run_script
 from cli.output import out
 from cli.profiles import Profile, config_path, read_profiles
-from cli.secrets import read_jwt_secret
 from cli.settings import ConfigFile, duration_option
+from cli.spreading import spread
 from cli.stdin import is_terminal, stdin_lines
 from wsclient.url import DEFAULT_URL
 from wscore.errors import ConfigError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wsclient.script import ScriptOptions
 
 
+@spread
 def connect(
     url: Annotated[
         str | None, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.", show_default=DEFAULT_URL)
@@ -33,16 +34,6 @@ def connect(
         str | None, typer.Option(metavar="NAME", help="Saved URL, session and user from wsctl.toml.")
     ] = None,
     session: Annotated[str | None, typer.Option(metavar="ID", help="Session to join.")] = None,
-    token: Annotated[
-        str | None, typer.Option(metavar="TOKEN", help="Token; WSCTL_TOKEN keeps it out of the process list.")
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the token, read again at each connection.")
-    ] = None,
-    sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint JWTs for this user with the secret.")] = None,
-    jwt_secret_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the secret (or WSCTL_JWT_SECRET); signs guests too.")
-    ] = None,
     send: Annotated[list[str] | None, typer.Option(metavar="LINE", help="Send this first (repeatable).")] = None,
     type: Annotated[str, typer.Option(metavar="TYPE", help="Type of the envelope around bare text.")] = "message",
     expect: Annotated[
@@ -92,6 +83,8 @@ def connect(
     ca: Annotated[Path | None, typer.Option(metavar="FILE", help="CA certificates to trust, PEM.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the TLS certificate.")] = False,
     uds: Annotated[str | None, typer.Option(metavar="PATH", help="Connect through this Unix socket.")] = None,
+    *,
+    who: CredentialOptions,
     config: ConfigFile = None,
 ) -> None:
     """Talk to a server, in a terminal with a client that fills it, in a pipe by lines.
@@ -137,9 +130,8 @@ def connect(
         _look_through(open, options, by_lines, theme, config)
         return
     dial = dial_options(header=header, origin=origin, subprotocol=subprotocol, ca=ca, insecure=insecure, uds=uds)
-    secret = read_jwt_secret(jwt_secret_file)
-    own = token is not None or token_file is not None or sub is not None
-    credentials = Credentials(token, token_file, sub, secret)
+    credentials = who.credentials()
+    own = credentials.is_named
     comes_back = is_terminal() if reconnect is None else reconnect
     joined = session or saved.session
 
@@ -147,7 +139,7 @@ def connect(
         from wsclient import Client
 
         of_target = Credentials(
-            pasted, None if target.token_file is None else Path(target.token_file), target.sub, secret
+            pasted, None if target.token_file is None else Path(target.token_file), target.sub, credentials.secret
         )
         tokens = (credentials if own else of_target).source(dial)
         policy = ReconnectPolicy() if comes_back else None

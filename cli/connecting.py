@@ -5,16 +5,19 @@ from __future__ import annotations
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from cli.clock import now_ms
 from cli.output import note
-from cli.secrets import read_file
+from cli.secrets import SecretOptions, read_token, read_token_file, refuse_empty
 from cli.stdout import StdoutLines
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError
+from wscore.text import checked_text
 
 if TYPE_CHECKING:
     from wsclient import Client, DialOptions, TokenSource
@@ -59,24 +62,51 @@ class Credentials:
     def __repr__(self) -> str:
         return "Credentials(...)"
 
+    @property
+    def is_named(self) -> bool:
+        """Whether a token, a file or a user is given."""
+        return (self.token, self.file, self.sub) != (None, None, None)
+
     def source(self, dial: DialOptions) -> TokenSource | None:
-        """Return where the client gets its tokens, None if it makes its own; raises ConfigError for two at once."""
+        """Return where the client gets its tokens, None if it makes its own.
+
+        Raises ConfigError for two at once, and for a token or a user that no connection could have.
+        """
         if sum(one is not None for one in (self.token, self.file, self.sub)) > 1:
             raise ConfigError("--token", "more than one token is given", "use one of --token, --token-file and --sub")
         from wsclient import GuestTokens, StaticToken
 
         if self.token is not None:
-            return StaticToken(self.token)
+            return StaticToken(read_token(self.token))
         if self.file is not None:
             file = self.file
-            return _Computed(lambda: read_file(file, "--token-file").decode("ascii", "replace").strip())
+            return _Computed(lambda: read_token_file(file))
         if self.sub is not None:
-            from wscore.tokens import checked_secret, mint_jwt
+            from wscore.secrets import checked_secret
+            from wscore.tokens import mint_jwt
 
-            key, sub = checked_secret(self.secret), self.sub
+            key, sub = checked_secret(self.secret), checked_text(self.sub, "--sub")
             return _Computed(lambda: mint_jwt(key, {"sub": sub, "exp": now_ms() // 1000 + JWT_TTL_S}))
         # The client makes unsigned guest tokens by itself, unless a header or the URL carries a token.
         return None if self.secret is None or dial.has_token else GuestTokens(now_ms, self.secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialOptions(SecretOptions):
+    """Who connects."""
+
+    token: Annotated[
+        str | None, typer.Option(metavar="TOKEN", help="Token; WSCTL_TOKEN keeps it out of the process list.")
+    ] = field(default=None, repr=False)
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the token, read again at each connection.")
+    ] = None
+    sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint JWTs for this user with the secret.")] = None
+
+    def credentials(self) -> Credentials:
+        """Return who connects; raises ConfigError."""
+        refuse_empty(self, CredentialOptions)
+        return Credentials(self.token, self.token_file, self.sub, self.secret())
 
 
 def read_filter(text: str, option: str) -> MessageFilter:
@@ -123,9 +153,7 @@ def _header(text: str) -> tuple[str, str]:
     if not separator or not name.strip():
         # Only the first word is repeated: what follows may be a secret.
         raise ConfigError("--header", f"{(text.split() or [text])[0]!r} is not NAME:VALUE")
-    if "\r" in text or "\n" in text:
-        raise ConfigError("--header", f"{name.strip()!r} contains a line break")
-    return name.strip(), value.strip()
+    return name.strip(), value.strip(" \t")
 
 
 def tls_context(ca: Path | None, insecure: bool) -> ssl.SSLContext | None:

@@ -8,40 +8,36 @@ from typing import Any
 
 from wscore.guest import GUEST_PREFIX, GuestMode, GuestVerifier
 from wscore.principal import AuthError
-from wscore.tokens import MAX_EXP_S, JwtKey, JwtVerifier, check_claims, unverified_claims
+from wscore.tokens import MAX_EXP_S, ClaimNames, JwtKey, JwtVerifier, check_claims, unverified_claims
 from wscore.units import format_duration
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """What a server would check a token against."""
+class Rules:
+    """What a server would check a token against: `key` for JWTs, `secret` for signed guests."""
 
-    algorithm: str = "HS256"
+    key: JwtKey | None = None
     secret: bytes | None = field(default=None, repr=False)
-    public_key_pem: bytes | None = None
-    jwks_json: bytes | None = None
     issuer: str | None = None
     audience: str | None = None
-
-    @property
-    def has_jwt_key(self) -> bool:
-        """Whether a JWT's signature can be checked."""
-        return any(key is not None for key in (self.secret, self.public_key_pem, self.jwks_json))
+    names: ClaimNames = ClaimNames()
 
 
-def inspect_token(token: str, keys: Keys, now_ms: int) -> dict[str, Any]:
+def inspect_token(token: str, rules: Rules, now_ms: int) -> dict[str, Any]:
     """Return facts about a token in the order to show them.
 
     `verdict` is `valid`, `refused`, or `unverified` for a JWT that would pass but whose signature nobody
-    checked. Raises ConfigError for keys that do not fit.
+    checked.
     """
-    return _inspect_guest(token, keys, now_ms) if token.startswith(GUEST_PREFIX) else _inspect_jwt(token, keys, now_ms)
+    return (
+        _inspect_guest(token, rules, now_ms) if token.startswith(GUEST_PREFIX) else _inspect_jwt(token, rules, now_ms)
+    )
 
 
-def _inspect_guest(token: str, keys: Keys, now_ms: int) -> dict[str, Any]:
+def _inspect_guest(token: str, rules: Rules, now_ms: int) -> dict[str, Any]:
     is_signed = token.count("_") == 3
-    checks = is_signed and keys.secret is not None
-    verifier = GuestVerifier(GuestMode.SIGNED if checks else GuestMode.UNSIGNED, secret=keys.secret)
+    checks = is_signed and rules.secret is not None
+    verifier = GuestVerifier(GuestMode.SIGNED if checks else GuestMode.UNSIGNED, secret=rules.secret)
     report: dict[str, Any] = {"kind": "guest, signed" if is_signed else "guest"}
     try:
         principal = verifier.verify(token, now_ms)
@@ -53,7 +49,7 @@ def _inspect_guest(token: str, keys: Keys, now_ms: int) -> dict[str, Any]:
     return report | {"expires": _moment(principal.expires_at_ms, now_ms)}
 
 
-def _inspect_jwt(token: str, keys: Keys, now_ms: int) -> dict[str, Any]:
+def _inspect_jwt(token: str, rules: Rules, now_ms: int) -> dict[str, Any]:
     report: dict[str, Any] = {"kind": "JWT"}
     try:
         header, claims = unverified_claims(token)
@@ -65,17 +61,16 @@ def _inspect_jwt(token: str, keys: Keys, now_ms: int) -> dict[str, Any]:
         if isinstance(value, int | float) and 0 <= value <= MAX_EXP_S:
             facts[name] = _moment(int(value * 1000), now_ms)
     try:
-        if keys.has_jwt_key:
-            key = JwtKey(
-                keys.algorithm, secret=keys.secret, public_key_pem=keys.public_key_pem, jwks_json=keys.jwks_json
+        if rules.key is not None:
+            JwtVerifier(rules.key, issuer=rules.issuer, audience=rules.audience, names=rules.names).verify(
+                token, now_ms
             )
-            JwtVerifier(key, issuer=keys.issuer, audience=keys.audience).verify(token, now_ms)
         else:
             facts["signature"] = "not checked: no key given"
-            check_claims(claims, now_ms)
+            check_claims(claims, now_ms, issuer=rules.issuer, audience=rules.audience, names=rules.names)
     except AuthError as error:
         return report | _refused(error) | facts
-    return report | {"verdict": "valid" if keys.has_jwt_key else "unverified"} | facts
+    return report | {"verdict": "unverified" if rules.key is None else "valid"} | facts
 
 
 def _refused(error: AuthError) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
+from cli.connecting import CredentialOptions
 from cli.settings import duration_option
 from loadtest.options import Option, Unit
 from wsclient.url import DEFAULT_URL
@@ -31,7 +32,7 @@ Url = Annotated[str | None, typer.Argument(metavar="URL", help="A ws:// or wss:/
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetOptions:
+class TargetOptions(CredentialOptions):
     """Whom to load, and as whom."""
 
     TITLE: ClassVar = "Target"
@@ -39,15 +40,12 @@ class TargetOptions:
     serve: Annotated[bool, typer.Option("--serve", help="Start a server for the run, in place of URL.")] = False
     token: Annotated[
         str | None, typer.Option(metavar="TOKEN", help="One token for all; WSCTL_TOKEN keeps it out of ps.")
-    ] = None
+    ] = field(default=None, repr=False)
     token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with one token for all.")] = None
     sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint one JWT for all, with the secret.")] = None
     users: Annotated[
         bool, typer.Option("--users", help="Mint a JWT of another user for each connection, with the secret.")
     ] = False
-    jwt_secret_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the secret (or WSCTL_JWT_SECRET); signs guests too.")
-    ] = None
     ca: Annotated[Path | None, typer.Option(metavar="FILE", help="CA certificates to trust, PEM.")] = None
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the TLS certificate.")] = False
 

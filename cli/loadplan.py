@@ -12,11 +12,13 @@ import msgspec
 from cli.clock import now_ms
 from cli.connecting import tls_context
 from cli.loadoptions import MachineOptions, TargetOptions
-from cli.secrets import read_file, read_jwt_secret
+from cli.secrets import read_token, read_token_file
 from loadtest.scenarios.base import FileKind, Scenario
 from loadtest.speech import read_speech
 from loadtest.wire import Plan, SentMessage, Tokens
 from wscore.errors import ConfigError
+from wscore.secrets import checked_secret
+from wscore.text import checked_text
 
 TOKEN_SPARE_S: Final = 3600
 
@@ -93,25 +95,17 @@ def tokens(target: TargetOptions, run_s: float) -> Tokens:
         raise ConfigError(
             "--token", "more than one token is given", "use one of --token, --token-file, --sub and --users"
         )
-    secret = read_jwt_secret(target.jwt_secret_file)
-    if target.token is not None:
-        return Tokens(token=target.token)
-    if target.token_file is not None:
-        return Tokens(token=read_file(target.token_file, "--token-file").decode("ascii", "replace").strip())
-    if target.sub is not None:
-        from wscore.tokens import checked_secret, mint_jwt
+    credentials = target.credentials()
+    if credentials.token is not None:
+        return Tokens(token=read_token(credentials.token))
+    if credentials.file is not None:
+        return Tokens(token=read_token_file(credentials.file))
+    if credentials.sub is not None:
+        from wscore.tokens import mint_jwt
 
         expires_s = now_ms() // 1000 + round(run_s) + TOKEN_SPARE_S
-        return Tokens(token=mint_jwt(checked_secret(secret), {"sub": target.sub, "exp": expires_s}))
+        claims = {"sub": checked_text(credentials.sub, "--sub"), "exp": expires_s}
+        return Tokens(token=mint_jwt(checked_secret(credentials.secret), claims))
     if target.users:
-        from wscore.tokens import checked_secret
-
-        secret = checked_secret(secret)
-    return Tokens(secret=None if secret is None else _text(secret), as_users=target.users)
-
-
-def _text(secret: bytes) -> str:
-    try:
-        return secret.decode()
-    except UnicodeDecodeError:
-        raise ConfigError("JWT secret", "is not text", "a load test needs one in UTF-8") from None
+        checked_secret(credentials.secret)
+    return Tokens(secret=credentials.secret, as_users=target.users)

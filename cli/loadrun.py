@@ -18,7 +18,6 @@ from cli.loadplan import Place
 from cli.loadserver import serving
 from cli.loadview import View, view_of
 from cli.output import note
-from cli.secrets import read_jwt_secret
 from loadtest import running
 from loadtest.running import Driver, NothingMeasuredError, TargetUnreachableError
 from loadtest.scenarios import SCENARIOS
@@ -50,7 +49,7 @@ async def target_of(url: str | None, options: TargetOptions, scenario: Scenario)
         return
     if url is not None:
         raise ConfigError("--serve", "a URL is given too", "leave one of them out")
-    async with serving(read_jwt_secret(options.jwt_secret_file), *scenario.server_options) as (place, pid):
+    async with serving(options.secret(), *scenario.server_options) as (place, pid):
         yield Place(place, pid)
 
 

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from cli.secrets import SECRET_VARIABLE
+from cli.secrets import SECRET_ENCODING_VARIABLE, SECRET_VARIABLE
 from cli.variables import ENV_PREFIX
 from wscore.errors import WsctlError
+from wscore.secrets import SecretEncoding
 
 START_S: Final = 30.0
 STOP_S: Final = 15.0
@@ -44,7 +45,7 @@ async def serving(secret: bytes | None, *options: str) -> AsyncIterator[tuple[st
     """Run `wsctl serve` with more options on a free port for the block, and give its URL and process id."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
     if secret is not None:
-        kept[SECRET_VARIABLE] = secret.decode(errors="surrogateescape")
+        kept |= {SECRET_VARIABLE: secret.hex(), SECRET_ENCODING_VARIABLE: SecretEncoding.HEX}
     process = await asyncio.create_subprocess_exec(
         *_COMMAND,
         *options,

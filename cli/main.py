@@ -15,12 +15,13 @@ from typer.main import get_command
 from cli import collector
 from cli.exits import ExitCode, exit_code_of
 from cli.origins import name_place
-from cli.output import OutputError, ReaderGoneError, fail, flush, out
+from cli.output import OutputError, ReaderGoneError, fail, fail_with_traceback, flush, guard_logging, out
 from cli.settings import bind_environment
 from cli.spreading import GroupedCommand
 from cli.streams import prepare_streams
 from wscore.errors import WsctlError
 from wscore.installation import DISTRIBUTION, NotInstalledError
+from wscore.text import describe
 
 # name -> (module, one-line help). A module is imported when its command is asked for, so `wsctl --help` stays fast.
 COMMANDS: Final = {
@@ -70,6 +71,7 @@ class _LazyGroup(TyperGroup):
             ctx.fail(f"there is no command {args[0]!r}; {mend}")
         found = super().resolve_command(ctx, args)
         collector.work()
+        guard_logging()
         return found
 
     def invoke(self, ctx: Any) -> Any:
@@ -124,13 +126,13 @@ def main() -> NoReturn:
     except OSError as error:
         with suppress(OutputError, ReaderGoneError):
             flush()
-        _fail(error.strerror or str(error), ExitCode.FAILED, error)
+        _fail(describe(error), ExitCode.FAILED, error)
     except ModuleNotFoundError as error:  # an installation without the terminal client or the load tester (ADR 0007)
         _fail(str(NotInstalledError(error.name or str(error))), ExitCode.FAILED, error)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the argument parser
             _usage(error)
-        _fail(f"internal error: {error!r}; {DEBUG_VARIABLE}=1 shows the traceback", ExitCode.FAILED, error)
+        _fail(f"internal error: {describe(error)}; {DEBUG_VARIABLE}=1 shows the traceback", ExitCode.FAILED, error)
     _exit(code if isinstance(code, int) else ExitCode.DONE)
 
 
@@ -146,7 +148,8 @@ def _usage(error: Any) -> NoReturn:
 
 def _fail(text: str, code: ExitCode, error: BaseException) -> NoReturn:
     if os.environ.get(DEBUG_VARIABLE):
-        raise error
+        fail_with_traceback(error)
+        _exit(ExitCode.FAILED)
     fail(text)
     _exit(code)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from wscore.errors import WsctlError
-from wscore.text import neutralise, redact
+from wscore.text import describe, neutralise, redact
 
 
 class ReaderGoneError(WsctlError):
@@ -73,6 +73,36 @@ def note(text: str) -> None:
 def fail(text: str) -> None:
     """Print the one line that says what is wrong and how to mend it."""
     note(f"wsctl: {text}")
+
+
+def fail_with_traceback(error: BaseException) -> None:
+    """Print where an exception comes from, those before it first; what it says only if it is one of ours."""
+    import traceback
+
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None:
+        fail_with_traceback(before)
+        note("which led to:")
+    note("Traceback (most recent call last):")
+    for line in "".join(traceback.format_tb(error.__traceback__)).splitlines():
+        note(line)
+    fail(describe(error))
+
+
+def guard_logging() -> None:
+    """Let what libraries log in a process without a log of its own come out in one line, as everything else here."""
+    import logging
+
+    class Line(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            # What follows the first line quotes values: asyncio adds the repr of a task with its exception.
+            text = record.getMessage().partition("\n")[0]
+            error = record.exc_info[1] if record.exc_info else None
+            told = text if error is None else f"{text}: {describe(error)}"
+            return redact(neutralise(f"wsctl: {record.name}: {told}"))
+
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(Line())
 
 
 def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> None:

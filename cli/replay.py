@@ -9,27 +9,20 @@ from typing import Annotated
 import typer
 
 from cli.clock import now_ms
-from cli.connecting import Credentials, dial_options, read_filter, run_script
+from cli.connecting import CredentialOptions, dial_options, read_filter, run_script
 from cli.output import note
-from cli.secrets import read_jwt_secret
 from cli.settings import ConfigFile, duration_option
+from cli.spreading import spread
 from wsclient.url import DEFAULT_URL
 from wscore.errors import ConfigError
 
 
+@spread
 def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
     url: Annotated[str, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.")] = DEFAULT_URL,
     speed: Annotated[str, typer.Option(metavar="N|max", help="So many times as fast; max: without a pause.")] = "1",
     session: Annotated[str | None, typer.Option(metavar="ID", help="Session to join.")] = None,
-    token: Annotated[
-        str | None, typer.Option(metavar="TOKEN", help="Token; WSCTL_TOKEN keeps it out of the process list.")
-    ] = None,
-    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with the token.")] = None,
-    sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint a JWT for this user with the secret.")] = None,
-    jwt_secret_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the secret (or WSCTL_JWT_SECRET); signs guests too.")
-    ] = None,
     filter: Annotated[
         str | None, typer.Option(metavar="FILTER", help="Print only what matches, such as 'type:chat.* /regex/'.")
     ] = None,
@@ -40,6 +33,8 @@ def replay(
         Path | None, typer.Option(metavar="FILE", help="Record what is sent and what comes back to this new file.")
     ] = None,
     linger: Annotated[int, duration_option("Silence at the end that ends it.", show_default="500ms")] = 500,
+    *,
+    who: CredentialOptions,
     config: ConfigFile = None,
 ) -> None:
     """Play a recording back to a server: what was sent is sent again, with the gaps it had.
@@ -57,7 +52,7 @@ def replay(
     if not len(playback):
         raise ConfigError(str(file), "has no message that was sent", "record with `wsctl connect --record FILE`")
     dial = dial_options()
-    tokens = Credentials(token, token_file, sub, read_jwt_secret(jwt_secret_file)).source(dial)
+    tokens = who.credentials().source(dial)
     options = ScriptOptions(
         sends=SendOptions(as_is=True, noun="message"),
         goal=NO_GOAL,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 import typer
 
-from cli.secrets import read_file, read_jwt_secret
+from cli.jwtoptions import JwtOptions
 from cli.settings import duration_option, mode_option, size_option
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
@@ -33,9 +33,6 @@ from wsserver.settings import (
     default_profile,
     profile_defaults,
 )
-
-if TYPE_CHECKING:
-    from wscore.tokens import JwtKey
 
 BY_PROFILE: Final = "by profile"
 BURST_SECONDS: Final = 2  # a burst is what two seconds allow
@@ -84,19 +81,11 @@ class TlsOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuthOptions:
+class AuthOptions(JwtOptions):
     """Who may connect, and join what."""
 
     TITLE: ClassVar = "Who may connect"
 
-    jwt_secret_file: Annotated[
-        Path | None, typer.Option(help="File with the HS256 secret (or WSCTL_JWT_SECRET); also signs guest tokens.")
-    ] = None
-    jwt_algorithm: Annotated[str, typer.Option(help="HS256, RS256, ES256 or EdDSA.")] = "HS256"
-    jwt_public_key: Annotated[Path | None, typer.Option(help="PEM file with the public key.")] = None
-    jwks_file: Annotated[Path | None, typer.Option(help="JWKS file with the public keys.")] = None
-    issuer: Annotated[str | None, typer.Option(help="Required iss claim.")] = None
-    audience: Annotated[str | None, typer.Option(help="Required aud claim.")] = None
     guests: Annotated[GuestMode | None, typer.Option(help="Guest tokens.", show_default=BY_PROFILE)] = None
     guest_ttl: Annotated[int, duration_option("How long a guest token is valid.", show_default="24h")] = GUEST_TTL_MS
     session_join: Annotated[
@@ -114,19 +103,6 @@ class AuthOptions:
             show_default="any; on loopback none",
         ),
     ] = None
-
-    def jwt_key(self, secret: bytes | None) -> JwtKey | None:
-        """Return the key that these options and the secret make, None without any; raises ConfigError."""
-        if secret is None and self.jwt_public_key is None and self.jwks_file is None:
-            return None
-        from wscore.tokens import JwtKey
-
-        return JwtKey(
-            self.jwt_algorithm,
-            secret=secret,
-            public_key_pem=None if self.jwt_public_key is None else read_file(self.jwt_public_key, "--jwt-public-key"),
-            jwks_json=None if self.jwks_file is None else read_file(self.jwks_file, "--jwks-file"),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +217,7 @@ def server_settings(
     times: TimeOptions,
 ) -> ServerSettings:
     """Return the settings that the options make, with the profile's choices where nobody chose; raises ConfigError."""
-    secret = read_jwt_secret(auth.jwt_secret_file)
+    secret = auth.secret()
     profile = listen.profile or default_profile(listen.host, listen.uds)
     defaults = profile_defaults(profile, has_secret=secret is not None)
     size = limits.max_message_size
@@ -258,8 +234,10 @@ def server_settings(
         tls_cert=tls.tls_cert,
         tls_key=tls.tls_key,
         jwt_key=auth.jwt_key(secret),
+        jwks_file=auth.jwks_file,
         issuer=auth.issuer,
         audience=auth.audience,
+        claim_names=auth.claim_names(),
         guests=auth.guests or defaults.guests,
         guest_secret=secret,
         guest_ttl_ms=auth.guest_ttl,

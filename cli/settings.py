@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperOption
 
 from cli.origins import key_of, remember, table_of
-from cli.variables import ENV_PREFIX, check_variables
+from cli.variables import check_variables, variable_of
 from wscore.errors import ConfigError
 from wscore.units import parse_duration_ms, parse_size_bytes
 
@@ -169,7 +169,7 @@ def bind_environment(command: Any) -> None:
     """Give every setting of a command, and of its sub-commands, its environment variable."""
     for parameter in command.params:
         if parameter.envvar is None and (has_setting(parameter) or parameter.name == "config"):
-            parameter.envvar = ENV_PREFIX + key_of(parameter).upper().replace("-", "_")
+            parameter.envvar = variable_of(key_of(parameter))
             parameter.show_envvar = False  # one rule names them all; see the end of `wsctl --help`
     for child in getattr(command, "commands", {}).values():
         bind_environment(child)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.connecting import Credentials, dial_options
+from cli.connecting import CredentialOptions, dial_options
 from cli.output import note
-from cli.secrets import read_file, read_jwt_secret
+from cli.secrets import read_file
 from cli.settings import ConfigFile, duration_option
 from cli.spreading import spread
 from cli.stdin import is_terminal, read_stdin
@@ -41,7 +41,7 @@ Url = Annotated[str, typer.Argument(metavar="URL", help="A ws:// or wss:// URL."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TalkOptions:
+class TalkOptions(CredentialOptions):
     """How to connect, how long to wait, and where the answer goes."""
 
     save: Annotated[bool, typer.Option("--save", help="Save the answer's voice as a new reply.wav here.")] = False
@@ -53,14 +53,6 @@ class TalkOptions:
     timeout: Annotated[int, duration_option("How long to wait for the next message.", show_default="30s")] = 30_000
     uds: Annotated[str | None, typer.Option(metavar="PATH", help="Connect to this Unix socket.")] = None
     session: Annotated[str | None, typer.Option(metavar="ID", help="Session to join.")] = None
-    token: Annotated[
-        str | None, typer.Option(metavar="TOKEN", help="Token; WSCTL_TOKEN keeps it out of the process list.")
-    ] = None
-    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with the token.")] = None
-    sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint a JWT for this user with the secret.")] = None
-    jwt_secret_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the secret (or WSCTL_JWT_SECRET); signs guests too.")
-    ] = None
     ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificates to trust, as PEM.")] = None
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the server's certificate.")] = False
 
@@ -145,8 +137,7 @@ def _talk(ask: Callable[[Talk], Awaitable[None]], url: str, options: TalkOptions
         raise ConfigError("--json", "and --out - both go to standard output", "give --out a file")
     out = reply_file(options.out, is_saved=options.save)
     dial = dial_options(ca=options.ca, insecure=options.insecure, uds=options.uds)
-    secret = read_jwt_secret(options.jwt_secret_file)
-    tokens = Credentials(options.token, options.token_file, options.sub, secret).source(dial)
+    tokens = options.credentials().source(dial)
     client = Client(url, token=tokens, session_id=options.session, reconnect=None, dial=dial)
     talk = Talk(client, timeout_s=options.timeout / 1000)
 

@@ -51,7 +51,7 @@ class Tokens(msgspec.Struct, frozen=True):
     """
 
     token: str | None = None
-    secret: str | None = None
+    secret: bytes | None = None
     as_users: bool = False
 
     def __repr__(self) -> str:

@@ -12,8 +12,11 @@ from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
+    InvalidHeader,
     InvalidMessage,
+    InvalidProxy,
     InvalidStatus,
+    InvalidURI,
     WebSocketException,
 )
 from websockets.proxy import get_proxy
@@ -25,7 +28,7 @@ from wsclient.tls import tls_problem, wrong_scheme
 from wsclient.url import is_loopback_url
 from wscore.codes import CloseCode
 from wscore.heartbeat import loop_stalled
-from wscore.text import redact
+from wscore.text import describe, redact
 from wscore.units import format_figure
 
 # websockets writes the request line, and with it the token, at debug level.
@@ -68,6 +71,9 @@ class Connection:
             response = error.response
             problem = f"the server answered HTTP {response.status_code} {response.reason_phrase}"
             may_be_scheme = response.status_code == HTTPStatus.BAD_REQUEST  # what nginx says on its port for TLS
+        except InvalidHeader as error:  # its value may be anything
+            fault = "missing" if error.value is None else "invalid"
+            problem = f"no WebSocket server answered: {fault} {error.name} header"
         except InvalidHandshake as error:
             problem = f"no WebSocket server answered: {error}"
             may_be_scheme = isinstance(error, InvalidMessage)
@@ -80,8 +86,11 @@ class Connection:
         except OSError as error:
             problem = _reason(error)
             may_be_scheme = isinstance(error, ConnectionResetError)
+        except (InvalidURI, InvalidProxy) as error:
+            whose = "the proxy's" if isinstance(error, InvalidProxy) else "its"
+            problem = f"{whose} address is not valid: {error.msg}"
         except (WebSocketException, ValueError, EOFError) as error:
-            problem = str(error)
+            problem = describe(error)
         if may_be_scheme and options.uds is None and get_proxy(parse_uri(url)) is None:
             problem = await wrong_scheme(url) or problem
         # What websockets says may quote a URL: that of a proxy or a redirect.
@@ -146,7 +155,6 @@ def _end(closed: ConnectionClosed) -> End:
 
 def _reason(error: OSError) -> str:
     """Return the operating system's words; several addresses tried give several errors, of which one will do."""
-    text = error.strerror or str(error)
     if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
         return "connection refused; is the server running? `wsctl serve` starts one"
-    return text
+    return describe(error)

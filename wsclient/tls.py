@@ -33,7 +33,7 @@ _CERTIFICATE: Final = {
 def tls_problem(error: ssl.SSLError, url: str) -> str:
     """Return what a failed TLS handshake with `url` means, in words."""
     if not isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {error.reason or error}"
+        return f"TLS: {error.reason or 'failed'}"
     problem, mend = _CERTIFICATE.get(error.verify_code, (error.verify_message.rstrip("."), _TRUST))
     return neutralise(f"TLS: {error.reason}: {problem.format(host=urlsplit(url).hostname)}; {mend}")
 

@@ -8,23 +8,27 @@ from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from wscore.errors import ConfigError
-from wscore.text import REDACTED, redact
+from wscore.text import REDACTED, checked_text, redact
 
 DEFAULT_URL: Final = "ws://127.0.0.1:8765/socket.io/"
 DEFAULT_PATH: Final = "/socket.io/"
 
 _MEND: Final = f"write it as {DEFAULT_URL}"
+_BEFORE_AT = re.compile(r"(?<=//).*(?=@)")
 _USER_INFO = re.compile(r"(?<=//)[^/?#]*@")
 
 
 def normalise_url(url: str) -> str:
     """Return `url` with the default path if it has none; raises ConfigError for anything but ws:// and wss://."""
     shown = shown_url(url)
+    problem = "its host is malformed"
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError("URL", f"{shown!r}: {error}", _MEND) from None
+        host = parts.hostname
+        problem = "Port could not be cast to a number from 0 to 65535"
+        _ = parts.port
+    except ValueError:  # its text quotes what may be part of a password, and so may the URL, up to a stray @
+        raise ConfigError("URL", f"{_BEFORE_AT.sub(REDACTED, shown)!r}: {problem}", _MEND) from None
     if parts.scheme not in ("ws", "wss"):
         scheme = {"http": "ws", "https": "wss"}.get(parts.scheme)
         mend = f"did you mean {scheme}://?" if scheme else _MEND
@@ -33,6 +37,8 @@ def normalise_url(url: str) -> str:
         raise ConfigError("URL", f"{shown!r} has no host", _MEND)
     if any(character.isspace() for character in url):
         raise ConfigError("URL", f"{shown!r} contains a space", _MEND)
+    if not url.isprintable():
+        raise ConfigError("URL", f"{shown!r} contains a character that no URL can have", _MEND)
     return urlunsplit((parts.scheme, parts.netloc, parts.path or DEFAULT_PATH, parts.query, ""))
 
 
@@ -49,8 +55,12 @@ def has_token(url: str) -> bool:
 def connect_url(url: str, *, token: str | None, session_id: str | None) -> str:
     """Return the URL to dial, with token and session in its query as the seed's clients send them.
 
-    They take the place of any that the URL carries.
+    They take the place of any that the URL carries. Raises ConfigError for what no URL can carry.
     """
+    if token is not None:
+        checked_text(token, "token")
+    if session_id is not None:
+        checked_text(session_id, "--session")
     parts = urlsplit(url)
     added = {name: value for name, value in (("token", token), ("sessionId", session_id)) if value is not None}
     kept = [field for field in parts.query.split("&") if field and field.partition("=")[0] not in added]

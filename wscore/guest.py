@@ -12,6 +12,7 @@ from uuid import UUID
 
 from wscore.codes import ErrorCode
 from wscore.principal import AuthError, Principal
+from wscore.secrets import checked_secret
 
 GUEST_PREFIX: Final = "guest_"
 GUEST_TTL_MS: Final = 24 * 60 * 60 * 1000
@@ -33,13 +34,19 @@ class GuestMode(StrEnum):
 
 
 def mint_guest_token(uuid: UUID, now_ms: int, secret: bytes | None = None) -> str:
-    """Return a guest token for `uuid` (a version 4 UUID); with a secret, in the signed form."""
+    """Return a guest token for `uuid` (a version 4 UUID); with a secret, in the signed form.
+
+    Raises ConfigError for a secret that is not fit to sign with.
+    """
     body = f"{GUEST_PREFIX}{uuid}_{now_ms}"
-    return body if secret is None else f"{body}_{_mac(body, secret)}"
+    return body if secret is None else f"{body}_{_mac(body, checked_secret(secret))}"
 
 
 class GuestVerifier:
-    """Accepts or refuses guest tokens; a guest's user id is `guest_{uuid}`, in lower case."""
+    """Accepts or refuses guest tokens; a guest's user id is `guest_{uuid}`, in lower case.
+
+    Raises ConfigError for a secret that is not fit to sign with, where tokens are signed.
+    """
 
     __slots__ = ("_mode", "_secret", "_ttl_ms")
 
@@ -47,7 +54,7 @@ class GuestVerifier:
         if mode is GuestMode.SIGNED and secret is None:
             raise ValueError("signed guest tokens need a secret")
         self._mode = mode
-        self._secret = secret
+        self._secret = checked_secret(secret) if mode is GuestMode.SIGNED else None
         self._ttl_ms = ttl_ms
 
     def verify(self, token: str, now_ms: int) -> Principal:

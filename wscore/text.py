@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
+
+from wscore.errors import ConfigError, WsctlError
 
 REDACTED: Final = "[redacted]"
 
@@ -13,6 +16,7 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u
 # Both kinds of token anywhere in a text: a JWT is three base64url parts, the first of them `{"...`.
 _TOKENS = re.compile(r"eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*|guest_[0-9a-fA-F-]{36}_[0-9]+(?:_[a-z2-7]+)?")
 _QUERY_SECRETS = re.compile(r"(?i)((?:token|resume)=)[^&\s\"']+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*(?=@)")  # a URL's name and password
 
 
@@ -30,6 +34,37 @@ def _escape(character: str) -> str:
 def redact(text: str) -> str:
     """Replace every secret that a text contains: a token as a word or as a `token=` query value, a URL's password."""
     return _TOKENS.sub(REDACTED, _QUERY_SECRETS.sub(r"\g<1>" + REDACTED, _USERINFO.sub(REDACTED, text)))
+
+
+def checked_text(text: str, source: str) -> str:
+    """Return `text` if it is Unicode, else raise ConfigError, which names `source` and shows nothing of it.
+
+    An argument or variable of the system that is not UTF-8 comes with surrogates, which nothing can send.
+    """
+    if _SURROGATE.search(text):
+        raise ConfigError(source, "is not text in UTF-8")
+    return text
+
+
+def describe(error: BaseException) -> str:
+    """Return what may be shown of an exception whatever was in its hands: ours speak, others give their type.
+
+    The text of a foreign one may quote a secret that no pattern knows, and the repr of a UnicodeError all of it.
+    """
+    if isinstance(error, WsctlError):
+        return redact(str(error))
+    kind = type(error).__name__
+    if isinstance(error, UnicodeEncodeError | UnicodeDecodeError):
+        return f"{kind}: {error.reason}"  # the codec's own words; the text is in `object` only
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"{kind}: {error.name}"
+    if isinstance(error, OSError) and error.errno is not None:
+        reason = getattr(error, "reason", None)
+        if isinstance(reason, str):  # TLS, whose numbers are not the system's
+            return f"TLS: {reason.replace('_', ' ').lower()}"
+        # Below 0 are the numbers of getaddrinfo, which come with their own words.
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+    return kind
 
 
 def json_line(text: str) -> str:

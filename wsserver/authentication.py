@@ -6,22 +6,34 @@ from collections.abc import Callable
 
 from wscore.codes import ErrorCode
 from wscore.guest import GUEST_PREFIX, GuestVerifier
+from wscore.keys import UNKNOWN_KEY
 from wscore.principal import AuthError, Principal
 from wscore.tokens import JwtVerifier
 from wsserver.handshake import HandshakeRequest
+from wsserver.jwksfile import JwksFile
 
 MAX_TOKEN_BYTES = 8192
 
 
 class AuthenticationHandler:
-    """Authenticates by JWT or guest token; `now_ms` is the wall clock, ms since the epoch."""
+    """Authenticates by JWT or guest token; `now_ms` is the wall clock, ms since the epoch.
 
-    __slots__ = ("_guests", "_jwt", "_now_ms")
+    `jwks` keeps the keys of `jwt` up to date, if they come from a file.
+    """
 
-    def __init__(self, jwt: JwtVerifier | None, guests: GuestVerifier, now_ms: Callable[[], int]) -> None:
+    __slots__ = ("_guests", "_jwks", "_jwt", "_now_ms")
+
+    def __init__(
+        self,
+        jwt: JwtVerifier | None,
+        guests: GuestVerifier,
+        now_ms: Callable[[], int],
+        jwks: JwksFile | None = None,
+    ) -> None:
         self._jwt = jwt
         self._guests = guests
         self._now_ms = now_ms
+        self._jwks = jwks
 
     @staticmethod
     def extract_token(request: HandshakeRequest) -> str:
@@ -45,4 +57,12 @@ class AuthenticationHandler:
             return self._guests.verify(token, self._now_ms())
         if self._jwt is None:
             raise AuthError(ErrorCode.AUTH_INVALID, "This server accepts no JWTs: it has no key.", "jwt-off")
+        if self._jwks is None:
+            return self._jwt.verify(token, self._now_ms())
+        self._jwks.look()
+        try:
+            return self._jwt.verify(token, self._now_ms())
+        except AuthError as error:
+            if error.rule != UNKNOWN_KEY or not self._jwks.look(at_once=True):
+                raise
         return self._jwt.verify(token, self._now_ms())

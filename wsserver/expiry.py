@@ -10,11 +10,12 @@ from wscore.envelope import Envelope, InvalidMessageError, decode_data
 from wscore.payloads import AuthRefresh, AuthRefreshed
 from wscore.principal import AuthError
 from wsserver.authentication import AuthenticationHandler
+from wsserver.clock import Clock
 from wsserver.connections import Connection, ConnectionManager
 from wsserver.hub import Hub
 
 WARN_AHEAD_MS: Final = 30_000
-MAX_SLEEP_MS: Final = 24 * 60 * 60 * 1000  # look again once a day: the wall clock may have been set
+MAX_SLEEP_MS: Final = 24 * 60 * 60 * 1000  # what every event loop can wait for
 CLOCK_SLACK_MS: Final = 1000  # the timer runs on another clock than the expiry
 
 
@@ -26,9 +27,9 @@ class Timer(Protocol):
 
 
 class ExpiryWatch:
-    """Watches each connection's expiry; `call_later` takes seconds, `now_ms` is the wall clock."""
+    """Watches each connection's expiry by the wall clock; `call_later` takes seconds of the monotonic one."""
 
-    __slots__ = ("_authentication", "_call_later", "_connections", "_hub", "_now_ms", "_timers")
+    __slots__ = ("_authentication", "_call_later", "_clock", "_connections", "_hub", "_lead_ms", "_now_ms", "_timers")
 
     def __init__(
         self,
@@ -37,13 +38,15 @@ class ExpiryWatch:
         hub: Hub,
         *,
         call_later: Callable[..., Timer],
-        now_ms: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self._authentication = authentication
         self._connections = connections
         self._hub = hub
         self._call_later = call_later
-        self._now_ms = now_ms
+        self._clock = clock
+        self._now_ms = clock.now_ms
+        self._lead_ms = self._wall_clock_lead_ms()
         self._timers: dict[str, Timer] = {}
 
     def watch(self, connection: Connection) -> None:
@@ -61,6 +64,16 @@ class ExpiryWatch:
         timer = self._timers.pop(connection.id, None)
         if timer is not None:
             timer.cancel()
+
+    def check_clock(self) -> None:
+        """Watch everyone anew if the wall clock was set, or ran on while this machine slept: their timers did not."""
+        lead_ms = self._wall_clock_lead_ms()
+        if abs(lead_ms - self._lead_ms) <= CLOCK_SLACK_MS:
+            return
+        self._lead_ms = lead_ms
+        for connection in self._connections.all():
+            if connection.is_open:
+                self.watch(connection)
 
     def refresh(self, connection: Connection, envelope: Envelope) -> None:
         """Handle `auth_refresh`: a valid token of the same user replaces the expiry, anything else changes nothing."""
@@ -83,6 +96,9 @@ class ExpiryWatch:
         self._connections.update(connection.id, principal)
         self._hub.send_to(connection, "auth_refreshed", AuthRefreshed(principal.expires_at_ms), id=envelope.id)
         self.watch(connection)
+
+    def _wall_clock_lead_ms(self) -> float:
+        return self._now_ms() - self._clock.now_s() * 1000
 
     def _schedule(self, connection: Connection, delay_ms: int, action: Callable[[Connection], Any]) -> None:
         self._timers[connection.id] = self._call_later(delay_ms / 1000, action, connection)

@@ -41,6 +41,7 @@ from wsserver.failures import ExitRequest, Failures
 from wsserver.hosts import HostPolicy
 from wsserver.hub import Hub
 from wsserver.inbound import InboundMemory
+from wsserver.jwksfile import JwksFile
 from wsserver.lifespans import Lifespans
 from wsserver.liveness import HeartbeatWheel
 from wsserver.logs import EventLog
@@ -96,13 +97,7 @@ class WebSocketServer:
         protocol = MessageProtocol(self._clock.now_ms)
         self.connections = ConnectionManager()
         sessions = SessionService(settings.session_join, _new_id)
-        authentication = AuthenticationHandler(
-            None
-            if settings.jwt_key is None
-            else JwtVerifier(settings.jwt_key, issuer=settings.issuer, audience=settings.audience),
-            GuestVerifier(settings.guests, secret=settings.guest_secret, ttl_ms=settings.guest_ttl_ms),
-            self._clock.now_ms,
-        )
+        authentication = _authentication(settings, self._clock, self._log)
         loop = asyncio.get_running_loop()
         self._delivery = Delivery(settings.outbound, self.counters, call_soon=loop.call_soon, now_s=self._clock.now_s)
         failures = Failures(self.counters, self._log, self._exit)
@@ -111,8 +106,8 @@ class WebSocketServer:
         self._lifespans = Lifespans(
             self._app.lifespans, background, self._log, grace_s=settings.drain_timeout_ms / 1000
         )
-        expiry = ExpiryWatch(
-            authentication, self.connections, self.hub, call_later=loop.call_later, now_ms=self._clock.now_ms
+        self._expiry = ExpiryWatch(
+            authentication, self.connections, self.hub, call_later=loop.call_later, clock=self._clock
         )
         paths = path_variants(settings.path)
         echo_paths = frozenset[str]() if settings.echo_path is None else path_variants(settings.echo_path)
@@ -137,7 +132,9 @@ class WebSocketServer:
             log=self._log,
         )
         calls = AppCalls(self._tasks, self._inbound, settings.inbound, failures, self.counters, self._log)
-        router = MessageRouter(self._app, protocol, self._delivery, self.hub, expiry, calls, self.counters, self._log)
+        router = MessageRouter(
+            self._app, protocol, self._delivery, self.hub, self._expiry, calls, self.counters, self._log
+        )
         self._wheel = HeartbeatWheel(settings.heartbeat)
         self._controller = WebSocketController(
             entrance=self._entrance,
@@ -146,7 +143,7 @@ class WebSocketServer:
             delivery=self._delivery,
             hub=self.hub,
             router=router,
-            expiry=expiry,
+            expiry=self._expiry,
             wheel=self._wheel,
             heartbeat=Heartbeat(settings.heartbeat.interval_ms, settings.heartbeat.timeout_ms),
             limits=_limits(settings),
@@ -268,6 +265,7 @@ class WebSocketServer:
         if due:
             self._controller.ping(due)
         self._descriptors.check(now_s)
+        self._expiry.check_clock()
         self._schedule_tick()
 
 
@@ -281,6 +279,16 @@ def _limits(settings: ServerSettings) -> Limits:
 
 def _new_id() -> str:
     return str(uuid.uuid4())
+
+
+def _authentication(settings: ServerSettings, clock: Clock, log: EventLog) -> AuthenticationHandler:
+    guests = GuestVerifier(settings.guests, secret=settings.guest_secret, ttl_ms=settings.guest_ttl_ms)
+    key, file = settings.jwt_key, settings.jwks_file
+    if key is None:
+        return AuthenticationHandler(None, guests, clock.now_ms)
+    jwt = JwtVerifier(key, issuer=settings.issuer, audience=settings.audience, names=settings.claim_names)
+    jwks = None if file is None else JwksFile(file, key, clock.now_s, log)
+    return AuthenticationHandler(jwt, guests, clock.now_ms, jwks)
 
 
 def _engine(settings: ServerSettings, log: EventLog) -> Engine:

@@ -12,7 +12,7 @@ from wscore.errors import ConfigError
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
-from wscore.tokens import JwtKey
+from wscore.tokens import ClaimNames, JwtKey
 from wsserver.admission import ConnectionLimits
 from wsserver.delivery import OutboundLimits
 from wsserver.inbound import InboundLimits
@@ -102,8 +102,10 @@ class ServerSettings:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     jwt_key: JwtKey | None = None
+    jwks_file: Path | None = None  # where the keys of jwt_key come from, to be read again when it changes
     issuer: str | None = None
     audience: str | None = None
+    claim_names: ClaimNames = ClaimNames()
     guests: GuestMode = GuestMode.UNSIGNED
     guest_secret: bytes | None = field(default=None, repr=False)
     guest_ttl_ms: int = GUEST_TTL_MS

@@ -12,6 +12,7 @@ import msgspec
 from loadtest.driver.modes import EXIT_FAILED, run, say
 from loadtest.generator.selfcheck import LimitError, allow_files
 from loadtest.wire import Plan
+from wscore.text import describe
 
 
 def main() -> int:
@@ -22,7 +23,11 @@ def main() -> int:
     except LimitError as error:
         say(str(error))
         return EXIT_FAILED
-    return run(plan)
+    try:
+        return run(plan)
+    except Exception as error:
+        say(f"internal error: {describe(error)}")
+        return EXIT_FAILED
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from typing import Final
 
 import gevent
+
+from wscore.text import describe
 
 STEP_S: Final = 0.02
 
@@ -63,8 +64,8 @@ def _run_in_child(reading: int, work: Callable[[int], int]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         port = os.read(reading, 16)
         code = work(int(port)) if port else 0
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        sys.stderr.write(f"internal error: {describe(error)}\n")
     finally:
         sys.stderr.flush()
         os._exit(code)

@@ -126,7 +126,8 @@ class EnvelopeUser(User):
         url = host if "/" in rest else host + DEFAULT_PATH
         if scheme not in ("ws", "wss"):
             raise ScenarioError(f"{host!r} is not a ws:// or wss:// URL")
-        tokens = Tokens(self.token, self.secret, self.as_user)
+        secret = None if self.secret is None else self.secret.encode()
+        tokens = Tokens(self.token, secret, self.as_user)
         link = UserLink(loop.loop, self._number, self._take, self._lost)
         query = {"sessionId": session_id} if session_id is not None else {}
         try:

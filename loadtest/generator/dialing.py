@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from picows import WSError, WSHandshakeError, WSListener, ws_connect
 
 from loadtest.wire import Tokens
+from wscore.errors import WsctlError
 from wscore.guest import mint_guest_token
 from wscore.tokens import mint_jwt
 
@@ -103,17 +104,18 @@ class Dialer:
         tokens = self._tokens
         if tokens.token is not None:
             return tokens.token
-        secret = tokens.secret.encode() if tokens.secret is not None else None
-        if tokens.as_users and secret is not None:
+        if tokens.as_users and tokens.secret is not None:
             claims: dict[str, object] = {"sub": f"load-{index}", "exp": int(time.time()) + _TOKEN_LIFE_S}
             if "sessionId" in query:
                 claims["sid"] = query["sessionId"]
-            return mint_jwt(secret, claims)
-        return mint_guest_token(uuid.uuid4(), time.time_ns() // 1_000_000, secret)
+            return mint_jwt(tokens.secret, claims)
+        return mint_guest_token(uuid.uuid4(), time.time_ns() // 1_000_000, tokens.secret)
 
 
 def reason(error: BaseException) -> str:
     """Return in few words why a connection did not come about, without any part of the URL."""
+    if isinstance(error, WsctlError):
+        return str(error)
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, WSHandshakeError) and error.response is not None:

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cli.loadoptions import MachineOptions, TargetOptions
@@ -18,6 +19,8 @@ from loadtest.scenarios.replay import ReplayOptions
 from loadtest.scenarios.soak import SoakOptions
 from loadtest.wire import Plan, SentMessage, Stage
 from wscore.errors import ConfigError
+from wscore.secrets import SecretEncoding
+from wscore.tokens import JwtKey
 
 PLACE = Place("ws://127.0.0.1:8765/socket.io/", os.getpid())
 SECRET = "a secret for tests, 32 bytes or more"
@@ -100,9 +103,9 @@ def test_tokens_are_given_minted_or_guests(tmp_path, monkeypatch):
     assert plan(token_file=tmp_path / "token").tokens.token == "from a file"
     monkeypatch.setenv("WSCTL_JWT_SECRET", SECRET)
     signed = plan().tokens
-    assert (signed.secret, signed.as_users) == (SECRET, False)
+    assert (signed.secret, signed.as_users) == (SECRET.encode(), False)
     users = plan(users=True).tokens
-    assert (users.secret, users.as_users) == (SECRET, True)
+    assert (users.secret, users.as_users) == (SECRET.encode(), True)
     assert SECRET not in repr(users)
 
 
@@ -110,19 +113,21 @@ def test_a_minted_token_outlives_the_run(monkeypatch):
     monkeypatch.setenv("WSCTL_JWT_SECRET", SECRET)
     token = plan(load=LoadOptions(duration=7_200_000), sub="ann").tokens.token
     assert token
-    from cli.inspection import Keys, inspect_token
+    from cli.inspection import Rules, inspect_token
 
     in_an_hour_and_a_half = 5_400_000
     from cli.clock import now_ms
 
-    keys = Keys("HS256", SECRET.encode(), None, None, None, None)
-    assert inspect_token(token, keys, now_ms() + 2 * in_an_hour_and_a_half - 60_000)["verdict"] == "valid"
+    rules = Rules(JwtKey(secret=SECRET.encode()))
+    assert inspect_token(token, rules, now_ms() + 2 * in_an_hour_and_a_half - 60_000)["verdict"] == "valid"
 
 
 def test_a_secret_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "secret").write_bytes(b"\xff" * 32)
     with pytest.raises(ConfigError, match="is not text"):
         plan(jwt_secret_file=tmp_path / "secret")
+    raw = plan(jwt_secret_file=tmp_path / "secret", jwt_secret_encoding=SecretEncoding.RAW)
+    assert msgspec.json.decode(msgspec.json.encode(raw), type=Plan).tokens.secret == b"\xff" * 32
 
 
 def test_a_recording_is_played_as_its_client_sent_it(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
@@ -72,6 +73,61 @@ def test_bad_usage_is_one_line_with_its_mend_and_exit_2(wsctl, arguments, expect
     assert expected in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+SECRET_BYTES = bytes(range(200, 240))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [
+        ("base64", base64.b64encode(SECRET_BYTES)),
+        ("base64", b"\xef\xbb\xbf" + base64.encodebytes(SECRET_BYTES).replace(b"\n", b"\r\n")),
+        ("base64url", base64.urlsafe_b64encode(SECRET_BYTES).rstrip(b"=")),
+        ("hex", SECRET_BYTES.hex().upper().encode() + b"\n"),
+        ("raw", SECRET_BYTES),
+    ],
+)
+def test_a_secret_may_be_written_in_other_ways(wsctl, tmp_path, encoding, written):
+    (tmp_path / "jwt.secret").write_bytes(written)
+    key = ("--jwt-secret-file", "jwt.secret", "--jwt-secret-encoding", encoding)
+    token = wsctl("token", "jwt", "--sub", "alice", *key).stdout.strip()
+    assert JwtVerifier(JwtKey(secret=SECRET_BYTES)).verify(token, now_ms()).user_id == "alice"
+    assert re.search("verdict +valid", wsctl("token", "inspect", "-", *key, stdin=token).stdout)
+
+
+def test_what_editors_add_to_a_secret_does_not_count(wsctl, tmp_path):
+    (tmp_path / "jwt.secret").write_bytes(b"\xef\xbb\xbf" + SECRET.encode() + b"\r\n\r\n")
+    for source in ({"WSCTL_JWT_SECRET_FILE": "jwt.secret"}, {"WSCTL_JWT_SECRET": f"\ufeff{SECRET}\r\n"}):
+        token = wsctl("token", "jwt", "--sub", "alice", **source).stdout.strip()
+        assert JwtVerifier(JwtKey(secret=SECRET.encode())).verify(token, now_ms()).user_id == "alice"
+
+
+def test_other_claims_are_minted_and_inspected_as_the_server_reads_them(wsctl):
+    names = {"WSCTL_USER_CLAIM": "email", "WSCTL_SESSION_CLAIM": "room", "WSCTL_JWT_SECRET": SECRET}
+    minted = wsctl("token", "jwt", "--sub", "a@b.example", "--sid", "lobby", "--claim", "sid=sso", "--json", **names)
+    made = json.loads(minted.stdout)
+    assert {"email": "a@b.example", "room": "lobby", "sid": "sso"}.items() <= made["claims"].items()
+    assert json.loads(wsctl("token", "inspect", made["token"], "--json", **names).stdout)["verdict"] == "valid"
+    by_others = wsctl("token", "inspect", made["token"], "--json", WSCTL_JWT_SECRET=SECRET)
+    assert json.loads(by_others.stdout)["reason"] == "The token lacks the required claim sub."
+    for variables, problem in (
+        ({"WSCTL_USER_CLAIM": "exp"}, "another meaning"),
+        ({"WSCTL_SCOPE_CLAIM": "sid"}, "anoth"),
+    ):
+        assert problem in wsctl("token", "jwt", "--sub", "a", WSCTL_JWT_SECRET=SECRET, **variables).stderr
+
+
+def test_without_a_key_the_audience_is_checked_all_the_same(wsctl):
+    token = mint_jwt(SECRET.encode(), {"sub": "alice", "exp": now_ms() // 1000 + 60, "aud": "elsewhere"})
+    assert json.loads(wsctl("token", "inspect", token, "--json").stdout)["rule"] == "jwt-audience"
+    assert re.search("verdict +unverified", wsctl("token", "inspect", token, "--audience", "elsewhere").stdout)
+
+
+def test_input_that_is_no_text_is_no_token(shell, tmp_path):
+    (tmp_path / "input").write_bytes(b"\xff\xfe.e.y\n")
+    result = shell("token inspect - --json < input")
+    assert json.loads(result.stdout)["rule"] == "jwt-format"
 
 
 def test_inspect_says_valid_until_when(wsctl):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from types import SimpleNamespace
@@ -9,10 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from wscore.guest import mint_guest_token
+from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
 from wsserver.clock import Clock
 from wsserver.ratelimits import RateLimiter, RatePolicy, Refusal
 
+HANG_S = 20
 HOUR_S = 3600
 
 
@@ -134,6 +137,22 @@ async def test_a_fresh_token_of_the_same_user_replaces_the_expiry(
     assert answer["data"] == {"expiresAtMs": (expires_s + HOUR_S) * 1000}
     (connection,) = server.connections.all()
     assert connection.principal.expires_at_ms == (expires_s + HOUR_S) * 1000
+
+
+async def test_who_expires_while_the_wall_clock_leaps_does_not_stay(
+    start_server, open_raw, user_token, jwt_key, engine, clock
+):
+    heartbeat = HeartbeatPolicy(1000, 60_000)  # whose hundredth is how often the clock is looked at
+    server = await start_server(engine=engine, clock=clock.clock, jwt_key=jwt_key, heartbeat=heartbeat)
+    client = await open_raw(server.url, token=user_token())
+    neighbour = await open_raw(server.url, token=user_token(exp=int(time.time()) + 9 * HOUR_S))
+    clock.skew_ms = 2 * HOUR_S * 1000
+    envelopes, code, _ = await asyncio.wait_for(client.received_until_closed(), HANG_S)
+    assert [one["data"]["code"] for one in envelopes if one["type"] == "error"] == ["AUTH_EXPIRED", "AUTH_EXPIRED"]
+    assert code == 4001
+    clock.skew_ms = -2 * HOUR_S * 1000
+    assert await neighbour.receive_type("ping")
+    assert len(server.connections) == 1
 
 
 async def test_a_guest_expires_too(start_server, open_raw, clock):
