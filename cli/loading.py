@@ -8,12 +8,15 @@ import sys
 import traceback
 from types import ModuleType
 
+from cli.yielding import yield_names
 from wscore.errors import ConfigError, WsctlError
 from wsserver import App
 
 
 def load_app(path: str) -> App:
-    """Import the module, looked up from the current directory too, and return its app.
+    """Import the module, looked up from the current directory first, and return its app.
+
+    Its own packages win over ours of the same name.
 
     Raises ConfigError with the place for anything that goes wrong on the way.
     """
@@ -22,6 +25,7 @@ def load_app(path: str) -> App:
         raise ConfigError("APP", f"{path!r} is not MODULE:NAME", "write it as mypkg.mymod:app")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    yield_names()
     module = _import(module_name)
     app = getattr(module, name, None)
     if not isinstance(app, App):

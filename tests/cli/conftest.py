@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 HANG_S = 60
-WSCTL = [sys.executable, "-m", "cli.main"]
+WSCTL = [sys.executable, "-P", "-m", "cli.main"]  # -P: as the script `wsctl`, which has its own directory on the path
 ROOT = Path(__file__).parents[2]
 
 
