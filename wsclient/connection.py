@@ -101,7 +101,6 @@ class Connection:
 
         A loop that stood still for longer than `silence_s` reads first what came in meanwhile.
         """
-        loop = asyncio.get_running_loop()
         while True:
             try:
                 async with asyncio.timeout(silence_s) as silence:
@@ -109,7 +108,7 @@ class Connection:
             except ConnectionClosed as closed:
                 return _end(closed)
             except TimeoutError:
-                if loop_stalled((silence.when() or 0) * 1000, loop.time() * 1000, 0):
+                if _is_late(silence):
                     continue
                 self.abort()
                 return End(CloseCode.ABNORMAL, f"no sign of life from the server for {format_figure(silence_s or 0)} s")
@@ -121,14 +120,16 @@ class Connection:
     async def send(self, text: str, timeout_s: float | None = None) -> bool:
         """Send a text frame; returns False if the connection is gone.
 
-        A server that reads nothing for `timeout_s` is gone too.
+        A server that reads nothing for `timeout_s` is gone too, unless the loop stood still: the frame waits then.
         """
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) as patience:
                 await self._ws.send(text)
         except ConnectionClosed:
             return False
         except TimeoutError:
+            if _is_late(patience):
+                return True
             self.abort()
             return False
         return True
@@ -144,6 +145,11 @@ class Connection:
     def abort(self) -> None:
         """Drop the connection at once, as when the server shows no sign of life."""
         self._ws.transport.abort()
+
+
+def _is_late(timeout: asyncio.Timeout) -> bool:
+    """Tell whether a time-out that struck was held up by the loop, so that it says nothing about the server."""
+    return loop_stalled((timeout.when() or 0) * 1000, asyncio.get_running_loop().time() * 1000)
 
 
 def _end(closed: ConnectionClosed) -> End:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from wscore.errors import ConfigError
+
+STALL_MS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,6 @@ class HeartbeatPolicy:
         return now_ms > self.deadline_ms(last_seen_ms)
 
 
-def loop_stalled(expected_ms: float, now_ms: float, tick_ms: float) -> bool:
-    """Tell whether a timer fired so late that inbound data may wait unread: read before reaping anyone."""
-    return now_ms - expected_ms > max(2 * tick_ms, 500)
+def loop_stalled(expected_ms: float, now_ms: float) -> bool:
+    """Tell whether a timer fired so late that its loop must have stood still, and inbound data may wait unread."""
+    return now_ms - expected_ms > STALL_MS

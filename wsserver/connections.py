@@ -31,9 +31,9 @@ class Session:
 class Connection:
     """State of one connection; holds no behaviour beyond what all rooms agree on.
 
-    `client_ip` is the client's own address, whatever proxies are between; None: a Unix socket. `last_seen_s` and
-    `paused_at_s` are monotonic seconds, `created_at_ms` wall-clock ms. `private` holds the payloads for this
-    connection alone that wait among its session's pending ones, each with its position.
+    `client_ip` is the client's own address, whatever proxies are between; None: a Unix socket. `last_seen_s` is the
+    heartbeat wheel's time, `paused_at_s` monotonic seconds, `created_at_ms` wall-clock ms. `private` holds the payloads
+    for this connection alone that wait among its session's pending ones, each with its position.
     """
 
     __slots__ = (

@@ -72,7 +72,6 @@ class WebSocketController:
         except RefusedError as refusal:
             self._refuse(request, channel, refusal)
             return None
-        now_s = self._now_s()
         connection = Connection(
             self._new_id(),
             principal,
@@ -80,8 +79,8 @@ class WebSocketController:
             channel,
             client_ip=request.client_ip,
             created_at_ms=self._now_ms(),
-            now_s=now_s,
-            limiter=self._rates.limiter(now_s),
+            now_s=self._wheel.now_s,
+            limiter=self._rates.limiter(self._now_s()),
         )
         self._delivery.flush(session)  # what was sent before it came is not for it
         self._connections.register(connection)
@@ -109,11 +108,11 @@ class WebSocketController:
 
     def text(self, connection: Connection, payload: bytes) -> None:
         """Handle one text message."""
-        now_s = connection.last_seen_s = self._now_s()
+        connection.last_seen_s = self._wheel.now_s
         if not connection.is_open:
             return
         limiter = connection.limiter
-        if limiter is not None and not limiter.admits(len(payload), now_s):
+        if limiter is not None and not limiter.admits(len(payload), now_s := self._now_s()):
             self._over_rate(connection, limiter, payload, now_s)
             return
         self._counters.messages_in += 1
@@ -131,9 +130,9 @@ class WebSocketController:
 
     def control(self, connection: Connection) -> bool:
         """Note a ping or pong frame; returns whether a ping deserves its pong."""
-        now_s = connection.last_seen_s = self._now_s()
+        connection.last_seen_s = self._wheel.now_s
         limiter = connection.limiter
-        if limiter is not None and not limiter.admits(0, now_s):
+        if limiter is not None and not limiter.admits(0, now_s := self._now_s()):
             self._over_rate(connection, limiter, b"", now_s)
             return False
         # Pongs for a peer that does not read would only pile up.
@@ -178,7 +177,7 @@ class WebSocketController:
         if not connection.is_open:
             return
         if connection.handlers is not None and connection.handlers.holds_peer_back:
-            connection.last_seen_s = self._now_s()  # we do not read it, so it cannot give one
+            connection.last_seen_s = self._wheel.now_s  # we do not read it, so it cannot give one
             return
         self._counters.heartbeat_timeouts += 1
         self._delivery.close(connection, CloseCode.HEARTBEAT_TIMEOUT, "Connection timeout")

@@ -26,3 +26,4 @@ class Counters:
     tasks_failed: int = 0
     slow_consumers: int = 0
     heartbeat_timeouts: int = 0
+    stalls: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import Final
 
 from wsserver.logs import EventLog
@@ -12,16 +13,18 @@ INTERVAL_S: Final = 1.0
 
 
 class DescriptorWatch:
-    """The server's tick calls `check`; it looks once a second at most, and so it logs."""
+    """The server's tick calls `check`; it looks once a second at most, and so it logs. `now_s` is monotonic."""
 
-    __slots__ = ("_log", "_next_s")
+    __slots__ = ("_log", "_next_s", "_now_s")
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, now_s: Callable[[], float]) -> None:
         self._log = log
+        self._now_s = now_s
         self._next_s = 0.0
 
-    def check(self, now_s: float) -> None:
-        """Try to open a file; log when that is no longer possible. `now_s` is monotonic seconds."""
+    def check(self) -> None:
+        """Try to open a file; log when that is no longer possible."""
+        now_s = self._now_s()
         if now_s < self._next_s:
             return
         self._next_s = now_s + INTERVAL_S

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError, WsctlError
 from wscore.guest import GuestVerifier
-from wscore.heartbeat import loop_stalled
 from wscore.payloads import Heartbeat, Limits, RateLimit
 from wscore.tokens import JwtVerifier
 from wsserver.admission import Admission
@@ -38,6 +37,7 @@ from wsserver.entrance import Entrance, path_variants
 from wsserver.expiry import ExpiryWatch
 from wsserver.exposure import ExposureWatch
 from wsserver.failures import ExitRequest, Failures
+from wsserver.heartbeats import Heartbeats
 from wsserver.hosts import HostPolicy
 from wsserver.hub import Hub
 from wsserver.inbound import InboundMemory
@@ -50,6 +50,7 @@ from wsserver.proxies import Proxies
 from wsserver.router import MessageRouter
 from wsserver.sessions import SessionService
 from wsserver.settings import EngineName, Profile, ServerSettings
+from wsserver.stalls import StallWatch
 from wsserver.trust import TrustedNetworks
 
 
@@ -90,9 +91,6 @@ class WebSocketServer:
         self._on_exit = on_exit or self._stop_and_raise
         self._exiting: asyncio.Task[None] | None = None
         self._sockets: Listener | None = None
-        self._tick_timer: asyncio.TimerHandle | None = None
-        self._tick_due_s = 0.0
-        self._reading_first = False
 
         protocol = MessageProtocol(self._clock.now_ms)
         self.connections = ConnectionManager()
@@ -106,9 +104,7 @@ class WebSocketServer:
         self._lifespans = Lifespans(
             self._app.lifespans, background, self._log, grace_s=settings.drain_timeout_ms / 1000
         )
-        self._expiry = ExpiryWatch(
-            authentication, self.connections, self.hub, call_later=loop.call_later, clock=self._clock
-        )
+        expiry = ExpiryWatch(authentication, self.connections, self.hub, call_later=loop.call_later, clock=self._clock)
         paths = path_variants(settings.path)
         echo_paths = frozenset[str]() if settings.echo_path is None else path_variants(settings.echo_path)
         admission = Admission(settings.connections)
@@ -132,10 +128,8 @@ class WebSocketServer:
             log=self._log,
         )
         calls = AppCalls(self._tasks, self._inbound, settings.inbound, failures, self.counters, self._log)
-        router = MessageRouter(
-            self._app, protocol, self._delivery, self.hub, self._expiry, calls, self.counters, self._log
-        )
-        self._wheel = HeartbeatWheel(settings.heartbeat)
+        router = MessageRouter(self._app, protocol, self._delivery, self.hub, expiry, calls, self.counters, self._log)
+        wheel = HeartbeatWheel(settings.heartbeat)
         self._controller = WebSocketController(
             entrance=self._entrance,
             connections=self.connections,
@@ -143,8 +137,8 @@ class WebSocketServer:
             delivery=self._delivery,
             hub=self.hub,
             router=router,
-            expiry=self._expiry,
-            wheel=self._wheel,
+            expiry=expiry,
+            wheel=wheel,
             heartbeat=Heartbeat(settings.heartbeat.interval_ms, settings.heartbeat.timeout_ms),
             limits=_limits(settings),
             rates=settings.rates,
@@ -154,7 +148,15 @@ class WebSocketServer:
             counters=self.counters,
             log=self._log,
         )
-        self._descriptors = DescriptorWatch(self._log)
+        self._heartbeats = Heartbeats(
+            settings.heartbeat,
+            wheel,
+            ping=self._controller.ping,
+            reap=self._controller.reap,
+            also=(DescriptorWatch(self._log, self._clock.now_s).check, expiry.check_clock),
+            stalls=StallWatch(self._log, self.counters, self._clock.now_s),
+            now_s=self._clock.now_s,
+        )
         self._echo = EchoRoom(self._entrance, admission, self._log)
         self._exposure = ExposureWatch(settings, origins, self._log)
         proxies = Proxies(
@@ -177,7 +179,7 @@ class WebSocketServer:
             await self._lifespans.leave()
             where = settings.uds or f"{settings.host}:{settings.port}"
             raise ListenError(where, os.strerror(error.errno) if error.errno else str(error)) from None
-        self._schedule_tick()
+        self._heartbeats.start()
         self._exposure.started()
         self._log.info("server.listening", url=self.url, engine=settings.resolved_engine.value)
 
@@ -215,8 +217,7 @@ class WebSocketServer:
             connection.channel.abort()
         await self._echo.drop_all()
         await self.connections.wait_empty()
-        if self._tick_timer is not None:
-            self._tick_timer.cancel()
+        self._heartbeats.stop()
         sockets.close()
         await self._tasks.finish(0)
         try:
@@ -246,27 +247,6 @@ class WebSocketServer:
         scheme = "ws" if self.settings.tls_cert is None else "wss"
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         return f"{scheme}://{host}:{address[1]}{self.settings.path}"
-
-    def _schedule_tick(self) -> None:
-        self._tick_due_s = self._clock.now_s() + self._wheel.tick_s
-        self._tick_timer = asyncio.get_running_loop().call_later(self._wheel.tick_s, self._tick)
-
-    def _tick(self) -> None:
-        now_s = self._clock.now_s()
-        # After a stall inbound data may wait unread: give the loop a turn to read it before anyone is reaped.
-        if not self._reading_first and loop_stalled(self._tick_due_s * 1000, now_s * 1000, self._wheel.tick_s * 1000):
-            self._reading_first = True
-            self._tick_timer = asyncio.get_running_loop().call_later(self._wheel.tick_s, self._tick)
-            return
-        self._reading_first = False
-        gone, due = self._wheel.advance(now_s)
-        for connection in gone:
-            self._controller.reap(connection)
-        if due:
-            self._controller.ping(due)
-        self._descriptors.check(now_s)
-        self._expiry.check_clock()
-        self._schedule_tick()
 
 
 def _limits(settings: ServerSettings) -> Limits:

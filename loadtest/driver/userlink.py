@@ -10,6 +10,7 @@ from picows import WSTransport
 
 from loadtest.generator.links import TEXT, Link, decode_envelope
 from loadtest.generator.messages import Counts
+from loadtest.generator.owntime import OwnTime
 from wscore.codes import CLOSES, CloseCode
 
 
@@ -18,6 +19,7 @@ class _Nobody:
 
     def __init__(self) -> None:
         self.counts = Counts()
+        self.own_time = OwnTime()
 
     def joined(self, link: Link) -> None:
         pass

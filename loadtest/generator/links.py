@@ -10,6 +10,7 @@ import msgspec
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from loadtest.generator.messages import Counts
+from loadtest.generator.owntime import OwnTime
 from wscore.codes import CloseCode
 from wscore.envelope import decode_data
 from wscore.errors import WsctlError
@@ -63,6 +64,7 @@ class LinkOwner(Protocol):
     """Whom a connection tells what becomes of it."""
 
     counts: Counts
+    own_time: OwnTime
 
     def joined(self, link: Any) -> None:
         """Note that a connection is ready."""
@@ -146,7 +148,7 @@ class Link(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.left_ns = monotonic_ns()
         if self.joined_ns:
-            self._count_missed(self.left_ns)
+            self._count_missed()
         self._settle()
         self.traffic.ended(self)
 
@@ -214,7 +216,8 @@ class Link(WSListener):
         except WsctlError:
             self.traffic.error("session_created is malformed")
             self.greeting = Greeting()
-        self.joined_ns = self._last_ping_ns = monotonic_ns()
+        self.joined_ns = monotonic_ns()
+        self._last_ping_ns = self.traffic.own_time.at(self.joined_ns)
         if self.greeting.heartbeat is not None:
             self._heartbeat_ns = self.greeting.heartbeat.interval_ms * 1_000_000
         self._settle()
@@ -226,9 +229,7 @@ class Link(WSListener):
             self.settled.set_result(None)
 
     def _on_ping(self) -> None:
-        now = monotonic_ns()
-        self._count_missed(now)
-        self._last_ping_ns = now
+        self._last_ping_ns = self._count_missed()
         milliseconds = time.time_ns() // 1_000_000
         self.transport.send(
             TEXT, b'{"type":"pong","timestamp":%d,"data":{"timestamp":%d}}' % (milliseconds, milliseconds)
@@ -245,12 +246,14 @@ class Link(WSListener):
     def count_missed(self) -> None:
         """Count the server's pings that should have come by now."""
         if self.is_open:
-            self._count_missed(monotonic_ns())
+            self._count_missed()
 
-    def _count_missed(self, now: int) -> None:
+    def _count_missed(self) -> int:
+        now_ns: int = self.traffic.own_time.at(monotonic_ns())
         if self._heartbeat_ns:
             # The first one comes at the connection's own phase within an interval; half of one is tolerance.
-            missed = (now - self._last_ping_ns - self._heartbeat_ns // 2) // self._heartbeat_ns
+            missed = (now_ns - self._last_ping_ns - self._heartbeat_ns // 2) // self._heartbeat_ns
             if missed > 0:
                 self.traffic.counts.heartbeats_missed += missed
-                self._last_ping_ns = now
+                self._last_ping_ns = now_ns
+        return now_ns

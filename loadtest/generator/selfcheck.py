@@ -62,6 +62,8 @@ class SelfCheck:
         traffic = self._traffic
         while True:
             wake_at = loop.time() + TICK_S
+            now_ns = monotonic_ns()
+            traffic.own_time.woke(now_ns, now_ns + int(TICK_S * 1e9))
             await asyncio.sleep(TICK_S)
             lag_s = loop.time() - wake_at
             if traffic.window_start_ns <= monotonic_ns() < traffic.window_end_ns:

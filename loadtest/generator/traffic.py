@@ -11,6 +11,7 @@ from loadtest.generator.dialing import HANDSHAKE_TIMEOUT_S, Dialer, reason
 from loadtest.generator.links import Link, monotonic_ns
 from loadtest.generator.measurements import Measurements
 from loadtest.generator.messages import Begin, Command, Drop, Part, Window
+from loadtest.generator.owntime import OwnTime
 from loadtest.ledger import NEVER
 from loadtest.wire import CONNECT, RECONNECT, Plan
 from wscore.reconnect import ReconnectPolicy
@@ -32,6 +33,7 @@ class Traffic:
         self.position = position
         self.processes = processes
         self.offset_ns = 0
+        self.own_time = OwnTime()
         self.measurements = Measurements(self.latencies)
         self.counts = self.measurements.counts
         self.recorders = self.measurements.recorders

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,8 +93,8 @@ def drive(plan: Plan) -> Outcome:
         return outcome(process)
 
 
-def drive_until_steady_then_interrupt(plan: Plan) -> Outcome:
-    """Run a plan, and end it by SIGINT in its window."""
+def drive_until_steady_then(plan: Plan, act: Callable[[subprocess.Popen[bytes]], None]) -> Outcome:
+    """Run a plan, and do something to its process in its window."""
     with driver(plan) as process:
         assert process.stdout is not None
         seen = b""
@@ -102,5 +102,10 @@ def drive_until_steady_then_interrupt(plan: Plan) -> Outcome:
             line = process.stdout.readline()
             assert line, seen
             seen += line
-        process.send_signal(signal.SIGINT)
+        act(process)
         return outcome(process, seen)
+
+
+def drive_until_steady_then_interrupt(plan: Plan) -> Outcome:
+    """Run a plan, and end it by SIGINT in its window."""
+    return drive_until_steady_then(plan, lambda process: process.send_signal(signal.SIGINT))

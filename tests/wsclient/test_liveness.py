@@ -80,10 +80,11 @@ async def test_a_loop_that_stood_still_reads_before_it_gives_the_server_up(fault
 
 @contextlib.asynccontextmanager
 async def unresponsive_server(timeout_ms: int):
-    """A server that greets, pings when told to, and never reads: bytes on TCP, since no library does that."""
+    """A server that greets, pings and reads when told to only: bytes on TCP, since no library does that."""
     from websockets.server import ServerProtocol
 
     ping = asyncio.Event()
+    reads = asyncio.Event()
     over = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,12 +105,19 @@ async def unresponsive_server(timeout_ms: int):
         await ping.wait()
         protocol.send_text(b'{"type":"ping","timestamp":1}')
         writer.writelines(protocol.data_to_send())
+        reading = asyncio.create_task(read(reader))
         await over.wait()
+        reading.cancel()
         writer.transport.abort()
+
+    async def read(reader: asyncio.StreamReader) -> None:
+        await reads.wait()
+        while await reader.read(1 << 16):
+            pass
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0, limit=1024)
     try:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", ping
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", ping, reads
     finally:
         over.set()
         server.close()
@@ -117,7 +125,7 @@ async def unresponsive_server(timeout_ms: int):
 
 
 async def test_a_server_that_reads_nothing_cannot_hold_the_client_in_its_pong(make_client, record):
-    async with unresponsive_server(timeout_ms=2000) as (url, ping):
+    async with unresponsive_server(timeout_ms=2000) as (url, ping, _):
         client = make_client(url, reconnect=None)
         events = record(client)
         await client.connect()
@@ -129,3 +137,23 @@ async def test_a_server_that_reads_nothing_cannot_hold_the_client_in_its_pong(ma
         assert [event.envelope.type for event in events.of(Received)] == ["session_created", "ping"]
         async with asyncio.timeout(HANG_S):
             await asyncio.wait((flood,))
+
+
+async def test_a_loop_that_stood_still_in_its_pong_does_not_give_the_server_up(make_client, record, clock):
+    async with unresponsive_server(timeout_ms=60_000) as (url, ping, reads):
+        client = make_client(url, reconnect=None)
+        events = record(client)
+        await client.connect()
+        flood = asyncio.create_task(client.send("message", "x" * 30_000_000))
+        await asyncio.sleep(0)
+        ping.set()
+        while len(events.of(Received)) < 2:
+            await asyncio.sleep(0)
+        await io_turns()
+        clock.advance(200)  # nothing ran meanwhile, also not what would have written on
+        await io_turns()
+        assert events.of(Closed) == []
+        reads.set()
+        async with asyncio.timeout(HANG_S):
+            await flood
+        assert client.state is ClientState.OPEN

@@ -42,16 +42,9 @@ def test_a_heartbeat_that_cannot_work_is_refused(interval_ms, timeout_ms, settin
     assert caught.value.setting == setting
 
 
-@pytest.mark.parametrize(
-    ("late_ms", "tick_ms", "stalled"), [(0, 100, False), (500, 100, False), (501, 100, True), (1000, 1000, False)]
-)
-def test_a_loop_has_stalled_when_a_timer_is_two_ticks_and_half_a_second_late(late_ms, tick_ms, stalled):
-    assert loop_stalled(10_000, 10_000 + late_ms, tick_ms) is stalled
-
-
-def test_a_slow_tick_may_be_late_by_two_of_its_own():
-    assert not loop_stalled(0, 2000, 1000)
-    assert loop_stalled(0, 2001, 1000)
+@pytest.mark.parametrize(("late_ms", "stalled"), [(-100, False), (0, False), (500, False), (501, True)])
+def test_a_loop_has_stalled_when_a_timer_is_half_a_second_late(late_ms, stalled):
+    assert loop_stalled(10_000, 10_000 + late_ms) is stalled
 
 
 def test_the_ceiling_of_the_delay_doubles_until_the_cap():
