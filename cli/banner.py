@@ -5,28 +5,44 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
+from cli.secrets import SECRET_VARIABLE
 from wscore.guest import GuestMode
 from wscore.tokens import ClaimNames, JwtKey
 from wscore.units import counted_noun, format_duration, format_figure, format_size
 from wsserver.settings import ServerSettings
 
 SAY: Final = 'voice say "what time is it"'
+USER: Final = "alice"
+TOKEN_FILE: Final = f"{USER}.jwt"
 
 
-def banner(settings: ServerSettings, url: str, voice: Sequence[str], *, loop: str) -> Iterator[str]:
-    """Yield the lines, ending with the exact commands to paste; `voice` says what the voice app works with."""
+def banner(
+    settings: ServerSettings, url: str, loop: str, *, voice: Sequence[str], secret_file: Path | None
+) -> Iterator[str]:
+    """Yield the lines, ending with the exact commands to paste into another terminal.
+
+    `loop` is the module of the event loop, `voice` says what the voice app works with. The secret came from
+    `secret_file`, or from the environment.
+    """
     yield f"wsctl serves {url} (engine {settings.resolved_engine}, {loop.partition('.')[0]})"
     yield f"profile {settings.profile}: " + ", ".join(_choices(settings))
     for line in voice:
         yield f"voice: {line}"
     yield ""
-    yield f"  connect:  {_line(settings, url, 'connect')}"
+    yield f"  connect:  {_line(settings, url, 'connect', secret_file)}"
     if voice:
-        yield f"  speak:    {_line(settings, url, SAY)}"
+        yield f"  speak:    {_line(settings, url, SAY, secret_file)}"
+    if settings.guests is not GuestMode.UNSIGNED:
+        if not _mints(settings):
+            yield f"            {TOKEN_FILE} holds a token that whoever has the private key has signed"
+        elif secret_file is None:
+            yield f"            in a terminal where {SECRET_VARIABLE} is set as it is here"
     if settings.echo_path is not None:
         yield f"  echo:     {settings.echo_path} (raw, without auth)"
     yield "  stop:     Ctrl-C"
@@ -67,25 +83,41 @@ def _jwt(settings: ServerSettings, key: JwtKey) -> Iterator[str]:
         yield f"(user {names.user}, session {names.session}, scope {names.scope})"
 
 
-def _line(settings: ServerSettings, url: str, command: str) -> str:
+def _line(settings: ServerSettings, url: str, command: str, secret_file: Path | None) -> str:
+    """Return a command that works in any folder."""
     program = _program()
-    token = ""
+    words: list[str] = []
+    secret = [] if secret_file is None else ["--jwt-secret-file", os.path.abspath(secret_file)]
+    before = ""
     if settings.guests is GuestMode.SIGNED:
-        token = f'WSCTL_TOKEN="$({program} token guest --signed)" '
+        words += secret
+    elif settings.guests is GuestMode.OFF and not _mints(settings):
+        words += ["--token-file", TOKEN_FILE]
     elif settings.guests is GuestMode.OFF:
-        token = f"WSCTL_TOKEN={_jwt_to_paste(settings, program)} "
-    target = f"--uds {shlex.quote(url)}" if settings.uds else url
-    return f"{token}{program} {command} {target}"
+        claims = {"--issuer": settings.issuer, "--audience": settings.audience}
+        claims["--user-claim"] = None if settings.claim_names.user == ClaimNames().user else settings.claim_names.user
+        named = [word for name, value in claims.items() if value is not None for word in (name, value)]
+        if named:
+            before = f'WSCTL_TOKEN="$({program} {shlex.join(["token", "jwt", "--sub", USER, *named, *secret])})" '
+        else:
+            words += ["--sub", USER, *secret]
+    if settings.tls_cert is not None and _is_self_signed(settings.tls_cert):
+        words += ["--ca", os.path.abspath(settings.tls_cert)]
+    words += ["--uds", os.path.abspath(url)] if settings.uds else [url]
+    return f"{before}{program} {command} {shlex.join(words)}"
 
 
-def _jwt_to_paste(settings: ServerSettings, program: str) -> str:
-    key, names = settings.jwt_key, settings.claim_names
-    if key is None or key.algorithm != "HS256":
-        return '"$(cat alice.jwt)"'  # whoever has the private key minted it
-    given = {"issuer": settings.issuer, "audience": settings.audience}
-    given["user-claim"] = names.user if names.user != ClaimNames().user else None
-    options = "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
-    return f'"$({program} token jwt --sub alice{options})"'
+def _mints(settings: ServerSettings) -> bool:
+    """Tell whether tokens can be made with what this server has."""
+    if settings.guests is GuestMode.SIGNED:
+        return True
+    return settings.jwt_key is not None and settings.jwt_key.algorithm == "HS256"
+
+
+def _is_self_signed(certificate: Path) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificate)
+    return any(one["subject"] == one["issuer"] for one in context.get_ca_certs())
 
 
 def _program() -> str:
@@ -95,5 +127,5 @@ def _program() -> str:
     if found is not None and os.path.realpath(found) == os.path.realpath(path):
         return "wsctl"
     if not os.access(path, os.X_OK) or path.endswith(".py"):
-        return f"{shlex.quote(os.path.relpath(sys.executable))} -m cli.main"
-    return shlex.quote(os.path.relpath(path))
+        return f"{shlex.quote(sys.executable)} -m cli.main"
+    return shlex.quote(path)

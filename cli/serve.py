@@ -6,7 +6,9 @@ import asyncio
 import atexit
 import signal
 import sys
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +35,8 @@ from wscore.errors import ConfigError
 from wsserver.logs import LogFormat, configure_logging
 from wsserver.logwriter import LogWriter
 
+# Gives the lines to say once it listens at a URL, on an event loop of a module.
+Saying = Callable[[str, str], Iterable[str]]
 FLUSH_S = 0.5  # what is still to be written at the end gets this long
 
 if TYPE_CHECKING:
@@ -65,7 +69,10 @@ def serve(
     settings = server_settings(listen, tls, auth, proxies, limits, times)
     _log_without_waiting(log)
     loaded, choices = _load(app, voice)
-    raise typer.Exit(_run(settings, loaded, choices, narrate=log.log_format is LogFormat.TEXT))
+    say = None
+    if log.log_format is LogFormat.TEXT:
+        say = partial(banner, settings, voice=choices, secret_file=auth.jwt_secret_file)
+    raise typer.Exit(_run(settings, loaded, say))
 
 
 def _log_without_waiting(log: LogOptions) -> None:
@@ -85,13 +92,13 @@ def _load(path: str | None, voice: VoiceOptions) -> tuple[App | None, list[str]]
     return voice_app_of(wanted)
 
 
-def _run(settings: ServerSettings, app: App | None, choices: list[str], *, narrate: bool) -> int:
+def _run(settings: ServerSettings, app: App | None, say: Saying | None) -> int:
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(settings, app, choices, narrate=narrate))
+        return runner.run(_serve(settings, app, say))
 
 
-async def _serve(settings: ServerSettings, app: App | None, choices: list[str], *, narrate: bool) -> int:
+async def _serve(settings: ServerSettings, app: App | None, say: Saying | None) -> int:
     from wsserver import WebSocketServer
 
     loop = asyncio.get_running_loop()
@@ -110,8 +117,8 @@ async def _serve(settings: ServerSettings, app: App | None, choices: list[str], 
     server = WebSocketServer(settings, app, on_exit=on_exit)
     await server.start()
     collector.work()  # again: the server was loaded since the command was
-    if narrate:
-        for line in banner(settings, server.url, choices, loop=type(loop).__module__):
+    if say is not None:
+        for line in say(server.url, type(loop).__module__):
             note(line)
     await first.wait()
     stopping = loop.create_task(server.stop())

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -190,8 +191,7 @@ def test_start_up_tells_the_profile_its_choices_and_the_line_to_paste(start_wsct
                 "JWT HS256",
                 "join token",
                 "100 messages/s (burst 200)",
-                'WSCTL_TOKEN="$(',
-                'token guest --signed)" ',
+                "in a terminal where WSCTL_JWT_SECRET is set as it is here",
             ),
         ),
     ):
@@ -206,6 +206,48 @@ def test_start_up_tells_the_profile_its_choices_and_the_line_to_paste(start_wsct
         assert process.returncode == 0
         for words in expected:
             assert words in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--profile", "prod"],
+        ["--guests", "off"],
+        ["--guests", "off", "--issuer", "an issuer", "--audience", "$HOME"],
+        ["--guests", "off", "--uds", "a socket"],
+        ["--tls-cert", "cert.pem", "--tls-key", "key.pem"],
+    ],
+)
+@pytest.mark.parametrize("source", ["file", "environment"])
+def test_the_line_to_paste_works_in_another_terminal(start_wsctl, clean_environment, tmp_path, arguments, source):
+    (tmp_path / "jwt secret").write_text(SECRET + "\n")
+    if "--tls-cert" in arguments:
+        command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x"
+        command += " -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    secret = {} if source == "file" else {"WSCTL_JWT_SECRET": SECRET}
+    if source == "file":
+        arguments = [*arguments, "--jwt-secret-file", "jwt secret"]
+    server = start_wsctl("serve", "--port", "0", *arguments, **secret)
+    said = []
+    while not said or "Ctrl-C" not in said[-1]:
+        said.append(server.stderr.readline())
+        assert said[-1], said
+    (line,) = [text.partition(":")[2] for text in said if text.startswith("  connect:")]
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    pasted = subprocess.run(
+        ["sh", "-c", f"{line.strip()} --count 1"],
+        cwd=elsewhere,
+        env=clean_environment | secret,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=False,
+    )
+    assert pasted.returncode == 0, (line, pasted.stderr)
+    is_told = any("WSCTL_JWT_SECRET is set as it is here" in text for text in said)
+    assert is_told == (source == "environment" and bool({"prod", "off"} & set(arguments)))
 
 
 def test_settings_come_from_flag_then_environment_then_file(serving, wsctl, tmp_path):
