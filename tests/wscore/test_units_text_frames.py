@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +16,7 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from wscore.frames import text_frame
-from wscore.text import REDACTED, json_line, neutralise, redact
+from wscore.text import REDACTED, checked_text, describe, json_line, neutralise, redact
 from wscore.units import format_duration, format_figure, format_size, parse_duration_ms, parse_size_bytes
 
 GUEST = "guest_0b8f9c5e-3f0a-4c6e-9b1d-2a7e5d4c3b21_1700000000000"
@@ -128,6 +132,37 @@ def test_a_json_line_keeps_the_value_and_is_one_harmless_line(value, ascii_only,
 
 def test_a_json_line_escapes_what_turns_the_reading_direction():
     assert json_line('{"a":\n"\u202e\x7f\u2028"}') == '{"a": "\\u202e\\u007f\\u2028"}'
+
+
+def raised(call: Callable[[], object]) -> Exception:
+    try:
+        call()
+    except Exception as error:
+        return error
+    raise AssertionError("it raised nothing")
+
+
+@pytest.mark.parametrize(
+    ("fail", "told"),
+    [
+        (lambda: "HIDE-ME\udcff".encode(), "UnicodeEncodeError: surrogates not allowed"),
+        (lambda: b"HIDE-ME\xff".decode(), "UnicodeDecodeError: invalid start byte"),
+        (lambda: {}["HIDE-ME"], "KeyError"),
+        (lambda: int("HIDE-ME"), "ValueError"),
+        (lambda: Path("/HIDE-ME/x").read_bytes(), "No such file or directory"),
+        (lambda: __import__("no_such_module"), "ModuleNotFoundError: no_such_module"),
+        (lambda: checked_text("HIDE-ME\udcff", "--sub"), "--sub: is not text in UTF-8"),
+        (lambda: socket.getaddrinfo("127.0.0.1", "HIDE-ME"), "Servname not supported for ai_socktype"),
+    ],
+)
+def test_an_exception_is_described_without_what_it_holds(fail, told):
+    assert describe(raised(fail)) == told
+
+
+def test_a_failure_of_tls_is_described_by_its_reason():
+    error = ssl.SSLError(1, "HIDE-ME")
+    error.reason = "CERTIFICATE_VERIFY_FAILED"
+    assert describe(error) == "TLS: certificate verify failed"
 
 
 def parsed(data: bytes) -> Frame:
