@@ -95,12 +95,12 @@ def test_a_public_key_beside_a_secret_is_named(wsctl, tmp_path):
         (
             ("--jwt-algorithm", "Ed25519", "--jwks-file", "jwks.json", "--audience", "chat", "--session-claim", "room"),
             "JWT Ed25519 (1 key of jwks.json) for chat (user sub, session room, scope scope)",
-            r"connect --token-file alice\.jwt ws.*\n +alice\.jwt holds a token that whoever has the private key has signed",
+            r"connect --token-file alice\.jwt ws.*\n +alice\.jwt holds a token that whoever has the private key",
         ),
         (
             ("--jwt-secret-file", "jwt.secret", "--audience", "chat", "--user-claim", "email"),
             "JWT HS256 for chat (user email, session sid, scope scope)",
-            r'WSCTL_TOKEN="\$\(.+ token jwt --sub alice --audience chat --user-claim email --jwt-secret-file /.+/jwt\.secret\)"',
+            r'"\$\(.+ token jwt --sub alice --audience chat --user-claim email --jwt-secret-file /.+/jwt\.secret\)"',
         ),
     ],
 )
