@@ -68,6 +68,8 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     yield f"messages up to {format_size(settings.max_message_bytes)}"
     inbound = settings.inbound
     yield f"{format_size(inbound.per_connection)} waiting per connection, {format_size(inbound.in_all)} in all"
+    outbound = settings.outbound
+    yield f"slow readers up to {format_size(outbound.per_connection)}, {format_size(outbound.in_all)} in all"
     heartbeat = settings.heartbeat
     yield f"heartbeat {format_duration(heartbeat.interval_ms)}/{format_duration(heartbeat.timeout_ms)}"
 

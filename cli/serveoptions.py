@@ -15,6 +15,7 @@ from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
 from wsserver.admission import ConnectionLimits
+from wsserver.backlog import OUTBOUND_IN_ALL, OutboundLimits, outbound_per_connection
 from wsserver.inbound import DEFAULT_IN_ALL, InboundLimits, default_per_connection
 from wsserver.logs import LogFormat
 from wsserver.proxies import ForwardedHeader
@@ -154,6 +155,13 @@ class LimitOptions:
     max_connections_per_user: Annotated[
         int, typer.Option(min=0, metavar="N", help="Connections by one user; 0: no limit.")
     ] = 0
+    max_outbound_memory: Annotated[
+        int, size_option("Messages that wait for clients to read, in all.", show_default="256MiB")
+    ] = OUTBOUND_IN_ALL
+    max_outbound_per_connection: Annotated[
+        int | None,
+        size_option("Messages that wait for one client to read.", show_default="1MiB, or a quarter of all"),
+    ] = None
 
     def connections(self, defaults: ProfileDefaults) -> ConnectionLimits:
         """Return the limits on connections."""
@@ -176,6 +184,12 @@ class LimitOptions:
             defaults.messages if self.rate_limit is None else _rate(self.rate_limit),
             defaults.octets if self.byte_rate_limit is None else _rate(self.byte_rate_limit),
         )
+
+    def outbound(self) -> OutboundLimits:
+        """Return the limits on what waits for clients to read."""
+        in_all = self.max_outbound_memory
+        chosen = self.max_outbound_per_connection
+        return OutboundLimits(outbound_per_connection(in_all) if chosen is None else chosen, in_all=in_all)
 
 
 def _rate(per_second: float) -> Rate | None:
@@ -251,6 +265,7 @@ def server_settings(
         connections=limits.connections(defaults),
         rates=limits.rates(defaults),
         inbound=limits.inbound(),
+        outbound=limits.outbound(),
         max_message_bytes=defaults.max_message_bytes if size is None else size,
         handshake_timeout_ms=times.handshake_timeout,
         drain_timeout_ms=times.drain_timeout,

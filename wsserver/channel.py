@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from wsserver.outbox import Chunk
+
 
 class Channel(Protocol):
     """The way out to one peer. After `close` every call but `abort` is ignored."""
@@ -23,11 +25,11 @@ class Channel(Protocol):
     def send_binary(self, payload: bytes) -> None:
         """Send one binary message."""
 
-    def send_frames(self, frames: bytes, payloads: Sequence[bytes]) -> None:
-        """Send ready-made text frames in one write; `payloads` are the same messages without framing."""
+    def write(self, frames: bytes) -> int:
+        """Write ready-made text frames; returns how many bytes at their end were not taken, which `keep` must get."""
 
-    def buffered_bytes(self) -> int:
-        """Return how many bytes wait in the process because the peer does not read."""
+    def keep(self, chunks: Sequence[Chunk], left: int) -> bool:
+        """Let the last `left` bytes of `chunks` wait until the peer reads; returns whether none were refused."""
 
     def pause_reading(self) -> None:
         """Stop reading from the peer, so that TCP holds it back."""
@@ -35,8 +37,11 @@ class Channel(Protocol):
     def resume_reading(self) -> None:
         """Read again."""
 
-    def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake (RFC 6455 section 7.1.2), bounded by the engine's close time-out."""
+    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
+        """Start the closing handshake (RFC 6455 section 7.1.2), bounded by the engine's close time-out.
+
+        The close frame comes after what waits; `drop` lets go of that, but for a frame that has begun to go out.
+        """
 
     def abort(self) -> None:
         """Drop the TCP connection and what waits in it."""

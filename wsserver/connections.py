@@ -25,15 +25,15 @@ class Session:
         self.id = session_id
         self.connections: dict[str, Connection] = {}
         self.pending: list[bytes] = []
-        self.lossy: set[int] = set()
+        self.lossy: set[int] | None = None
 
 
 class Connection:
     """State of one connection; holds no behaviour beyond what all rooms agree on.
 
     `client_ip` is the client's own address, whatever proxies are between; None: a Unix socket. `last_seen_s` is the
-    heartbeat wheel's time, `paused_at_s` monotonic seconds, `created_at_ms` wall-clock ms. `private` holds the payloads
-    for this connection alone that wait among its session's pending ones, each with its position.
+    heartbeat wheel's time, `created_at_ms` wall-clock ms. `private` holds the payloads for this connection alone that
+    gather among its session's pending ones, each with its position and whether it is lossy.
     """
 
     __slots__ = (
@@ -46,7 +46,6 @@ class Connection:
         "is_open",
         "last_seen_s",
         "limiter",
-        "paused_at_s",
         "principal",
         "private",
         "session",
@@ -72,8 +71,7 @@ class Connection:
         self.created_at_ms = created_at_ms
         self.last_seen_s = now_s
         self.limiter = limiter
-        self.paused_at_s: float | None = None
-        self.private: list[tuple[int, bytes]] | None = None
+        self.private: list[tuple[int, bytes, bool]] | None = None
         self.handlers: HandlerQueue[Any] | None = None  # exists from the first async handler on
         self.is_open = True
         self.close_code: int | None = None  # set when the server closes first

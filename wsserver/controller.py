@@ -27,6 +27,8 @@ from wsserver.sessions import SessionService
 class WebSocketController:
     """Takes connections in, hands their messages to the router and lets them go (engines' `Gateway`)."""
 
+    holds_back = False
+
     def __init__(
         self,
         *,
@@ -135,16 +137,11 @@ class WebSocketController:
         if limiter is not None and not limiter.admits(0, now_s := self._now_s()):
             self._over_rate(connection, limiter, b"", now_s)
             return False
-        # Pongs for a peer that does not read would only pile up.
-        return connection.paused_at_s is None
+        return True
 
-    def paused(self, connection: Connection) -> None:
-        """Note that the peer reads slowly."""
-        connection.paused_at_s = self._now_s()
-
-    def resumed(self, connection: Connection) -> None:
-        """Note that the peer caught up."""
-        connection.paused_at_s = None
+    def slow(self, connection: Connection) -> None:
+        """Close a connection that reads too slowly."""
+        self._delivery.close_slow(connection)
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         """Forget a connection. `code` and `reason` are the peer's; ours count if we closed first."""

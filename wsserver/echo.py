@@ -24,6 +24,7 @@ class EchoRoom:
     """Sends every message back to its sender (engines' `Gateway`); a peer that does not read is not read either."""
 
     __slots__ = ("_admission", "_channels", "_emptied", "_entrance", "_log")
+    holds_back = True
 
     def __init__(self, entrance: Entrance, admission: Admission, log: EventLog) -> None:
         self._entrance = entrance
@@ -65,16 +66,12 @@ class EchoRoom:
         channel.send_binary(payload)
 
     def control(self, channel: Channel) -> bool:
-        """Grant every ping its pong: a peer that does not read is not read."""
+        """Grant every ping its pong."""
         return True
 
-    def paused(self, channel: Channel) -> None:
-        """Hold a peer back that sends faster than it reads."""
-        channel.pause_reading()
-
-    def resumed(self, channel: Channel) -> None:
-        """Read it again."""
-        channel.resume_reading()
+    def slow(self, channel: Channel) -> None:
+        """Close a peer that does not read: all that wait together are over their limit."""
+        channel.close(CloseCode.SLOW_CONSUMER, "Outbound limit passed", drop=True)
 
     def closed(self, channel: Channel, code: int, reason: str) -> None:
         """Forget a connection."""

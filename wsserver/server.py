@@ -18,6 +18,7 @@ from wsserver.admission import Admission
 from wsserver.app import App, default_app
 from wsserver.authentication import AuthenticationHandler
 from wsserver.background import BackgroundTasks
+from wsserver.backlog import Backlog
 from wsserver.calls import AppCalls
 from wsserver.clock import Clock
 from wsserver.connections import ConnectionManager
@@ -97,7 +98,8 @@ class WebSocketServer:
         sessions = SessionService(settings.session_join, _new_id)
         authentication = _authentication(settings, self._clock, self._log)
         loop = asyncio.get_running_loop()
-        self._delivery = Delivery(settings.outbound, self.counters, call_soon=loop.call_soon, now_s=self._clock.now_s)
+        self.backlog = Backlog(settings.outbound, self.counters, call_later=loop.call_later, now_s=self._clock.now_s)
+        self._delivery = Delivery(self.backlog, self.counters, call_soon=loop.call_soon)
         failures = Failures(self.counters, self._log, self._exit)
         background = BackgroundTasks(failures)
         self.hub = Hub(protocol, self._delivery, self.connections, sessions, background)
@@ -171,7 +173,7 @@ class WebSocketServer:
         """Run the app's lifespan up to its yield, then listen; raises ListenError, or ConfigError if the app fails."""
         settings = self.settings
         tls = _tls_context(settings)
-        engine = _engine(settings, self._log)
+        engine = _engine(settings, self.backlog, self._log)
         await self._lifespans.enter(self.hub)
         try:
             self._sockets = await self._listen(engine, tls)
@@ -271,7 +273,7 @@ def _authentication(settings: ServerSettings, clock: Clock, log: EventLog) -> Au
     return AuthenticationHandler(jwt, guests, clock.now_ms, jwks)
 
 
-def _engine(settings: ServerSettings, log: EventLog) -> Engine:
+def _engine(settings: ServerSettings, backlog: Backlog, log: EventLog) -> Engine:
     engine_settings = EngineSettings(
         settings.max_message_bytes,
         settings.close_timeout_ms / 1000,
@@ -281,10 +283,10 @@ def _engine(settings: ServerSettings, log: EventLog) -> Engine:
     if settings.resolved_engine is EngineName.PICOWS:
         from wsserver.engines.picows import PicowsEngine
 
-        return PicowsEngine(engine_settings, log)
+        return PicowsEngine(engine_settings, backlog, log)
     from wsserver.engines.websockets import WebsocketsEngine
 
-    return WebsocketsEngine(engine_settings, log)
+    return WebsocketsEngine(engine_settings, backlog, log)
 
 
 def _tls_context(settings: ServerSettings) -> ssl.SSLContext | None:

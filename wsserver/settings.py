@@ -14,7 +14,7 @@ from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
 from wscore.tokens import ClaimNames, JwtKey
 from wsserver.admission import ConnectionLimits
-from wsserver.delivery import OutboundLimits
+from wsserver.backlog import OutboundLimits
 from wsserver.inbound import InboundLimits
 from wsserver.proxies import ForwardedHeader
 from wsserver.ratelimits import RatePolicy
@@ -138,6 +138,7 @@ class ServerSettings:
         if self.max_message_bytes < 1024:
             raise ConfigError("--max-message-size", "less than 1KiB leaves no room for envelopes")
         self.inbound.check(self.max_message_bytes)
+        self.outbound.check(self.max_message_bytes)
         if self.guests is GuestMode.OFF and self.jwt_key is None:
             raise ConfigError(
                 "JWT secret",

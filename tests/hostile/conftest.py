@@ -7,9 +7,13 @@ import json
 import os
 import socket
 import struct
+import subprocess
+import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +21,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from wscore.guest import mint_guest_token
+from wsserver.settings import EngineName
 
+ROOT = Path(__file__).parents[2]
 HANG_S = 20
 CLOSED = 0x8
 
@@ -141,6 +147,82 @@ async def open_socket() -> AsyncIterator[OpenSocket]:
     yield open_one
     for peer in sockets:
         peer.writer.transport.abort()  # a close would wait until everything is sent
+
+
+class MeasuredServer:
+    """A `wsctl serve` whose memory nobody else uses."""
+
+    def __init__(self, engine: EngineName, directory: Path, *arguments: str) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
+        self.log = directory / "server.log"
+        options = ["--port", "0", "--engine", engine.value, "--log-format", "json", *arguments]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "from cli.main import main; main()", "serve", *options],
+                stderr=log,
+                stdout=subprocess.DEVNULL,
+                cwd=directory,
+                env=clean | {"PYTHONPATH": str(ROOT)},
+            )
+        deadline = time.monotonic() + HANG_S
+        while not self.events():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+        self.url: str = self.events()[0]["url"]
+
+    def events(self) -> list[dict[str, Any]]:
+        complete = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in complete.splitlines()]
+
+    def closed(self, code: int) -> int:
+        """Return how many connections it has closed with `code`."""
+        return sum(event.get("code") == code and event.get("by") == "server" for event in self.events())
+
+    async def closed_with(self, code: int, times: int = 1) -> None:
+        """Wait until it has closed as many connections with `code`."""
+        async with asyncio.timeout(HANG_S):
+            while self.closed(code) < times:
+                await asyncio.sleep(0.02)
+
+    @contextmanager
+    def grows_less_than(self, limit: int) -> Iterator[None]:
+        """Compare the highest resident size inside the block with the size before it."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")  # restarts the kernel's note of the peak
+        before = self.resident()
+        yield
+        assert self._memory("VmHWM") - before < limit
+
+    def resident(self) -> int:
+        """Return its resident size, in bytes."""
+        return self._memory("VmRSS")
+
+    async def shrinks_to(self, size: int) -> None:
+        """Wait until its resident size is no more than that."""
+        async with asyncio.timeout(HANG_S):
+            while self.resident() > size:
+                await asyncio.sleep(0.05)
+
+    def _memory(self, field: str) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition(f"{field}:")[2].split()[0]) << 10
+
+
+@pytest.fixture(scope="module")
+def start_measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MeasuredServer]]:
+    """Start `wsctl serve` processes: `start_measured(engine, "--option", "value", "APP", files={"app.py": text})`."""
+    servers: list[MeasuredServer] = []
+
+    def start(engine: EngineName, *arguments: str, files: dict[str, str] | None = None) -> MeasuredServer:
+        folder = tmp_path_factory.mktemp("measured")
+        for name, text in (files or {}).items():
+            (folder / name).write_text(text)
+        servers.append(MeasuredServer(engine, folder, *arguments))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.process.kill()
+        server.process.wait(HANG_S)
 
 
 class Neighbour:

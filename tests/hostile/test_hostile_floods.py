@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
-import subprocess
-import sys
-import time
 import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +14,6 @@ from wscore.ratelimit import Rate
 from wsserver.ratelimits import RatePolicy
 from wsserver.settings import EngineName
 
-ROOT = Path(__file__).parents[2]
 HANG_S = 20
 CONT, TEXT, PING, PONG = 0x0, 0x1, 0x9, 0xA
 MIB = 1 << 20
@@ -30,56 +23,9 @@ SMALL_BUFFER = 4096
 needs_proc = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 
 
-class MeasuredServer:
-    """A `wsctl serve` whose memory nobody else uses."""
-
-    def __init__(self, engine: EngineName, directory: Path) -> None:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
-        self.log = directory / "server.log"
-        options = ["--port", "0", "--engine", engine.value, "--log-format", "json"]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", "from cli.main import main; main()", "serve", *options],
-                stderr=log,
-                stdout=subprocess.DEVNULL,
-                cwd=directory,
-                env=clean | {"PYTHONPATH": str(ROOT)},
-            )
-        deadline = time.monotonic() + HANG_S
-        while not self.events():
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.02)
-        self.url: str = self.events()[0]["url"]
-
-    def events(self) -> list[dict]:
-        complete = self.log.read_text().rpartition("\n")[0]
-        return [json.loads(line) for line in complete.splitlines()]
-
-    async def closed_with(self, code: int) -> None:
-        """Wait until it has closed a connection with `code`."""
-        async with asyncio.timeout(HANG_S):
-            while not any(event.get("code") == code and event.get("by") == "server" for event in self.events()):
-                await asyncio.sleep(0.02)
-
-    @contextmanager
-    def grows_less_than(self, limit: int) -> Iterator[None]:
-        """Compare the highest resident size inside the block with the size before it."""
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")  # restarts the kernel's note of the peak
-        before = self._memory("VmRSS")
-        yield
-        assert self._memory("VmHWM") - before < limit
-
-    def _memory(self, field: str) -> int:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition(f"{field}:")[2].split()[0]) << 10
-
-
 @pytest.fixture(scope="module", params=[EngineName.PICOWS, EngineName.WEBSOCKETS])
-def measured(request, tmp_path_factory) -> Iterator[MeasuredServer]:
-    server = MeasuredServer(request.param, tmp_path_factory.mktemp("flood"))
-    yield server
-    server.process.kill()
-    server.process.wait(HANG_S)
+def measured(request, start_measured):
+    return start_measured(request.param)
 
 
 async def flood(attacker, data: bytes, times: int, neighbour) -> None:

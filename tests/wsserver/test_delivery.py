@@ -1,50 +1,54 @@
-"""Fan-out and backpressure: what a slow reader costs, and that nobody else notices."""
+"""Fan-out: one write a turn for each connection, in order, and shared where it has to wait."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 from types import SimpleNamespace
 
 import pytest
 
 from wscore.frames import text_frame
 from wscore.principal import Principal
+from wsserver.backlog import Backlog, OutboundLimits
 from wsserver.connections import Connection, Session
 from wsserver.counters import Counters
-from wsserver.delivery import Delivery, OutboundLimits
-
-HANG_S = 20
+from wsserver.delivery import GATHER_BYTES, PIECE_BYTES, Delivery
 
 
 class RecordingChannel:
-    """Stands for a socket whose peer reads or does not."""
+    """Stands for a socket whose peer reads `room` bytes."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
-        self.buffered = 0
-        self.closed: tuple[int, str] | None = None
+        self.room = 1 << 30
+        self.kept: list = []
+        self.left: list[int] = []
+        self.closed: tuple[int, str, bool] | None = None
 
     def send_text(self, payload: bytes) -> None:
         self.writes.append(text_frame(payload))
 
-    def send_frames(self, frames: bytes, payloads) -> None:
-        assert frames == b"".join(map(text_frame, payloads))
-        self.writes.append(frames)
+    def write(self, frames: bytes) -> int:
+        taken = min(self.room, len(frames))
+        self.room -= taken
+        if taken:
+            self.writes.append(frames[:taken])
+        return len(frames) - taken
 
-    def buffered_bytes(self) -> int:
-        return self.buffered
+    def keep(self, chunks, left: int) -> bool:
+        self.kept += chunks
+        self.left.append(left)
+        return True
 
-    def close(self, code: int, reason: str) -> None:
-        self.closed = (code, reason)
+    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
+        self.closed = (code, reason, drop)
 
 
 @pytest.fixture
 def room():
-    time = SimpleNamespace(s=0.0)
     turn: list = []
     counters = Counters()
-    delivery = Delivery(OutboundLimits(1000, 5), counters, call_soon=turn.append, now_s=lambda: time.s)
+    backlog = Backlog(OutboundLimits(), counters, call_later=lambda delay_s, call: None, now_s=lambda: 7.0)
+    delivery = Delivery(backlog, counters, call_soon=turn.append)
     session = Session("room")
 
     def join(name: str) -> Connection:
@@ -57,9 +61,11 @@ def room():
         for call in calls:
             call()
 
-    return SimpleNamespace(
-        delivery=delivery, session=session, join=join, end_turn=end_turn, time=time, counters=counters
-    )
+    return SimpleNamespace(delivery=delivery, session=session, join=join, end_turn=end_turn, counters=counters)
+
+
+def frames(*payloads: bytes) -> bytes:
+    return b"".join(map(text_frame, payloads))
 
 
 def test_a_turns_broadcasts_become_one_write_for_each_connection(room):
@@ -68,8 +74,7 @@ def test_a_turns_broadcasts_become_one_write_for_each_connection(room):
         room.delivery.broadcast(room.session, text)
     assert a.channel.writes == []
     room.end_turn()
-    expected = text_frame(b"1") + text_frame(b"2") + text_frame(b"3")
-    assert a.channel.writes == b.channel.writes == [expected]
+    assert a.channel.writes == b.channel.writes == [frames(b"1", b"2", b"3")]
 
 
 def test_a_private_message_keeps_its_place_among_broadcasts(room):
@@ -79,8 +84,8 @@ def test_a_private_message_keeps_its_place_among_broadcasts(room):
     room.delivery.broadcast(room.session, b"2")
     room.delivery.send(a, b"last")
     room.end_turn()
-    assert a.channel.writes == [b"".join(map(text_frame, (b"1", b"private", b"2", b"last")))]
-    assert b.channel.writes == [text_frame(b"1") + text_frame(b"2")]
+    assert a.channel.writes == [frames(b"1", b"private", b"2", b"last")]
+    assert b.channel.writes == [frames(b"1", b"2")]
 
 
 def test_who_joins_within_a_turn_gets_nothing_from_before(room):
@@ -90,120 +95,100 @@ def test_who_joins_within_a_turn_gets_nothing_from_before(room):
     b = room.join("b")
     room.delivery.broadcast(room.session, b"new")
     room.end_turn()
-    assert a.channel.writes == [text_frame(b"old"), text_frame(b"new")]
-    assert b.channel.writes == [text_frame(b"new")]
+    assert a.channel.writes == [frames(b"old"), frames(b"new")]
+    assert b.channel.writes == [frames(b"new")]
 
 
 def test_a_close_lets_out_what_was_sent_before_it(room):
     a = room.join("a")
     room.delivery.broadcast(room.session, b"1")
     room.delivery.close(a, 4004, "kicked")
-    assert a.channel.writes == [text_frame(b"1")]
-    assert a.channel.closed == (4004, "kicked")
+    assert a.channel.writes == [frames(b"1")]
+    assert a.channel.closed == (4004, "kicked", False)
     assert room.delivery.send(a, b"late") is False
 
 
-def test_a_paused_reader_below_its_limits_still_gets_everything(room):
-    slow = room.join("slow")
-    slow.paused_at_s = 0.0
-    slow.channel.buffered = 900
-    room.delivery.broadcast(room.session, b"1")
-    room.end_turn()
-    assert slow.channel.writes == [text_frame(b"1")]
-
-
-def test_over_the_byte_limit_the_slow_reader_is_closed_with_4003_and_nobody_else(room):
-    slow, quick = room.join("slow"), room.join("quick")
-    slow.paused_at_s = 0.0
-    slow.channel.buffered = 1000
-    room.delivery.broadcast(room.session, b"1")
-    room.end_turn()
-    assert slow.channel.closed == (4003, "Outbound limit passed")
-    assert slow.channel.writes == []
-    assert quick.channel.writes == [text_frame(b"1")]
+def test_a_slow_reader_is_closed_once_without_what_waits(room):
+    a = room.join("a")
+    room.delivery.close_slow(a)
+    room.delivery.close_slow(a)
+    assert a.channel.closed == (4003, "Outbound limit passed", True)
     assert room.counters.slow_consumers == 1
+    assert a.close_code == 4003
 
 
-def test_over_the_age_limit_the_slow_reader_is_closed_with_4003(room):
-    slow = room.join("slow")
-    slow.paused_at_s = 0.0
-    room.time.s = 5.1
-    assert room.delivery.send(slow, b"1") is False
-    assert slow.channel.closed == (4003, "Outbound limit passed")
-
-
-def test_lossy_messages_are_dropped_and_counted_instead(room):
-    slow = room.join("slow")
-    slow.paused_at_s = 0.0
-    slow.channel.buffered = 1000
-    room.delivery.broadcast(room.session, b"audio", lossy=True)
+def test_what_gathers_is_bounded_in_bytes_not_in_messages_over_all_sessions(room):
+    a = room.join("a")
+    elsewhere = Session("elsewhere")
+    large = b"x" * (GATHER_BYTES // 4)
+    for _ in range(2):
+        room.delivery.broadcast(room.session, large)
+        room.delivery.broadcast(elsewhere, large)
+    assert sum(map(len, a.channel.writes)) == 2 * len(text_frame(large)), "it was not written ahead of time"
+    room.delivery.broadcast(room.session, b"small")
     room.end_turn()
-    assert room.delivery.send(slow, b"audio", lossy=True) is False
-    assert slow.channel.closed is None
-    assert slow.channel.writes == []
-    assert room.counters.messages_dropped == 2
+    assert a.channel.writes[-1] == frames(b"small")
 
 
-async def test_a_reader_that_stands_still_is_closed_while_its_neighbour_gets_everything(start_server, open_raw, engine):
-    server = await start_server(engine=engine, outbound=OutboundLimits(256 << 10, 60))
-    slow = await open_raw(server.url, session="room")
-    quick = await open_raw(server.url, session="room", max_queue=None)
-    slow.ws.transport.pause_reading()
-    payload, received = "x" * 60_000, 0
-    while server.counters.slow_consumers == 0:
-        for _ in range(10):
-            server.hub.broadcast("room", "news", payload)
-        for _ in range(10):
-            assert (await quick.receive())["data"] == payload
-            received += 1
-        assert received < 5000, "a stalled reader was never noticed"
-    slow.ws.transport.resume_reading()
-    assert await asyncio.wait_for(slow.close_code(), HANG_S) == 4003
-    await quick.send("ping")
-    assert (await quick.receive())["type"] == "pong"
+def test_private_messages_count_towards_what_gathers(room):
+    a = room.join("a")
+    room.delivery.broadcast(room.session, b"1")
+    for _ in range(4):
+        room.delivery.send(a, b"x" * (GATHER_BYTES // 4))
+    assert len(a.channel.writes) == 1
 
 
-def read_now(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 1 << 20)
-    except BlockingIOError:
-        return b""
+def test_what_one_turn_leaves_waits_once_for_all_who_do_not_take_it(room):
+    slow, stuck, quick = room.join("slow"), room.join("stuck"), room.join("quick")
+    slow.channel.room, stuck.channel.room = 3, 0
+    room.delivery.broadcast(room.session, b"1")
+    room.delivery.broadcast(room.session, b"2")
+    room.end_turn()
+    [shared] = slow.channel.kept
+    assert stuck.channel.kept == [shared]
+    assert quick.channel.kept == []
+    assert shared.data == frames(b"1", b"2") == quick.channel.writes[0]
+    assert (slow.channel.left, stuck.channel.left) == ([len(shared.data) - 3], [len(shared.data)])
 
 
-@pytest.mark.parametrize("private_first", [True, False])
-async def test_what_waits_for_a_slow_reader_is_not_overtaken(start_server, open_raw, engine, private_first):
-    """Broadcasts may be written past the transport: never while something still waits in it."""
-    server = await start_server(engine=engine, outbound=OutboundLimits(64 << 20, 60))
-    slow = await open_raw(server.url, session="room")
-    (connection,) = server.connections.all()
-    channel, sent, raw = connection.channel, 0, b""
+def test_a_large_batch_waits_in_pieces_of_whole_frames(room):
+    stuck = room.join("stuck")
+    stuck.channel.room = 0
+    payloads = [b"%d" % number * (PIECE_BYTES // 3 + 1) for number in range(7)]
+    for payload in payloads:
+        room.delivery.broadcast(room.session, payload)
+    room.end_turn()
+    pieces = [chunk.data for chunk in stuck.channel.kept]
+    assert pieces == [frames(*payloads[:3]), frames(*payloads[3:6]), frames(*payloads[6:])]
 
-    def send(private: bool) -> None:
-        nonlocal sent
-        payload = b"%07d " % sent + b"x" * 50_000
-        if private:
-            channel.send_text(payload)
-        else:
-            channel.send_frames(text_frame(payload), [payload])
-        sent += 1
 
-    slow.ws.transport.pause_reading()
-    peer = slow.ws.transport.get_extra_info("socket").fileno()
-    send(private=False)  # reaches the socket itself, as nothing waits yet
-    while channel.buffered_bytes() < 1 << 20:
-        send(private=private_first)
-        assert sent < 2000, "nothing ever waited"
-    for n in range(100):
-        # There is room again, and the loop had no turn in which it could fill it.
-        raw += read_now(peer)
-        send(private=n % 3 == 2)
-        if n % 10 == 9:
-            await asyncio.sleep(0)
-    frame_bytes = len(text_frame(b"x" * 50_008))
-    while len(raw) < sent * frame_bytes:
-        raw += read_now(peer)
-        await asyncio.sleep(0)
-    slow.ws.transport.abort()
-    frames = [raw[start : start + frame_bytes] for start in range(0, len(raw), frame_bytes)]
-    assert frames == [text_frame(b"%07d " % n + b"x" * 50_000) for n in range(sent)]
-    assert channel.buffered_bytes() == 0
+def test_what_may_be_missed_waits_apart_from_what_may_not(room):
+    stuck, other = room.join("stuck"), room.join("other")
+    stuck.channel.room = other.channel.room = 0
+    room.delivery.broadcast(room.session, b"0")
+    room.delivery.broadcast(room.session, b"1", lossy=True)
+    room.delivery.send(stuck, b"p", lossy=True)
+    room.delivery.send(stuck, b"q")
+    room.delivery.broadcast(room.session, b"2", lossy=True)
+    room.delivery.broadcast(room.session, b"3")
+    room.end_turn()
+    assert [(chunk.data, chunk.lossy) for chunk in other.channel.kept] == [
+        (frames(b"0"), 0),
+        (frames(b"1", b"2"), 2),
+        (frames(b"3"), 0),
+    ]
+    assert [(chunk.data, chunk.lossy) for chunk in stuck.channel.kept] == [
+        (frames(b"0"), 0),
+        (frames(b"1", b"p"), 2),
+        (frames(b"q"), 0),
+        (frames(b"2"), 1),
+        (frames(b"3"), 0),
+    ]
+
+
+def test_a_lossy_message_to_one_waits_as_such(room):
+    stuck = room.join("stuck")
+    stuck.channel.room = 0
+    assert room.delivery.send(stuck, b"audio", lossy=True)
+    [chunk] = stuck.channel.kept
+    assert (chunk.data, chunk.lossy, chunk.turn) == (frames(b"audio"), 1, 0)

@@ -27,7 +27,13 @@ H = TypeVar("H")
 
 
 class Gateway(Protocol[H]):
-    """What an engine calls for a connection, which it knows by a handle that means nothing to it."""
+    """What an engine calls for a connection, which it knows by a handle that means nothing to it.
+
+    `holds_back`: whether a peer is not read while something waits for it; the limits are not for such a one, as little
+    can wait.
+    """
+
+    holds_back: bool
 
     def opened(self, request: HandshakeRequest, channel: Channel) -> H | None:
         """Take a connection in; None means it was refused and is being closed."""
@@ -41,11 +47,8 @@ class Gateway(Protocol[H]):
     def control(self, connection: H) -> bool:
         """Note a ping or pong frame; returns whether a ping deserves its pong."""
 
-    def paused(self, connection: H) -> None:
-        """Note that the peer reads slowly: the write buffer passed its high-water mark."""
-
-    def resumed(self, connection: H) -> None:
-        """Note that the write buffer drained."""
+    def slow(self, connection: H) -> None:
+        """Close a connection with 4003, without what waits for it: that is over a limit."""
 
     def closed(self, connection: H, code: int, reason: str) -> None:
         """Forget a connection; called exactly once for each that was taken in."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from picows import (
@@ -21,6 +18,8 @@ from picows import picows as core
 
 from wscore.codes import CloseCode
 from wscore.errors import ConfigError
+from wscore.frames import binary_frame, close_frame, close_payload, text_frame
+from wsserver.backlog import Backlog
 from wsserver.engines.assembly import BINARY, CONTINUATION, TEXT, Assembler, FrameError, check_text
 from wsserver.engines.base import (
     EngineSettings,
@@ -29,12 +28,15 @@ from wsserver.engines.base import (
     hand_over,
     is_sendable_code,
 )
+from wsserver.engines.writing import WritingSide
 from wsserver.handshake import SUBPROTOCOL, HandshakeRequest
 from wsserver.logs import EventLog
 
 # Small, since each idle connection holds one; it grows with the messages that come (design section 5, point 6).
 READ_BUFFER_BYTES: Final = 2048
 MAX_READ_BYTES: Final = 1 << 16
+# picows' own `send` copies up to this much, and hands more to the transport in two pieces: then it is ours to frame.
+PICOWS_SENDS_BYTES: Final = 8192
 
 # Looked up once: reading a member off the enum costs as much as the comparison, and each frame asks.
 _TEXT: Final = WSMsgType.TEXT
@@ -55,12 +57,13 @@ _REQUEST: Final = (
 class PicowsEngine:
     """Speaks WebSocket with picows, on TCP."""
 
-    __slots__ = ("_log", "_settings")
+    __slots__ = ("_backlog", "_log", "_settings")
 
-    def __init__(self, settings: EngineSettings, log: EventLog) -> None:
+    def __init__(self, settings: EngineSettings, backlog: Backlog, log: EventLog) -> None:
         if settings.compression:
             raise ConfigError("--compression", "the picows engine has none", "use --engine websockets or auto")
         self._settings = settings
+        self._backlog = backlog
         self._log = log
 
     def upgrade(
@@ -73,7 +76,7 @@ class PicowsEngine:
     ) -> None:
         """Answer with 101, and speak WebSocket from then on."""
         log = _ParserLog()
-        log.peer = peer = _Peer(gateway, request, peer_ip, self._settings, self._log, log)
+        log.peer = peer = _Peer(gateway, request, peer_ip, self._settings, self._backlog, self._log, log)
         headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if request.offers_subprotocol else None
         response = WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), peer)
         # picows' side of a connection, as its ws_create_server makes it, with a logger of our own.
@@ -100,14 +103,6 @@ class PicowsEngine:
         protocol.connection_made(transport)
         protocol.feed(_REQUEST % (request.header("sec-websocket-key") or "").encode())
         protocol.feed(rest)
-
-
-def _plain_descriptor(transport: asyncio.WriteTransport) -> int:
-    """Return the descriptor that frames may be written to as they are; -1 under TLS and where there is no such."""
-    if sys.platform == "win32" or transport.get_extra_info("ssl_object") is not None:
-        return -1
-    descriptor: int = transport.get_extra_info("socket").fileno()
-    return descriptor
 
 
 class _BoundedReads(core.WSProtocol):  # type: ignore[name-defined,misc]
@@ -155,25 +150,28 @@ class _ParserLog:
     debug = info = warning = exception = log
 
 
-class _Peer(WSListener):
+class _Peer(WritingSide, WSListener):
     """One connection: picows calls it with frames, the server calls it as `Channel`."""
 
     __slots__ = (
         "_assembler",
+        "_backlog",
         "_close_timer",
         "_closing",
         "_connection",
         "_descriptor",
+        "_direct",
         "_gateway",
         "_log",
-        "_may_wait",
+        "_outbox",
         "_parser_log",
         "_peer_code",
         "_peer_reason",
+        "_raw",
         "_request",
+        "_said_goodbye",
         "_settings",
         "_transport",
-        "_write",
         "peer_ip",
     )
 
@@ -183,6 +181,7 @@ class _Peer(WSListener):
         request: HandshakeRequest,
         peer_ip: str | None,
         settings: EngineSettings,
+        backlog: Backlog,
         log: EventLog,
         parser_log: _ParserLog,
     ) -> None:
@@ -190,12 +189,14 @@ class _Peer(WSListener):
         self._gateway = gateway
         self._request: HandshakeRequest | None = request
         self._settings = settings
+        self._backlog = backlog
         self._log = log
         self._parser_log = parser_log
         self._connection: Any = None
         self._assembler: Assembler | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self._said_goodbye = False
         self._peer_code: int = CloseCode.ABNORMAL
         self._peer_reason = ""
 
@@ -203,9 +204,7 @@ class _Peer(WSListener):
         request, self._request = self._request, None
         assert request is not None
         self._transport = transport
-        self._write = transport.underlying_transport.write
-        self._descriptor = _plain_descriptor(transport.underlying_transport)
-        self._may_wait = True
+        self._start_writing(transport.underlying_transport)
         transport.request.headers.clear()  # the transport keeps it for its whole life
         try:
             self._connection = self._gateway.opened(request, self)
@@ -229,8 +228,7 @@ class _Peer(WSListener):
                 self._gateway.text(connection, payload)
             elif kind is _PING:
                 if self._gateway.control(connection):
-                    self._may_wait = True
-                    transport.send_pong(frame.get_payload_as_bytes())
+                    self._answer_ping(frame.get_payload_as_bytes())
             elif kind is _PONG:
                 self._gateway.control(connection)
             else:
@@ -247,76 +245,30 @@ class _Peer(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         if self._close_timer is not None:
             self._close_timer.cancel()
+        self._stop_writing()
         self._closing = True
         self._parser_log.peer = None  # or the two would keep each other in memory
         connection, self._connection = self._connection, None
         if connection is not None:
             self._gateway.closed(connection, self._peer_code, self._peer_reason)
 
-    def pause_writing(self) -> None:
-        if self._connection is not None:
-            self._gateway.paused(self._connection)
-
-    def resume_writing(self) -> None:
-        if self._connection is not None:
-            self._gateway.resumed(self._connection)
+    @property
+    def _is_closing(self) -> bool:
+        return self._closing or self._transport.is_close_frame_sent
 
     def send_text(self, payload: bytes) -> None:
-        if not self._closing:
-            self._may_wait = True
+        if self._direct >= 0 and len(payload) <= PICOWS_SENDS_BYTES:
             self._transport.send(_TEXT, payload)
+        else:
+            self._send(text_frame(payload))
 
     def send_binary(self, payload: bytes) -> None:
+        self._send(binary_frame(payload))
+
+    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
         if not self._closing:
-            self._may_wait = True
-            self._transport.send(_BINARY, payload)
-
-    def send_frames(self, frames: bytes, payloads: Sequence[bytes]) -> None:
-        # Past the transport while nothing waits in it: its own write costs a tenth of a fan-out. The transport closes
-        # the descriptor only after on_ws_disconnected, so it cannot be another connection's by then.
-        if self._closing:
-            return
-        if self._may_wait:
-            if self._descriptor < 0 or self.buffered_bytes():
-                self._write(frames)
-                return
-            self._may_wait = False
-        try:
-            written = os.write(self._descriptor, frames)
-        except OSError:
-            written = 0  # the socket is full or broken: the transport finds out which
-        if written < len(frames):
-            self._may_wait = True
-            self._write(frames[written:])
-
-    def buffered_bytes(self) -> int:
-        size: int = self._transport.underlying_transport.get_write_buffer_size()
-        return size
-
-    @property
-    def descriptor(self) -> int:
-        descriptor: int = self._transport.underlying_transport.get_extra_info("socket").fileno()
-        return descriptor
-
-    def pause_reading(self) -> None:
-        self._reading("pause_reading")
-
-    def resume_reading(self) -> None:
-        self._reading("resume_reading")
-
-    def _reading(self, call: str) -> None:
-        transport: Any = self._transport.underlying_transport
-        if not transport.is_closing():
-            getattr(transport, call)()
-
-    def close(self, code: int, reason: str) -> None:
-        if self._closing:
-            return
-        self._closing = True
-        self._reading("resume_reading")  # or the peer's answer would never be seen
-        self._transport.send_close(code, close_reason(reason))  # type: ignore[arg-type]
-        loop = asyncio.get_running_loop()
-        self._close_timer = loop.call_later(self._settings.close_timeout_s, self.abort)
+            self.resume_reading()  # or the peer's answer would never be seen
+            self._say_goodbye(close_payload(code, close_reason(reason)), drop=drop)
 
     def abort(self) -> None:
         self._transport.disconnect(graceful=False)
@@ -326,15 +278,49 @@ class _Peer(WSListener):
         if payload and not is_sendable_code(code):
             raise FrameError(CloseCode.PROTOCOL_ERROR, "invalid close code")
         if not self._closing:
-            self._closing = True
             self._peer_code = code
             self._peer_reason = payload[2:].decode(errors="replace")
-            # Echo what came (RFC 6455 section 5.5.1).
+            # Echo what came (RFC 6455 section 5.5.1), without what waits: the peer wants no more.
+            self._say_goodbye(payload, drop=True)
+        self._said_goodbye = True
+        self._may_end()
+
+    def _say_goodbye(self, payload: bytes, *, drop: bool) -> None:
+        self._closing = True
+        self._direct = -1
+        self._abort_later()
+        if self._outbox is not None:
+            self._outbox.is_closing = True
+            if drop:
+                self._outbox.drop()
+            self._append(close_frame(payload))
+        elif payload:
+            # picows keeps its own close frames to itself after this.
+            code: Any = int.from_bytes(payload[:2], "big")
+            self._transport.send_close(code, payload[2:].decode(errors="replace"))
+        else:
             self._transport.send(_CLOSE, payload)
-        self._transport.disconnect()
+
+    def _may_end(self) -> None:
+        if self._said_goodbye and self._outbox is None:
+            self._transport.disconnect()
+
+    def _abort_later(self) -> None:
+        if self._close_timer is None:
+            loop = asyncio.get_running_loop()
+            self._close_timer = loop.call_later(self._settings.close_timeout_s, self.abort)
 
     def on_parser_error(self) -> None:
-        """Answer a close frame that stands before a broken frame; picows then keeps its own to itself."""
+        """Prepare for the close frame that picows is about to write by itself.
+
+        It answers a close frame that stands before the broken one; picows then keeps its own to itself.
+        """
+        self._direct = -1
+        self._abort_later()
+        if self._outbox is not None:
+            if self._closing:
+                self.abort()  # its close frame would come before ours
+            self._hand_over()
         handshake = self._transport.close_handshake
         if handshake is not None and handshake.recv is not None and handshake.sent is None:
             code = cast(int, handshake.recv.code) or CloseCode.NORMAL.value

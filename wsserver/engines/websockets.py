@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -14,25 +14,38 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
+from websockets.typing import BytesLike
 from websockets.utils import accept_key
 
 from wscore.codes import CloseCode
+from wscore.frames import binary_frame, frame_header, unframed
+from wsserver.backlog import Backlog
 from wsserver.engines.assembly import Assembler, FrameError, check_text
 from wsserver.engines.base import EngineSettings, Gateway, close_reason, hand_over
+from wsserver.engines.writing import WritingSide
 from wsserver.handshake import SUBPROTOCOL, HandshakeRequest, HttpReply
 from wsserver.logs import EventLog
 
 _EXTENSIONS: Final = "Sec-WebSocket-Extensions"
 _DATA: Final = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
+_COMPRESSED: Final = 0x40  # the flag RSV1 (RFC 7692 section 6)
+_CONTROL: Final = 0x08  # set in the opcodes of control frames
+# The library's own defaults: small messages are compressed nearly as well as with large windows, in less memory.
+_DEFLATE: Final = ServerPerMessageDeflateFactory(
+    server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
+)
+# A byte can become a thousand when it is inflated: so much is read at a time before the messages in it are handled.
+INFLATED_AT_ONCE: Final = 4 << 10
 
 
 class WebsocketsEngine:
     """Speaks WebSocket on TCP or a Unix socket."""
 
-    __slots__ = ("_log", "_settings")
+    __slots__ = ("_backlog", "_log", "_settings")
 
-    def __init__(self, settings: EngineSettings, log: EventLog) -> None:
+    def __init__(self, settings: EngineSettings, backlog: Backlog, log: EventLog) -> None:
         self._settings = settings
+        self._backlog = backlog
         self._log = log
 
     def upgrade(
@@ -44,7 +57,7 @@ class WebsocketsEngine:
         rest: bytes,
     ) -> None:
         """Answer with 101, and speak WebSocket from then on."""
-        available = [ServerPerMessageDeflateFactory()] if self._settings.compression else None
+        available = [_DEFLATE] if self._settings.compression else None
         protocol = _Frames(extensions=available, max_size=self._settings.max_message_bytes, state=OPEN)
         headers = Headers()
         headers["Upgrade"] = "websocket"
@@ -61,7 +74,7 @@ class WebsocketsEngine:
             headers[_EXTENSIONS] = extensions
         if request.offers_subprotocol:
             headers["Sec-WebSocket-Protocol"] = SUBPROTOCOL
-        peer = _Peer(protocol, gateway, transport, peer_ip, self._settings, self._log)
+        peer = _Peer(protocol, gateway, transport, peer_ip, self._settings, self._backlog, self._log)
         transport.set_protocol(peer)
         status = HTTPStatus.SWITCHING_PROTOCOLS
         transport.write(Response(status.value, status.phrase, headers).serialize())
@@ -81,18 +94,23 @@ class _Frames(ServerProtocol):
             super().recv_frame(frame)
 
 
-class _Peer(asyncio.Protocol):
+class _Peer(WritingSide, asyncio.Protocol):
     """One connection: asyncio calls it with bytes, the server calls it as `Channel`."""
 
     __slots__ = (
         "_assembler",
+        "_backlog",
         "_connection",
+        "_descriptor",
+        "_direct",
         "_gateway",
+        "_has_ended",
         "_log",
+        "_outbox",
         "_protocol",
+        "_raw",
         "_settings",
         "_timer",
-        "_transport",
         "peer_ip",
     )
 
@@ -103,21 +121,25 @@ class _Peer(asyncio.Protocol):
         transport: asyncio.Transport,
         peer_ip: str | None,
         settings: EngineSettings,
+        backlog: Backlog,
         log: EventLog,
     ) -> None:
         self._protocol = protocol
         protocol.on_ping = self._on_ping
         self._gateway = gateway
-        self._transport = transport
+        self._raw = transport
         self.peer_ip = peer_ip
         self._settings = settings
+        self._backlog = backlog
         self._log = log
         self._connection: Any = None
         self._assembler: Assembler | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._has_ended = False
 
     def begin(self, request: HandshakeRequest, rest: bytes) -> None:
         """Introduce the peer to the server, then take what it sent along with its request."""
+        self._start_writing(self._raw)
         try:
             self._connection = self._gateway.opened(request, self)
         except Exception as error:
@@ -126,9 +148,17 @@ class _Peer(asyncio.Protocol):
             self.data_received(rest)
 
     def data_received(self, data: bytes) -> None:
+        step = INFLATED_AT_ONCE if self._encodes else len(data)
+        for start in range(0, len(data), step):
+            self._receive(data[start : start + step])
+
+    def _receive(self, data: bytes) -> None:
         protocol = self._protocol
+        was_open = protocol.state is OPEN
         protocol.receive_data(data)
         events = protocol.events_received()
+        if was_open and protocol.close_rcvd is not None and self._outbox is not None:
+            self._outbox.drop()  # the peer wants no more
         self._flush()
         try:
             for event in events:
@@ -148,69 +178,50 @@ class _Peer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_writing()
         connection, self._connection = self._connection, None
         if connection is not None:
             received = self._protocol.close_rcvd
             code = CloseCode.ABNORMAL if received is None else received.code
             self._gateway.closed(connection, code, "" if received is None else received.reason)
 
-    def pause_writing(self) -> None:
-        if self._connection is not None:
-            self._gateway.paused(self._connection)
-
-    def resume_writing(self) -> None:
-        if self._connection is not None:
-            self._gateway.resumed(self._connection)
-
-    def send_text(self, payload: bytes) -> None:
-        if self._protocol.state is OPEN:
-            self._protocol.send_text(payload)
-            self._flush()
-
-    def send_binary(self, payload: bytes) -> None:
-        if self._protocol.state is OPEN:
-            self._protocol.send_binary(payload)
-            self._flush()
-
-    def send_frames(self, frames: bytes, payloads: Sequence[bytes]) -> None:
-        if self._protocol.state is not OPEN:
-            return
-        if self._protocol.extensions:
-            for payload in payloads:
-                self._protocol.send_text(payload)
-            self._flush()
-        else:
-            self._transport.write(frames)
-
-    def buffered_bytes(self) -> int:
-        return self._transport.get_write_buffer_size()
+    @property
+    def _is_closing(self) -> bool:
+        return self._protocol.state is not OPEN
 
     @property
-    def descriptor(self) -> int:
-        descriptor: int = self._transport.get_extra_info("socket").fileno()
-        return descriptor
+    def _encodes(self) -> bool:
+        return bool(self._protocol.extensions)
 
-    def pause_reading(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+    def _encode(self, frames: bytes) -> bytes:
+        """Compress messages in the order in which they go out: each depends on those before it (RFC 7692)."""
+        if not self._protocol.extensions or frames[0] & _CONTROL:
+            return frames
+        deflate = self._protocol.extensions[0]
+        parts: list[BytesLike] = []
+        for first, payload in unframed(frames):
+            data = deflate.encode(Frame(Opcode(first & 0x0F), payload)).data
+            parts += (frame_header(first | _COMPRESSED, len(data)), data)
+        return b"".join(parts)
 
-    def resume_reading(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+    def send_binary(self, payload: bytes) -> None:
+        self._send(binary_frame(payload))
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
         if self._protocol.state is OPEN:
             self.resume_reading()  # or the peer's answer would never be seen
+            if drop and self._outbox is not None:
+                self._outbox.drop()
             self._protocol.send_close(code, close_reason(reason))
             self._flush()
             self._abort_in(self._settings.close_timeout_s)
 
     def abort(self) -> None:
-        self._transport.abort()
+        self._raw.abort()
 
     def _on_ping(self, payload: bytes) -> None:
         if self._connection is not None and self._gateway.control(self._connection) and self._protocol.state is OPEN:
-            self._protocol.send_pong(payload)
+            self._answer_ping(payload)
 
     def _on_frame(self, frame: Frame) -> None:
         connection = self._connection
@@ -232,14 +243,26 @@ class _Peer(asyncio.Protocol):
         self.close(CloseCode.INTERNAL_ERROR, "Internal error")
 
     def _flush(self) -> None:
+        """Write what the protocol has to say: close frames, and the end."""
+        if self._protocol.state is not OPEN:
+            self._direct = -1
+            if self._outbox is not None:
+                self._outbox.is_closing = True
         for data in self._protocol.data_to_send():
             if data:
-                self._transport.write(data)
-            elif self._transport.can_write_eof():
-                # Half-closing lets the peer read the close frame even while it still sends.
-                self._transport.write_eof()
+                self._append(data)
             else:
-                self._transport.close()
+                self._has_ended = True
+                self._may_end()
+
+    def _may_end(self) -> None:
+        if not self._has_ended or self._outbox is not None:
+            return
+        if self._raw.can_write_eof():
+            # Half-closing lets the peer read the close frame even while it still sends.
+            self._raw.write_eof()
+        else:
+            self._raw.close()
 
     def _abort_in(self, seconds: float) -> None:
         self._stop_timer()
