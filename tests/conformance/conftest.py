@@ -99,7 +99,18 @@ class EchoServer:
 
     def __init__(self, engine: str, directory: Path) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
-        options = ["--echo-path", "/echo", "--max-message-size", "64MiB", "--port", "0", "--engine", engine]
+        options = [
+            "--echo-path",
+            "/echo",
+            "--max-message-size",
+            "64MiB",
+            "--max-inbound-memory",
+            "192MiB",
+            "--port",
+            "0",
+            "--engine",
+            engine,
+        ]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "serve", "--log-format", "json", *options],
             stderr=subprocess.PIPE,
