@@ -45,7 +45,7 @@ HANG_S = 60
 # Options of the other programs that the pages show.
 FOREIGN_OPTIONS = {
     *("--silent", "--fail", "--retry", "--retry-connrefused", "--retry-delay"),  # curl
-    *("--unbuffered", "--raw-output", "--compact-output", "--count"),  # jq and uniq
+    *("--unbuffered", "--raw-output", "--raw-input", "--compact-output", "--count"),  # jq and uniq
     *("--prefix",),  # npm
     *("--group", "--no-deps"),  # pip
     *("--seconds", "--warmup", "--repeat", "--only", "--servers"),  # make bench

@@ -1,0 +1,308 @@
+"""What the pages show as commands works when somebody pastes it: each block is run in a shell, as its reader would."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from wscore.tokens import mint_jwt
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("cli", "apps", "terminal", "voice", "loadtest", "proxies")))
+HANG_S = 120
+SECRET = "a secret for tests, 32 bytes or more"
+LISTENS = "Ctrl-C"  # how the last of the lines ends that a server says when it starts
+
+FENCED = re.compile(r"^```(?:sh|bash)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# Commands that stand indented; usage lines and what a command prints are none.
+INDENTED = re.compile(r"(?<=\n\n)((?:    \S.*\n(?:      \S.*\n)*)+)")
+COMMAND = re.compile(r"    (?:\$ )?(?:wsctl|openssl|locust) (?!.*\[OPTIONS\])")
+
+
+def blocks() -> dict[str, str]:
+    """Return every block of commands by its page and first line."""
+    found = {}
+    for page in PAGES:
+        text = (ROOT / page).read_text("utf-8")
+        texts = FENCED.findall(text)
+        for block in INDENTED.findall(FENCED.sub("\n\n", text)):
+            if COMMAND.match(block):
+                lines = [line[4:] for line in block.splitlines()]
+                asked = [line[2:] for line in lines if line.startswith("$ ")]  # the others are what it answers
+                texts.append("\n".join(asked or lines) + "\n")
+        for block in texts:
+            found[f"{page}: {block.splitlines()[0].partition('  #')[0].strip()}"] = block
+    return found
+
+
+BLOCKS = blocks()
+
+
+NOT_RUN = {
+    "README.md: make serve": "installs into .venv and runs for ever; what it runs, other recipes run",
+    "README.md: make test": "is what runs here",
+    "docs/cli.md: wsctl loadtest find-max broadcast --by rate --connections 1000 --threshold 'delivery.p99<20ms'": (
+        "searches for minutes; tests/cli/test_loadtest_verdicts.py searches"
+    ),
+    "docs/loadtest.md: wsctl loadtest find-max heartbeat --by connections --threshold 'rtt.p99<50ms'": "the same",
+    "docs/loadtest.md: wsctl loadtest heartbeat ws://target:8765 --connections 20000 --master 5557 "
+    "--expect-workers 2": "needs machines; tests/cli/test_loadtest_two_hosts.py has two network namespaces",
+    "docs/loadtest.md: locust -f locustfile.py -u 100 -r 20 -t 1m": "tests/loadtest/test_driver_locust.py runs it",
+    "docs/voice.md: wsctl serve --voice --llm-url http://127.0.0.1:8080 --asr-url https://speech.example/v1 "
+    "--asr-model whisper-1": "needs those servers; tests/cli/test_voice_backends.py has stand-ins for them",
+}
+
+
+def python_block(page: str, number: int) -> str:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.DOTALL | re.MULTILINE)[number]
+
+
+def chat_of_the_apps_page(folder: Path) -> None:
+    (folder / "chat.py").write_text(python_block("docs/apps.md", 0))
+
+
+def chat_of_the_readme(folder: Path) -> None:
+    (folder / "chat.py").write_text(python_block("README.md", 0))
+
+
+def lines_and_readings(folder: Path) -> None:
+    chat_of_the_apps_page(folder)
+    (folder / "lines.txt").write_text('one\ntwo, with a "quote"\n')
+    (folder / "readings.json").write_text('{"sensor": "t1", "value": 20.5}\n{"sensor": "t2", "value": 21}\n')
+
+
+def question(folder: Path) -> None:
+    subprocess.run(["espeak-ng", "-w", "question.wav", "what time is it"], cwd=folder, check=True)
+
+
+def secret_and_token(folder: Path) -> None:
+    secret_file(folder)
+    (folder / "token.txt").write_text(mint_jwt(SECRET.encode(), {"sub": "alice", "exp": int(time.time()) + 3600}))
+
+
+def secret_file(folder: Path) -> None:
+    for name in ("secret.txt", "jwt.secret"):
+        (folder / name).write_text(SECRET + "\n")
+
+
+def keys(folder: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    (folder / "jwks.json").write_text(json.dumps({"keys": [RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)]}))
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout private.pem -out certificate.pem"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a block is run: what must be there, what else is said in its place, and what comes of it.
+
+    `serves` are the arguments of a server that runs already. `stdin` is what its reader types. `feeds` are lines that
+    somebody else in the room goes on sending; the block, which would run for ever, ends once `shows` was printed.
+    """
+
+    before: Callable[[Path], None] = lambda folder: None
+    serves: str | None = None
+    instead: dict[str, str] = field(default_factory=dict)
+    stdin: str = ""
+    feeds: str = ""
+    shows: tuple[str, ...] = ()
+    exits: tuple[int, ...] = (0,)
+    needs: tuple[str, ...] = ()
+    is_slow: bool = False
+
+
+CHATTING = Recipe(before=chat_of_the_apps_page, serves="chat:app")
+# Small figures, and limits that a busy machine keeps; 98 says that it was too busy to tell.
+SMALL = {
+    r"ws://staging:8765": "",
+    r"--connections \d+": "--connections 4",
+    r"--sessions \d+": "--sessions 2",
+    r"--rate \d+": "--rate 20",
+    r"--duration \S+": "--duration 1s",
+    r"(p\d+)<\d+ms": r"\1<60s",
+}
+LOADING = Recipe(serves="", instead=SMALL, exits=(0, 98), shows=("heartbeat",))
+SPEAKING = Recipe(serves="--voice", before=question, needs=("espeak-ng",), shows=("time",), is_slow=True)
+
+RECIPES = {
+    "README.md: wsctl serve chat:app": Recipe(before=chat_of_the_readme, shows=('"text":"hi"',)),
+    "README.md: pip install '.[voice,whisper]'": replace(SPEAKING, serves=None, is_slow=False),
+    "docs/apps.md: wsctl serve chat:app": Recipe(
+        before=chat_of_the_apps_page, stdin='{"text": "hello"}\n', shows=('"chat.message"', '"chat.sent"')
+    ),
+    "docs/cli.md: set -euo pipefail": Recipe(before=chat_of_the_apps_page, shows=("ok", '"chat.message"')),
+    'docs/cli.md: WSCTL_TOKEN="$(wsctl token jwt --sub probe --ttl 1m)" wsctl connect "$URL" '
+    "--expect session_created --timeout 5s": Recipe(serves="--guests off", shows=('"userId":"probe"',)),
+    "docs/cli.md: wsctl connect --session room |": replace(
+        CHATTING, feeds='{"text": "hello"}\n', shows=("guest_", ": hello\n")
+    ),
+    """docs/cli.md: wsctl connect --send '{"type":"chat.send","id":"1","data":{"text":"hi"}}' """
+    "--expect chat.sent --timeout 5s |": replace(CHATTING, shows=('"type": "chat.sent"', '"id": "1"')),
+    "docs/cli.md: jq --raw-input --compact-output '{text: .}' lines.txt | wsctl connect --session room "
+    "--type chat.send": replace(
+        CHATTING, before=lines_and_readings, shows=('"text":"one"', '"text":"two, with', "t1 is at 20.5", "t2 is at 21")
+    ),
+    "docs/cli.md: wsctl connect --session room --record session.jsonl --timeout 1m > /dev/null": replace(
+        CHATTING, instead={"1m": "2s"}, shows=("1 session_created",)
+    ),
+    "docs/cli.md: wsctl connect --send 'hello' --expect message --timeout 5s": Recipe(
+        serves="", shows=('"data":"hello"',)
+    ),
+    "docs/cli.md: wsctl connect --record talk.jsonl": Recipe(serves="", stdin="hello\n", shows=('"data":"hello"',)),
+    'docs/cli.md: wsctl voice say "what time is it"': SPEAKING,
+    "docs/cli.md: wsctl voice send question.wav --save": SPEAKING,
+    "docs/cli.md: wsctl loadtest heartbeat --connections 5000 --rate 5000 --threshold 'rtt.p99<50ms' "
+    "--out reports": LOADING,
+    "docs/cli.md: wsctl loadtest broadcast --connections 1000 --sessions 10 --rate 100 "
+    "--threshold 'delivery.p99<50ms' --threshold 'loss<=0'": replace(LOADING, shows=("broadcast",)),
+    "docs/cli.md: wsctl loadtest soak --connections 5000 --duration 8h --out soak": replace(
+        LOADING, shows=("soak",), is_slow=True
+    ),
+    "docs/cli.md: wsctl loadtest voice question.wav --connections 10 --threshold 'answer.p95<1500ms' "
+    "--threshold 'stalls<=0'": replace(SPEAKING, instead=SMALL, shows=("voice",), exits=(0, 98, 99)),
+    """docs/cli.md: wsctl token jwt --sub alice --ttl 8h --claim roles='["editor"]'""": Recipe(shows=("eyJ",)),
+    "docs/cli.md: wsctl token inspect - --jwt-secret-file jwt.secret < token.txt": Recipe(
+        before=secret_and_token, shows=("verdict    valid", '"sub": "alice"')
+    ),
+    "docs/cli.md: wsctl explain 4002": Recipe(shows=("4002 connection timeout",)),
+    "docs/cli.md: openssl rand -hex 32 > jwt.secret": Recipe(needs=("openssl",)),
+    "docs/cli.md: openssl pkey -in private.pem -pubout > public.pem": Recipe(before=keys, needs=("openssl",)),
+    "docs/cli.md: wsctl serve --host 0.0.0.0 --jwt-algorithm RS256 --jwks-file jwks.json --audience chat \\": Recipe(
+        before=keys, needs=("openssl",)
+    ),
+    "docs/voice.md: pip install '.[voice,whisper]'": replace(SPEAKING, serves=None),
+    "docs/voice.md: ffmpeg -i song.mp3 -ar 16000 -ac 1 -f wav - | wsctl voice send -": SPEAKING,
+    "docs/loadtest.md: wsctl loadtest broadcast --serve --connections 200 --rate 50 --duration 20s \\": replace(
+        LOADING, serves=None, shows=("broadcast",)
+    ),
+    "docs/loadtest.md: wsctl loadtest --serve": replace(LOADING, is_slow=True),
+    "docs/loadtest.md: wsctl loadtest voice question.wav --serve": replace(
+        SPEAKING, instead={**SMALL, r".*find-max.*": ""}, shows=("voice",), exits=(0, 98, 99)
+    ),
+    "docs/loadtest.md: wsctl loadtest heartbeat --out before": replace(LOADING, exits=(0, 98, 99), is_slow=True),
+    "docs/proxies.md: wsctl serve --profile prod --jwt-secret-file secret.txt --trusted-proxy 127.0.0.1 "
+    "--allowed-host app.example": Recipe(before=secret_file),
+    "docs/proxies.md: wsctl serve --uds /run/wsctl/wsctl.sock --trusted-proxy unix --jwt-secret-file "
+    "secret.txt": Recipe(before=secret_file, instead={"/run/wsctl/": ""}),
+}
+STAND_INS = {"pip": "exit 0", "aplay": "cat > /dev/null", "ffmpeg": "cat question.wav"}
+
+
+class Desk:
+    """A folder with `wsctl` on the PATH, a port of its own, and terminals to paste into."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        programs = folder / "bin"
+        programs.mkdir()
+        for name, text in {"wsctl": f'exec {shlex.quote(sys.executable)} -m cli.main "$@"', **STAND_INS}.items():
+            (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+            (programs / name).chmod(0o755)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        url = f"ws://127.0.0.1:{self.port}/socket.io/"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")},
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "URL": url,
+            **{"WSCTL_URL": url, "WSCTL_PORT": str(self.port), "WSCTL_JWT_SECRET": SECRET, "WSCTL_DURATION": "1s"},
+        }
+
+    @contextmanager
+    def terminal(self, command: str, *, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[str]]:
+        process = subprocess.Popen(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=HANG_S)
+
+    @contextmanager
+    def server(self, line: str) -> Iterator[None]:
+        """Run a line of a block in the first terminal; at the end Ctrl-C must end it well."""
+        with self.terminal(f"exec {line}") as process:
+            said = []
+            while not said or LISTENS not in said[-1]:
+                said.append(process.stderr.readline())
+                assert said[-1], "".join(said)
+            yield
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=HANG_S)
+            assert process.returncode == 0
+
+
+def split(block: str) -> tuple[list[str], str]:
+    """Return the servers that a block starts in a terminal of their own, and what is typed in the second one."""
+    lines = block.replace("\\\n", " ").splitlines()
+    servers = [line for line in lines if line.startswith("wsctl serve ") and not line.endswith("&")]
+    return servers, "\n".join(line for line in lines if line not in servers)
+
+
+def test_every_block_of_commands_is_run_or_says_why_not():
+    assert set(BLOCKS) == set(RECIPES) | set(NOT_RUN)
+    assert not set(RECIPES) & set(NOT_RUN)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, id=re.sub(r"[^\w.]+", " ", name)[:70], marks=[pytest.mark.slow] * one.is_slow)
+        for name, one in RECIPES.items()
+    ],
+)
+def test_a_recipe_does_what_its_page_says(name, tmp_path):
+    recipe = RECIPES[name]
+    for program in ("jq", "curl", *recipe.needs):
+        if program in BLOCKS[name] + " ".join(recipe.needs) and shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    desk = Desk(tmp_path)
+    recipe.before(tmp_path)
+    block = BLOCKS[name].replace("9000", str(desk.port))
+    for pattern, text in recipe.instead.items():
+        block = re.sub(pattern, text, block)
+    servers, commands = split(block)
+    if recipe.serves is not None:
+        servers.insert(0, f"wsctl serve {recipe.serves}")
+    with ExitStack() as stack:
+        for line in servers:
+            stack.enter_context(desk.server(line))
+        if recipe.feeds:
+            feed = f"while :; do echo {shlex.quote(recipe.feeds.strip())}; done | wsctl connect --session room "
+            stack.enter_context(desk.terminal(f"{feed} --type chat.send --rate 5 > /dev/null"))
+            process = stack.enter_context(desk.terminal(commands))
+            shown = process.stdout.readline()
+        elif commands.strip():
+            process = stack.enter_context(desk.terminal(commands, stdin=subprocess.PIPE))
+            shown, told = process.communicate(recipe.stdin, timeout=HANG_S)
+            assert process.returncode in recipe.exits, told
+        else:
+            shown = ""
+    for text in recipe.shows:
+        assert text in shown
