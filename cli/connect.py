@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import collector
+from cli.completion import profile_names
 from cli.connecting import CredentialOptions, Credentials, dial_options, read_filter, run_script
 from cli.output import out
 from cli.profiles import Profile, config_path, read_profiles
@@ -31,7 +32,8 @@ def connect(
         str | None, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.", show_default=DEFAULT_URL)
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Saved URL, session and user from wsctl.toml.")
+        str | None,
+        typer.Option(metavar="NAME", help="Saved URL, session and user from wsctl.toml.", autocompletion=profile_names),
     ] = None,
     session: Annotated[str | None, typer.Option(metavar="ID", help="Session to join.")] = None,
     send: Annotated[list[str] | None, typer.Option(metavar="LINE", help="Send this first (repeatable).")] = None,

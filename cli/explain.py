@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli.completion import code_names
 from cli.output import out, out_json, table
 from cli.settings import ConfigFile
 from wscore.codes import CLOSES, ERRORS, CloseCode, CloseSpec, ErrorCode, ErrorSpec, close_action
@@ -17,7 +18,11 @@ from wscore.messages import MESSAGES, MessageSpec, Owner
 def explain(
     code: Annotated[
         str | None,
-        typer.Argument(metavar="CODE", help="Such as 4002, AUTH_EXPIRED or session_created; none: list all."),
+        typer.Argument(
+            metavar="CODE",
+            help="Such as 4002, AUTH_EXPIRED or session_created; none: list all.",
+            autocompletion=code_names,
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: ConfigFile = None,

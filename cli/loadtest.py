@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cli.completion import choose_from
 from cli.loadoptions import (
     DEFAULT_GRACE_MS,
     GateOptions,
@@ -35,9 +36,20 @@ class _Group(TyperGroup):
     """A group whose bare name, or its name with a URL or options, is the quick test."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0] not in ctx.help_option_names and (args[0].startswith("-") or "://" in args[0])):
+        bare = not args and not ctx.resilient_parsing  # a shell completes the name that is still to come
+        if bare or (args and args[0] not in ctx.help_option_names and (args[0].startswith("-") or "://" in args[0])):
             args = [DEFAULT_COMMAND, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Offer the commands, and the options of the one that needs no name."""
+        found = super().shell_complete(ctx, incomplete)
+        if not incomplete.startswith("-"):
+            return found
+        quick = self.get_command(ctx, DEFAULT_COMMAND)
+        assert quick is not None
+        with quick.make_context(DEFAULT_COMMAND, [], parent=ctx, resilient_parsing=True) as inner:
+            return found + quick.shell_complete(inner, incomplete)
 
 
 class _Command(GroupedCommand):
@@ -122,7 +134,13 @@ for _scenario in SCENARIOS.values():
 def find_max(
     *,
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help=f"{join_words(SEARCHABLE)}.", show_default=SEARCHABLE[0])
+        str | None,
+        typer.Argument(
+            metavar="KIND",
+            help=f"{join_words(SEARCHABLE)}.",
+            show_default=SEARCHABLE[0],
+            autocompletion=choose_from(SEARCHABLE),
+        ),
     ] = None,
     url: Url = None,
     search: SearchOptions,

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, Final, NoReturn
 
 import typer
@@ -32,8 +33,10 @@ COMMANDS: Final = {
     "loadtest": ("cli.loadtest", "Test what load a server holds, with a verdict."),
     "token": ("cli.token", "Mint and inspect guest tokens and JWTs."),
     "explain": ("cli.explain", "Explain a close code, an error code or a message type."),
+    "completion": ("cli.completion", "Print the script with which a shell completes wsctl."),
 }
 DEBUG_VARIABLE: Final = "WSCTL_DEBUG"
+COMPLETE_VARIABLE: Final = "_WSCTL_COMPLETE"  # set by the scripts of `wsctl completion`
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
 
 
@@ -63,7 +66,7 @@ class _LazyGroup(TyperGroup):
         return load_command(cmd_name) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] not in COMMANDS:
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
             import difflib
 
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
@@ -73,6 +76,12 @@ class _LazyGroup(TyperGroup):
         collector.work()
         guard_logging()
         return found
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        # The names are known; to ask the commands themselves for their help would import them all.
+        return [SimpleNamespace(value=name, help=COMMANDS[name][1]) for name in COMMANDS if name.startswith(incomplete)]
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -112,6 +121,8 @@ def main() -> NoReturn:
     """Run the command line; the one place where an exception becomes a line and an exit code."""
     collector.rest()
     prepare_streams()
+    if os.environ.get(COMPLETE_VARIABLE):
+        _answer_shell()
     try:
         code = get_command(_root).main(prog_name="wsctl", standalone_mode=False)
         flush()  # help and the like are printed by the argument parser
@@ -134,6 +145,18 @@ def main() -> NoReturn:
             _usage(error)
         _fail(f"internal error: {describe(error)}; {DEBUG_VARIABLE}=1 shows the traceback", ExitCode.FAILED, error)
     _exit(code if isinstance(code, int) else ExitCode.DONE)
+
+
+def _answer_shell() -> NoReturn:
+    """Complete what somebody types: a prompt is no place for errors, so there is nothing to offer instead."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]
+
+    completion_init()
+    try:
+        get_command(_root).main(prog_name="wsctl", standalone_mode=False)
+    except Exception:
+        _exit(ExitCode.FAILED)
+    _exit(ExitCode.DONE)
 
 
 def _usage(error: Any) -> NoReturn:

@@ -1,0 +1,72 @@
+"""`wsctl completion`: the script with which a shell completes commands, options and their values.
+
+Typer makes the scripts and answers them: each calls `wsctl` with the words so far in variables, see `cli.main`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from cli.output import out
+from cli.settings import ConfigFile
+from wscore.errors import WsctlError
+
+
+class Shell(StrEnum):
+    """What there is a script for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def completion(
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+    config: ConfigFile = None,
+) -> None:
+    """Print the script that teaches a shell to complete wsctl.
+
+    bash: eval "$(wsctl completion bash)" in ~/.bashrc. zsh: the same with zsh, after compinit, in ~/.zshrc.
+    fish: wsctl completion fish > ~/.config/fish/completions/wsctl.fish
+    """
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+    out(get_completion_script(prog_name="wsctl", complete_var="_WSCTL_COMPLETE", shell=shell.value))
+
+
+def profile_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the profiles of the settings file that begin so; none when it cannot be read."""
+    from cli.profiles import config_path, read_profiles
+
+    try:
+        return _beginning(incomplete, read_profiles(config_path(ctx.params.get("config"))))
+    except WsctlError:
+        return []
+
+
+def code_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the codes and message types that can be explained and begin so."""
+    from wscore.codes import CLOSES, ERRORS
+    from wscore.messages import MESSAGES
+
+    return _beginning(incomplete, (*(str(int(code)) for code in CLOSES), *ERRORS, *MESSAGES))
+
+
+def choose_from(names: Iterable[str]) -> Any:
+    """Return a completion that offers these."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        return _beginning(incomplete, names)
+
+    return complete
+
+
+def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+command = completion
