@@ -21,6 +21,7 @@ from cli.main import COMMANDS, DEBUG_VARIABLE, load_command
 from cli.profiles import read_keys, read_profiles
 from cli.secrets import KEY_VARIABLES, SECRET_VARIABLE
 from cli.settings import SHARED_TABLES
+from tests.pages import BLOCK, ROOT, blocks
 from wsclient import Client
 from wsclient.tui.app import binding_ids
 from wsclient.tui.commands import COMMANDS as COMMANDS_OF_THE_TERMINAL
@@ -35,12 +36,10 @@ from wsserver.engines.assembly import max_fragments
 from wsserver.logs import DROPPED
 from wsserver.settings import Profile, ServerSettings, profile_defaults
 
-ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 # Links in text and definitions below it, `[text](target)`; what stands in code is no link.
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```|^(?: {4}).*?$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 HANG_S = 60
 # Options of the other programs that the pages show.
 FOREIGN_OPTIONS = {
@@ -48,6 +47,7 @@ FOREIGN_OPTIONS = {
     *("--unbuffered", "--raw-output", "--raw-input", "--compact-output", "--count"),  # jq and uniq
     *("--prefix",),  # npm
     *("--group", "--no-deps"),  # pip
+    *("--strict",),  # mypy
     *("--seconds", "--warmup", "--repeat", "--only", "--servers"),  # make bench
 }
 
@@ -62,10 +62,6 @@ def section(text: str, title: str) -> str:
     _, found, rest = text.partition(f"\n## {title}\n")
     assert found, f"there is no section {title!r}"
     return rest.partition("\n## ")[0]
-
-
-def blocks(path: Path, language: str) -> list[str]:
-    return [block for tag, block in BLOCK.findall(path.read_text("utf-8")) if tag == language]
 
 
 def first_cells(text: str) -> list[str]:

@@ -12,24 +12,41 @@ from wsclient.errors import (
 )
 from wsclient.events import ClientState, Closed, Event, Opened, Received, Reconnecting, Sent
 from wsclient.tokens import GuestTokens, StaticToken, TokenSource
+from wscore.codes import Action, CloseCode, CloseSpec
+from wscore.envelope import Envelope, InvalidMessageError, OutboundEnvelope
+from wscore.errors import ConfigError
+from wscore.payloads import Heartbeat, Limits, RateLimit, SessionCreated
+from wscore.reconnect import ReconnectPolicy
 
 __all__ = [
+    "Action",
     "AuthenticationRefusedError",
     "Client",
     "ClientState",
+    "CloseCode",
+    "CloseSpec",
     "Closed",
+    "ConfigError",
     "ConnectionClosedError",
     "ConnectionFailedError",
     "DialOptions",
+    "Envelope",
     "Event",
     "GuestTokens",
+    "Heartbeat",
+    "InvalidMessageError",
+    "Limits",
     "NoReplyError",
     "NotConnectedError",
     "Opened",
+    "OutboundEnvelope",
+    "RateLimit",
     "Received",
+    "ReconnectPolicy",
     "Reconnecting",
     "Sent",
     "ServerError",
+    "SessionCreated",
     "StaticToken",
     "TokenSource",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,9 +12,13 @@ from wscore.errors import ConfigError
 from wscore.messages import RESERVED_TYPES
 from wsserver.context import Context
 from wsserver.handlers import Handler
+from wsserver.hub import Hub
 from wsserver.lifespans import Lifespan, check_lifespan
 
-F = TypeVar("F", bound=Callable[..., Any])
+# What is registered keeps its type. What a handler returns is awaited if it can be, so that may be anything.
+F = TypeVar("F", bound=Callable[[Context], object] | Callable[[Context, Any], object])
+H = TypeVar("H", bound=Callable[[Context], object])
+L = TypeVar("L", bound=Callable[[Hub], AsyncIterator[None]])
 
 
 class App:
@@ -49,17 +53,17 @@ class App:
 
         return register
 
-    def on_connect(self, function: F) -> F:
+    def on_connect(self, function: H) -> H:
         """Register `(ctx)` to be called after `session_created` was sent."""
         self.connect_hooks.append(Handler(function, is_hook=True))
         return function
 
-    def on_disconnect(self, function: F) -> F:
+    def on_disconnect(self, function: H) -> H:
         """Register `(ctx)` to be called when a connection is gone; sending to it returns False."""
         self.disconnect_hooks.append(Handler(function, is_hook=True))
         return function
 
-    def lifespan(self, function: Lifespan) -> Lifespan:
+    def lifespan(self, function: L) -> L:
         """Register an async generator `(hub)`: what precedes its `yield` runs before the server listens.
 
         There may be several: they start in the order of registration and end in reverse. Raises ConfigError for

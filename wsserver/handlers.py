@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, get_type_hints
@@ -17,15 +17,15 @@ from wscore.fields import FieldNames
 from wsserver.context import Context
 from wsserver.growth import growth_of
 
-HandlerFunction = Callable[..., Awaitable[None] | None]
-
 
 class Handler:
     """One function of an app with the type of data it takes, read off its signature."""
 
     __slots__ = ("_data_type", "_fields", "_takes_data", "function", "is_async", "name", "outlives_client")
 
-    def __init__(self, function: HandlerFunction, *, is_hook: bool = False, outlives_client: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., object], *, is_hook: bool = False, outlives_client: bool = False
+    ) -> None:
         """Read the signature, `(ctx)` or for a message `(ctx, data)`; raises ConfigError for what cannot work."""
         self.name = name_of(function)
         if isinstance(function, classmethod):
