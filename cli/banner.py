@@ -72,6 +72,7 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     yield f"slow readers up to {format_size(outbound.per_connection)}, {format_size(outbound.in_all)} in all"
     heartbeat = settings.heartbeat
     yield f"heartbeat {format_duration(heartbeat.interval_ms)}/{format_duration(heartbeat.timeout_ms)}"
+    yield f"shutdown within {format_duration(settings.drain_timeout_ms)}"
 
 
 def _jwt(settings: ServerSettings, key: JwtKey) -> Iterator[str]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import signal
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,8 +28,10 @@ from cli.serveoptions import (
 )
 from cli.servevoice import VoiceOptions, voice_app_of, voice_settings
 from cli.settings import ConfigFile
+from cli.signals import StopSignals
 from cli.spreading import spread
 from wscore.errors import ConfigError
+from wsserver.budget import AbandonedError
 from wsserver.logs import LogFormat, configure_logging
 from wsserver.logwriter import LogWriter
 
@@ -67,19 +67,22 @@ def serve(
     Any other gets prod: signed guests when a secret is set, else none; joining by token only; limits on.
     """
     settings = server_settings(listen, tls, auth, proxies, limits, times)
-    _log_without_waiting(log)
+    writer = _log_without_waiting(log)
+    signals = StopSignals(settings.drain_timeout_ms / 1000, writer)
+    signals.install()
     loaded, choices = _load(app, voice)
     say = None
     if log.log_format is LogFormat.TEXT:
         say = partial(banner, settings, voice=choices, secret_file=auth.jwt_secret_file)
-    raise typer.Exit(_run(settings, loaded, say))
+    raise typer.Exit(_run(settings, loaded, signals, say))
 
 
-def _log_without_waiting(log: LogOptions) -> None:
+def _log_without_waiting(log: LogOptions) -> LogWriter:
     """Let nothing that goes to standard error hold the server up: its log, narration, warnings, an app's own words."""
     sys.stderr = writer = LogWriter(2, encoding=sys.stderr.encoding)
     atexit.register(writer.settle, FLUSH_S)
     configure_logging(log.log_format, log.log_level, writer)
+    return writer
 
 
 def _load(path: str | None, voice: VoiceOptions) -> tuple[App | None, list[str]]:
@@ -92,46 +95,55 @@ def _load(path: str | None, voice: VoiceOptions) -> tuple[App | None, list[str]]
     return voice_app_of(wanted)
 
 
-def _run(settings: ServerSettings, app: App | None, say: Saying | None) -> int:
+def _run(settings: ServerSettings, app: App | None, signals: StopSignals, say: Saying | None) -> int:
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(settings, app, say))
+        return runner.run(_serve(settings, app, signals, say))
 
 
-async def _serve(settings: ServerSettings, app: App | None, say: Saying | None) -> int:
+async def _serve(settings: ServerSettings, app: App | None, signals: StopSignals, say: Saying | None) -> int:
     from wsserver import WebSocketServer
 
     loop = asyncio.get_running_loop()
-    first, second = asyncio.Event(), asyncio.Event()
     exits: list[ExitRequest] = []
-
-    def on_signal() -> None:
-        (second if first.is_set() else first).set()
 
     def on_exit(error: ExitRequest) -> None:
         exits.append(error)
-        first.set()
+        signals.stop()
 
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signal_number, on_signal)
+    signals.attach(loop)
     server = WebSocketServer(settings, app, on_exit=on_exit)
-    await server.start()
+    if not await _unless(signals.first, server.start()):
+        return ExitCode.INTERRUPTED
+    signals.has_served = True
     collector.work()  # again: the server was loaded since the command was
     if say is not None:
         for line in say(server.url, type(loop).__module__):
             note(line)
-    await first.wait()
-    stopping = loop.create_task(server.stop())
-    at_once = loop.create_task(second.wait())
-    await asyncio.wait((stopping, at_once), return_when=asyncio.FIRST_COMPLETED)
-    if stopping.done():
-        at_once.cancel()
-        stopping.result()
-        return _code_of(exits[0]) if exits else ExitCode.DONE
-    stopping.cancel()
-    with suppress(asyncio.CancelledError):
-        await stopping
-    return ExitCode.INTERRUPTED
+    await signals.first.wait()
+    try:
+        if not await _unless(signals.second, server.stop()):
+            return ExitCode.INTERRUPTED
+    except AbandonedError as error:
+        fail(str(error))
+        signals.exit_now(ExitCode.FAILED)  # the loop would wait for what does not end
+    return _code_of(exits[0]) if exits else ExitCode.DONE
+
+
+async def _unless(event: asyncio.Event, run: Coroutine[Any, Any, None]) -> bool:
+    """Run to the end, or cancel it once the event comes; returns whether it was the end."""
+    running = asyncio.get_running_loop().create_task(run)
+    waiting = asyncio.get_running_loop().create_task(event.wait())
+    await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not running.done():
+        running.cancel()
+        await asyncio.wait((running,))  # it cleans up; the signals' thread sees to it that it does not take for ever
+        if not running.cancelled():
+            running.exception()
+        return False
+    running.result()
+    return True
 
 
 def _code_of(error: ExitRequest) -> int:

@@ -209,7 +209,7 @@ class TimeOptions:
     handshake_timeout: Annotated[int, duration_option("Time a client has for its handshake.", show_default="10s")] = (
         10_000
     )
-    drain_timeout: Annotated[int, duration_option("Time for a graceful shutdown.", show_default="10s")] = 10_000
+    drain_timeout: Annotated[int, duration_option("Time for a graceful shutdown, in all.", show_default="5s")] = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -230,7 +230,8 @@ def test_every_action_of_the_terminal_client_has_a_row_with_its_keys():
 
 def test_every_log_event_has_a_row_and_every_row_an_event():
     call = re.compile(r"""\.(?:debug|info|warning|error|failure)\(\s*"([a-z]+\.[a-z_]+)\"""")
-    events = {event for path in (ROOT / "wsserver").rglob("*.py") for event in call.findall(path.read_text("utf-8"))}
+    sources = [*(ROOT / "wsserver").rglob("*.py"), *(ROOT / "cli").glob("*.py")]
+    events = {event for path in sources for event in call.findall(path.read_text("utf-8"))}
     assert {cell.strip("`") for cell in first_cells(section(page("cli.md"), "Logs")) if "`" in cell} == events | {
         DROPPED
     }

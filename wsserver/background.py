@@ -52,13 +52,18 @@ class BackgroundTasks:
             self._failures.task(getattr(call, "__qualname__", repr(call)), error)
             future.set_exception(error)
 
-    async def finish(self, timeout_s: float) -> None:
-        """Cancel all of them and wait until they have ended, at most so long; nothing can be spawned any more."""
+    async def finish(self, timeout_s: float) -> tuple[str, ...]:
+        """Cancel all of them and wait until they have ended; returns the names of those that did not in that time.
+
+        Nothing can be spawned any more.
+        """
         self._ending = True
-        if self._tasks:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(tuple(self._tasks), timeout=timeout_s)
+        if not self._tasks:
+            return ()
+        for task in self._tasks:
+            task.cancel()
+        _, left = await asyncio.wait(tuple(self._tasks), timeout=timeout_s)
+        return tuple(task.get_name() for task in left)
 
     async def _watch(self, coroutine: Coroutine[Any, Any, T], name: str) -> T:
         task = asyncio.current_task()

@@ -83,11 +83,12 @@ class Connection:
 class ConnectionManager:
     """Registers connections by id and by session."""
 
-    __slots__ = ("_connections", "_emptied")
+    __slots__ = ("_connections", "_is_empty")
 
     def __init__(self) -> None:
         self._connections: dict[str, Connection] = {}
-        self._emptied: asyncio.Event | None = None
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -95,6 +96,7 @@ class ConnectionManager:
     def register(self, connection: Connection) -> None:
         """Add a connection after authentication, to the registry and to its session."""
         self._connections[connection.id] = connection
+        self._is_empty.clear()
         connection.session.connections[connection.id] = connection
 
     def get(self, connection_id: str) -> Connection | None:
@@ -120,12 +122,11 @@ class ConnectionManager:
     def unregister(self, connection_id: str) -> Connection | None:
         """Remove a connection and return it; None when it was removed before."""
         connection = self._connections.pop(connection_id, None)
-        if self._emptied is not None and not self._connections:
-            self._emptied.set()
+        if not self._connections:
+            self._is_empty.set()
         return connection
 
     async def wait_empty(self) -> None:
         """Return once no connection is left."""
-        if self._connections:
-            self._emptied = asyncio.Event()
-            await self._emptied.wait()
+        while self._connections:  # somebody may come before whoever waits gets its turn
+            await self._is_empty.wait()

@@ -33,23 +33,25 @@ class HandlerTasks:
 
     @property
     def is_cancelling(self) -> bool:
-        """Whether the end of the server cancels them."""
+        """Whether the end of the server has cancelled them."""
         return self._is_cancelling
 
-    async def finish(self, timeout_s: float) -> None:
-        """Wait for all of them, also those that start meanwhile, then cancel what is left."""
+    async def wait(self, timeout_s: float) -> None:
+        """Wait for all of them, also those that start meanwhile, at most `timeout_s`."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
-        while self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=max(0, deadline_s - loop.time()))
-            if loop.time() >= deadline_s:
-                break
+        while self._tasks and (left_s := deadline_s - loop.time()) > 0:
+            await asyncio.wait(tuple(self._tasks), timeout=left_s)
+
+    async def cancel(self, timeout_s: float) -> int:
+        """Cancel what is left, and start no more; returns how many have not ended in that time nevertheless."""
         self._is_cancelling = True
         left = tuple(self._tasks)
         for task in left:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        self._is_cancelling = False
+        if left:
+            await asyncio.wait(left, timeout=timeout_s)
+        return len(self._tasks)
 
 
 class Job(Protocol):

@@ -23,7 +23,7 @@ _NOBODY: Final = "echo"  # whom the admission counts an echo connection for
 class EchoRoom:
     """Sends every message back to its sender (engines' `Gateway`); a peer that does not read is not read either."""
 
-    __slots__ = ("_admission", "_channels", "_emptied", "_entrance", "_log")
+    __slots__ = ("_admission", "_channels", "_entrance", "_is_empty", "_log")
     holds_back = True
 
     def __init__(self, entrance: Entrance, admission: Admission, log: EventLog) -> None:
@@ -31,7 +31,8 @@ class EchoRoom:
         self._admission = admission
         self._log = log
         self._channels: dict[Channel, str | None] = {}  # each with the client's address
-        self._emptied: asyncio.Event | None = None
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
 
     def opened(self, request: HandshakeRequest, channel: Channel) -> Channel | None:
         """Take a connection in, from a host and an origin that may connect and within the limits on connections."""
@@ -46,6 +47,7 @@ class EchoRoom:
             return None
         self._admission.enter(request.client_ip, _NOBODY)
         self._channels[channel] = request.client_ip
+        self._is_empty.clear()
         self._log.info("echo.opened", **client_fields(request, channel.peer_ip))
         return channel
 
@@ -77,18 +79,20 @@ class EchoRoom:
         """Forget a connection."""
         self._admission.leave(self._channels.pop(channel), _NOBODY)
         self._log.info("echo.closed", code=int(code))
-        if self._emptied is not None and not self._channels:
-            self._emptied.set()
+        if not self._channels:
+            self._is_empty.set()
 
     def close_all(self) -> None:
         """Say goodbye to everyone: the server shuts down."""
         for channel in tuple(self._channels):
             channel.close(CloseCode.GOING_AWAY, "Server shutting down")
 
-    async def drop_all(self) -> None:
-        """Drop who is left, and return once they are gone."""
-        if self._channels:
-            self._emptied = asyncio.Event()
-            for channel in tuple(self._channels):
-                channel.abort()
-            await self._emptied.wait()
+    def abort_all(self) -> None:
+        """Drop who is left."""
+        for channel in tuple(self._channels):
+            channel.abort()
+
+    async def wait_empty(self) -> None:
+        """Return once nobody is left."""
+        while self._channels:
+            await self._is_empty.wait()

@@ -8,6 +8,7 @@ import random
 import ssl
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError, WsctlError
@@ -19,6 +20,7 @@ from wsserver.app import App, default_app
 from wsserver.authentication import AuthenticationHandler
 from wsserver.background import BackgroundTasks
 from wsserver.backlog import Backlog
+from wsserver.budget import AbandonedError, Budget
 from wsserver.calls import AppCalls
 from wsserver.clock import Clock
 from wsserver.connections import ConnectionManager
@@ -28,7 +30,7 @@ from wsserver.delivery import Delivery
 from wsserver.descriptors import DescriptorWatch
 from wsserver.dispatch import HandlerTasks
 from wsserver.doors import Doors
-from wsserver.drain import drain
+from wsserver.drain import Drain
 from wsserver.echo import EchoRoom
 from wsserver.engines.arrival import Reception
 from wsserver.engines.base import Engine, EngineSettings
@@ -43,7 +45,7 @@ from wsserver.hosts import HostPolicy
 from wsserver.hub import Hub
 from wsserver.inbound import InboundMemory
 from wsserver.jwksfile import JwksFile
-from wsserver.lifespans import Lifespans
+from wsserver.lifespans import LifespanError, Lifespans
 from wsserver.liveness import HeartbeatWheel
 from wsserver.logs import EventLog
 from wsserver.origins import OriginPolicy
@@ -103,9 +105,7 @@ class WebSocketServer:
         failures = Failures(self.counters, self._log, self._exit)
         background = BackgroundTasks(failures)
         self.hub = Hub(protocol, self._delivery, self.connections, sessions, background)
-        self._lifespans = Lifespans(
-            self._app.lifespans, background, self._log, grace_s=settings.drain_timeout_ms / 1000
-        )
+        self._lifespans = Lifespans(self._app.lifespans, background, self._log)
         expiry = ExpiryWatch(authentication, self.connections, self.hub, call_later=loop.call_later, clock=self._clock)
         paths = path_variants(settings.path)
         echo_paths = frozenset[str]() if settings.echo_path is None else path_variants(settings.echo_path)
@@ -160,6 +160,17 @@ class WebSocketServer:
             now_s=self._clock.now_s,
         )
         self._echo = EchoRoom(self._entrance, admission, self._log)
+        self._drain = Drain(
+            connections=self.connections,
+            echo=self._echo,
+            hub=self.hub,
+            delivery=self._delivery,
+            tasks=self._tasks,
+            heartbeats=self._heartbeats,
+            lifespans=self._lifespans,
+            random=random.random,
+            log=self._log,
+        )
         self._exposure = ExposureWatch(settings, origins, self._log)
         proxies = Proxies(
             TrustedNetworks(settings.trusted_proxies),
@@ -177,8 +188,10 @@ class WebSocketServer:
         await self._lifespans.enter(self.hub)
         try:
             self._sockets = await self._listen(engine, tls)
-        except OSError as error:
-            await self._lifespans.leave()
+        except BaseException as error:
+            await self._lifespans.leave(Budget(settings.drain_timeout_ms / 1000))
+            if not isinstance(error, OSError):
+                raise
             where = settings.uds or f"{settings.host}:{settings.port}"
             raise ListenError(where, os.strerror(error.errno) if error.errno else str(error)) from None
         self._heartbeats.start()
@@ -195,37 +208,16 @@ class WebSocketServer:
         return await listen_tcp(reception, settings.host, settings.port)
 
     async def stop(self) -> None:
-        """Shut down gracefully: refuse newcomers, close everyone with 1001, finish handlers, end the lifespan.
+        """Shut down gracefully: refuse newcomers, close everyone with 1001, finish handlers, end the lifespans.
 
-        When cancelled it drops at once what is left. A server that does not listen is left alone.
+        All of it takes no longer than the drain time; when cancelled it drops at once what is left. Raises
+        AbandonedError if code of the app has not ended by then, LifespanError if it failed at its end. A server that
+        does not listen is left alone.
         """
-        sockets = self._sockets
-        if sockets is None or self._entrance.draining:
+        if self._sockets is None or self._entrance.draining:
             return
-        timeout_s = self.settings.drain_timeout_ms / 1000
         self._entrance.draining = True
-        self._log.info("server.draining", connections=len(self.connections))
-        try:
-            self._echo.close_all()
-            await drain(self.connections, self.hub, self._delivery, timeout_s=timeout_s, random=random.random)
-            await self._tasks.finish(timeout_s)
-        finally:
-            await self._drop_everything(sockets)
-
-    async def _drop_everything(self, sockets: Listener) -> None:
-        """End what a drain left over, or one that was cancelled did not come to."""
-        left = self.connections.all()
-        for connection in left:
-            connection.channel.abort()
-        await self._echo.drop_all()
-        await self.connections.wait_empty()
-        self._heartbeats.stop()
-        sockets.close()
-        await self._tasks.finish(0)
-        try:
-            await self._lifespans.leave()
-        finally:
-            self._log.info("server.stopped", dropped=len(left))
+        await self._drain.run(self.settings.drain_timeout_ms, self._sockets.close)
 
     def _exit(self, error: ExitRequest) -> None:
         self._log.warning("server.exiting", cause=type(error).__name__)
@@ -233,7 +225,8 @@ class WebSocketServer:
 
     def _stop_and_raise(self, error: ExitRequest) -> None:
         async def run() -> None:
-            await self.stop()
+            with suppress(AbandonedError, LifespanError):  # the log has them
+                await self.stop()
             raise error  # past the event loop, as asyncio lets it
 
         if self._exiting is None and not self._entrance.draining:

@@ -123,7 +123,7 @@ class ServerSettings:
     max_message_bytes: int = 1 << 20
     handshake_timeout_ms: int = 10_000
     close_timeout_ms: int = 5_000
-    drain_timeout_ms: int = 10_000
+    drain_timeout_ms: int = 5_000
 
     def __post_init__(self) -> None:
         for option, path in (("--path", self.path), ("--echo-path", self.echo_path)):
