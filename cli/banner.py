@@ -15,6 +15,7 @@ from cli.secrets import SECRET_VARIABLE
 from wscore.guest import GuestMode
 from wscore.tokens import ClaimNames, JwtKey
 from wscore.units import counted_noun, format_duration, format_figure, format_size
+from wsserver.engines.pending import PendingLimits
 from wsserver.settings import ServerSettings
 
 SAY: Final = 'voice say "what time is it"'
@@ -56,7 +57,8 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     if settings.allowed_hosts:
         yield "hosts localhost, addresses, " + ", ".join(settings.allowed_hosts)
     if settings.trusted_proxies:
-        yield f"client by {settings.forwarded_header} from " + ", ".join(settings.trusted_proxies)
+        header = "PROXY protocol and " if settings.proxy_protocol else ""
+        yield f"client by {header}{settings.forwarded_header} from " + ", ".join(settings.trusted_proxies)
     messages = settings.rates.messages
     yield (
         "no rate limit"
@@ -65,6 +67,7 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     )
     per_ip = settings.connections.per_ip
     yield "no limit per IP" if per_ip is None else f"{per_ip} connections per IP"
+    yield from _pending(settings.pending)
     yield f"messages up to {format_size(settings.max_message_bytes)}"
     inbound = settings.inbound
     yield f"{format_size(inbound.per_connection)} waiting per connection, {format_size(inbound.in_all)} in all"
@@ -73,6 +76,15 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     heartbeat = settings.heartbeat
     yield f"heartbeat {format_duration(heartbeat.interval_ms)}/{format_duration(heartbeat.timeout_ms)}"
     yield f"shutdown within {format_duration(settings.drain_timeout_ms)}"
+
+
+def _pending(limits: PendingLimits) -> Iterator[str]:
+    if limits.total is not None:
+        yield f"{limits.total} pending"
+    if limits.per_ip is not None:
+        yield f"{limits.per_ip} pending per IP"
+    if limits.rate is not None:
+        yield f"{format_figure(limits.rate.per_second)} new connections/s per IP"
 
 
 def _jwt(settings: ServerSettings, key: JwtKey) -> Iterator[str]:

@@ -16,6 +16,7 @@ from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
 from wsserver.admission import ConnectionLimits
 from wsserver.backlog import OUTBOUND_IN_ALL, OutboundLimits, outbound_per_connection
+from wsserver.engines.pending import PendingLimits
 from wsserver.inbound import DEFAULT_IN_ALL, InboundLimits, default_per_connection
 from wsserver.logs import LogFormat
 from wsserver.proxies import ForwardedHeader
@@ -24,6 +25,7 @@ from wsserver.sessions import SessionJoin
 from wsserver.settings import (
     DEFAULT_HOST,
     DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_MAX_PENDING,
     DEFAULT_PATH,
     DEFAULT_PORT,
     DEFAULT_UDS_MODE,
@@ -119,6 +121,9 @@ class ProxyOptions:
     forwarded_header: Annotated[ForwardedHeader, typer.Option(help="Header in which they name the client.")] = (
         ForwardedHeader.X_FORWARDED_FOR
     )
+    proxy_protocol: Annotated[
+        bool, typer.Option(help="They begin each connection with a PROXY header; others are dropped.")
+    ] = False
     forwarded_host: Annotated[bool, typer.Option(help="Take the Host from them too (X-Forwarded-Host).")] = False
 
 
@@ -155,6 +160,19 @@ class LimitOptions:
     max_connections_per_user: Annotated[
         int, typer.Option(min=0, metavar="N", help="Connections by one user; 0: no limit.")
     ] = 0
+    max_pending: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Connections still in their handshake; 0: no limit.")
+    ] = DEFAULT_MAX_PENDING
+    max_pending_per_ip: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Of these, from one address; 0: no limit.", show_default=BY_PROFILE),
+    ] = None
+    connect_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="N", help="New connections a second from one address; 0: no limit.", show_default=BY_PROFILE
+        ),
+    ] = None
     max_outbound_memory: Annotated[
         int, size_option("Messages that wait for clients to read, in all.", show_default="256MiB")
     ] = OUTBOUND_IN_ALL
@@ -177,6 +195,15 @@ class LimitOptions:
         in_all = self.max_inbound_memory
         chosen = self.max_inbound_per_connection
         return InboundLimits(default_per_connection(in_all) if chosen is None else chosen, in_all)
+
+    def pending(self, defaults: ProfileDefaults) -> PendingLimits:
+        """Return the limits on connections that are still in their handshake."""
+        per_ip = self.max_pending_per_ip
+        return PendingLimits(
+            self.max_pending or None,
+            defaults.max_pending_per_ip if per_ip is None else per_ip or None,
+            defaults.connects if self.connect_rate is None else _rate(self.connect_rate),
+        )
 
     def rates(self, defaults: ProfileDefaults) -> RatePolicy:
         """Return the limits on what one connection sends."""
@@ -259,10 +286,12 @@ def server_settings(
         origins=tuple(auth.origin or ()),
         allowed_hosts=tuple(auth.allowed_host or ()),
         trusted_proxies=tuple(proxies.trusted_proxy or ()),
+        proxy_protocol=proxies.proxy_protocol,
         forwarded_header=proxies.forwarded_header,
         forwarded_host=proxies.forwarded_host,
         heartbeat=HeartbeatPolicy(times.heartbeat_interval, times.heartbeat_timeout),
         connections=limits.connections(defaults),
+        pending=limits.pending(defaults),
         rates=limits.rates(defaults),
         inbound=limits.inbound(),
         outbound=limits.outbound(),

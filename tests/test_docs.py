@@ -251,6 +251,12 @@ def test_the_profiles_and_limits_are_those_of_the_code():
                 assert fragments == str(max_fragments(chosen.max_message_bytes))
             per_ip = chosen.max_connections_per_ip
             assert (cell["connections from one address"] == str(per_ip)) == (per_ip is not None)
+            pending = cell["pending ones from one address"]
+            assert (pending == str(chosen.max_pending_per_ip)) == (chosen.max_pending_per_ip is not None)
+            connects, cell_of_it = chosen.connects, cell["new connections a second from one address"]
+            assert (
+                f"{connects.per_second:g}, at most {connects.burst:g}" in cell_of_it if connects else "no" in cell_of_it
+            )
             rate = chosen.messages
             assert f"{rate.per_second:g}, at most {rate.burst:g}" in cell["messages a second"] if rate else True
             assert ("no" in cell["bytes a second"]) == (chosen.octets is None)

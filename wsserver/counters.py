@@ -14,6 +14,7 @@ class Counters:
     connections_over_rate: int = 0
     handshakes_dropped: int = 0
     handshakes_timed_out: int = 0
+    proxy_headers_refused: int = 0
     messages_in: int = 0
     messages_invalid: int = 0
     messages_dropped: int = 0

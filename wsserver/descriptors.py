@@ -33,3 +33,13 @@ class DescriptorWatch:
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):  # anything else says nothing about descriptors
                 self._log.warning("server.descriptors", problem=os.strerror(error.errno))
+
+
+def descriptor_limit() -> int | None:
+    """Return how many files this process may open; None where the system has no such limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft

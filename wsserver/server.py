@@ -27,15 +27,16 @@ from wsserver.connections import ConnectionManager
 from wsserver.controller import WebSocketController
 from wsserver.counters import Counters
 from wsserver.delivery import Delivery
-from wsserver.descriptors import DescriptorWatch
+from wsserver.descriptors import DescriptorWatch, descriptor_limit
 from wsserver.dispatch import HandlerTasks
 from wsserver.doors import Doors
 from wsserver.drain import Drain
+from wsserver.drops import DropWatch
 from wsserver.echo import EchoRoom
 from wsserver.engines.arrival import Reception
 from wsserver.engines.base import Engine, EngineSettings
 from wsserver.engines.listener import Listener, listen_tcp, listen_unix
-from wsserver.engines.pending import Pending, PendingLimits
+from wsserver.engines.pending import Pending
 from wsserver.entrance import Entrance, path_variants
 from wsserver.expiry import ExpiryWatch
 from wsserver.exposure import ExposureWatch
@@ -111,6 +112,7 @@ class WebSocketServer:
         echo_paths = frozenset[str]() if settings.echo_path is None else path_variants(settings.echo_path)
         admission = Admission(settings.connections)
         origins = OriginPolicy(settings.origins, allow_loopback=settings.profile is Profile.DEV)
+        self._trusted = TrustedNetworks(settings.trusted_proxies)
         self._entrance = Entrance(
             paths | echo_paths,
             HostPolicy(
@@ -155,7 +157,11 @@ class WebSocketServer:
             wheel,
             ping=self._controller.ping,
             reap=self._controller.reap,
-            also=(DescriptorWatch(self._log, self._clock.now_s).check, expiry.check_clock),
+            also=(
+                DescriptorWatch(self._log, self._clock.now_s).check,
+                DropWatch(self.counters, self._log, self._clock.now_s).check,
+                expiry.check_clock,
+            ),
             stalls=StallWatch(self._log, self.counters, self._clock.now_s),
             now_s=self._clock.now_s,
         )
@@ -173,7 +179,7 @@ class WebSocketServer:
         )
         self._exposure = ExposureWatch(settings, origins, self._log)
         proxies = Proxies(
-            TrustedNetworks(settings.trusted_proxies),
+            self._trusted,
             settings.forwarded_header,
             forwarded_host=settings.forwarded_host,
             by_tls=settings.tls_cert is not None,
@@ -201,8 +207,18 @@ class WebSocketServer:
     async def _listen(self, engine: Engine, tls: ssl.SSLContext | None) -> Listener:
         settings = self.settings
         timeout_s = settings.handshake_timeout_ms / 1000
-        pending = Pending(PendingLimits(), timeout_s, self.counters, self._clock.now_s)
-        reception = Reception(self._door, engine, pending, self._log, tls, None if tls is None else timeout_s)
+        pending = Pending(settings.pending.within(descriptor_limit()), timeout_s, self.counters, self._clock.now_s)
+        reception = Reception(
+            self._door,
+            engine,
+            pending,
+            self._trusted,
+            settings.proxy_protocol,
+            self.counters,
+            self._log,
+            tls,
+            None if tls is None else timeout_s,
+        )
         if settings.uds is not None:
             return listen_unix(reception, settings.uds, settings.uds_mode)
         return await listen_tcp(reception, settings.host, settings.port)

@@ -15,6 +15,7 @@ from wscore.ratelimit import Rate
 from wscore.tokens import ClaimNames, JwtKey
 from wsserver.admission import ConnectionLimits
 from wsserver.backlog import OutboundLimits
+from wsserver.engines.pending import PendingLimits
 from wsserver.inbound import InboundLimits
 from wsserver.proxies import ForwardedHeader
 from wsserver.ratelimits import RatePolicy
@@ -25,6 +26,7 @@ DEFAULT_PORT: Final = 8765
 DEFAULT_PATH: Final = "/socket.io/"
 DEFAULT_UDS_MODE: Final = 0o666  # a proxy runs as another user, and tokens decide who gets in
 DEFAULT_MAX_CONNECTIONS: Final = 10_000
+DEFAULT_MAX_PENDING: Final = 1000
 
 
 class Profile(StrEnum):
@@ -51,6 +53,8 @@ class ProfileDefaults:
     messages: Rate | None
     octets: Rate | None
     max_connections_per_ip: int | None
+    max_pending_per_ip: int | None
+    connects: Rate | None
     max_message_bytes: int
 
 
@@ -72,13 +76,15 @@ def is_loopback(host: str) -> bool:
 def profile_defaults(profile: Profile, *, has_secret: bool) -> ProfileDefaults:
     """Return a profile's choices (design section 10)."""
     if profile is Profile.DEV:
-        return ProfileDefaults(GuestMode.UNSIGNED, SessionJoin.OPEN, None, None, None, 1 << 20)
+        return ProfileDefaults(GuestMode.UNSIGNED, SessionJoin.OPEN, None, None, None, None, None, 1 << 20)
     return ProfileDefaults(
         GuestMode.SIGNED if has_secret else GuestMode.OFF,
         SessionJoin.TOKEN,
         Rate(100, 200),
         Rate(1 << 20, 2 << 20),
         200,
+        100,
+        Rate(100, 200),
         64 << 10,
     )
 
@@ -113,10 +119,12 @@ class ServerSettings:
     origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
     forwarded_header: ForwardedHeader = ForwardedHeader.X_FORWARDED_FOR
     forwarded_host: bool = False
     heartbeat: HeartbeatPolicy = HeartbeatPolicy()
     connections: ConnectionLimits = ConnectionLimits(total=DEFAULT_MAX_CONNECTIONS)
+    pending: PendingLimits = PendingLimits(total=DEFAULT_MAX_PENDING)
     rates: RatePolicy = RatePolicy()
     inbound: InboundLimits = InboundLimits()
     outbound: OutboundLimits = OutboundLimits()
@@ -148,6 +156,7 @@ class ServerSettings:
         if self.guests is GuestMode.SIGNED and self.guest_secret is None:
             raise ConfigError("--guests signed", "needs a secret", "set WSCTL_JWT_SECRET or --jwt-secret-file")
         for option, is_given in (
+            ("--proxy-protocol", self.proxy_protocol),
             ("--forwarded-header", self.forwarded_header is not ForwardedHeader.X_FORWARDED_FOR),
             ("--forwarded-host", self.forwarded_host),
         ):

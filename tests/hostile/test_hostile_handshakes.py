@@ -43,7 +43,8 @@ def head(url: str, *lines: str, target: str = "", method: str = "GET", version: 
 def quiet(caplog) -> Iterator[None]:
     """Nothing that a stranger sends is worth a warning, let alone a traceback."""
     yield
-    assert [record.getMessage() for record in caplog.get_records("call")] == []
+    told = [record.getMessage() for record in caplog.get_records("call")]
+    assert [event for event in told if event != "server.stalled"] == []  # that one is about this machine
 
 
 async def test_500_slow_handshakes_hold_nobody_up_and_are_dropped(start_server, neighbour_of, engine):

@@ -7,15 +7,21 @@ import socket
 import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import cast
+from typing import Final, cast
 
+from wsserver.counters import Counters
 from wsserver.engines.base import Door, Engine
 from wsserver.engines.pending import Pending
+from wsserver.engines.proxyheader import ProxyHeader, ProxyHeaderError, ProxyHeaderReader
 from wsserver.engines.request import END, MAX_HEAD_BYTES, HeadError, begins_request, parse_head
 from wsserver.handshake import HandshakeRequest, HttpReply
 from wsserver.logs import EventLog
 from wsserver.proxies import client_fields
-from wsserver.trust import UNIX
+from wsserver.trust import UNIX, TrustedNetworks
+
+_TOO_MANY: Final = HttpReply(
+    HTTPStatus.TOO_MANY_REQUESTS, b"too many new connections from this address\n", (("Retry-After", "1"),)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,9 @@ class Reception:
     door: Door
     engine: Engine
     pending: Pending
+    trusted: TrustedNetworks
+    proxy_protocol: bool
+    counters: Counters
     log: EventLog
     tls: ssl.SSLContext | None
     tls_timeout_s: float | None
@@ -33,8 +42,15 @@ class Reception:
         """Take an accepted connection; `peer_ip` is None on a Unix socket."""
         arrival = Arrival(self, connection, peer_ip)
         self.pending.enter(arrival)
-        if self.pending.identify(arrival, peer_ip):
-            arrival.connect()
+        is_proxy = peer_ip in self.trusted
+        if self.proxy_protocol and is_proxy:
+            arrival.read_proxy_header()
+        elif self.proxy_protocol:
+            arrival.refuse_proxy_header("not a trusted proxy")
+        elif is_proxy:
+            arrival.connect()  # its request will say who the client is
+        else:
+            arrival.identify(peer_ip)
 
 
 class Arrival(asyncio.Protocol):
@@ -44,7 +60,9 @@ class Arrival(asyncio.Protocol):
         "_head",
         "_is_answered",
         "_is_connecting",
+        "_is_identified",
         "_peer_ip",
+        "_proxy_header",
         "_reception",
         "_socket",
         "_task",
@@ -60,9 +78,29 @@ class Arrival(asyncio.Protocol):
         self._task: asyncio.Task[object] | None = None
         self._transport: asyncio.Transport | None = None
         self._head = bytearray()
-        self._is_answered = self._is_connecting = False
+        self._is_answered = self._is_connecting = self._is_identified = False
+        self._proxy_header: ProxyHeaderReader | None = None
         self.client: str | None = None
         self.deadline_s = 0.0
+
+    def read_proxy_header(self) -> None:
+        """Learn from a trusted peer whom it speaks for."""
+        self._proxy_header = ProxyHeaderReader(self._socket, self._on_proxy_header)
+
+    def refuse_proxy_header(self, problem: str) -> None:
+        """Drop a connection from which a header would be worth nothing, or that has none."""
+        self._reception.counters.proxy_headers_refused += 1
+        self._reception.log.debug("proxy.refused", peer=self._peer_ip or UNIX, problem=problem)
+        self._give_up()
+
+    def identify(self, client_ip: str | None) -> None:
+        """Go on within the limits of the client, which is known before its request."""
+        self._is_identified = True
+        self._peer_ip = client_ip
+        if self._reception.pending.identify(self, client_ip):
+            self.connect()
+        else:
+            self._give_up()
 
     def connect(self) -> None:
         """Let the event loop read and write the connection, after a TLS handshake if there is TLS."""
@@ -73,6 +111,8 @@ class Arrival(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
             return
+        if self._proxy_header is not None:
+            self._proxy_header.close()
         if self._task is not None:
             self._task.cancel()
         if not self._is_connecting:  # else the event loop closes it
@@ -108,6 +148,19 @@ class Arrival(asyncio.Protocol):
         """Be pending no longer (asyncio)."""
         self._reception.pending.leave(self)
 
+    def _on_proxy_header(self, header: ProxyHeader | ProxyHeaderError | None) -> None:
+        self._proxy_header = None
+        if isinstance(header, ProxyHeader):
+            self.identify(header.ip or self._peer_ip)
+        elif header is None:
+            self._give_up()
+        else:
+            self.refuse_proxy_header(header.problem)
+
+    def _give_up(self) -> None:
+        self._reception.pending.leave(self)
+        self.drop()
+
     async def _connect(self) -> None:
         self._is_connecting = True
         reception = self._reception
@@ -130,6 +183,8 @@ class Arrival(asyncio.Protocol):
         except Exception as error:
             reception.log.failure("request.failed", error)
             answer = HttpReply(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error\n")
+        if not self._is_identified and not reception.pending.identify(self, request.client_ip):
+            answer = _TOO_MANY
         if isinstance(answer, HttpReply):
             self._reply(answer, request, is_clean=not rest and not request.has_body)
         else:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from wscore.ratelimit import Rate, TokenBucket
 from wsserver.counters import Counters
 from wsserver.trust import client_key
 
+FILES_SHARE: Final = 2  # pending connections may have every second
 _FEW_ADDRESSES: Final = 1024  # below so many there is no need to forget those that have been quiet
 
 
@@ -25,6 +26,12 @@ class PendingLimits:
     total: int | None = None
     per_ip: int | None = None
     rate: Rate | None = None
+
+    def within(self, files: int | None) -> PendingLimits:
+        """Leave half of the `files` that may be open to connections: a pending one costs nobody a token."""
+        if self.total is None or files is None:
+            return self
+        return replace(self, total=max(1, min(self.total, files // FILES_SHARE)))
 
 
 class Waiting(Protocol):
@@ -91,7 +98,6 @@ class Pending:
         client = client_key(ip)
         if limits.rate is not None and not self._is_within_rate(client, limits.rate):
             self._counters.connections_over_rate += 1
-            self._end(one)
             return False
         if limits.per_ip is not None:
             one.client = client
