@@ -20,6 +20,7 @@ CONTINUATION: Final = "    | "
 DROPPED: Final = "log.dropped"
 
 _PLAIN_WORD: Final = re.compile(r"[^\s\"'=\\]+")
+_PLAIN_ASCII: Final = re.compile(r"[!#-&(-<>-\[\]-~]+")
 
 Value = str | int | float | None
 
@@ -128,10 +129,12 @@ def _text(value: object) -> str:
         text = f"<{type(value).__name__} whose text raises {type(error).__name__}>"
     if len(text) > MAX_VALUE_CHARS:
         text = f"{text[:MAX_VALUE_CHARS]}… ({len(text) - MAX_VALUE_CHARS:,} more characters)"
-    return text.encode(errors="backslashreplace").decode()
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def _word(text: str) -> str:
+    if _PLAIN_ASCII.fullmatch(text):  # as nearly all are
+        return text
     shown = neutralise(text.replace("\\", "\\\\").replace('"', '\\"'))
     return text if shown == text and _PLAIN_WORD.fullmatch(text) else f'"{shown}"'
 
