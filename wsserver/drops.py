@@ -28,13 +28,15 @@ class DropWatch:
         self._told = dict.fromkeys(_COUNTERS, 0)
 
     def check(self) -> None:
-        """Log what was dropped since the last time."""
-        now_s = self._now_s()
-        if now_s < self._next_s:
-            return
+        """Log what was dropped since the last time, unless that was just now."""
+        if self._now_s() >= self._next_s:
+            self.tell()
+
+    def tell(self) -> None:
+        """Log what was dropped since the last time, if anything was."""
         counts = {name: getattr(self._counters, name) for name in _COUNTERS}
         if counts != self._told:
-            self._next_s = now_s + INTERVAL_S
+            self._next_s = self._now_s() + INTERVAL_S
             fresh = {name: count - self._told[name] for name, count in counts.items()}
             self._told = counts
             self._log.warning("connections.dropped", **{name: count for name, count in fresh.items() if count})

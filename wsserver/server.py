@@ -152,6 +152,7 @@ class WebSocketServer:
             counters=self.counters,
             log=self._log,
         )
+        self._drops = DropWatch(self.counters, self._log, self._clock.now_s)
         self._heartbeats = Heartbeats(
             settings.heartbeat,
             wheel,
@@ -159,7 +160,7 @@ class WebSocketServer:
             reap=self._controller.reap,
             also=(
                 DescriptorWatch(self._log, self._clock.now_s).check,
-                DropWatch(self.counters, self._log, self._clock.now_s).check,
+                self._drops.check,
                 expiry.check_clock,
             ),
             stalls=StallWatch(self._log, self.counters, self._clock.now_s),
@@ -233,7 +234,12 @@ class WebSocketServer:
         if self._sockets is None or self._entrance.draining:
             return
         self._entrance.draining = True
-        await self._drain.run(self.settings.drain_timeout_ms, self._sockets.close)
+        await self._drain.run(self.settings.drain_timeout_ms, self._stop_listening)
+
+    def _stop_listening(self) -> None:
+        assert self._sockets is not None
+        self._sockets.close()
+        self._drops.tell()
 
     def _exit(self, error: ExitRequest) -> None:
         self._log.warning("server.exiting", cause=type(error).__name__)

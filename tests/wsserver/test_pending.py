@@ -12,7 +12,9 @@ import pytest
 
 from wscore.ratelimit import Rate
 from wsserver.counters import Counters
+from wsserver.drops import DropWatch
 from wsserver.engines.pending import FILES_SHARE, Pending, PendingLimits
+from wsserver.logs import EventLog
 
 HANG_S = 20
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -220,10 +222,7 @@ async def test_behind_a_proxy_the_rate_is_the_clients_and_its_refusal_an_answer(
     assert server.counters.connections_over_rate == 1
 
 
-async def test_drops_are_told_in_the_log_at_once_and_then_every_ten_seconds(start_server, caplog):
-    from wsserver.drops import DropWatch
-    from wsserver.logs import EventLog
-
+def test_drops_are_told_in_the_log_at_once_and_then_every_ten_seconds(caplog):
     counters = Counters()
     now_s = 100.0
     watch = DropWatch(counters, EventLog(), lambda: now_s)
@@ -246,3 +245,12 @@ async def test_drops_are_told_in_the_log_at_once_and_then_every_ten_seconds(star
     now_s = 111
     watch.check()
     assert told() == [{"handshakes_dropped": 7, "connections_over_rate": 5}]
+
+
+async def test_a_server_that_stops_tells_the_rest(start_server, dial, caplog):
+    server = await start_server(pending=PendingLimits(total=1))
+    streams = [await dial(server.url) for _ in range(3)]
+    assert await is_dropped(streams[1])
+    await server.stop()
+    told = [record.fields for record in caplog.records if record.getMessage() == "connections.dropped"]
+    assert sum(fields["handshakes_dropped"] for fields in told) == 2

@@ -101,8 +101,8 @@ class PicowsEngine:
         transport.pause_reading()  # uvloop looks at a protocol's kind when it begins to read
         transport.resume_reading()
         protocol.connection_made(transport)
-        protocol.feed(_REQUEST % (request.header("sec-websocket-key") or "").encode())
-        protocol.feed(rest)
+        protocol.data_received(_REQUEST % (request.header("sec-websocket-key") or "").encode())
+        protocol.data_received(rest)
 
 
 class _BoundedReads(core.WSProtocol):  # type: ignore[name-defined,misc]
@@ -114,8 +114,11 @@ class _BoundedReads(core.WSProtocol):  # type: ignore[name-defined,misc]
         room: memoryview = super().get_buffer(size_hint)
         return room[:MAX_READ_BYTES]
 
-    def feed(self, data: bytes) -> None:
-        """Take what was read before this protocol was there."""
+    def data_received(self, data: bytes) -> None:
+        """Take what was read before this protocol was there.
+
+        uvloop looks the name up: if it found none it would keep the protocol before this one, and its memory.
+        """
         waiting = memoryview(data)
         while waiting and not self.transport.underlying_transport.is_closing():
             room = self.get_buffer(-1)
