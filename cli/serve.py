@@ -31,9 +31,9 @@ from cli.settings import ConfigFile
 from cli.signals import StopSignals
 from cli.spreading import spread
 from wscore.errors import ConfigError
-from wsserver.budget import AbandonedError
-from wsserver.logs import LogFormat, configure_logging
-from wsserver.logwriter import LogWriter
+from wsserver.telemetry.budget import AbandonedError
+from wsserver.telemetry.logs import LogFormat, configure_logging
+from wsserver.telemetry.logwriter import LogWriter
 
 # Gives the lines to say once it listens at a URL, on an event loop of a module.
 Saying = Callable[[str, str], Iterable[str]]
@@ -41,7 +41,7 @@ FLUSH_S = 0.5  # what is still to be written at the end gets this long
 
 if TYPE_CHECKING:
     from wsserver import App
-    from wsserver.failures import ExitRequest
+    from wsserver.sdk.failures import ExitRequest
     from wsserver.settings import ServerSettings
 
 

@@ -14,14 +14,13 @@ from cli.settings import duration_option, mode_option, size_option
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
-from wsserver.admission import ConnectionLimits
-from wsserver.backlog import OUTBOUND_IN_ALL, OutboundLimits, outbound_per_connection
+from wsserver.connections.inbound import DEFAULT_IN_ALL, InboundLimits, default_per_connection
+from wsserver.connections.ratelimits import RatePolicy
+from wsserver.connections.sessions import SessionJoin
 from wsserver.engines.pending import PendingLimits
-from wsserver.inbound import DEFAULT_IN_ALL, InboundLimits, default_per_connection
-from wsserver.logs import LogFormat
-from wsserver.proxies import ForwardedHeader
-from wsserver.ratelimits import RatePolicy
-from wsserver.sessions import SessionJoin
+from wsserver.handshake.limits import ConnectionLimits
+from wsserver.handshake.proxies import ForwardedHeader
+from wsserver.outbound.backlog import OUTBOUND_IN_ALL, OutboundLimits, outbound_per_connection
 from wsserver.settings import (
     DEFAULT_HOST,
     DEFAULT_MAX_CONNECTIONS,
@@ -36,6 +35,7 @@ from wsserver.settings import (
     default_profile,
     profile_defaults,
 )
+from wsserver.telemetry.logs import LogFormat
 
 BY_PROFILE: Final = "by profile"
 BURST_SECONDS: Final = 2  # a burst is what two seconds allow

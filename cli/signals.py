@@ -14,9 +14,9 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from cli.exits import ExitCode
-from wsserver.logs import EventLog
-from wsserver.logwriter import LogWriter
-from wsserver.stalls import running_code
+from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.logwriter import LogWriter
+from wsserver.telemetry.stalls import running_code
 
 GRACE_S: Final = 0.5  # after the time for a shutdown: for threads of the app, and for the loop to close
 AT_ONCE_S: Final = 0.5  # after a second signal

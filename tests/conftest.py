@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from wscore.guest import mint_guest_token
 from wscore.tokens import JwtKey, mint_jwt
 from wsserver import App, ServerSettings, WebSocketServer
-from wsserver.clock import Clock
 from wsserver.settings import EngineName
+from wsserver.telemetry.clock import Clock
 
 SECRET = b"a secret for tests, 32 bytes or more"
 

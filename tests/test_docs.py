@@ -30,11 +30,11 @@ from wscore.envelope import Envelope
 from wscore.messages import MESSAGES, RESERVED_TYPES
 from wscore.units import format_size
 from wsserver import App, Context, Hub
-from wsserver.counters import Counters
-from wsserver.dispatch import HIGH_WATER
+from wsserver.connections.handlerqueue import HIGH_WATER
 from wsserver.engines.assembly import max_fragments
-from wsserver.logs import DROPPED
 from wsserver.settings import Profile, ServerSettings, profile_defaults
+from wsserver.telemetry.logs import DROPPED
+from wsserver.telemetry.metrics import Counters
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 # Links in text and definitions below it, `[text](target)`; what stands in code is no link.

@@ -8,24 +8,27 @@ from wscore.keys import JwtKey
 from wscore.principal import Principal
 from wscore.ratelimit import Rate
 from wscore.tokens import ClaimNames
-from wsserver.admission import ConnectionLimits
-from wsserver.app import App, default_app, fan_out
-from wsserver.backlog import OutboundLimits
-from wsserver.clock import Clock
-from wsserver.context import Context
-from wsserver.counters import Counters
-from wsserver.failures import ExitRequest
-from wsserver.hub import Hub
-from wsserver.inbound import InboundLimits
-from wsserver.lifespans import LifespanError
-from wsserver.logs import EventLog
-from wsserver.proxies import ForwardedHeader
-from wsserver.ratelimits import RatePolicy
+from wsserver.connections.inbound import InboundLimits
+from wsserver.connections.ratelimits import RatePolicy
+from wsserver.connections.sessions import SessionJoin
+from wsserver.engines.pending import PendingLimits
+from wsserver.handshake.limits import ConnectionLimits
+from wsserver.handshake.proxies import ForwardedHeader
+from wsserver.outbound.backlog import OutboundLimits
+from wsserver.sdk.app import App, default_app, fan_out
+from wsserver.sdk.context import Context
+from wsserver.sdk.failures import ExitRequest
+from wsserver.sdk.hub import Hub
+from wsserver.sdk.lifespans import LifespanError
 from wsserver.server import ListenError, WebSocketServer
-from wsserver.sessions import SessionJoin
 from wsserver.settings import EngineName, Profile, ServerSettings
+from wsserver.telemetry.budget import AbandonedError
+from wsserver.telemetry.clock import Clock
+from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Counters
 
 __all__ = [
+    "AbandonedError",
     "App",
     "ClaimNames",
     "Clock",
@@ -47,6 +50,7 @@ __all__ = [
     "LifespanError",
     "ListenError",
     "OutboundLimits",
+    "PendingLimits",
     "Principal",
     "Profile",
     "Rate",

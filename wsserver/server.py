@@ -15,47 +15,47 @@ from wscore.errors import ConfigError, WsctlError
 from wscore.guest import GuestVerifier
 from wscore.payloads import Heartbeat, Limits, RateLimit
 from wscore.tokens import JwtVerifier
-from wsserver.admission import Admission
-from wsserver.app import App, default_app
-from wsserver.authentication import AuthenticationHandler
-from wsserver.background import BackgroundTasks
-from wsserver.backlog import Backlog
-from wsserver.budget import AbandonedError, Budget
-from wsserver.calls import AppCalls
-from wsserver.clock import Clock
-from wsserver.connections import ConnectionManager
-from wsserver.controller import WebSocketController
-from wsserver.counters import Counters
-from wsserver.delivery import Delivery
-from wsserver.descriptors import DescriptorWatch, descriptor_limit
-from wsserver.dispatch import HandlerTasks
-from wsserver.doors import Doors
-from wsserver.drain import Drain
-from wsserver.drops import DropWatch
-from wsserver.echo import EchoRoom
+from wsserver.connections.delivery import Delivery
+from wsserver.connections.handlerqueue import HandlerTasks
+from wsserver.connections.inbound import InboundMemory
+from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.sessions import SessionService
 from wsserver.engines.arrival import Reception
 from wsserver.engines.base import Engine, EngineSettings
 from wsserver.engines.listener import Listener, listen_tcp, listen_unix
+from wsserver.engines.networks import TrustedNetworks
 from wsserver.engines.pending import Pending
-from wsserver.entrance import Entrance, path_variants
-from wsserver.expiry import ExpiryWatch
-from wsserver.exposure import ExposureWatch
-from wsserver.failures import ExitRequest, Failures
-from wsserver.heartbeats import Heartbeats
-from wsserver.hosts import HostPolicy
-from wsserver.hub import Hub
-from wsserver.inbound import InboundMemory
-from wsserver.jwksfile import JwksFile
-from wsserver.lifespans import LifespanError, Lifespans
-from wsserver.liveness import HeartbeatWheel
-from wsserver.logs import EventLog
-from wsserver.origins import OriginPolicy
-from wsserver.proxies import Proxies
-from wsserver.router import MessageRouter
-from wsserver.sessions import SessionService
+from wsserver.handshake.authentication import AuthenticationHandler
+from wsserver.handshake.hosts import HostPolicy
+from wsserver.handshake.jwksfile import JwksFile
+from wsserver.handshake.limits import ConnectionLimiter
+from wsserver.handshake.origins import OriginPolicy
+from wsserver.handshake.proxies import Proxies
+from wsserver.handshake.upgrade import Upgrade, path_variants
+from wsserver.lifetime.calls import AppCalls
+from wsserver.lifetime.controller import WebSocketController
+from wsserver.lifetime.drain import Drain
+from wsserver.lifetime.echo import EchoRoom
+from wsserver.lifetime.endpoints import Endpoints
+from wsserver.lifetime.expiry import ExpiryWatch
+from wsserver.lifetime.exposure import ExposureWatch
+from wsserver.lifetime.heartbeats import Heartbeats
+from wsserver.lifetime.router import MessageRouter
+from wsserver.lifetime.wheel import HeartbeatWheel
+from wsserver.outbound.backlog import Backlog
+from wsserver.sdk.app import App, default_app
+from wsserver.sdk.background import BackgroundTasks
+from wsserver.sdk.failures import ExitRequest, Failures
+from wsserver.sdk.hub import Hub
+from wsserver.sdk.lifespans import LifespanError, Lifespans
 from wsserver.settings import EngineName, Profile, ServerSettings
-from wsserver.stalls import StallWatch
-from wsserver.trust import TrustedNetworks
+from wsserver.telemetry.budget import AbandonedError, Budget
+from wsserver.telemetry.clock import Clock
+from wsserver.telemetry.descriptors import DescriptorWatch, descriptor_limit
+from wsserver.telemetry.drops import DropWatch
+from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.stalls import StallWatch
 
 
 class ListenError(WsctlError):
@@ -110,17 +110,17 @@ class WebSocketServer:
         expiry = ExpiryWatch(authentication, self.connections, self.hub, call_later=loop.call_later, clock=self._clock)
         paths = path_variants(settings.path)
         echo_paths = frozenset[str]() if settings.echo_path is None else path_variants(settings.echo_path)
-        admission = Admission(settings.connections)
+        limiter = ConnectionLimiter(settings.connections)
         origins = OriginPolicy(settings.origins, allow_loopback=settings.profile is Profile.DEV)
         self._trusted = TrustedNetworks(settings.trusted_proxies)
-        self._entrance = Entrance(
+        self._upgrade = Upgrade(
             paths | echo_paths,
             HostPolicy(
                 origins.hosts.union(settings.allowed_hosts),
                 is_enforced=not origins.allows_any and (settings.is_local or bool(settings.allowed_hosts)),
             ),
             origins,
-            admission,
+            limiter,
             authentication,
             sessions,
         )
@@ -135,7 +135,7 @@ class WebSocketServer:
         router = MessageRouter(self._app, protocol, self._delivery, self.hub, expiry, calls, self.counters, self._log)
         wheel = HeartbeatWheel(settings.heartbeat)
         self._controller = WebSocketController(
-            entrance=self._entrance,
+            upgrade=self._upgrade,
             connections=self.connections,
             sessions=sessions,
             delivery=self._delivery,
@@ -166,7 +166,7 @@ class WebSocketServer:
             stalls=StallWatch(self._log, self.counters, self._clock.now_s),
             now_s=self._clock.now_s,
         )
-        self._echo = EchoRoom(self._entrance, admission, self._log)
+        self._echo = EchoRoom(self._upgrade, limiter, self._log)
         self._drain = Drain(
             connections=self.connections,
             echo=self._echo,
@@ -185,7 +185,7 @@ class WebSocketServer:
             forwarded_host=settings.forwarded_host,
             by_tls=settings.tls_cert is not None,
         )
-        self._door = Doors(proxies, self._entrance, self._controller, self._echo, echo_paths, self._exposure)
+        self._upgrades = Endpoints(proxies, self._upgrade, self._controller, self._echo, echo_paths, self._exposure)
 
     async def start(self) -> None:
         """Run the app's lifespan up to its yield, then listen; raises ListenError, or ConfigError if the app fails."""
@@ -210,7 +210,7 @@ class WebSocketServer:
         timeout_s = settings.handshake_timeout_ms / 1000
         pending = Pending(settings.pending.within(descriptor_limit()), timeout_s, self.counters, self._clock.now_s)
         reception = Reception(
-            self._door,
+            self._upgrades,
             engine,
             pending,
             self._trusted,
@@ -231,9 +231,9 @@ class WebSocketServer:
         AbandonedError if code of the app has not ended by then, LifespanError if it failed at its end. A server that
         does not listen is left alone.
         """
-        if self._sockets is None or self._entrance.draining:
+        if self._sockets is None or self._upgrade.draining:
             return
-        self._entrance.draining = True
+        self._upgrade.draining = True
         await self._drain.run(self.settings.drain_timeout_ms, self._stop_listening)
 
     def _stop_listening(self) -> None:
@@ -251,7 +251,7 @@ class WebSocketServer:
                 await self.stop()
             raise error  # past the event loop, as asyncio lets it
 
-        if self._exiting is None and not self._entrance.draining:
+        if self._exiting is None and not self._upgrade.draining:
             self._exiting = asyncio.get_running_loop().create_task(run())
 
     @property

@@ -13,13 +13,13 @@ from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
 from wscore.tokens import ClaimNames, JwtKey
-from wsserver.admission import ConnectionLimits
-from wsserver.backlog import OutboundLimits
+from wsserver.connections.inbound import InboundLimits
+from wsserver.connections.ratelimits import RatePolicy
+from wsserver.connections.sessions import SessionJoin
 from wsserver.engines.pending import PendingLimits
-from wsserver.inbound import InboundLimits
-from wsserver.proxies import ForwardedHeader
-from wsserver.ratelimits import RatePolicy
-from wsserver.sessions import SessionJoin
+from wsserver.handshake.limits import ConnectionLimits
+from wsserver.handshake.proxies import ForwardedHeader
+from wsserver.outbound.backlog import OutboundLimits
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8765

@@ -16,7 +16,7 @@ from wscore.guest import GuestMode, GuestVerifier, mint_guest_token
 from wscore.principal import AuthError
 from wscore.tokens import JwtKey, JwtVerifier
 from wsserver.engines.assembly import Assembler, FrameError, max_fragments
-from wsserver.handshake import HandshakeRequest
+from wsserver.engines.request import HandshakeRequest
 
 NOW_MS: Final = 1_764_000_000_000
 SECRET: Final = b"a secret for tests, 32 bytes or more"

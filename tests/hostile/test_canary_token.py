@@ -29,9 +29,9 @@ from wscore.errors import WsctlError
 from wscore.guest import GuestMode, GuestVerifier, mint_guest_token
 from wscore.tokens import JwtKey, JwtVerifier, mint_jwt
 from wsserver import ServerSettings, WebSocketServer
-from wsserver.authentication import AuthenticationHandler
-from wsserver.handshake import HandshakeRequest
-from wsserver.logs import CONTINUATION
+from wsserver.engines.request import HandshakeRequest
+from wsserver.handshake.authentication import AuthenticationHandler
+from wsserver.telemetry.logs import CONTINUATION
 
 HANG_S = 60
 ROOT = Path(__file__).parents[2]

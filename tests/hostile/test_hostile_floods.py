@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wscore.ratelimit import Rate
-from wsserver.ratelimits import RatePolicy
+from wsserver.connections.ratelimits import RatePolicy
 from wsserver.settings import EngineName
 
 HANG_S = 20

@@ -14,7 +14,7 @@ import pytest
 
 from wscore.guest import mint_guest_token
 from wscore.ratelimit import Rate
-from wsserver.ratelimits import RatePolicy
+from wsserver.connections.ratelimits import RatePolicy
 from wsserver.settings import EngineName
 
 LIMIT = 4096

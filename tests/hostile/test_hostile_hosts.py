@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from wscore.errors import ConfigError
-from wsserver.hosts import HostPolicy
+from wsserver.handshake.hosts import HostPolicy
 from wsserver.settings import Profile
 
 SESSION = ("session_created", None)

@@ -22,8 +22,8 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 
 from wscore.guest import GuestMode, mint_guest_token
 from wscore.tokens import JwtKey, mint_jwt
-from wsserver.clock import Clock
-from wsserver.sessions import SessionJoin
+from wsserver.connections.sessions import SessionJoin
+from wsserver.telemetry.clock import Clock
 
 HANG_S = 20
 NOW_S = 1_700_000_000

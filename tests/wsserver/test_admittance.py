@@ -10,10 +10,10 @@ import pytest
 from wscore.errors import ConfigError
 from wscore.guest import GuestMode, mint_guest_token
 from wscore.tokens import mint_jwt
-from wsserver.admission import ConnectionLimits
-from wsserver.handshake import HandshakeRequest
-from wsserver.origins import OriginPolicy
-from wsserver.sessions import SessionJoin
+from wsserver.connections.sessions import SessionJoin
+from wsserver.engines.request import HandshakeRequest
+from wsserver.handshake.limits import ConnectionLimits
+from wsserver.handshake.origins import OriginPolicy
 from wsserver.settings import Profile
 
 SECRET = b"a secret for tests, 32 bytes or more"

@@ -12,7 +12,7 @@ import pytest
 from wscore.codes import ErrorCode
 from wscore.errors import ConfigError
 from wsserver import App, Context, Hub, fan_out
-from wsserver.dispatch import HIGH_WATER
+from wsserver.connections.handlerqueue import HIGH_WATER
 
 
 class ChatSend(msgspec.Struct):

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from wsserver import backlog as module
-from wsserver.backlog import BURST_S, OUTBOX_BYTES, SLACK_BYTES, TICK_S, Backlog, OutboundLimits
-from wsserver.counters import Counters
-from wsserver.outbox import CHUNK_BYTES, Outbox
+from wsserver.outbound.backlog import BURST_S, OUTBOX_BYTES, SLACK_BYTES, TICK_S, Backlog, OutboundLimits
+from wsserver.outbound.outbox import CHUNK_BYTES, Outbox
+from wsserver.telemetry.metrics import Counters
 
 LIMIT = 1 << 20
 CAP = 8 << 20

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from wscore.guest import GuestMode
-from wsserver.admission import ConnectionLimits
-from wsserver.sessions import SessionJoin
+from wsserver.connections.sessions import SessionJoin
+from wsserver.handshake.limits import ConnectionLimits
 from wsserver.settings import Profile
 
 HANG_S = 20

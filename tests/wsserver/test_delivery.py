@@ -8,10 +8,10 @@ import pytest
 
 from wscore.frames import text_frame
 from wscore.principal import Principal
-from wsserver.backlog import Backlog, OutboundLimits
-from wsserver.connections import Connection, Session
-from wsserver.counters import Counters
-from wsserver.delivery import GATHER_BYTES, PIECE_BYTES, Delivery
+from wsserver.connections.delivery import GATHER_BYTES, PIECE_BYTES, Delivery
+from wsserver.connections.state import Connection, Session
+from wsserver.outbound.backlog import Backlog, OutboundLimits
+from wsserver.telemetry.metrics import Counters
 
 
 class RecordingChannel:

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from wscore.errors import ConfigError
 from wsserver import ServerSettings, WebSocketServer
-from wsserver.admission import ConnectionLimits
+from wsserver.handshake.limits import ConnectionLimits
 from wsserver.settings import EngineName
 
 HANG_S = 20

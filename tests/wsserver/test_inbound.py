@@ -10,8 +10,8 @@ import pytest
 
 from wscore.errors import ConfigError
 from wsserver import App, Context, ServerSettings
-from wsserver.inbound import MESSAGE_OVERHEAD, InboundLimits, InboundMemory
-from wsserver.logs import EventLog
+from wsserver.connections.inbound import MESSAGE_OVERHEAD, InboundLimits, InboundMemory
+from wsserver.telemetry.logs import EventLog
 
 HANG_S = 20
 KIB = 1 << 10

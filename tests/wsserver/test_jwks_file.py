@@ -16,9 +16,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from wscore.tokens import JwtKey
-from wsserver.clock import Clock
-from wsserver.jwksfile import JwksFile
-from wsserver.logs import EventLog
+from wsserver.handshake.jwksfile import JwksFile
+from wsserver.telemetry.clock import Clock
+from wsserver.telemetry.logs import EventLog
 
 KEYS = {name: ed25519.Ed25519PrivateKey.generate() for name in ("old", "new")}
 

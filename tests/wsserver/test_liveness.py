@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from wscore.heartbeat import HeartbeatPolicy
 from wsserver import App, Context
-from wsserver.clock import Clock
-from wsserver.dispatch import HIGH_WATER
-from wsserver.liveness import HeartbeatWheel, Pace
+from wsserver.connections.handlerqueue import HIGH_WATER
+from wsserver.lifetime.wheel import HeartbeatWheel, Pace
+from wsserver.telemetry.clock import Clock
 
 SEED = HeartbeatPolicy(25_000, 60_000)
 

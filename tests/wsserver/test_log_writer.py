@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from wsserver.logs import EventLog, LogFormat, configure_logging
-from wsserver.logwriter import LogWriter
+from wsserver.telemetry.logs import EventLog, LogFormat, configure_logging
+from wsserver.telemetry.logwriter import LogWriter
 
 HANG_S = 20
 MISSING = re.compile(r"(\d+) lines are missing here: (.*)")
@@ -126,7 +126,7 @@ def test_lines_of_several_threads_stay_whole(pipe):
 
 FORKS = """
 import os, sys
-from wsserver.logwriter import LogWriter
+from wsserver.telemetry.logwriter import LogWriter
 sys.stderr = LogWriter(2)
 if os.fork() == 0:
     print("from the child", file=sys.stderr)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsserver.logs import (
+from wsserver.telemetry.logs import (
     CONTINUATION,
     MAX_VALUE_CHARS,
     EventLog,

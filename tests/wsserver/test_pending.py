@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from wscore.ratelimit import Rate
-from wsserver.counters import Counters
-from wsserver.drops import DropWatch
 from wsserver.engines.pending import FILES_SHARE, Pending, PendingLimits
-from wsserver.logs import EventLog
+from wsserver.telemetry.drops import DropWatch
+from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Counters
 
 HANG_S = 20
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from wsserver.handshake import HttpReply
+from wsserver.engines.request import HttpReply
 
 HANG_S = 20
 ALLOW = "GET, HEAD, OPTIONS"
@@ -125,7 +125,7 @@ async def test_an_answer_may_have_any_status_body_and_type(start_server, engine,
         HttpReply(HTTPStatus.FOUND, headers=(("Location", "/socket.io/"),)),
         HttpReply(HTTPStatus.OK, b"\x89PNG\xff", content_type="image/png"),
     ]
-    monkeypatch.setattr(type(server._entrance), "answer", lambda *_: replies.pop(0))
+    monkeypatch.setattr(type(server._upgrade), "answer", lambda *_: replies.pop(0))
     moved = await ask(server.url, "GET / HTTP/1.1")
     assert (moved.status, moved["location"], moved["content-length"]) == (302, "/socket.io/", "0")
     picture = await ask(server.url, "GET / HTTP/1.1")
@@ -135,7 +135,7 @@ async def test_an_answer_may_have_any_status_body_and_type(start_server, engine,
 async def test_a_door_that_fails_is_answered_with_500_and_logged(start_server, engine, monkeypatch, caplog):
     server = await start_server(engine=engine)
     with monkeypatch.context() as broken:
-        broken.setattr(type(server._entrance), "answer", lambda *_: 1 / 0)
+        broken.setattr(type(server._upgrade), "answer", lambda *_: 1 / 0)
         answer = await ask(server.url, "GET /healthz HTTP/1.1")
     assert (answer.status, answer.body) == (500, b"internal error\n")
     assert [record.getMessage() for record in caplog.records] == ["request.failed"]

@@ -22,7 +22,6 @@ from websockets.exceptions import WebSocketException
 
 from wscore.errors import ConfigError
 from wsserver import ServerSettings
-from wsserver.admission import ConnectionLimits
 from wsserver.engines.pending import PendingLimits
 from wsserver.engines.proxyheader import (
     MAX_BYTES,
@@ -31,6 +30,7 @@ from wsserver.engines.proxyheader import (
     crc32c,
     parse_proxy_header,
 )
+from wsserver.handshake.limits import ConnectionLimits
 
 HANG_S = 20
 TRUSTED = ("127.0.0.1",)

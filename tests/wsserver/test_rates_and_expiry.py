@@ -12,8 +12,8 @@ import pytest
 from wscore.guest import mint_guest_token
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
-from wsserver.clock import Clock
-from wsserver.ratelimits import RateLimiter, RatePolicy, Refusal
+from wsserver.connections.ratelimits import RateLimiter, RatePolicy, Refusal
+from wsserver.telemetry.clock import Clock
 
 HANG_S = 20
 HOUR_S = 3600

@@ -16,7 +16,7 @@ import pytest
 
 from wscore.errors import ConfigError
 from wsserver import App, Context, Hub
-from wsserver.lifespans import LifespanError
+from wsserver.sdk.lifespans import LifespanError
 
 HANG_S = 20
 

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from wsserver import App, Context
-from wsserver.budget import ALL, BACKGROUND, GOODBYE, HANDLERS, LIFESPANS, AbandonedError, Budget
-from wsserver.connections import ConnectionManager, Session
-from wsserver.lifespans import LifespanError
+from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.state import Session
+from wsserver.sdk.lifespans import LifespanError
+from wsserver.telemetry.budget import ALL, BACKGROUND, GOODBYE, HANDLERS, LIFESPANS, AbandonedError, Budget
 
 HANG_S = 20
 

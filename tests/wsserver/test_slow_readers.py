@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from wsserver.backlog import OutboundLimits
+from wsserver.outbound.backlog import OutboundLimits
 from wsserver.settings import EngineName
 
 HANG_S = 20

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from wsserver import stalls
-from wsserver.counters import Counters
-from wsserver.logs import EventLog
-from wsserver.stalls import MAX_FRAMES, SUSPENDED, StallWatch, running_code
+from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.stalls import MAX_FRAMES, SUSPENDED, StallWatch, running_code
 
 
 def test_a_machine_that_slept_is_told_though_its_monotonic_clock_stood_still(monkeypatch, caplog):

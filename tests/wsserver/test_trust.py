@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wscore.errors import ConfigError
-from wsserver.admission import Admission, ConnectionLimits, ServerFullError
-from wsserver.trust import TrustedNetworks, client_key, parse_ip
+from wsserver.engines.networks import TrustedNetworks, client_key, parse_ip
+from wsserver.handshake.limits import ConnectionLimiter, ConnectionLimits, ServerFullError
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_whatever_is_no_address_is_in_no_network_and_is_counted_as_it_is(text):
 
 
 def test_the_limit_per_address_counts_an_ipv6_network_as_one_client():
-    admission = Admission(ConnectionLimits(per_ip=2))
+    limiter = ConnectionLimiter(ConnectionLimits(per_ip=2))
     for ip in ("2001:db8::1", "2001:db8::2"):
-        admission.check_peer(ip)
-        admission.enter(ip, "ann")
+        limiter.check_peer(ip)
+        limiter.enter(ip, "ann")
     with pytest.raises(ServerFullError):
-        admission.check_peer("2001:db8::3")
-    admission.check_peer("2001:db8:0:1::3")
-    admission.leave("2001:db8::1", "ann")
-    admission.check_peer("2001:db8::3")
+        limiter.check_peer("2001:db8::3")
+    limiter.check_peer("2001:db8:0:1::3")
+    limiter.leave("2001:db8::1", "ann")
+    limiter.check_peer("2001:db8::3")

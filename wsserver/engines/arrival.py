@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, cast
 
-from wsserver.counters import Counters
-from wsserver.engines.base import Door, Engine
+from wsserver.engines.base import Engine, UpgradeHandler
+from wsserver.engines.head import END, MAX_HEAD_BYTES, HeadError, begins_request, parse_head
+from wsserver.engines.networks import UNIX, TrustedNetworks
 from wsserver.engines.pending import Pending
 from wsserver.engines.proxyheader import ProxyHeader, ProxyHeaderError, ProxyHeaderReader
-from wsserver.engines.request import END, MAX_HEAD_BYTES, HeadError, begins_request, parse_head
-from wsserver.handshake import HandshakeRequest, HttpReply
-from wsserver.logs import EventLog
-from wsserver.proxies import client_fields
-from wsserver.trust import UNIX, TrustedNetworks
+from wsserver.engines.request import HandshakeRequest, HttpReply, client_fields
+from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Counters
 
 _TOO_MANY: Final = HttpReply(
     HTTPStatus.TOO_MANY_REQUESTS, b"too many new connections from this address\n", (("Retry-After", "1"),)
@@ -28,7 +27,7 @@ _TOO_MANY: Final = HttpReply(
 class Reception:
     """What connections find behind one listening socket."""
 
-    door: Door
+    upgrades: UpgradeHandler
     engine: Engine
     pending: Pending
     trusted: TrustedNetworks
@@ -179,7 +178,7 @@ class Arrival(asyncio.Protocol):
         reception, transport = self._reception, self._transport
         assert transport is not None
         try:
-            answer = reception.door.handshake(request, self._peer_ip)
+            answer = reception.upgrades.handshake(request, self._peer_ip)
         except Exception as error:
             reception.log.failure("request.failed", error)
             answer = HttpReply(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error\n")

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from wsserver.channel import Channel
 from wsserver.engines.assembly import TEXT
-from wsserver.handshake import HandshakeRequest, HttpReply
+from wsserver.engines.channel import Channel
+from wsserver.engines.request import HandshakeRequest, HttpReply
 
 MAX_REASON_BYTES: Final = 123  # what a close frame has room for (RFC 6455 section 5.5)
 
@@ -54,7 +54,7 @@ class Gateway(Protocol[H]):
         """Forget a connection; called exactly once for each that was taken in."""
 
 
-class Door(Protocol):
+class UpgradeHandler(Protocol):
     """What an engine asks about a handshake."""
 
     def handshake(self, request: HandshakeRequest, peer_ip: str | None) -> HttpReply | Gateway[Any]:

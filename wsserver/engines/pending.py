@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from wscore.ratelimit import Rate, TokenBucket
-from wsserver.counters import Counters
-from wsserver.trust import client_key
+from wsserver.engines.networks import client_key
+from wsserver.telemetry.metrics import Counters
 
 FILES_SHARE: Final = 2  # pending connections may have every second
 _FEW_ADDRESSES: Final = 1024  # below so many there is no need to forget those that have been quiet

@@ -19,7 +19,6 @@ from picows import picows as core
 from wscore.codes import CloseCode
 from wscore.errors import ConfigError
 from wscore.frames import binary_frame, close_frame, close_payload, text_frame
-from wsserver.backlog import Backlog
 from wsserver.engines.assembly import BINARY, CONTINUATION, TEXT, Assembler, FrameError, check_text
 from wsserver.engines.base import (
     EngineSettings,
@@ -28,9 +27,10 @@ from wsserver.engines.base import (
     hand_over,
     is_sendable_code,
 )
+from wsserver.engines.request import SUBPROTOCOL, HandshakeRequest
 from wsserver.engines.writing import WritingSide
-from wsserver.handshake import SUBPROTOCOL, HandshakeRequest
-from wsserver.logs import EventLog
+from wsserver.outbound.backlog import Backlog
+from wsserver.telemetry.logs import EventLog
 
 # Small, since each idle connection holds one; it grows with the messages that come (design section 5, point 6).
 READ_BUFFER_BYTES: Final = 2048

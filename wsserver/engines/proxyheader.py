@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wscore.errors import WsctlError
-from wsserver.trust import parse_ip
+from wsserver.engines.networks import parse_ip
 
 MAX_BYTES: Final = 4096  # room for what a proxy may add about TLS and its network
 _V1: Final = b"PROXY "

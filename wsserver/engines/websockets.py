@@ -19,12 +19,12 @@ from websockets.utils import accept_key
 
 from wscore.codes import CloseCode
 from wscore.frames import binary_frame, frame_header, unframed
-from wsserver.backlog import Backlog
 from wsserver.engines.assembly import Assembler, FrameError, check_text
 from wsserver.engines.base import EngineSettings, Gateway, close_reason, hand_over
+from wsserver.engines.request import SUBPROTOCOL, HandshakeRequest, HttpReply
 from wsserver.engines.writing import WritingSide
-from wsserver.handshake import SUBPROTOCOL, HandshakeRequest, HttpReply
-from wsserver.logs import EventLog
+from wsserver.outbound.backlog import Backlog
+from wsserver.telemetry.logs import EventLog
 
 _EXTENSIONS: Final = "Sec-WebSocket-Extensions"
 _DATA: Final = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))

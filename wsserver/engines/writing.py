@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wscore.codes import CloseCode
 from wscore.frames import pong_frame, text_frame
-from wsserver.backlog import Backlog
 from wsserver.engines.base import Gateway
-from wsserver.outbox import Chunk, Outbox
+from wsserver.outbound.backlog import Backlog
+from wsserver.outbound.outbox import Chunk, Outbox
 
 PLAIN_PIECE_BYTES: Final = 4 << 10
 TLS_PIECE_BYTES: Final = 16 << 10  # a TLS record

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from wscore.payloads import AudioChunk, AudioStart, Interrupt, TextInput
-from wsserver.app import App, fan_out
-from wsserver.clock import Clock
-from wsserver.context import Context
-from wsserver.hub import Hub
-from wsserver.logs import EventLog
+from wsserver.sdk.app import App, fan_out
+from wsserver.sdk.context import Context
+from wsserver.sdk.hub import Hub
+from wsserver.telemetry.clock import Clock
+from wsserver.telemetry.logs import EventLog
 from wsserver.voice.caller import Caller
 from wsserver.voice.line import Line
 from wsserver.voice.pipeline import Pipeline

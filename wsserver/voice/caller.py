@@ -8,7 +8,7 @@ from typing import Final
 
 from wscore.codes import ErrorCode
 from wscore.payloads import AudioChunk, AudioStart, Interrupt, TextInput
-from wsserver.context import Context
+from wsserver.sdk.context import Context
 from wsserver.voice.answering import Answering, Turn
 from wsserver.voice.line import Line
 from wsserver.voice.listening import Listening

@@ -7,8 +7,8 @@ import base64
 from wscore.audio import AudioFormat
 from wscore.codes import ERRORS, ErrorCode
 from wscore.payloads import AudioChunk, ErrorData, Payload, Transcript
-from wsserver.hub import Hub
-from wsserver.logs import EventLog
+from wsserver.sdk.hub import Hub
+from wsserver.telemetry.logs import EventLog
 from wsserver.voice.stages import StageError
 
 

@@ -11,7 +11,7 @@ from wscore.audio import AudioFormat
 from wscore.codes import ErrorCode
 from wscore.payloads import AudioChunk, AudioStart
 from wscore.payloads import Turn as TurnData
-from wsserver.context import Context
+from wsserver.sdk.context import Context
 from wsserver.voice.answering import NOT_UNDERSTOOD, Answering, Turn
 from wsserver.voice.intake import Intake, IntakeError, NewSegment
 from wsserver.voice.line import Line

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wsserver.logs import EventLog
+from wsserver.telemetry.logs import EventLog
 from wsserver.voice.settings import TurnPolicy
 from wsserver.voice.stagecalls import StageCalls
 from wsserver.voice.stages import Stages

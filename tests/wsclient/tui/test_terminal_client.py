@@ -11,7 +11,7 @@ from wsclient import StaticToken
 from wsclient.recording import read_recording
 from wsclient.tui.main_screen import MainScreen
 from wscore.reconnect import ReconnectPolicy
-from wsserver.drain import RETRY_SPREAD_MS
+from wsserver.lifetime.drain import RETRY_SPREAD_MS
 
 SOON = ReconnectPolicy(base_ms=10, cap_ms=50)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from wsserver import WebSocketServer
-from wsserver.clock import Clock
+from wsserver.telemetry.clock import Clock
 from wsserver.voice.app import voice_app
 from wsserver.voice.settings import TurnPolicy, VoiceSettings
 from wsserver.voice.stages import Said, StageError, Stages

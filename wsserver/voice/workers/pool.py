@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from wscore.errors import ConfigError
-from wsserver.logs import EventLog
+from wsserver.telemetry.logs import EventLog
 from wsserver.voice.stages import StageError
 from wsserver.voice.workers.worker import Launch, Worker, WorkerLostError
 

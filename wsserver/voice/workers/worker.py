@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from wscore.errors import ConfigError
 from wscore.units import format_figure
-from wsserver.logs import EventLog
+from wsserver.telemetry.logs import EventLog
 from wsserver.voice.stages import StageError
 from wsserver.voice.workers.wire import (
     LENGTH_BYTES,

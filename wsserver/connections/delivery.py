@@ -1,0 +1,171 @@
+"""Outbound messages: to one connection, or framed once, joined once and written once to a session (design section 5).
+
+Frames for a session gather during one turn of the event loop; at its end each connection gets one write. A
+message for one connection that comes between keeps its place. What a peer does not take waits in the backlog, which
+closes those that read too slowly; nobody else is looked at (design section 6).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence, Set
+from typing import Final
+
+from wscore.codes import CloseCode
+from wscore.frames import text_frame
+from wsserver.connections.state import Connection, Session
+from wsserver.outbound.backlog import Backlog
+from wsserver.outbound.outbox import Chunk
+from wsserver.telemetry.metrics import Counters
+
+# In one turn of the loop this much may gather in all, then it is written out ahead of time.
+GATHER_BYTES: Final = 1 << 20
+MESSAGE_BYTES: Final = 64  # what a message that gathers takes besides its payload
+# What waits is cut between messages into pieces of about this size, which are let go of one by one.
+PIECE_BYTES: Final = 64 << 10
+
+
+class Delivery:
+    """Sends to one and broadcasts to a session.
+
+    `call_soon` runs a function at the end of the current loop turn.
+    """
+
+    __slots__ = ("_backlog", "_call_soon", "_counters", "_dirty", "_gathered", "_is_gathering")
+
+    def __init__(
+        self, backlog: Backlog, counters: Counters, *, call_soon: Callable[[Callable[[], None]], object]
+    ) -> None:
+        self._backlog = backlog
+        self._counters = counters
+        self._call_soon = call_soon
+        self._dirty: list[Session] = []
+        self._gathered = 0
+        self._is_gathering = False
+
+    def send(self, connection: Connection, payload: bytes, *, lossy: bool = False) -> bool:
+        """Send one message to one connection; returns whether the connection was open to take it."""
+        if not connection.is_open:
+            return False
+        pending = connection.session.pending
+        if pending:
+            if connection.private is None:
+                connection.private = []
+            connection.private.append((len(pending), payload, lossy))
+            self._gather(payload)
+            return True
+        if lossy:
+            frame = text_frame(payload)
+            left = connection.channel.write(frame)
+            return not left or connection.channel.keep((self._backlog.chunk(frame, lossy=1),), left)
+        connection.channel.send_text(payload)
+        return connection.is_open
+
+    def broadcast(self, session: Session, payload: bytes, *, lossy: bool = False) -> None:
+        """Send one message to every connection that the session holds now."""
+        pending = session.pending
+        if not pending:
+            if not self._is_gathering:
+                self._is_gathering = True
+                self._backlog.turn += 1
+                self._call_soon(self._end_turn)
+            self._dirty.append(session)
+        if lossy:
+            if session.lossy is None:
+                session.lossy = set()
+            session.lossy.add(len(pending))
+        pending.append(payload)
+        self._gather(payload)
+
+    def flush(self, session: Session) -> None:
+        """Write out what a session has gathered, as before one joins, leaves or is closed."""
+        payloads, session.pending = session.pending, []
+        if not payloads:
+            return
+        lossy: Set[int] = session.lossy or frozenset()
+        session.lossy = None
+        frames = b"".join(map(text_frame, payloads))
+        chunks: Sequence[Chunk] = ()
+        for connection in tuple(session.connections.values()):
+            if connection.private is not None:
+                self._write_own(connection, payloads, lossy)
+            elif left := connection.channel.write(frames):
+                chunks = chunks or self._chunks(frames, payloads, lossy)
+                connection.channel.keep(chunks, left)
+
+    def close(self, connection: Connection, code: int, reason: str) -> None:
+        """Close a connection after what was sent to it before; a second call does nothing."""
+        if connection.is_open:
+            self.flush(connection.session)
+        if connection.is_open:
+            connection.is_open = False
+            connection.close_code = code
+            connection.channel.close(code, reason)
+
+    def close_slow(self, connection: Connection) -> None:
+        """Close a connection that reads too slowly, without what waits for it."""
+        if connection.is_open:
+            self._counters.slow_consumers += 1
+            connection.is_open = False
+            connection.close_code = CloseCode.SLOW_CONSUMER
+            connection.channel.close(CloseCode.SLOW_CONSUMER, "Outbound limit passed", drop=True)
+
+    def _gather(self, payload: bytes) -> None:
+        self._gathered += len(payload) + MESSAGE_BYTES
+        if self._gathered > GATHER_BYTES:
+            self._flush_all()
+
+    def _end_turn(self) -> None:
+        self._flush_all()
+        self._is_gathering = False
+        self._backlog.turn += 1
+
+    def _flush_all(self) -> None:
+        self._gathered = 0
+        dirty, self._dirty = self._dirty, []
+        for session in dirty:
+            self.flush(session)
+
+    def _write_own(self, connection: Connection, payloads: Sequence[bytes], lossy: Set[int]) -> None:
+        """Write a batch that only this connection gets: its private messages are in it."""
+        private, connection.private = connection.private or [], None
+        batch: list[bytes] = []
+        droppable: set[int] = set()
+        start = 0
+        for position, payload, is_lossy in private:
+            batch += payloads[start:position]
+            if is_lossy:
+                droppable.add(len(batch))
+            batch.append(payload)
+            start = position
+        batch += payloads[start:]
+        if lossy:
+            positions = [position for position, _, _ in private]
+            droppable.update(number + bisect_right(positions, number) for number in lossy)
+        frames = b"".join(map(text_frame, batch))
+        left = connection.channel.write(frames)
+        if left:
+            connection.channel.keep(self._chunks(frames, batch, droppable), left)
+
+    def _chunks(self, frames: bytes, payloads: Sequence[bytes], lossy: Set[int]) -> Sequence[Chunk]:
+        """Cut a batch into what waits: pieces of which a slow reader may miss nothing, or all."""
+        turn = self._backlog.turn
+        if not lossy and (len(frames) <= PIECE_BYTES or len(payloads) == 1):
+            return (self._backlog.chunk(frames, turn=turn),)
+        return [
+            self._backlog.chunk(b"".join(run), lossy=count if is_lossy else 0, turn=turn)
+            for run, count, is_lossy in _runs(payloads, lossy)
+        ]
+
+
+def _runs(payloads: Sequence[bytes], lossy: Set[int]) -> Iterator[tuple[list[bytes], int, bool]]:
+    """Yield frames that belong together, how many they are, and whether they are lossy."""
+    run: list[bytes] = []
+    size = 0
+    for number, payload in enumerate(payloads):
+        if run and (size >= PIECE_BYTES or (number in lossy) != (number - 1 in lossy)):
+            yield run, len(run), number - 1 in lossy
+            run, size = [], 0
+        run.append(text_frame(payload))
+        size += len(payload)
+    yield run, len(run), len(payloads) - 1 in lossy

@@ -1,0 +1,65 @@
+"""Sessions: who may join one, and which connections it holds (design sections 3 and 4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+
+from wscore.codes import ErrorCode
+from wscore.principal import AuthError, Principal
+from wsserver.connections.state import Connection, Session
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+class SessionJoin(StrEnum):
+    """Who may join a session by its id: the holder of a token whose `sid` names it, or anybody authenticated."""
+
+    TOKEN = "token"
+    OPEN = "open"
+
+
+class SessionService:
+    """Creates, finds and ends sessions; `new_id` supplies unguessable ids."""
+
+    __slots__ = ("_join", "_new_id", "_sessions")
+
+    def __init__(self, join: SessionJoin, new_id: Callable[[], str]) -> None:
+        self._join = join
+        self._new_id = new_id
+        self._sessions: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def get(self, session_id: str) -> Session | None:
+        """Return the session of that id, if it lives."""
+        return self._sessions.get(session_id)
+
+    def enter(self, principal: Principal, wanted_id: str | None) -> Session:
+        """Return the session that `principal` enters: the wanted one, the one of its token, or a new one.
+
+        Raises AuthError with SESSION_CREATE_FAILED when it may not, or the id is malformed.
+        """
+        session_id = principal.session_id or wanted_id or self._new_id()
+        if not _SESSION_ID.fullmatch(session_id):
+            raise _refused("A session id is 1 to 128 of A-Z a-z 0-9 _ . : -", "session-id")
+        if wanted_id and wanted_id != session_id:
+            raise _refused("The token is pinned to another session.", "session-pinned")
+        if wanted_id and self._join is SessionJoin.TOKEN and principal.session_id is None:
+            raise _refused("Joining a session needs a token whose sid names it.", "session-join")
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = Session(session_id)
+        return session
+
+    def leave(self, session: Session, connection: Connection) -> None:
+        """Take a connection out of its session; an empty session ends."""
+        session.connections.pop(connection.id, None)
+        if not session.connections:
+            self._sessions.pop(session.id, None)
+
+
+def _refused(reason: str, rule: str) -> AuthError:
+    return AuthError(ErrorCode.SESSION_CREATE_FAILED, reason, rule)

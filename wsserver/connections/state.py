@@ -1,0 +1,78 @@
+"""The state of connections and of the sessions they belong to, and the registry (the seed's ConnectionManager)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wscore.principal import Principal
+from wsserver.connections.handlerqueue import HandlerQueue
+from wsserver.connections.ratelimits import RateLimiter
+from wsserver.engines.channel import Channel
+
+
+class Session:
+    """A room or a person's set of devices; lives as long as it has connections.
+
+    `pending` gathers the payloads of one event-loop turn for the fan-out (see delivery.py), `lossy` the
+    positions among them that a slow reader may miss.
+    """
+
+    __slots__ = ("connections", "id", "lossy", "pending")
+
+    def __init__(self, session_id: str) -> None:
+        self.id = session_id
+        self.connections: dict[str, Connection] = {}
+        self.pending: list[bytes] = []
+        self.lossy: set[int] | None = None
+
+
+class Connection:
+    """State of one connection; holds no behaviour beyond what all rooms agree on.
+
+    `client_ip` is the client's own address, whatever proxies are between; None: a Unix socket. `last_seen_s` is the
+    heartbeat wheel's time, `created_at_ms` wall-clock ms. `private` holds the payloads for this connection alone that
+    gather among its session's pending ones, each with its position and whether it is lossy.
+    """
+
+    __slots__ = (
+        "channel",
+        "client_ip",
+        "close_code",
+        "created_at_ms",
+        "handlers",
+        "id",
+        "is_open",
+        "last_seen_s",
+        "limiter",
+        "principal",
+        "private",
+        "session",
+    )
+
+    def __init__(
+        self,
+        connection_id: str,
+        principal: Principal,
+        session: Session,
+        channel: Channel,
+        *,
+        client_ip: str | None = None,
+        created_at_ms: int,
+        now_s: float,
+        limiter: RateLimiter | None = None,
+    ) -> None:
+        self.id = connection_id
+        self.principal = principal
+        self.session = session
+        self.channel = channel
+        self.client_ip = client_ip
+        self.created_at_ms = created_at_ms
+        self.last_seen_s = now_s
+        self.limiter = limiter
+        self.private: list[tuple[int, bytes, bool]] | None = None
+        self.handlers: HandlerQueue[Any] | None = None  # exists from the first async handler on
+        self.is_open = True
+        self.close_code: int | None = None  # set when the server closes first
+
+    def __repr__(self) -> str:
+        return f"Connection({self.id!r}, user={self.principal.user_id!r}, session={self.session.id!r})"

@@ -1,0 +1,1 @@
+"""The way in: upgrade, authentication, origins, hosts, limits and proxies."""

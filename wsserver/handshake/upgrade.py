@@ -1,0 +1,138 @@
+"""Who gets in: path, host, origin, limits, token and session, checked in this order (design section 3)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from wscore.codes import CloseCode, ErrorCode
+from wscore.errors import WsctlError
+from wscore.principal import AuthError, Principal
+from wsserver.connections.sessions import SessionService
+from wsserver.connections.state import Session
+from wsserver.engines.request import HEALTH_PATH, HandshakeRequest, HttpReply
+from wsserver.handshake.authentication import AuthenticationHandler
+from wsserver.handshake.hosts import HostPolicy, host_name
+from wsserver.handshake.limits import ConnectionLimiter, ServerFullError
+from wsserver.handshake.origins import OriginPolicy, normalise
+
+_UPGRADE: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))  # RFC 6455 section 4.4
+_MAX_SHOWN: Final = 200  # characters of what a stranger wrote into a header
+
+
+class RefusedError(WsctlError):
+    """A connection is not let in.
+
+    It gets an `error` envelope with `error_code` (none when None), then `close_code`; `rule` names the check
+    that refused it and `details` what else an operator wants to know, for the log.
+    """
+
+    def __init__(
+        self, error_code: ErrorCode | None, close_code: CloseCode, reason: str, rule: str, **details: str
+    ) -> None:
+        super().__init__(error_code, close_code, reason, rule, details)
+        self.error_code = error_code
+        self.close_code = close_code
+        self.reason = reason
+        self.rule = rule
+        self.details = details
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def path_variants(path: str) -> frozenset[str]:
+    """Return `path` with and without its last slash: clients write both."""
+    return frozenset((path, path.rstrip("/") or "/"))
+
+
+class Upgrade:
+    """Decides about handshakes. While `draining`, nobody is let in and `/healthz` says so."""
+
+    __slots__ = ("_authentication", "_hosts", "_limiter", "_origins", "_paths", "_sessions", "draining")
+
+    def __init__(
+        self,
+        paths: frozenset[str],
+        hosts: HostPolicy,
+        origins: OriginPolicy,
+        limiter: ConnectionLimiter,
+        authentication: AuthenticationHandler,
+        sessions: SessionService,
+    ) -> None:
+        self._paths = paths
+        self._hosts = hosts
+        self._origins = origins
+        self._limiter = limiter
+        self._authentication = authentication
+        self._sessions = sessions
+        self.draining = False
+
+    def answer(self, request: HandshakeRequest) -> HttpReply | None:
+        """Return the plain HTTP answer to a request, or None if it may become a WebSocket.
+
+        Whatever a browser should learn the reason of is accepted here and refused by `admit`: a page sees no
+        status or close code of a failed handshake.
+        """
+        if request.path == HEALTH_PATH:
+            if self.draining:
+                return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
+            return HttpReply(HTTPStatus.OK, b"ok\n")
+        if request.path not in self._paths:
+            return HttpReply(HTTPStatus.NOT_FOUND, b"no WebSocket at this path\n")
+        if self.draining:
+            return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"shutting down\n", (("Retry-After", "1"),))
+        if not request.wants_upgrade or request.header_values("sec-websocket-version") != ["13"]:
+            return HttpReply(HTTPStatus.UPGRADE_REQUIRED, b"this is a WebSocket endpoint\n", _UPGRADE)
+        if len(request.header_values("host")) != 1:
+            return HttpReply(HTTPStatus.BAD_REQUEST, b"Host must be there once\n")
+        if request.websocket_key is None:
+            return HttpReply(HTTPStatus.BAD_REQUEST, b"Sec-WebSocket-Key must be there once: 16 bytes in base64\n")
+        if len(request.header_values("origin")) > 1:
+            return HttpReply(HTTPStatus.BAD_REQUEST, b"Origin must be there once at most\n")
+        return None
+
+    def screen(self, request: HandshakeRequest) -> None:
+        """Raise RefusedError for a host or an origin that is not ours."""
+        if not self._hosts.allows(request.host):
+            name = host_name(request.host)
+            raise _forbidden(
+                "This host name is not served here.",
+                "host",
+                host=request.host[:_MAX_SHOWN],
+                mend="" if name is None else f"--allowed-host {name}",
+            )
+        if not self._origins.allows(request):
+            text = request.header("origin") or ""
+            origin = normalise(text)
+            raise _forbidden(
+                "This origin may not connect.",
+                "origin",
+                origin=text[:_MAX_SHOWN],
+                mend="" if origin is None else f"--origin {origin}",
+            )
+
+    def admit(self, request: HandshakeRequest) -> tuple[Principal, Session]:
+        """Let a connection in and count it; raises RefusedError. `leave` undoes it."""
+        self.screen(request)
+        try:
+            self._limiter.check_peer(request.client_ip)
+            principal = self._authentication.authenticate(self._authentication.extract_token(request))
+            self._limiter.check_user(principal.user_id)
+            session = self._sessions.enter(principal, request.query("sessionId"))
+        except AuthError as error:
+            raise RefusedError(error.code, CloseCode.AUTH_FAILED, error.reason, error.rule) from None
+        except ServerFullError as error:
+            raise RefusedError(None, CloseCode.TRY_AGAIN_LATER, str(error), "limit") from None
+        self._limiter.enter(request.client_ip, principal.user_id)
+        return principal, session
+
+    def leave(self, principal: Principal, client_ip: str | None) -> None:
+        """Count a connection out that `admit` let in."""
+        self._limiter.leave(client_ip, principal.user_id)
+
+
+def _forbidden(reason: str, rule: str, *, mend: str, **details: str) -> RefusedError:
+    if mend:
+        details["mend"] = mend
+    return RefusedError(ErrorCode.FORBIDDEN, CloseCode.POLICY_VIOLATION, reason, rule, **details)

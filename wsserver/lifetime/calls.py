@@ -1,0 +1,183 @@
+"""Calls an app's code: a plain handler at once, anything that may wait in its connection's turn."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+import msgspec
+
+from wscore.codes import ErrorCode
+from wscore.envelope import NO_DATA, InvalidMessageError
+from wsserver.connections.handlerqueue import HandlerQueue, HandlerTasks
+from wsserver.connections.hangups import HangUps
+from wsserver.connections.inbound import MESSAGE_OVERHEAD, InboundLimits, InboundMemory
+from wsserver.connections.state import Connection
+from wsserver.sdk.context import Context
+from wsserver.sdk.failures import Failures, is_thrown_away
+from wsserver.sdk.growth import GROWS_FROM, Growth
+from wsserver.sdk.handlers import Handler, is_awaited
+from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Counters
+
+
+class Job:
+    """One call that waits or runs.
+
+    `data` is what came in, decoded when its turn comes; `result` what the handler returned already, for it to be
+    awaited. `size` is what it holds, in bytes, and `growth` how much more that becomes once it is decoded.
+    `is_cancelled` once the server itself has cut it short.
+    """
+
+    __slots__ = ("context", "data", "growth", "handler", "is_cancelled", "result", "size")
+
+    def __init__(self, handler: Handler, context: Context, data: msgspec.Raw, size: int, result: object) -> None:
+        self.handler = handler
+        self.context = context
+        self.data = data
+        self.size = size
+        self.growth = handler.growth_of(data) if size > GROWS_FROM else 0
+        self.result = result
+        self.is_cancelled = False
+
+    @property
+    def outlives_client(self) -> bool:
+        """Whether it goes on when its client is gone."""
+        return self.handler.outlives_client
+
+    def drop(self) -> None:
+        """Give up a call that has not begun."""
+        if inspect.iscoroutine(self.result):
+            self.result.close()
+
+
+class AppCalls:
+    """Calls handlers and hooks, those of one connection in order; whatever they raise goes to `failures`."""
+
+    __slots__ = ("_counters", "_failures", "_growth", "_hang_ups", "_limit", "_log", "_memory", "_tasks")
+
+    def __init__(
+        self,
+        tasks: HandlerTasks,
+        memory: InboundMemory,
+        limits: InboundLimits,
+        failures: Failures,
+        counters: Counters,
+        log: EventLog,
+    ) -> None:
+        self._tasks = tasks
+        self._memory = memory
+        self._limit = limits.per_connection
+        self._growth = Growth(limits.growth)
+        self._hang_ups = HangUps()
+        self._failures = failures
+        self._counters = counters
+        self._log = log
+
+    def message(
+        self, handler: Handler, connection: Connection, context: Context, data: msgspec.Raw, frame_bytes: int
+    ) -> None:
+        """Call a message's handler, now or when its turn comes; data that does not fit is answered then."""
+        result: object = None
+        queue = connection.handlers
+        if not handler.is_async and (queue is None or not queue.is_busy):
+            result = self._run_now(handler, context, data)
+            if result is None:
+                return
+        size = frame_bytes + MESSAGE_OVERHEAD
+        if queue is None:
+            queue = self._queue(connection)
+        if result is None and not self._memory.admits(size):
+            self._counters.messages_refused += 1
+            context.error(ErrorCode.PROCESSING_ERROR, "The server holds all the messages it may; send it again later.")
+            self._memory.hold(queue)
+            return
+        queue.put(Job(handler, context, data, size, result))
+
+    def hook(self, hook: Handler, connection: Connection, context: Context) -> None:
+        """Call a hook, now or after what was called for this connection before."""
+        result: object = None
+        queue = connection.handlers
+        if not hook.is_async and (queue is None or not queue.is_busy):
+            result = self._run_now(hook, context, NO_DATA)
+            if result is None:
+                return
+        (queue or self._queue(connection)).put(Job(hook, context, NO_DATA, MESSAGE_OVERHEAD, result))
+
+    def leave(self, connection: Connection, *, cancel: bool) -> None:
+        """Give up what waits for a client that is gone, and with `cancel` what runs for it."""
+        queue = connection.handlers
+        if queue is None:
+            return
+        dropped = queue.leave(cancel=cancel)
+        if dropped:
+            self._counters.messages_abandoned += dropped
+            self._log.info("messages.abandoned", connection=connection.id, messages=dropped)
+
+    def _run_now(self, handler: Handler, context: Context, data: msgspec.Raw) -> object:
+        """Call a plain function; returns what there is to await, in its turn, or None."""
+        try:
+            arguments = handler.arguments(context, data)
+        except InvalidMessageError as error:
+            self._invalid(context, error)
+            return None
+        try:
+            result = handler.function(*arguments)
+            if result is None or not is_awaited(result):
+                return None
+        except BaseException as error:  # an app's code may raise anything
+            self._failures.handler(context, error)
+            return None
+        handler.is_async = True  # from now on it is called when its turn comes
+        return result
+
+    def _queue(self, connection: Connection) -> HandlerQueue[Job]:
+        # One that is closed or closing is read to its end, whatever waits: a hook of its.
+        channel = connection.channel if connection.is_open else None
+        queue = connection.handlers = HandlerQueue(
+            channel, self._tasks, self._memory, self._hang_ups, self._limit, self._perform
+        )
+        return queue
+
+    def _invalid(self, context: Context, error: InvalidMessageError) -> None:
+        self._counters.messages_invalid += 1
+        context.error(ErrorCode.INVALID_MESSAGE, error.reason)
+
+    async def _perform(self, job: Job) -> None:
+        has_grown = False
+        try:
+            if job.growth:
+                await self._growth.enter(job.growth)
+                has_grown = True
+            await self._run(job)
+        except GeneratorExit as error:
+            if not is_thrown_away():
+                self._failures.handler(job.context, error)
+            raise
+        except asyncio.CancelledError as error:
+            if job.is_cancelled or self._tasks.is_cancelling:
+                self._failures.handler_cancelled(job.context)
+            else:
+                self._failures.handler(job.context, error)
+            raise
+        except BaseException as error:  # an app's code may raise anything
+            self._failures.handler(job.context, error)
+        finally:
+            if has_grown:
+                self._growth.leave(job.growth)
+
+    async def _run(self, job: Job) -> None:
+        result: Any = job.result
+        if result is None:
+            try:
+                arguments = job.handler.arguments(job.context, job.data)
+            except InvalidMessageError as error:
+                self._invalid(job.context, error)
+                return
+            job.data = NO_DATA  # kept no longer than until it is decoded
+            result = job.handler.function(*arguments)
+            del arguments  # the handler's own from here on
+            if result is None or not is_awaited(result):
+                return
+        await result

@@ -1,0 +1,213 @@
+"""A connection's life from its opening to its end; the engines call it (the seed's WebSocketController)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from wscore.codes import CloseCode, ErrorCode
+from wscore.envelope import InvalidMessageError, MessageProtocol, readable_id
+from wscore.payloads import Heartbeat, Limits, SessionCreated, Timestamp
+from wsserver.connections.delivery import Delivery
+from wsserver.connections.ratelimits import RateLimiter, RatePolicy, Refusal
+from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.sessions import SessionService
+from wsserver.connections.state import Connection
+from wsserver.engines.channel import Channel
+from wsserver.engines.request import HandshakeRequest, client_fields
+from wsserver.handshake.upgrade import RefusedError, Upgrade
+from wsserver.lifetime.expiry import ExpiryWatch
+from wsserver.lifetime.router import MessageRouter
+from wsserver.lifetime.wheel import HeartbeatWheel
+from wsserver.sdk.hub import Hub
+from wsserver.telemetry.clock import Clock
+from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Counters
+
+
+class WebSocketController:
+    """Takes connections in, hands their messages to the router and lets them go (engines' `Gateway`)."""
+
+    holds_back = False
+
+    def __init__(
+        self,
+        *,
+        upgrade: Upgrade,
+        connections: ConnectionManager,
+        sessions: SessionService,
+        delivery: Delivery,
+        hub: Hub,
+        router: MessageRouter,
+        expiry: ExpiryWatch,
+        heartbeat: Heartbeat,
+        limits: Limits,
+        rates: RatePolicy,
+        protocol: MessageProtocol,
+        wheel: HeartbeatWheel,
+        clock: Clock,
+        new_id: Callable[[], str],
+        counters: Counters,
+        log: EventLog,
+    ) -> None:
+        self._upgrade = upgrade
+        self._connections = connections
+        self._sessions = sessions
+        self._delivery = delivery
+        self._hub = hub
+        self._router = router
+        self._expiry = expiry
+        self._heartbeat = heartbeat
+        self._limits = limits
+        self._rates = rates
+        self._protocol = protocol
+        self._wheel = wheel
+        self._now_ms = clock.now_ms
+        self._now_s = clock.now_s
+        self._new_id = new_id
+        self._counters = counters
+        self._log = log
+
+    def opened(self, request: HandshakeRequest, channel: Channel) -> Connection | None:
+        """Take a connection in and greet it with `session_created`, or refuse it with an error and a close code."""
+        try:
+            principal, session = self._upgrade.admit(request)
+        except RefusedError as refusal:
+            self._refuse(request, channel, refusal)
+            return None
+        connection = Connection(
+            self._new_id(),
+            principal,
+            session,
+            channel,
+            client_ip=request.client_ip,
+            created_at_ms=self._now_ms(),
+            now_s=self._wheel.now_s,
+            limiter=self._rates.limiter(self._now_s()),
+        )
+        self._delivery.flush(session)  # what was sent before it came is not for it
+        self._connections.register(connection)
+        self._wheel.add(connection)
+        self._counters.connections_opened += 1
+        self._log.info(
+            "connection.opened",
+            connection=connection.id,
+            user=principal.user_id,
+            session=session.id,
+            **client_fields(request, channel.peer_ip),
+        )
+        greeting = SessionCreated(
+            session.id, principal.user_id, principal.is_guest, connection.id, self._heartbeat, self._limits
+        )
+        try:
+            self._hub.send_to(connection, "session_created", greeting)
+            self._expiry.watch(connection)
+            self._router.connected(connection)
+        except BaseException:
+            # The engine does not know the connection yet: nobody else would let it go.
+            self.closed(connection, CloseCode.INTERNAL_ERROR, "")
+            raise
+        return connection
+
+    def text(self, connection: Connection, payload: bytes) -> None:
+        """Handle one text message."""
+        connection.last_seen_s = self._wheel.now_s
+        if not connection.is_open:
+            return
+        limiter = connection.limiter
+        if limiter is not None and not limiter.admits(len(payload), now_s := self._now_s()):
+            self._over_rate(connection, limiter, payload, now_s)
+            return
+        self._counters.messages_in += 1
+        try:
+            envelope = self._protocol.deserialize(payload)
+        except InvalidMessageError as error:
+            self._counters.messages_invalid += 1
+            self._hub.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=error.request_id)
+            return
+        self._router.route(connection, envelope, len(payload))
+
+    def binary(self, connection: Connection, payload: bytes) -> None:
+        """Refuse a binary message: no feature speaks binary yet."""
+        self._delivery.close(connection, CloseCode.UNSUPPORTED_DATA, "Binary messages are not accepted")
+
+    def control(self, connection: Connection) -> bool:
+        """Note a ping or pong frame; returns whether a ping deserves its pong."""
+        connection.last_seen_s = self._wheel.now_s
+        limiter = connection.limiter
+        if limiter is not None and not limiter.admits(0, now_s := self._now_s()):
+            self._over_rate(connection, limiter, b"", now_s)
+            return False
+        return True
+
+    def slow(self, connection: Connection) -> None:
+        """Close a connection that reads too slowly."""
+        self._delivery.close_slow(connection)
+
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        """Forget a connection. `code` and `reason` are the peer's; ours count if we closed first."""
+        connection.is_open = False
+        self._connections.unregister(connection.id)
+        self._sessions.leave(connection.session, connection)
+        self._upgrade.leave(connection.principal, connection.client_ip)
+        self._wheel.remove(connection)
+        self._expiry.forget(connection)
+        self._router.disconnected(connection, by_shutdown=self._upgrade.draining)
+        ours = connection.close_code
+        self._log.info(
+            "connection.closed",
+            connection=connection.id,
+            user=connection.principal.user_id,
+            code=int(code if ours is None else ours),
+            by="peer" if ours is None else "server",
+            reason=reason,
+        )
+
+    def ping(self, due: Iterable[Connection]) -> None:
+        """Send the heartbeat to everyone due at this tick."""
+        data = Timestamp(self._now_ms())
+        payload = self._protocol.serialize(self._protocol.create_envelope("ping", data))
+        for connection in due:
+            self._delivery.send(connection, payload)
+
+    def reap(self, connection: Connection) -> None:
+        """Close a connection that gave no sign of life in time."""
+        if not connection.is_open:
+            return
+        if connection.handlers is not None and connection.handlers.holds_peer_back:
+            connection.last_seen_s = self._wheel.now_s  # we do not read it, so it cannot give one
+            return
+        self._counters.heartbeat_timeouts += 1
+        self._delivery.close(connection, CloseCode.HEARTBEAT_TIMEOUT, "Connection timeout")
+
+    def _over_rate(self, connection: Connection, limiter: RateLimiter, payload: bytes, now_s: float) -> None:
+        self._counters.messages_limited += 1
+        refusal = limiter.refuse(now_s)
+        if refusal is Refusal.CLOSE:
+            self._delivery.close(connection, CloseCode.POLICY_VIOLATION, "Rate limit exceeded")
+            return
+        request_id = readable_id(payload)
+        if request_id is None and refusal is Refusal.DROP:
+            return
+        retry_after_ms = limiter.retry_after_ms(len(payload), now_s)
+        self._hub.error(
+            connection,
+            ErrorCode.RATE_LIMITED,
+            "Too many messages or bytes a second; it was dropped.",
+            id=request_id,
+            details=None if retry_after_ms is None else {"retryAfterMs": retry_after_ms},
+        )
+
+    def _refuse(self, request: HandshakeRequest, channel: Channel, refusal: RefusedError) -> None:
+        self._counters.connections_refused += 1
+        self._log.info(
+            "connection.refused",
+            **client_fields(request, channel.peer_ip),
+            code=int(refusal.close_code),
+            rule=refusal.rule,
+            reason=refusal.reason,
+            **refusal.details,
+        )
+        if refusal.error_code is not None:
+            envelope = self._protocol.create_error_envelope(refusal.error_code, refusal.reason)
+            channel.send_text(self._protocol.serialize(envelope))
+        channel.close(refusal.close_code, refusal.reason)

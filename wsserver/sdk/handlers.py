@@ -1,0 +1,119 @@
+"""A function of an app as the server calls it: what its signature takes, and what becomes of what it returns."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any, get_type_hints
+
+import msgspec
+import msgspec.inspect
+
+from wscore.envelope import InvalidMessageError, decode_data
+from wscore.errors import ConfigError
+from wscore.fields import FieldNames
+from wsserver.sdk.context import Context
+from wsserver.sdk.growth import growth_of
+
+
+class Handler:
+    """One function of an app with the type of data it takes, read off its signature."""
+
+    __slots__ = ("_data_type", "_fields", "_takes_data", "function", "is_async", "name", "outlives_client")
+
+    def __init__(
+        self, function: Callable[..., object], *, is_hook: bool = False, outlives_client: bool = False
+    ) -> None:
+        """Read the signature, `(ctx)` or for a message `(ctx, data)`; raises ConfigError for what cannot work."""
+        self.name = name_of(function)
+        if isinstance(function, classmethod):
+            raise ConfigError(self.name, "is a classmethod of no class yet", "register it once the class is there")
+        if not callable(function):
+            raise ConfigError(self.name, "is no function")
+        if _is_generator(function):
+            raise ConfigError(self.name, "has a yield, so calling it runs nothing", "send with ctx.reply instead")
+        parameters = list(inspect.signature(function).parameters.values())
+        positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+        others = [one for one in parameters if one not in positional]
+        if not 1 <= len(positional) <= (1 if is_hook else 2) or any(one.default is one.empty for one in others):
+            mend = "let its decorator use functools.wraps" if others else ""
+            takes = "a hook takes (ctx)" if is_hook else "a handler takes (ctx) or (ctx, data)"
+            raise ConfigError(self.name, takes, mend)
+        self.function = function
+        # Hooks always: what a connect hook has set up a disconnect hook takes down.
+        self.outlives_client = outlives_client or is_hook
+        # Whatever else is awaitable is found out when it is called: a decorator may hide that a handler is async.
+        self.is_async = inspect.iscoroutinefunction(function)
+        self._takes_data = len(positional) == 2
+        self._data_type: Any = Any
+        if self._takes_data:
+            self._data_type = self._hints().get(positional[1].name, Any)
+            self._check_data_type()
+        self._fields = FieldNames.of(self._data_type)
+
+    def arguments(self, context: Context, data: msgspec.Raw) -> tuple[Any, ...]:
+        """Return what to call the function with; raises InvalidMessageError naming the field that is wrong."""
+        if not self._takes_data:
+            return (context,)
+        if self._fields is not None and (problem := self._fields.misspelt(data)) is not None:
+            raise InvalidMessageError(f"{problem} - at `$.data`", context.request_id)
+        return (context, decode_data(data, self._data_type, request_id=context.request_id))
+
+    def growth_of(self, data: msgspec.Raw) -> int:
+        """Return about how many bytes more the data takes once it is decoded for this handler, if they are many."""
+        return growth_of(bytes(data)) if self._takes_data and self._data_type is not msgspec.Raw else 0
+
+    def _hints(self) -> dict[str, Any]:
+        try:
+            return get_type_hints(_annotated(self.function))
+        except NameError as error:
+            raise ConfigError(self.name, f"its annotations cannot be resolved: {error}") from None
+
+    def _check_data_type(self) -> None:
+        try:
+            info = msgspec.inspect.type_info(self._data_type)
+        except TypeError as error:
+            raise ConfigError(self.name, f"its data type cannot be read from JSON: {error}") from None
+        if isinstance(info, msgspec.inspect.CustomType):
+            mend = "use a msgspec.Struct, a dataclass, dict or another type that JSON has"
+            raise ConfigError(self.name, f"{self._data_type!r} cannot be read from JSON", mend)
+
+
+def is_awaited(result: object) -> bool:
+    """Tell whether what a handler returned is to be awaited; raises TypeError for a generator: nobody would run it."""
+    if inspect.isawaitable(result):
+        return True
+    if isinstance(result, (GeneratorType, AsyncGeneratorType)):
+        raise TypeError("the handler returned a generator, so nothing of it has run")
+    return False
+
+
+def name_of(function: object) -> str:
+    """Return how to name a function, or what is called like one, in an error or a log."""
+    named = underlying(function)
+    return f"{getattr(named, '__module__', '?')}.{getattr(named, '__qualname__', type(named).__qualname__)}"
+
+
+def underlying(function: Any) -> Any:
+    """Return the function that is called in the end: of a partial, or of an object with `__call__`."""
+    while isinstance(function, partial):
+        function = function.func
+    if inspect.isroutine(function) or inspect.isclass(function) or isinstance(function, classmethod):
+        return function
+    return getattr(type(function), "__call__", function)  # noqa: B004
+
+
+def _annotated(function: Any) -> Any:
+    """Return the function whose signature counts: the one below all decorators, as `inspect.signature` finds it."""
+    while True:
+        below = underlying(inspect.unwrap(function))
+        if below is function:
+            return function
+        function = below
+
+
+def _is_generator(function: Any) -> bool:
+    function = underlying(function)
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
