@@ -27,6 +27,11 @@ class StdoutLines:
         self._moved = asyncio.Event()
         self._failed = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait for the reader."""
+        return len(self._waiting)
+
     def put(self, line: str) -> None:
         """Write a line when its reader is ready for it; once it cannot be written, nothing is."""
         if self._problem is not None:

@@ -106,6 +106,9 @@ def keys(folder: Path) -> None:
     (folder / "jwks.json").write_text(json.dumps({"keys": [RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)]}))
     command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout private.pem -out certificate.pem"
     subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    shutil.copy(folder / "private.pem", folder / "key.pem")
+    shutil.copy(folder / "certificate.pem", folder / "cert.pem")
+    secret_file(folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +201,8 @@ RECIPES = {
     "docs/loadtest.md: wsctl loadtest heartbeat --out before": replace(LOADING, exits=(0, 98, 99), is_slow=True),
     "docs/proxies.md: wsctl serve --profile prod --jwt-secret-file secret.txt --trusted-proxy 127.0.0.1 "
     "--allowed-host app.example": Recipe(before=secret_file),
+    "docs/proxies.md: wsctl serve --proxy-protocol --trusted-proxy 10.0.0.0/8 --tls-cert cert.pem --tls-key key.pem "
+    "--jwt-secret-file secret.txt": Recipe(before=keys, needs=("openssl",)),
     "docs/proxies.md: wsctl serve --uds /run/wsctl/wsctl.sock --trusted-proxy unix --jwt-secret-file "
     "secret.txt": Recipe(before=secret_file, instead={"/run/wsctl/": ""}),
 }

@@ -19,7 +19,7 @@ from wsclient.templates import TemplateContext
 from wscore.codes import CloseCode
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError, WsctlError
-from wscore.units import format_figure
+from wscore.units import format_figure, format_size
 
 # While so much waits for whoever reads our output nothing more is sent, so that the server's echoes cease.
 MAX_WAITING_BYTES: Final = 64 << 10
@@ -30,6 +30,10 @@ SETTLE_S: Final = 2.0  # for the proof of what was sent just before the end
 
 class Output(Protocol):
     """Where lines of data go; a reader that is slow, or gone, is known here."""
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait for the reader."""
 
     def put(self, line: str) -> None:
         """Write a line when its reader is ready for it."""
@@ -184,7 +188,11 @@ class Script:
 
     async def _listen(self) -> None:
         async for _ in self._client:
-            await self._out.below(MAX_UNREAD_BYTES)
+            if self._out.waiting > MAX_UNREAD_BYTES:
+                self._note(
+                    f"standard output is not read: {format_size(MAX_UNREAD_BYTES)} wait, so the server has to wait"
+                )
+                await self._out.below(MAX_UNREAD_BYTES // 2)
 
     async def _until_read(self) -> None:
         await self._out.below(MAX_WAITING_BYTES)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import array
-import fcntl
 import json
+import os
+import select
 import subprocess
-import termios
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,8 +85,7 @@ def test_whoever_reads_the_output_slowly_holds_the_input_back_and_not_the_connec
     lines = [f"{number}-{'x' * 2000}" for number in range(2000)]
     feeding = threading.Thread(target=lambda: (client.stdin.write(text_of(lines)), client.stdin.close()))
     feeding.start()
-    while waiting(client.stdout.fileno()) < 60_000:
-        assert client.poll() is None
+    wait_until_full(client)
     # Longer than the server waits for a sign of life: the client goes on reading, and answers its pings.
     assert wsctl("connect", server.url, "--timeout", "3s").returncode == 0
     assert feeding.is_alive()
@@ -96,10 +95,34 @@ def test_whoever_reads_the_output_slowly_holds_the_input_back_and_not_the_connec
     assert data_of(printed) == lines
 
 
-def waiting(descriptor: int) -> int:
-    count = array.array("i", [0])
-    fcntl.ioctl(descriptor, termios.FIONREAD, count)
-    return count[0]
+def test_what_others_say_waits_for_the_reader_up_to_a_bound_and_then_the_server_is_told_to_wait(
+    serving, wsctl, start_wsctl
+):
+    server = serving()
+    client = start_wsctl("connect", server.url, "--session", "room")
+    assert "session room" in client.stderr.readline()
+    lines = [f"{number}-{'x' * 500_000}" for number in range(80)]
+    sent = wsctl("connect", server.url, "--session", "room", stdin=text_of(lines))
+    assert sent.returncode == 0, sent.stderr
+    assert client.stderr.readline() == "standard output is not read: 16MiB wait, so the server has to wait\n"
+    printed, told = client.communicate(timeout=HANG_S)
+    assert data_of(printed) == lines[: len(data_of(printed))]
+    assert len(data_of(printed)) >= 33
+    assert client.returncode == 1
+    assert "4003 slow consumer" in told
+
+
+def wait_until_full(client: subprocess.Popen[str]) -> None:
+    """Wait until nothing more finds room in the pipe that a client writes to."""
+    pipe = os.open(f"/proc/{client.pid}/fd/1", os.O_WRONLY | os.O_NONBLOCK)
+    until_s = time.monotonic() + HANG_S
+    try:
+        while select.select([], [pipe], [], 0)[1]:
+            assert client.poll() is None
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
+    finally:
+        os.close(pipe)
 
 
 def test_a_line_that_is_refused_for_good_ends_with_1_and_is_named(app, wsctl):

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from wsclient import StaticToken
+from wsclient import Client, StaticToken
 from wsclient.recording import read_recording
 from wsclient.tui.main_screen import MainScreen
+from wscore.ratelimit import Rate
 from wscore.reconnect import ReconnectPolicy
+from wsserver.connections.ratelimits import RatePolicy
 from wsserver.lifetime.drain import RETRY_SPREAD_MS
 
 SOON = ReconnectPolicy(base_ms=10, cap_ms=50)
@@ -290,6 +292,18 @@ async def test_a_file_is_sent_line_by_line(server, peer, open_terminal, tmp_path
         terminal.screen.query_one("#bar-input").value = str(tmp_path / "lines.txt")
         await terminal.press("enter")
         assert [await peer.receive() for _ in range(2)] == ["one", {"n": 2}]
+
+
+async def test_a_file_is_sent_at_the_pace_that_the_server_allows(start_server, open_terminal, tmp_path):
+    server = await start_server(rates=RatePolicy(messages=Rate(50, 30)))
+    lines = [str(number) for number in range(50)]
+    (tmp_path / "lines.txt").write_text("\n".join(lines))
+    async with Client(server.url, session_id="room") as client, open_terminal(server.url) as terminal:
+        await terminal.press("ctrl+o")
+        terminal.screen.query_one("#bar-input").value = str(tmp_path / "lines.txt")
+        await terminal.press("enter")
+        assert [await client.expect("message", object, timeout_s=20) for _ in lines] == lines
+        await terminal.says("sent 50 messages")
 
 
 async def test_a_message_is_repeated_until_told_to_stop(server, peer, open_terminal):

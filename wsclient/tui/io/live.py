@@ -22,7 +22,7 @@ from wsclient.tui.model.health import Health
 from wsclient.tui.model.ring import MessageRing
 from wscore.envelope import Envelope
 from wscore.errors import WsctlError
-from wscore.payloads import Timestamp
+from wscore.payloads import Limits, Timestamp
 
 if TYPE_CHECKING:
     from wsclient.voice import Talk
@@ -76,6 +76,12 @@ class LiveConnection:
             health.state, health.session, health.reconnect_at_ms = "closed", None, None
             self._client = None
             self.is_running = False
+
+    @property
+    def limits(self) -> Limits | None:
+        """What the server takes, None while there is no connection to one that says so."""
+        session = None if self._client is None else self._client.session
+        return None if session is None else session.limits
 
     async def send(self, text: str) -> None:
         """Send a frame; raises NotConnectedError."""
