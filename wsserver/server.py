@@ -101,7 +101,9 @@ class WebSocketServer:
         sessions = SessionService(settings.session_join, _new_id)
         authentication = _authentication(settings, self._clock, self._log)
         loop = asyncio.get_running_loop()
-        self.backlog = Backlog(settings.outbound, self.counters, call_later=loop.call_later, now_s=self._clock.now_s)
+        self.backlog = Backlog(
+            settings.outbound, self.counters, call_later=loop.call_later, now_s=self._clock.now_s, log=self._log
+        )
         self._delivery = Delivery(self.backlog, self.counters, call_soon=loop.call_soon)
         failures = Failures(self.counters, self._log, self._exit)
         background = BackgroundTasks(failures)

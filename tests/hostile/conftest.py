@@ -184,6 +184,12 @@ class MeasuredServer:
             while self.closed(code) < times:
                 await asyncio.sleep(0.02)
 
+    async def logged(self, event: str) -> None:
+        """Wait until it has logged that event."""
+        async with asyncio.timeout(HANG_S):
+            while not any(one["event"] == event for one in self.events()):
+                await asyncio.sleep(0.02)
+
     @contextmanager
     def grows_less_than(self, limit: int) -> Iterator[None]:
         """Compare the highest resident size inside the block with the size before it."""

@@ -11,6 +11,7 @@ from wscore.principal import Principal
 from wsserver.connections.delivery import GATHER_BYTES, PIECE_BYTES, Delivery
 from wsserver.connections.state import Connection, Session
 from wsserver.outbound.backlog import Backlog, OutboundLimits
+from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Counters
 
 
@@ -47,7 +48,9 @@ class RecordingChannel:
 def room():
     turn: list = []
     counters = Counters()
-    backlog = Backlog(OutboundLimits(), counters, call_later=lambda delay_s, call: None, now_s=lambda: 7.0)
+    backlog = Backlog(
+        OutboundLimits(), counters, call_later=lambda delay_s, call: None, now_s=lambda: 7.0, log=EventLog()
+    )
     delivery = Delivery(backlog, counters, call_soon=turn.append)
     session = Session("room")
 

@@ -11,6 +11,7 @@ from wscore.errors import ConfigError
 from wscore.units import format_size
 from wsserver.outbound.memory import give_back
 from wsserver.outbound.outbox import Chunk, Outbox, Writer
+from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Counters
 
 OUTBOUND_PER_CONNECTION: Final = 1 << 20
@@ -22,6 +23,7 @@ SLACK_BYTES: Final = 64 << 10
 TICK_S: Final = 0.25
 # What a burst left is closed unless it shrinks within this time.
 BURST_S: Final = 1.0
+LOG_S: Final = 1.0
 # Freed since the last time: less is not worth the milliseconds.
 GIVE_BACK_BYTES: Final = 16 << 20
 
@@ -71,6 +73,8 @@ class Backlog:
         "_counters",
         "_due_s",
         "_limits",
+        "_log",
+        "_logged_at_s",
         "_now_s",
         "_outboxes",
         "_peak",
@@ -86,11 +90,14 @@ class Backlog:
         *,
         call_later: Callable[[float, Callable[[], None]], object],
         now_s: Callable[[], float],
+        log: EventLog,
     ) -> None:
         self._limits = limits
         self._counters = counters
         self._call_later = call_later
         self._now_s = now_s
+        self._log = log
+        self._logged_at_s = now_s() - LOG_S
         self._outboxes: dict[Outbox, None] = {}  # in the order in which they began to wait
         self._bytes = self._peak = 0
         self._ticking = self._was_late = False
@@ -173,18 +180,21 @@ class Backlog:
         return size > outbox.ceiling
 
     def _shed(self) -> None:
-        """Close the worst readers until the rest is within the limit on all, then drop those that are closing."""
-        worst = sorted(self._outboxes, key=lambda outbox: (-outbox.size, outbox.since_s))
-        for outbox in worst:
+        """Close the worst readers until the rest is within the limit on all."""
+        used, closed = self._bytes, 0
+        for outbox in sorted(self._outboxes, key=lambda one: (-one.size, one.since_s)):
             if not outbox.is_closing:
                 outbox.writer.too_slow()
-                if self._bytes <= self._limits.in_all:
-                    return
-        for outbox in worst:
-            outbox.writer.abort()
-            self.shut(outbox)
+                closed += 1
+            if self._bytes > self._limits.in_all:  # what has begun and what the transport holds counts too
+                outbox.writer.abort()
+                self.shut(outbox)
             if self._bytes <= self._limits.in_all:
-                return
+                break
+        now_s = self._now_s()
+        if now_s - self._logged_at_s >= LOG_S:
+            self._logged_at_s = now_s
+            self._log.warning("outbound.full", used=used, closed=closed)
 
     def _tick_later(self) -> None:
         if not self._ticking:
