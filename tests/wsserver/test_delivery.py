@@ -8,7 +8,7 @@ import pytest
 
 from wscore.frames import text_frame
 from wscore.principal import Principal
-from wsserver.connections.delivery import GATHER_BYTES, PIECE_BYTES, Delivery
+from wsserver.connections.delivery import GATHER_BYTES, OWN_BYTES, PIECE_BYTES, Delivery
 from wsserver.connections.state import Connection, Session
 from wsserver.outbound.backlog import Backlog, OutboundLimits
 from wsserver.telemetry.logs import EventLog
@@ -187,6 +187,17 @@ def test_what_may_be_missed_waits_apart_from_what_may_not(room):
         (frames(b"2"), 1),
         (frames(b"3"), 0),
     ]
+
+
+@pytest.mark.parametrize(("size", "counts_as_broadcast"), [(100, True), (OWN_BYTES + 1, False)])
+def test_a_broadcast_with_large_replies_in_it_waits_as_one_connections_own(room, size, counts_as_broadcast):
+    stuck = room.join("stuck")
+    stuck.channel.room = 0
+    room.delivery.broadcast(room.session, b"1")
+    room.delivery.send(stuck, b"x" * size)
+    room.end_turn()
+    [chunk] = stuck.channel.kept
+    assert (chunk.turn > 0) is counts_as_broadcast
 
 
 def test_a_lossy_message_to_one_waits_as_such(room):

@@ -21,6 +21,7 @@ from wsserver.telemetry.metrics import Counters
 # In one turn of the loop this much may gather in all, then it is written out ahead of time.
 GATHER_BYTES: Final = 1 << 20
 MESSAGE_BYTES: Final = 64  # what a message that gathers takes besides its payload
+OWN_BYTES: Final = 16 << 10  # of replies in a batch, which counts as broadcast nevertheless
 # What waits is cut between messages into pieces of about this size, which are let go of one by one.
 PIECE_BYTES: Final = 64 << 10
 
@@ -90,7 +91,7 @@ class Delivery:
             if connection.private is not None:
                 self._write_own(connection, payloads, lossy)
             elif left := connection.channel.write(frames):
-                chunks = chunks or self._chunks(frames, payloads, lossy)
+                chunks = chunks or self._chunks(frames, payloads, lossy, self._backlog.turn)
                 connection.channel.keep(chunks, left)
 
     def close(self, connection: Connection, code: int, reason: str) -> None:
@@ -145,11 +146,13 @@ class Delivery:
         frames = b"".join(map(text_frame, batch))
         left = connection.channel.write(frames)
         if left:
-            connection.channel.keep(self._chunks(frames, batch, droppable), left)
+            # Only what is broadcast may exceed the limit for a while, or one client could ask for as much as it likes.
+            own = sum(len(payload) for _, payload, _ in private)
+            turn = self._backlog.turn if own <= OWN_BYTES else 0
+            connection.channel.keep(self._chunks(frames, batch, droppable, turn), left)
 
-    def _chunks(self, frames: bytes, payloads: Sequence[bytes], lossy: Set[int]) -> Sequence[Chunk]:
+    def _chunks(self, frames: bytes, payloads: Sequence[bytes], lossy: Set[int], turn: int) -> Sequence[Chunk]:
         """Cut a batch into what waits: pieces of which a slow reader may miss nothing, or all."""
-        turn = self._backlog.turn
         if not lossy and (len(frames) <= PIECE_BYTES or len(payloads) == 1):
             return (self._backlog.chunk(frames, turn=turn),)
         return [

@@ -292,6 +292,8 @@ class _Peer(WritingSide, WSListener):
         self._closing = True
         self._direct = -1
         self._abort_later()
+        if self._transport.is_close_frame_sent:
+            return
         if self._outbox is not None:
             self._outbox.is_closing = True
             if drop:
