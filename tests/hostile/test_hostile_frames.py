@@ -219,7 +219,8 @@ async def test_a_length_written_longer_than_needed_is_refused_or_harmless(
 async def test_what_comes_along_with_the_request_is_answered_after_the_101_and_within_the_rates(
     start_server, make_frame, engine, pings
 ):
-    server = await start_server(engine=engine, rates=RatePolicy(messages=Rate(100, 200)))
+    # So slow a rate that a busy machine lets none more through.
+    server = await start_server(engine=engine, rates=RatePolicy(messages=Rate(0.01, 200)))
     parts = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from wsserver import stalls
+from wsserver.telemetry import stalls
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Counters
 from wsserver.telemetry.stalls import MAX_FRAMES, SUSPENDED, StallWatch, running_code
