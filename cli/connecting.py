@@ -1,53 +1,29 @@
-"""What every command that connects shares: its options about the connection, made into a client."""
+"""What every command that connects shares: who it is, its client, and a run by lines."""
 
 from __future__ import annotations
 
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from cli.clock import now_ms
 from cli.output import note
-from cli.secrets import SecretOptions, read_token, read_token_file, refuse_empty
+from cli.secrets import read_token, read_token_file
 from cli.stdout import StdoutLines
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError
 from wscore.text import checked_text
 
 if TYPE_CHECKING:
+    from cli.profiles import Profile
     from wsclient import Client, DialOptions, TokenSource
-    from wsclient.filters import MessageFilter
     from wsclient.script import ScriptOptions
+    from wscore.reconnect import ReconnectPolicy
 
 JWT_TTL_S: Final = 3600
-CLOSE_TIMEOUT_S: Final = 2  # somebody waits for the prompt
-
-
-def dial_options(
-    *,
-    header: Sequence[str] | None = None,
-    origin: str | None = None,
-    subprotocol: Sequence[str] | None = None,
-    ca: Path | None = None,
-    insecure: bool = False,
-    uds: str | None = None,
-) -> DialOptions:
-    """Return how to dial; raises ConfigError for a header or certificates that cannot be used."""
-    from wsclient import DialOptions
-
-    return DialOptions(
-        headers=[_header(text) for text in header or ()],
-        origin=origin,
-        subprotocols=tuple(subprotocol or ()),
-        tls=tls_context(ca, insecure),
-        uds=uds,
-        close_timeout_s=CLOSE_TIMEOUT_S,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +67,39 @@ class Credentials:
         return None if self.secret is None or dial.has_token else GuestTokens(now_ms, self.secret)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialOptions(SecretOptions):
-    """Who connects."""
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """How to dial, and as whom where nobody is named otherwise."""
 
-    token: Annotated[
-        str | None, typer.Option(metavar="TOKEN", help="Token; WSCTL_TOKEN keeps it out of the process list.")
-    ] = field(default=None, repr=False)
-    token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the token, read again at each connection.")
-    ] = None
-    sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint JWTs for this user with the secret.")] = None
+    dial: DialOptions
+    credentials: Credentials
 
-    def credentials(self) -> Credentials:
-        """Return who connects; raises ConfigError."""
-        refuse_empty(self, CredentialOptions)
-        return Credentials(self.token, self.token_file, self.sub, self.secret())
+    def client(
+        self,
+        target: Profile,
+        pasted: str | None = None,
+        *,
+        reconnect: ReconnectPolicy | None = None,
+        auto_pong: bool = True,
+    ) -> Client:
+        """Return a client of a target, as who is named here, else by its own or by a token that was pasted.
 
+        Raises ConfigError for credentials that no connection could have.
+        """
+        from wsclient import Client
 
-def read_filter(text: str, option: str) -> MessageFilter:
-    """Return the filter that an option holds; raises ConfigError naming the option and the column."""
-    from wsclient.filters import FilterError, MessageFilter
-
-    try:
-        return MessageFilter.parse(text)
-    except FilterError as error:
-        raise ConfigError(option, str(error)) from None
+        who = self.credentials
+        if not who.is_named:
+            file = None if target.token_file is None else Path(target.token_file)
+            who = Credentials(pasted, file, target.sub, who.secret)
+        return Client(
+            target.url,
+            token=who.source(self.dial),
+            session_id=target.session,
+            reconnect=reconnect,
+            auto_pong=auto_pong,
+            dial=self.dial,
+        )
 
 
 async def run_script(client: Client, options: ScriptOptions, lines: AsyncIterator[str], record: Path | None) -> None:
@@ -148,7 +131,8 @@ class _Computed:
         return self._function()
 
 
-def _header(text: str) -> tuple[str, str]:
+def parse_header(text: str) -> tuple[str, str]:
+    """Return the name and the value of `--header`; raises ConfigError."""
     name, separator, value = text.partition(":")
     if not separator or not name.strip():
         # Only the first word is repeated: what follows may be a secret.

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.completion import code_names
+from cli.options.output import Json
 from cli.output import out, out_json, table
 from cli.settings import ConfigFile
 from wscore.codes import CLOSES, ERRORS, CloseCode, CloseSpec, ErrorCode, ErrorSpec, close_action
@@ -24,7 +25,7 @@ def explain(
             autocompletion=code_names,
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     config: ConfigFile = None,
 ) -> None:
     """Explain a close code, an error code or a message type."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli.exits import ExitCode
-from cli.loadoptions import GateOptions, MachineOptions, ReportOptions, TargetOptions
 from cli.loadplan import content_of, on_machines, plan_of
 from cli.loadreport import note_comparison, print_summaries, print_summary
 from cli.loadrun import (
@@ -21,6 +20,7 @@ from cli.loadrun import (
     title_of,
     write,
 )
+from cli.options.load import GateOptions, LoadTargetOptions, MachineOptions, ReportOptions
 from cli.output import fail
 from loadtest.comparison import compare
 from loadtest.running import NothingMeasuredError
@@ -32,7 +32,7 @@ from loadtest.wire import Plan
 QUICK: Final = [scenario for scenario in SCENARIOS.values() if scenario.quick is not None]
 
 
-async def run_quick(url: str | None, target: TargetOptions, report: ReportOptions) -> ExitCode:
+async def run_quick(url: str | None, target: LoadTargetOptions, report: ReportOptions) -> ExitCode:
     """Run a short test of both kinds; the exit code is that of the worse one."""
     ready_directory(report.out)
     summaries: list[Summary] = []
@@ -61,7 +61,7 @@ async def run_scenario(
     file: Path | None,
     url: str | None,
     load: Any,
-    target: TargetOptions,
+    target: LoadTargetOptions,
     gate: GateOptions,
     machine: MachineOptions,
 ) -> ExitCode:

@@ -10,12 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from cli.clock import now_ms
-from cli.connecting import tls_context
-from cli.loadoptions import MachineOptions, TargetOptions
+from cli.options.load import LoadTargetOptions, MachineOptions
 from cli.secrets import read_token, read_token_file
 from loadtest.scenarios.base import FileKind, Scenario
 from loadtest.speech import read_speech
-from loadtest.wire import Plan, SentMessage, Tokens
+from loadtest.wire import Headers, Plan, SentMessage, Tokens
 from wscore.errors import ConfigError
 from wscore.secrets import checked_secret
 from wscore.text import checked_text
@@ -31,9 +30,10 @@ class Place:
     server_pid: int | None = None
 
 
-def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target: TargetOptions) -> Plan:
+def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target: LoadTargetOptions) -> Plan:
     """Return the plan that a scenario's options make; raises ConfigError for those that contradict each other."""
-    tls_context(target.ca, target.insecure)  # before anything runs: the file may not be readable
+    trust = target.trust
+    trust.tls()  # before anything runs: the file may not be readable
     fields = scenario.plan_fields(options, content)
     return Plan(
         run_id=secrets.token_hex(6),
@@ -41,8 +41,9 @@ def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target
         url=place.url,
         tokens=tokens(target, fields["duration_s"]),
         server_pid=place.server_pid,
-        ca=None if target.ca is None else str(target.ca.absolute()),
-        insecure=target.insecure,
+        headers=Headers(target.handshake.headers()),
+        ca=None if trust.ca is None else str(trust.ca.absolute()),
+        insecure=trust.insecure,
         **fields,
     )
 
@@ -88,14 +89,15 @@ def read_sent(file: Path) -> tuple[SentMessage, ...]:
 _READERS: Final = {FileKind.RECORDING: read_sent, FileKind.SPEECH: read_speech}
 
 
-def tokens(target: TargetOptions, run_s: float) -> Tokens:
+def tokens(target: LoadTargetOptions, run_s: float) -> Tokens:
     """Return where the tokens of a run come from; raises ConfigError."""
-    given = [target.token is not None, target.token_file is not None, target.sub is not None, target.users]
+    who = target.who
+    given = [who.token is not None, who.token_file is not None, who.sub is not None, who.users]
     if sum(given) > 1:
         raise ConfigError(
             "--token", "more than one token is given", "use one of --token, --token-file, --sub and --users"
         )
-    credentials = target.credentials()
+    credentials = who.credentials()
     if credentials.token is not None:
         return Tokens(token=read_token(credentials.token))
     if credentials.file is not None:
@@ -106,6 +108,8 @@ def tokens(target: TargetOptions, run_s: float) -> Tokens:
         expires_s = now_ms() // 1000 + round(run_s) + TOKEN_SPARE_S
         claims = {"sub": checked_text(credentials.sub, "--sub"), "exp": expires_s}
         return Tokens(token=mint_jwt(checked_secret(credentials.secret), claims))
-    if target.users:
+    if who.users:
         checked_secret(credentials.secret)
-    return Tokens(secret=credentials.secret, as_users=target.users)
+    elif target.handshake.dial().has_token:  # no guest has to be minted: a header says who connects
+        return Tokens()
+    return Tokens(secret=credentials.secret, as_users=who.users)

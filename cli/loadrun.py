@@ -13,10 +13,10 @@ import msgspec
 
 from cli.connecting import tls_context
 from cli.exits import ExitCode
-from cli.loadoptions import GateOptions, ReportOptions, TargetOptions
 from cli.loadplan import Place
 from cli.loadserver import serving
 from cli.loadview import View, view_of
+from cli.options.load import GateOptions, LoadTargetOptions, ReportOptions
 from cli.output import note
 from loadtest import running
 from loadtest.running import Driver, NothingMeasuredError, TargetUnreachableError
@@ -38,18 +38,21 @@ EXIT_CODES: Final = {
     Verdict.FAILED: ExitCode.THRESHOLD,
     Verdict.INVALID: ExitCode.INVALID_RUN,
 }
+NOTHING_LISTENS: Final = "connection refused"  # as the driver puts it
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @asynccontextmanager
-async def target_of(url: str | None, options: TargetOptions, scenario: Scenario) -> AsyncIterator[Place]:
+async def target_of(url: str | None, options: LoadTargetOptions, scenario: Scenario) -> AsyncIterator[Place]:
     """Give the place to load: the URL, or a server for that scenario that runs for the time of the block."""
     if not options.serve:
         yield Place(normalise_url(url or DEFAULT_URL))
         return
     if url is not None:
         raise ConfigError("--serve", "a URL is given too", "leave one of them out")
-    async with serving(options.secret(), *scenario.server_options) as (place, pid):
+    origin = options.handshake.origin
+    allowed = () if origin is None else ("--origin", origin)
+    async with serving(options.who.key.secret(), *scenario.server_options, *allowed) as (place, pid):
         yield Place(place, pid)
 
 
@@ -124,10 +127,10 @@ class Load:
 
 
 class _NothingThereError(TargetUnreachableError):
-    """As its base, with what to do about it."""
+    """On this machine nothing listens there, and what to do about it."""
 
     def __str__(self) -> str:
-        return f"{super().__str__()}; `wsctl serve` starts one, or add --serve"
+        return f"no server at {self.url}: {self.reason}; `wsctl serve` starts one, or add --serve"
 
 
 async def _explained(error: TargetUnreachableError, plan: Plan) -> TargetError:
@@ -135,7 +138,8 @@ async def _explained(error: TargetUnreachableError, plan: Plan) -> TargetError:
     context = tls_context(None if plan.ca is None else Path(plan.ca), plan.insecure)
     if (problem := await tls_obstacle(plan.url, context)) is not None:
         return ConnectionFailedError(shown_url(plan.url), problem)
-    return _NothingThereError(error.url, error.reason) if is_loopback_url(error.url) else error
+    is_nothing_there = error.reason == NOTHING_LISTENS and is_loopback_url(error.url)
+    return _NothingThereError(error.url, error.reason) if is_nothing_there else error
 
 
 def title_of(plan: Plan) -> str:

@@ -9,10 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from cli.exits import ExitCode
-from cli.loadoptions import By, ReportOptions, SearchOptions, TargetOptions
 from cli.loadplan import Place, content_of, plan_of
 from cli.loadrun import Load, ready_directory, target_of, thresholds_of, title_of, write
 from cli.loadview import latency
+from cli.options.load import By, LoadTargetOptions, ReportOptions, SearchOptions
 from cli.output import fail, note, out, out_json, table
 from loadtest.running import NothingMeasuredError
 from loadtest.scenarios import SCENARIOS
@@ -28,7 +28,7 @@ _WORDS: Final = {Outcome.HELD: "held", Outcome.BROKE: "broke", Outcome.INVALID: 
 
 
 async def run_find_max(
-    kind_name: str, url: str | None, options: SearchOptions, target: TargetOptions, report: ReportOptions
+    kind_name: str, url: str | None, options: SearchOptions, target: LoadTargetOptions, report: ReportOptions
 ) -> ExitCode:
     """Search; each probe is a run of its own with `level` connections or messages a second."""
     scenario = _scenario(kind_name)
@@ -95,7 +95,7 @@ def _file(scenario: Scenario, options: SearchOptions) -> Path | None:
 
 
 def probe_plan(
-    scenario: Scenario, place: Place, target: TargetOptions, options: SearchOptions, level: int, content: Any = None
+    scenario: Scenario, place: Place, target: LoadTargetOptions, options: SearchOptions, level: int, content: Any = None
 ) -> Plan:
     """Return the plan of the probe at a level; raises ConfigError."""
     found = _range(scenario, options)

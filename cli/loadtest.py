@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,16 +13,17 @@ import typer
 from typer.core import TyperGroup
 
 from cli.completion import choose_from
-from cli.loadoptions import (
+from cli.options.connection import Url
+from cli.options.load import (
     DEFAULT_GRACE_MS,
     GateOptions,
+    LoadTargetOptions,
     MachineOptions,
     ReportOptions,
     SearchOptions,
-    TargetOptions,
-    Url,
     option_of,
 )
+from cli.options.output import Json
 from cli.settings import ConfigFile
 from cli.spreading import GroupedCommand, spread
 from loadtest.scenarios import SCENARIOS
@@ -77,7 +79,7 @@ app = typer.Typer(
 def quick(
     *,
     url: Url = None,
-    target: TargetOptions,
+    target: LoadTargetOptions,
     report: ReportOptions,
     config: ConfigFile = None,
 ) -> None:
@@ -95,7 +97,7 @@ def _command_of(scenario: Scenario) -> Callable[..., None]:
         file: Path | None = None,
         url: str | None,
         load: Any,
-        target: TargetOptions,
+        target: LoadTargetOptions,
         gate: GateOptions,
         machine: MachineOptions,
         config: Path | None,
@@ -105,7 +107,7 @@ def _command_of(scenario: Scenario) -> Callable[..., None]:
         raise typer.Exit(asyncio.run(run_scenario(scenario, file, url, load, target, gate, machine)))
 
     hints: dict[str, Any] = {} if scenario.file is None else {"file": _file_argument(scenario.file)}
-    hints |= {"url": Url, "load": scenario.options, "target": TargetOptions}
+    hints |= {"url": Url, "load": scenario.options, "target": LoadTargetOptions}
     hints |= {"gate": GateOptions, "machine": MachineOptions, "config": ConfigFile}
     defaults = {"url": None, "config": None}
     run.__annotations__ = hints
@@ -130,7 +132,7 @@ for _scenario in SCENARIOS.values():
 
 
 @app.command("find-max", cls=_Command)
-@spread
+@partial(spread, convert=option_of)
 def find_max(
     *,
     kind: Annotated[
@@ -144,7 +146,7 @@ def find_max(
     ] = None,
     url: Url = None,
     search: SearchOptions,
-    target: TargetOptions,
+    target: LoadTargetOptions,
     report: ReportOptions,
     config: ConfigFile = None,
 ) -> None:
@@ -156,11 +158,11 @@ def find_max(
     raise typer.Exit(asyncio.run(run_find_max(kind or SEARCHABLE[0], url, search, target, report)))
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 def compare(
     before: Annotated[Path, typer.Argument(metavar="A", help="A summary.json, or a directory with one.")],
     after: Annotated[Path, typer.Argument(metavar="B", help="The later one.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+    json: Json = False,
     config: ConfigFile = None,
 ) -> None:
     """Compare two runs; fail if the later one is worse."""

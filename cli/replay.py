@@ -9,32 +9,24 @@ from typing import Annotated
 import typer
 
 from cli.clock import now_ms
-from cli.connecting import CredentialOptions, dial_options, read_filter, run_script
+from cli.connecting import run_script
+from cli.options.connection import ConnectionOptions, Url
+from cli.options.lines import PlaybackOptions
+from cli.options.output import ShownOptions
 from cli.output import note
-from cli.settings import ConfigFile, duration_option
+from cli.settings import ConfigFile
 from cli.spreading import spread
-from wsclient.url import DEFAULT_URL
 from wscore.errors import ConfigError
 
 
 @spread
 def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
-    url: Annotated[str, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.")] = DEFAULT_URL,
-    speed: Annotated[str, typer.Option(metavar="N|max", help="So many times as fast; max: without a pause.")] = "1",
-    session: Annotated[str | None, typer.Option(metavar="ID", help="Session to join.")] = None,
-    filter: Annotated[
-        str | None, typer.Option(metavar="FILTER", help="Print only what matches, such as 'type:chat.* /regex/'.")
-    ] = None,
-    keep_timestamps: Annotated[
-        bool, typer.Option("--keep-timestamps", help="Send the timestamps as they were recorded.")
-    ] = False,
-    record: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Record what is sent and what comes back to this new file.")
-    ] = None,
-    linger: Annotated[int, duration_option("Silence at the end that ends it.", show_default="500ms")] = 500,
+    url: Url = None,
     *,
-    who: CredentialOptions,
+    playback: PlaybackOptions,
+    shown: ShownOptions,
+    connection: ConnectionOptions,
     config: ConfigFile = None,
 ) -> None:
     """Play a recording back to a server: what was sent is sent again, with the gaps it had.
@@ -48,26 +40,19 @@ def replay(
     from wsclient.replay import Playback
     from wsclient.script import ScriptOptions
 
-    playback = Playback(read_recording(file), speed=_pace(speed), fresh=not keep_timestamps, now_ms=now_ms)
-    if not len(playback):
+    pace = _pace(playback.speed)
+    played = Playback(read_recording(file), speed=pace, fresh=not playback.keep_timestamps, now_ms=now_ms)
+    if not len(played):
         raise ConfigError(str(file), "has no message that was sent", "record with `wsctl connect --record FILE`")
-    dial = dial_options()
-    tokens = who.credentials().source(dial)
+    client = connection.connector().client(connection.target.place(url, config))
     options = ScriptOptions(
         sends=SendOptions(as_is=True, noun="message"),
         goal=NO_GOAL,
-        linger_s=linger / 1000,
-        shows=read_filter(filter or "", "--filter"),
+        linger_s=playback.linger / 1000,
+        shows=shown.shows(),
     )
-
-    async def run() -> None:
-        from wsclient import Client
-
-        client = Client(url, token=tokens, session_id=session, reconnect=None, dial=dial)
-        await run_script(client, options, playback.lines(), record)
-
-    asyncio.run(run())
-    note(f"{playback.given} messages in {playback.took_s:.1f} s (recorded in {playback.recorded_s:.1f} s)")
+    asyncio.run(run_script(client, options, played.lines(), shown.record))
+    note(f"{played.given} messages in {played.took_s:.1f} s (recorded in {played.recorded_s:.1f} s)")
 
 
 def _pace(speed: str) -> float | None:

@@ -4,57 +4,15 @@ from __future__ import annotations
 
 import codecs
 import os
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
 
-import typer
-
-from cli.variables import variable_of
 from wscore.errors import ConfigError
-from wscore.secrets import SecretEncoding, checked_secret, checked_token, decode_secret
+from wscore.secrets import checked_token
 from wscore.units import format_size
 
 SECRET_VARIABLE = "WSCTL_JWT_SECRET"
 SECRET_ENCODING_VARIABLE = "WSCTL_JWT_SECRET_ENCODING"
 KEY_VARIABLES = {stage: f"WSCTL_{stage.upper()}_KEY" for stage in ("asr", "llm", "tts")}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretOptions:
-    """The secret that signs JWTs and guest tokens: in a file, or in WSCTL_JWT_SECRET."""
-
-    jwt_secret_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the secret (or WSCTL_JWT_SECRET); signs guests too.")
-    ] = None
-    jwt_secret_encoding: Annotated[SecretEncoding, typer.Option(help="How the secret is written.")] = (
-        SecretEncoding.TEXT
-    )
-
-    def secret(self) -> bytes | None:
-        """Return the secret, None if none is set; raises ConfigError for one that is not fit to sign with."""
-        refuse_empty(self, SecretOptions)
-        if self.jwt_secret_file is not None:
-            source = f"--jwt-secret-file {self.jwt_secret_file}"
-            written = read_file(self.jwt_secret_file, "--jwt-secret-file")
-        else:
-            source = SECRET_VARIABLE
-            value = os.environ.get(SECRET_VARIABLE)
-            if value is None:
-                return None
-            written = os.fsencode(value)
-        return checked_secret(decode_secret(written, self.jwt_secret_encoding, source))
-
-
-def refuse_empty(options: object, group: Any) -> None:
-    """Raise ConfigError for a variable that is set but empty where it would name an option of the dataclass `group`.
-
-    Elsewhere that means the default; here the default is to be a guest, or to check less.
-    """
-    for field in fields(group):
-        variable = variable_of(field.name)
-        if getattr(options, field.name) is None and os.environ.get(variable) == "":
-            raise ConfigError(variable, "is set but empty", "unset it, or give it a value")
 
 
 def read_token(token: str) -> str:

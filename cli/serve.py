@@ -15,8 +15,7 @@ from cli import collector
 from cli.banner import banner
 from cli.exits import ExitCode
 from cli.loading import load_app
-from cli.output import fail, note
-from cli.serveoptions import (
+from cli.options.serve import (
     AuthOptions,
     LimitOptions,
     ListenOptions,
@@ -26,7 +25,8 @@ from cli.serveoptions import (
     TlsOptions,
     server_settings,
 )
-from cli.servevoice import VoiceOptions, voice_app_of, voice_settings
+from cli.options.voice import VoiceOptions, voice_app_of, voice_settings
+from cli.output import fail, note
 from cli.settings import ConfigFile
 from cli.signals import StopSignals
 from cli.spreading import spread

@@ -159,6 +159,7 @@ ConfigFile = Annotated[
         "--config",
         is_eager=True,
         callback=read_config,
+        metavar="FILE",
         help="Settings file.",
         show_default=f"{CONFIG_FILE} if it exists",
     ),

@@ -1,16 +1,18 @@
 """Options that several commands share, or that are many, as dataclasses: each field becomes an option.
 
-A dataclass that has a `TITLE` makes a group of its own in `--help`, see `GroupedCommand`.
+A dataclass that has a `TITLE` makes a group of its own in `--help`, see `GroupedCommand`. A field that is a dataclass
+itself becomes the options of that one, in the same group unless it has a title too.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from typer import BadParameter
 from typer.core import TyperCommand, TyperOption
@@ -18,8 +20,10 @@ from typer.models import OptionInfo
 
 from cli.origins import prefer
 
+Convert = Callable[[Any], Any]
 
-def spread(function: Callable[..., None], convert: Callable[[Any], Any] = lambda hint: hint) -> Callable[..., None]:
+
+def spread(function: Callable[..., None], convert: Convert = lambda hint: hint) -> Callable[..., None]:
     """Give a command an option for each field of the dataclasses among its parameters.
 
     `convert` turns a field's type hint into one that the command line understands.
@@ -29,16 +33,14 @@ def spread(function: Callable[..., None], convert: Callable[[Any], Any] = lambda
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():
         if name in groups:
-            group_hints = get_type_hints(groups[name], include_extras=True)
-            title = getattr(groups[name], "TITLE", None)
-            parameters += [_parameter(field, convert(group_hints[field.name]), title) for field in fields(groups[name])]
+            parameters += _parameters(groups[name], convert, None)
         else:
             parameters.append(parameter.replace(annotation=hints[name]))
 
     @wraps(function)
     def command(**values: Any) -> None:
         for name, group in groups.items():
-            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+            values[name] = _gathered(group, values)
         function(**values)
 
     # An argument of the command line may stand after options; a parameter of Python may not.
@@ -48,12 +50,42 @@ def spread(function: Callable[..., None], convert: Callable[[Any], Any] = lambda
     return command
 
 
+def _parameters(group: Any, convert: Convert, title: str | None) -> Iterator[inspect.Parameter]:
+    title = getattr(group, "TITLE", title)
+    for field, hint in _hinted(group):
+        if is_dataclass(hint):
+            yield from _parameters(hint, convert, title)
+        else:
+            yield _parameter(field, convert(hint), title)
+
+
+def _gathered(group: Any, values: dict[str, Any]) -> Any:
+    """Return the dataclass with its values, which are taken out of `values`."""
+    made = {
+        field.name: _gathered(hint, values) if is_dataclass(hint) else values.pop(field.name)
+        for field, hint in _hinted(group)
+    }
+    return group(**made)
+
+
+def _hinted(group: Any) -> Iterator[tuple[Field[Any], Any]]:
+    hints = get_type_hints(group, include_extras=True)
+    return ((field, hints[field.name]) for field in fields(group))
+
+
 def _parameter(field: Field[Any], hint: Any, title: str | None) -> inspect.Parameter:
-    for info in getattr(hint, "__metadata__", ()):
-        if isinstance(info, OptionInfo):
-            info.rich_help_panel = title
     default = inspect.Parameter.empty if field.default is MISSING else field.default
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_titled(hint, title)
+    )
+
+
+def _titled(hint: Any, title: str | None) -> Any:
+    """Return the hint with an option in the group of that title; it may be in another group of another command."""
+    (option,) = (one for one in hint.__metadata__ if isinstance(one, OptionInfo))
+    option = copy(option)
+    option.rich_help_panel = title
+    return Annotated[hint.__origin__, option]
 
 
 class GroupedCommand(TyperCommand):
@@ -71,21 +103,21 @@ class GroupedCommand(TyperCommand):
                 raise BadParameter(f"{value} is not a finite number", ctx=ctx, param=parameter)
         return super().invoke(ctx)
 
+    def groups(self, ctx: Any) -> dict[str, list[TyperOption]]:
+        """Return the options by the title of their group, in the order of `--help`."""
+        titled: dict[str, list[TyperOption]] = {}
+        untitled: list[TyperOption] = []
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, TyperOption):
+                title = parameter.rich_help_panel
+                (untitled if title is None else titled.setdefault(str(title), [])).append(parameter)
+        return {**titled, "Other options" if titled else "Options": untitled}
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then each group under its title."""
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
-        ungrouped: list[tuple[str, str]] = []
-        for parameter in self.get_params(ctx):
-            row = parameter.get_help_record(ctx)
-            if row is None:
-                continue
-            if not isinstance(parameter, TyperOption):
-                sections["Arguments"].append(row)
-            elif parameter.rich_help_panel is None:
-                ungrouped.append(row)
-            else:
-                sections.setdefault(str(parameter.rich_help_panel), []).append(row)
-        for title, rows in {**sections, "Other options" if len(sections) > 1 else "Options": ungrouped}.items():
+        arguments: list[Any] = [one for one in self.get_params(ctx) if not isinstance(one, TyperOption)]
+        for title, parameters in [("Arguments", arguments), *self.groups(ctx).items()]:
+            rows = [row for one in parameters if (row := one.get_help_record(ctx)) is not None]
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)

@@ -14,11 +14,11 @@ import typer
 from cli.clock import now_ms
 from cli.exits import ExitCode
 from cli.inspection import Rules, inspect_token
-from cli.jwtoptions import ClaimOptions, JwtOptions
+from cli.options.output import Json
+from cli.options.tokens import ClaimOptions, GuestTokenOptions, JwtOptions, MintOptions
 from cli.output import out, out_json, table
-from cli.secrets import SecretOptions
-from cli.settings import ConfigFile, duration_option
-from cli.spreading import spread
+from cli.settings import ConfigFile
+from cli.spreading import GroupedCommand, spread
 from wscore.errors import ConfigError
 from wscore.guest import mint_guest_token
 from wscore.principal import AuthError
@@ -33,64 +33,43 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-
-@app.command()
+@app.command(cls=GroupedCommand)
 @spread
-def guest(
-    signed: Annotated[bool, typer.Option("--signed", help="Sign it with the secret.")] = False,
-    json: Json = False,
-    *,
-    key: SecretOptions,
-    config: ConfigFile = None,
-) -> None:
+def guest(*, options: GuestTokenOptions, json: Json = False, config: ConfigFile = None) -> None:
     """Mint a guest token.
 
     It is valid for 24 hours unless the server says otherwise.
     """
-    secret = checked_secret(key.secret()) if signed else None
+    secret = checked_secret(options.key.secret()) if options.signed else None
     guest_id, minted_ms = uuid.uuid4(), now_ms()
     token = mint_guest_token(guest_id, minted_ms, secret)
     if json:
-        out_json({"token": token, "userId": f"guest_{guest_id}", "issuedAtMs": minted_ms, "signed": signed})
+        out_json({"token": token, "userId": f"guest_{guest_id}", "issuedAtMs": minted_ms, "signed": options.signed})
     else:
         out(token)
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @spread
-def jwt(
-    sub: Annotated[str, typer.Option(help="User id.", metavar="USER")],
-    ttl: Annotated[int, duration_option("How long it is valid.", show_default="1h")] = 3_600_000,
-    sid: Annotated[str | None, typer.Option(metavar="SESSION", help="Session to pin it to.")] = None,
-    scope: Annotated[str | None, typer.Option(metavar="WORDS", help="Scopes, such as admin.")] = None,
-    issuer: Annotated[str | None, typer.Option(metavar="ISS", help="Issuer.")] = None,
-    audience: Annotated[str | None, typer.Option(metavar="AUD", help="Audience.")] = None,
-    claim: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Further claim, the value JSON or text (repeatable).")
-    ] = None,
-    json: Json = False,
-    *,
-    key: ClaimOptions,
-    config: ConfigFile = None,
-) -> None:
+def jwt(*, wanted: MintOptions, key: ClaimOptions, json: Json = False, config: ConfigFile = None) -> None:
     """Mint a JWT, signed with HS256."""
     minted_ms, names = now_ms(), key.claim_names()
     now_s = minted_ms // 1000
     # A claim that has an option of its own cannot be given twice: the two could contradict each other.
     own = {
-        names.user: ("--sub", sub),
-        "exp": ("--ttl", now_s + max(1, ttl // 1000)),
-        names.session: ("--sid", sid),
-        names.scope: ("--scope", scope),
-        "iss": ("--issuer", issuer),
-        "aud": ("--audience", audience),
+        names.user: ("--sub", wanted.sub),
+        "exp": ("--ttl", now_s + max(1, wanted.ttl // 1000)),
+        names.session: ("--sid", wanted.sid),
+        names.scope: ("--scope", wanted.scope),
+        "iss": ("--issuer", wanted.issuer),
+        "aud": ("--audience", wanted.audience),
     }
     claims: dict[str, Any] = {"iat": now_s} | {name: value for name, (_, value) in own.items() if value is not None}
-    claims |= dict(_claim(text, {name: option for name, (option, _) in own.items()}) for text in claim or ())
+    options = {name: option for name, (option, _) in own.items()}
+    claims |= dict(_claim(text, options) for text in wanted.claim or ())
     try:
-        check_claims(claims, minted_ms, issuer=issuer, audience=audience, names=names)
+        check_claims(claims, minted_ms, issuer=wanted.issuer, audience=wanted.audience, names=names)
     except AuthError as error:  # no server would accept what is asked for
         raise ConfigError("token jwt", error.reason) from None
     token = mint_jwt(checked_secret(key.secret()), claims)
@@ -100,13 +79,13 @@ def jwt(
         out(token)
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @spread
 def inspect(
     token: Annotated[str, typer.Argument(metavar="TOKEN", help="The token, or - to read it from standard input.")],
-    json: Json = False,
     *,
     rules: JwtOptions,
+    json: Json = False,
     config: ConfigFile = None,
 ) -> None:
     """Say whether a token is valid.

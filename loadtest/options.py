@@ -46,6 +46,9 @@ def per_second(help: str, shown_default: str) -> Option:
 
 
 RAMP: Final = milliseconds("Time to open the connections.", f"1s per {CONNECTIONS_A_SECOND} connections")
+PAYLOAD: Final = count("Bytes of data in a message.", least=0)
+PUBLISHERS: Final = count("Connections that publish, a session.")
+DRAIN: Final = milliseconds("Wait for late arrivals after it.", "2s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +60,10 @@ class LoadOptions:
     connections: Annotated[int, count("Connections to hold.")] = 100
     rate: Annotated[float | None, per_second("Pings a second in all (open model).", "1 per connection")] = None
     think: Annotated[int | None, milliseconds("Instead of a rate: pause after each reply (closed model).")] = None
-    payload_bytes: Annotated[int, count("Bytes of data in a message.", least=0)] = 100
+    payload_bytes: Annotated[int, PAYLOAD] = 100
     ramp: Annotated[int | None, RAMP] = None
     duration: Annotated[int, milliseconds("What is measured; the ramp is not.", "10s")] = 10_000
-    drain: Annotated[int, milliseconds("Wait for late arrivals after it.", "2s")] = 2_000
+    drain: Annotated[int, DRAIN] = 2_000
     stages: Annotated[
         str | None, Option("Hold so many for so long, such as 100:30s,500:1m.", Unit.TEXT, metavar="STAGES")
     ] = None

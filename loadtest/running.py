@@ -42,7 +42,7 @@ class TargetUnreachableError(TargetError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"no server at {self.url}" + (f": {self.reason}" if self.reason else "")
+        return f"no connection to {self.url}" + (f": {self.reason}" if self.reason else "")
 
 
 class TokenRefusedError(CredentialError):

@@ -16,7 +16,10 @@ from wscore.errors import ConfigError
 SCHEMA: Final = 1
 # What makes two runs comparable: not where to and as whom, nor what names or watches the run.
 _NOT_CONFIGURATION: Final = frozenset(
-    ("runId", "url", "tokens", "serverPid", "ca", "insecure", "webPort", "masterPort", "expectedWorkers", "workerOf")
+    (
+        *("runId", "url", "tokens", "headers", "serverPid", "ca", "insecure"),
+        *("webPort", "masterPort", "expectedWorkers", "workerOf"),
+    )
 )
 
 

@@ -58,6 +58,28 @@ class Tokens(msgspec.Struct, frozen=True):
         return f"Tokens(as_users={self.as_users})"
 
 
+class Headers(msgspec.Struct, frozen=True):
+    """What the request for a WebSocket carries beside its own headers: pairs of name and value."""
+
+    items: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def have_token(self) -> bool:
+        """Whether they say who connects: in Authorization, or in a subprotocol `token.…`."""
+        return any(
+            name.lower() == "authorization"
+            or (name.lower() == "sec-websocket-protocol" and any(map(_is_token, value.split(","))))
+            for name, value in self.items
+        )
+
+    def __repr__(self) -> str:
+        return f"Headers({', '.join(name for name, _ in self.items)})"
+
+
+def _is_token(subprotocol: str) -> bool:
+    return subprotocol.strip().startswith("token.")
+
+
 class SentMessage(msgspec.Struct, frozen=True):
     """One message of a recording: when it was sent after the first one, and its text."""
 
@@ -99,6 +121,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     stages: tuple[Stage, ...] = ()
     processes: int = 1
     tokens: Tokens = Tokens()
+    headers: Headers = Headers()
     recording: tuple[SentMessage, ...] = ()
     speed: float = 1.0
     speech: Speech | None = None

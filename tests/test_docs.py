@@ -163,6 +163,18 @@ def test_every_option_has_a_row_with_its_spellings_its_variable_and_its_default(
     assert meaning
 
 
+@pytest.mark.parametrize(("name", "command"), [pytest.param(*one, id=one[0]) for one in commands()])
+def test_the_rows_of_a_command_are_its_options_by_group_in_the_order_of_help(name, command):
+    cells = [cell for cell in first_cells(section(page("cli.md"), name)) if cell.startswith(("`-", "**"))]
+    titled = command.groups(command.make_context(name, [], resilient_parsing=True))
+    expected = []
+    for title, options in titled.items():
+        expected += [f"**{title}**"] if len(titled) > 1 else []
+        expected += [max(one.opts, key=len) for one in options if one.name != "help"]
+    found = [cell if "**" in cell else re.search(r"`(--[a-z-]+)`", cell)[1] for cell in cells]
+    assert found == expected
+
+
 def test_the_usage_line_of_a_command_names_its_arguments():
     for name, command in commands():
         for argument in command.params:

@@ -57,7 +57,7 @@ def _work(plan: Plan, *, is_own: bool) -> int:
         plan,
         loop,
         new_environment(plan),
-        loop.run(receive_floor_us(plan, Dialer(plan.url, plan.tokens, ca=plan.ca, insecure=plan.insecure))),
+        loop.run(receive_floor_us(plan, Dialer.of(plan))),
     )
     if not is_own:
         gevent.signal_handler(signal.SIGINT, worker.interrupt)
@@ -67,7 +67,7 @@ def _work(plan: Plan, *, is_own: bool) -> int:
 def _lead(plan: Plan, children: list[Child]) -> int:
     loop = LoopGreenlet()
     loop.start()
-    dialer = Dialer(plan.url, plan.tokens, ca=plan.ca, insecure=plan.insecure)
+    dialer = Dialer.of(plan)
     if (
         plan.master_port is None
         and (obstacle := loop.run(probe(plan, dialer, SCENARIOS[plan.kind].probe_query(plan)))) is not None

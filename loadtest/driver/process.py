@@ -33,7 +33,7 @@ class LoadProcess:
         floor_us: float = 0.0,
     ) -> None:
         self._loop = loop
-        dialer = Dialer(plan.url, plan.tokens, ca=plan.ca, insecure=plan.insecure)
+        dialer = Dialer.of(plan)
         self.traffic = SCENARIOS[plan.kind].traffic(plan, dialer, position=position, processes=processes)
         self._check = SelfCheck(self.traffic, floor_us)
         self._rows = {self.traffic.shown: LocustTable(stats, self.traffic.row), CONNECT: LocustTable(stats, "connect")}

@@ -106,6 +106,7 @@ class Worker:
             command.plan,
             url=self._own_plan.url,
             tokens=self._own_plan.tokens,
+            headers=self._own_plan.headers,
             ca=self._own_plan.ca,
             insecure=self._own_plan.insecure,
             worker_of=self._own_plan.worker_of,

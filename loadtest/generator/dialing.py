@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from picows import WSError, WSHandshakeError, WSListener, ws_connect
 
-from loadtest.wire import Tokens
+from loadtest.wire import Headers, Plan, Tokens
 from wscore.errors import WsctlError
 from wscore.guest import mint_guest_token
 from wscore.tokens import mint_jwt
@@ -22,6 +22,7 @@ from wscore.tokens import mint_jwt
 READ_BUFFER_BYTES: Final = 4096
 HANDSHAKE_TIMEOUT_S: Final = 10.0
 PER_SOURCE_ADDRESS: Final = 25_000  # ephemeral ports are some 28,000 an address
+NO_HEADERS: Final = Headers()
 _TOKEN_LIFE_S: Final = 7 * 24 * 3600
 
 _ERRNO_TEXTS: Final = {
@@ -38,14 +39,29 @@ _ERRNO_TEXTS: Final = {
 class Dialer:
     """Knows a target and who connects to it; resolves its name once."""
 
-    def __init__(self, url: str, tokens: Tokens, *, ca: str | None = None, insecure: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        tokens: Tokens,
+        *,
+        headers: Headers = NO_HEADERS,
+        ca: str | None = None,
+        insecure: bool = False,
+    ) -> None:
         self._tokens = tokens
+        self._headers = headers.items
         self._parts = parts = urlsplit(url)
         self._tls = _tls_context(ca, insecure) if parts.scheme == "wss" else None
         self._host = parts.hostname or ""
         self.port = parts.port or (443 if self._tls else 80)
         self._family, self._address = self._resolve()
-        self._has_token = any(field.partition("=")[0] == "token" for field in parts.query.split("&"))
+        in_url = any(field.partition("=")[0] == "token" for field in parts.query.split("&"))
+        self._has_token = in_url or headers.have_token
+
+    @classmethod
+    def of(cls, plan: Plan) -> Dialer:
+        """Return the one for a plan."""
+        return cls(plan.url, plan.tokens, headers=plan.headers, ca=plan.ca, insecure=plan.insecure)
 
     @property
     def is_loopback(self) -> bool:
@@ -74,6 +90,7 @@ class Dialer:
                 read_buffer_init_size=READ_BUFFER_BYTES,
                 max_frame_size=64 << 20,
                 max_redirects=0,
+                extra_headers=self._headers,
                 socket_factory=connected_socket,
                 logger_name=_SILENT,  # type: ignore[arg-type]
             )

@@ -20,7 +20,7 @@ from loadtest.generator.messages import Part
 from loadtest.generator.schedule import Timetable
 from loadtest.generator.traffic import Traffic
 from loadtest.ledger import NEVER, PublisherLog, Receipt, Streak, Streaks, counted
-from loadtest.options import LoadOptions, count, per_second
+from loadtest.options import PUBLISHERS, LoadOptions, count, per_second
 from loadtest.scenarios.base import Scenario, SearchRange
 from loadtest.wire import FIRST, LAST, LATENCY, MEDIAN, SERVICE, Plan
 from wscore.errors import ConfigError
@@ -299,7 +299,7 @@ class BroadcastOptions(LoadOptions):
 
     rate: Annotated[float | None, per_second("Broadcasts a second in all (open model).", "10 per publisher")] = None
     sessions: Annotated[int, count("Sessions to spread them over.")] = 1
-    publishers: Annotated[int, count("Connections that publish, a session.")] = 1
+    publishers: Annotated[int, PUBLISHERS] = 1
 
 
 class Broadcast(Scenario):

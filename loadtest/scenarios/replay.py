@@ -15,7 +15,7 @@ from loadtest.generator.messages import Command, Window
 from loadtest.generator.schedule import LATE_NS
 from loadtest.generator.traffic import Traffic
 from loadtest.ledger import NEVER
-from loadtest.options import RAMP, Option, Unit, count, milliseconds, ramp_s
+from loadtest.options import DRAIN, RAMP, Option, Unit, count, milliseconds, ramp_s
 from loadtest.scenarios.base import FileArgument, FileKind, Scenario
 from loadtest.wire import LATENCY, SERVICE, Plan, SentMessage
 
@@ -154,7 +154,7 @@ class ReplayOptions:
     speed: Annotated[float, Option("Times the speed of the recording.", Unit.FACTOR, 0.001)] = 1.0
     ramp: Annotated[int | None, RAMP] = None
     duration: Annotated[int | None, milliseconds("Play it again and again for so long.", "once")] = None
-    drain: Annotated[int, milliseconds("Wait for late arrivals after it.", "2s")] = 2_000
+    drain: Annotated[int, DRAIN] = 2_000
 
 
 class Replay(Scenario):

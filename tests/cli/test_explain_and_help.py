@@ -99,7 +99,20 @@ def test_a_bare_wsctl_shows_its_help_and_exits_2(wsctl):
                 *("Behind a proxy", "Log", "Voice"),
             ],
         ),
-        ("loadtest heartbeat", ["Arguments", "Load", "Target", "Verdict and reports", "Processes and machines"]),
+        (
+            "loadtest heartbeat",
+            [
+                *("Arguments", "Load", "Target", "Who connects", "Handshake", "TLS"),
+                *("Verdict and reports", "Processes and machines"),
+            ],
+        ),
+        (
+            "connect",
+            [
+                *("Arguments", "Target", "Who connects", "Handshake", "TLS", "Keeping the connection"),
+                *("Lines to send", "When it ends", "What is shown and recorded", "Terminal"),
+            ],
+        ),
     ],
 )
 def test_help_shows_a_long_list_of_options_by_group(wsctl, command, titles):

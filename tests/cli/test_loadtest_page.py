@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cli.loadoptions import DEFAULT_GRACE_MS
+from cli.options.load import DEFAULT_GRACE_MS
 from loadtest import thresholds
 from loadtest.histograms import Distribution
 from loadtest.options import CONNECTIONS_A_SECOND

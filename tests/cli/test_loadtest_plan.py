@@ -9,9 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cli.loadoptions import MachineOptions, TargetOptions
 from cli.loadplan import Place, content_of, on_machines, plan_of
 from cli.main import load_command
+from cli.options.credentials import CrowdOptions
+from cli.options.load import LoadTargetOptions, MachineOptions
+from cli.options.tokens import SecretOptions
 from loadtest.options import LoadOptions
 from loadtest.scenarios import SCENARIOS
 from loadtest.scenarios.broadcast import BroadcastOptions
@@ -31,13 +33,15 @@ def _no_secret_of_ours(monkeypatch):
     monkeypatch.delenv("WSCTL_JWT_SECRET", raising=False)
 
 
-def plan(kind: str = "heartbeat", load: LoadOptions | None = None, **target: object) -> Plan:
-    return plan_of(SCENARIOS[kind], load or LoadOptions(), None, PLACE, TargetOptions(**target))
+def plan(kind: str = "heartbeat", load: LoadOptions | None = None, **who: object) -> Plan:
+    key = SecretOptions(**{name: who.pop(name) for name in list(who) if name.startswith("jwt_")})
+    target = LoadTargetOptions(who=CrowdOptions(key=key, **who))
+    return plan_of(SCENARIOS[kind], load or LoadOptions(), None, PLACE, target)
 
 
 def replay_plan(file: Path, options: ReplayOptions) -> Plan:
     replay = SCENARIOS["replay"]
-    return plan_of(replay, options, content_of(replay, file), PLACE, TargetOptions())
+    return plan_of(replay, options, content_of(replay, file), PLACE, LoadTargetOptions())
 
 
 def test_without_options_it_is_a_moderate_open_model():

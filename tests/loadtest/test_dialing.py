@@ -8,7 +8,7 @@ import pytest
 from picows import WSListener
 
 from loadtest.generator.dialing import Dialer, reason
-from loadtest.wire import Tokens
+from loadtest.wire import Headers, Tokens
 
 HANG_S = 5  # half of what it waits for a greeting
 
@@ -26,3 +26,33 @@ async def test_a_target_that_hangs_up_without_an_answer_is_no_connection(answer)
         with pytest.raises(Exception) as failed:  # noqa: PT011 # several kinds, which `reason` puts into words
             await Dialer(f"ws://127.0.0.1:{port}/", Tokens()).dial(WSListener(), 0, {})
     assert reason(failed.value) == "no WebSocket answer"
+
+
+@pytest.mark.parametrize(
+    ("headers", "has_token"),
+    [
+        ((("X-Key", "1"),), True),
+        ((("authorization", "Bearer t"),), False),
+        ((("Sec-WebSocket-Protocol", "wsctl.v1, token.dA"),), False),
+        ((("Sec-WebSocket-Protocol", "wsctl.v1"),), True),
+    ],
+)
+async def test_headers_go_along_and_one_with_a_token_takes_the_place_of_a_guests(headers, has_token):
+    requests: list[bytes] = []
+
+    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    listening = await asyncio.start_server(on_connection, "127.0.0.1", 0)
+    async with listening, asyncio.timeout(HANG_S):
+        url = f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        with pytest.raises(Exception):  # noqa: B017, PT011 # as above; it has no answer
+            await Dialer(url, Tokens(), headers=Headers(headers)).dial(WSListener(), 0, {})
+    (request,) = requests
+    assert all(f"{name}: {value}\r\n".encode() in request for name, value in headers)
+    assert (b"?token=" in request) == has_token
+
+
+def test_the_values_of_headers_are_in_no_repr():
+    assert repr(Headers((("X-Key", "hidden"),))) == "Headers(X-Key)"

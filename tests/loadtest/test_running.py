@@ -81,7 +81,7 @@ async def test_a_result_of_a_megabyte_is_one_line():
 @pytest.mark.parametrize(
     ("code", "error", "text"),
     [
-        (3, TargetUnreachableError, "no server at ws://[redacted]@127.0.0.1:1/socket.io/: connection refused"),
+        (3, TargetUnreachableError, "no connection to ws://[redacted]@127.0.0.1:1/socket.io/: connection refused"),
         (4, TokenRefusedError, "the server refused the token: connection refused"),
         (1, DriverFailedError, "the load driver failed with 1: connection refused"),
         (0, DriverFailedError, "the load driver failed with 0: connection refused"),

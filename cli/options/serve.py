@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final
 
 import typer
 
-from cli.jwtoptions import JwtOptions
+from cli.options.tokens import JwtOptions
 from cli.settings import duration_option, mode_option, size_option
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
@@ -56,9 +56,9 @@ class ListenOptions:
 
     TITLE: ClassVar = "Listen"
 
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = DEFAULT_HOST
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = DEFAULT_HOST
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port; 0 takes a free one.")] = DEFAULT_PORT
-    path: Annotated[str, typer.Option(help="Path of the WebSocket endpoint.")] = DEFAULT_PATH
+    path: Annotated[str, typer.Option(metavar="PATH", help="Path of the WebSocket endpoint.")] = DEFAULT_PATH
     echo_path: Annotated[
         str | None, typer.Option(metavar="PATH", help="Echo raw messages here, without auth: for conformance suites.")
     ] = None
@@ -79,8 +79,8 @@ class TlsOptions:
 
     TITLE: ClassVar = "TLS"
 
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain.")] = None
-    tls_key: Annotated[Path | None, typer.Option(help="PEM private key.")] = None
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM certificate chain.")] = None
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM private key.")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

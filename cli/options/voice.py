@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _DEFAULTS: Final = VoiceSettings()
 _TURNS: Final = _DEFAULTS.turns
 
+Synthesizer = Annotated[SynthesizerName, typer.Option(help="Text to speech.")]
+VoiceName = Annotated[str | None, typer.Option(metavar="NAME", help="Voice of the synthesizer.")]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceOptions:
@@ -38,7 +41,7 @@ class VoiceOptions:
     ] = False
     recognizer: Annotated[RecognizerName, typer.Option(help="Speech to text.")] = RecognizerName.AUTO
     responder: Annotated[ResponderName, typer.Option(help="What answers.")] = ResponderName.AUTO
-    synthesizer: Annotated[SynthesizerName, typer.Option(help="Text to speech.")] = SynthesizerName.AUTO
+    synthesizer: Synthesizer = SynthesizerName.AUTO
     grammar: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSGF grammar: all that pocketsphinx shall understand.")
     ] = None
@@ -68,7 +71,7 @@ class VoiceOptions:
     tts_key_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with its key (or WSCTL_TTS_KEY).")] = (
         None
     )
-    voice_name: Annotated[str | None, typer.Option(metavar="NAME", help="Voice of the synthesizer.")] = None
+    voice_name: VoiceName = None
     end_silence: Annotated[int, duration_option("Silence that ends a turn.", show_default="500ms")] = (
         _TURNS.end_silence_ms
     )

@@ -9,12 +9,15 @@ from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
-from cli.connecting import CredentialOptions
+from cli.options.connection import HandshakeOptions, TrustOptions
+from cli.options.credentials import CrowdOptions
+from cli.options.output import Json
 from cli.settings import duration_option
-from loadtest.options import Option, Unit
-from wsclient.url import DEFAULT_URL
+from loadtest.options import PAYLOAD, PUBLISHERS, Option, Unit
 
 DEFAULT_GRACE_MS: Final = 5000
+
+Processes = Annotated[int, typer.Option(min=1, metavar="N", help="Processes to drive it with.")]
 
 
 def option_of(hint: Any) -> Any:
@@ -28,26 +31,16 @@ def option_of(hint: Any) -> Any:
     return hint
 
 
-Url = Annotated[str | None, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.", show_default=DEFAULT_URL)]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetOptions(CredentialOptions):
+class LoadTargetOptions:
     """Whom to load, and as whom."""
 
     TITLE: ClassVar = "Target"
 
     serve: Annotated[bool, typer.Option("--serve", help="Start a server for the run, in place of URL.")] = False
-    token: Annotated[
-        str | None, typer.Option(metavar="TOKEN", help="One token for all; WSCTL_TOKEN keeps it out of ps.")
-    ] = field(default=None, repr=False)
-    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with one token for all.")] = None
-    sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint one JWT for all, with the secret.")] = None
-    users: Annotated[
-        bool, typer.Option("--users", help="Mint a JWT of another user for each connection, with the secret.")
-    ] = False
-    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="CA certificates to trust, PEM.")] = None
-    insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the TLS certificate.")] = False
+    who: CrowdOptions = field(default_factory=CrowdOptions)
+    handshake: HandshakeOptions = field(default_factory=HandshakeOptions)
+    trust: TrustOptions = field(default_factory=TrustOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +54,7 @@ class ReportOptions:
         typer.Option(metavar="RULE", help="Such as 'rtt.p99<50ms' (repeatable).", show_default="nothing is lost"),
     ] = None
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the reports there.")] = None
-    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False
+    json: Json = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +75,7 @@ class MachineOptions:
 
     TITLE: ClassVar = "Processes and machines"
 
-    processes: Annotated[int, typer.Option(min=1, metavar="N", help="Processes to drive it with.")] = 1
+    processes: Processes = 1
     master: Annotated[
         int | None, typer.Option(min=1, max=65535, metavar="PORT", help="Wait here for workers and share the load.")
     ] = None
@@ -128,11 +121,11 @@ class SearchOptions:
         ),
     ] = None
     sessions: Annotated[int, typer.Option(min=1, metavar="N", help="Sessions of a broadcast.")] = 1
-    publishers: Annotated[int, typer.Option(min=1, metavar="N", help="Connections that publish, a session.")] = 1
-    payload_bytes: Annotated[int, typer.Option(min=0, metavar="N", help="Bytes of data in a message.")] = 100
+    publishers: Annotated[int, PUBLISHERS] = 1
+    payload_bytes: Annotated[int, PAYLOAD] = 100
     wav: Annotated[Path | None, typer.Option(metavar="FILE", help="What the callers of a voice test say.")] = None
     duration: Annotated[int | None, duration_option("What each probe measures.", show_default="5s, voice: 20s")] = None
     drain: Annotated[int | None, duration_option("Wait for late arrivals after it.", show_default="2s, voice: 30s")] = (
         None
     )
-    processes: Annotated[int, typer.Option(min=1, metavar="N", help="Processes to drive it with.")] = 1
+    processes: Processes = 1

@@ -1,0 +1,40 @@
+"""The options that say who connects, for one connection and for all those of a load test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+from cli.connecting import Credentials
+from cli.options.tokens import SecretOptions, refuse_empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialOptions:
+    """Who connects: at most one of a token, a file with one, or a user to mint JWTs for; else a guest."""
+
+    TITLE: ClassVar = "Who connects"
+
+    token: Annotated[
+        str | None, typer.Option(metavar="TOKEN", help="Token; WSCTL_TOKEN keeps it out of the process list.")
+    ] = field(default=None, repr=False)
+    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with the token.")] = None
+    sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint JWTs for this user with the secret.")] = None
+    key: SecretOptions = field(default_factory=SecretOptions)
+
+    def credentials(self) -> Credentials:
+        """Return who connects; raises ConfigError."""
+        refuse_empty(self, CredentialOptions)
+        return Credentials(self.token, self.token_file, self.sub, self.key.secret())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrowdOptions(CredentialOptions):
+    """As CredentialOptions, for many connections at once."""
+
+    users: Annotated[
+        bool, typer.Option("--users", help="Mint a JWT of another user for each connection, with the secret.")
+    ] = False

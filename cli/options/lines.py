@@ -1,0 +1,95 @@
+"""The options of work by lines: what is sent and played back, and when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+
+import typer
+
+from cli.options.output import read_filter
+from cli.settings import duration_option
+
+if TYPE_CHECKING:
+    from wsclient.goals import Goal
+    from wsclient.piping import SendOptions
+
+LINGER_MS: Final = 500
+
+Linger = Annotated[int, duration_option("Silence after the last line that ends it.", show_default="500ms")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineOptions:
+    """What is sent, and how lines become messages."""
+
+    TITLE: ClassVar = "Lines to send"
+
+    send: Annotated[list[str] | None, typer.Option(metavar="LINE", help="Send this first (repeatable).")] = None
+    type: Annotated[str, typer.Option(metavar="TYPE", help="Type of the envelope around bare text.")] = "message"
+    templates: Annotated[
+        bool | None,
+        typer.Option(
+            help="Fill in {{uuid}}, {{now}}, {{last.data.x}} in --send and lines of input.", show_default="in --send"
+        ),
+    ] = None
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="N", help="Lines a second.", show_default="what the server allows"),
+    ] = None
+    raw: Annotated[bool, typer.Option("--raw", help="Send and print frames as they are.")] = False
+
+    def sending(self, *, probes: bool) -> SendOptions:
+        """Return how to send; `probes` says that somebody wants to see errors, so that nothing is checked."""
+        from wsclient.piping import SendOptions
+
+        return SendOptions(
+            # Arguments that are not UTF-8 come as lone surrogates, which no frame can hold.
+            first=[line.encode(errors="surrogateescape").decode(errors="replace") for line in self.send or ()],
+            bare_type=self.type,
+            expands_first=self.templates is not False,
+            expands_input=self.templates is True,
+            per_second=self.rate,
+            as_is=self.raw,
+            adds_ids=not self.raw,
+            probes=probes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoalOptions:
+    """When it ends, and what it has to reach."""
+
+    TITLE: ClassVar = "When it ends"
+
+    expect: Annotated[
+        list[str] | None, typer.Option(metavar="TYPE", help="End with 0 once this type came (repeatable: all of them).")
+    ] = None
+    until: Annotated[
+        str | None, typer.Option(metavar="FILTER", help="End with 0 once a message that matches was printed.")
+    ] = None
+    count: Annotated[int | None, typer.Option(min=1, metavar="N", help="End with 0 after N lines.")] = None
+    timeout: Annotated[
+        int | None, duration_option("End after this time; with 1 if --expect, --until or --count is not met.")
+    ] = None
+    linger: Linger = LINGER_MS
+
+    def goal(self) -> Goal:
+        """Return what it has to reach; raises ConfigError."""
+        from wsclient.goals import Goal
+
+        until = None if self.until is None else read_filter(self.until, "--until")
+        return Goal(expect=frozenset(self.expect or ()), until=until, count=self.count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackOptions:
+    """How a recording is played back."""
+
+    TITLE: ClassVar = "Playback"
+
+    speed: Annotated[str, typer.Option(metavar="N|max", help="So many times as fast; max: without a pause.")] = "1"
+    keep_timestamps: Annotated[
+        bool, typer.Option("--keep-timestamps", help="Send the timestamps as they were recorded.")
+    ] = False
+    linger: Linger = LINGER_MS
