@@ -69,7 +69,7 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     yield "no limit per IP" if per_ip is None else f"{per_ip} connections per IP"
     yield from _pending(settings.pending)
     yield f"messages up to {format_size(settings.max_message_bytes)}"
-    inbound = settings.inbound
+    inbound = settings.inbound_limits
     yield f"{format_size(inbound.per_connection)} waiting per connection, {format_size(inbound.in_all)} in all"
     outbound = settings.outbound
     yield f"slow readers up to {format_size(outbound.per_connection)}, {format_size(outbound.in_all)} in all"

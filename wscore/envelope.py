@@ -10,6 +10,7 @@ import msgspec
 
 from wscore.codes import ERRORS, ErrorCode
 from wscore.errors import WsctlError
+from wscore.jsonvalues import MAX_DIGITS, has_long_number, holds_no_number, place_of_no_number
 from wscore.messages import MESSAGES
 from wscore.payloads import ErrorData, Timestamp
 
@@ -74,22 +75,37 @@ class InvalidMessageError(WsctlError):
         return self.reason
 
 
+class UnsendableError(WsctlError, ValueError):
+    """A message that receivers could not read; `what` names it or its part, `problem` says what is wrong with it."""
+
+    def __init__(self, what: str, problem: str) -> None:
+        super().__init__(what, problem)
+        self.what = what
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.what} cannot be sent: {self.problem}"
+
+
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Envelope)
+_decode_any = msgspec.json.Decoder().decode
 
 
 def decode_data(raw: msgspec.Raw, data_type: type[T], *, request_id: str | None = None) -> T:
     """Decode and validate an envelope's data as `data_type` (a msgspec Struct, dataclass or builtin type).
 
     Absent data counts as `null`, but stays absent as msgspec.Raw. Raises InvalidMessageError naming the field's
-    path below `$.data`.
+    path below `$.data`, also for a number that not every receiver could read.
     """
-    if data_type is msgspec.Raw:
-        return raw  # type: ignore[return-value]
     try:
-        return msgspec.json.decode(raw if len(memoryview(raw)) else b"null", type=data_type)
+        if data_type is msgspec.Raw:
+            if raw is not NO_DATA:
+                _decode_any(raw)  # it is passed on unread, and each receiver shall be able to read it
+            return raw  # type: ignore[return-value]
+        return msgspec.json.decode(b"null" if raw is NO_DATA else raw, type=data_type)
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidMessageError(_reason(error, "$.data"), request_id) from None
 
@@ -158,16 +174,43 @@ class MessageProtocol:
         id: str | None = None,
         details: dict[str, object] | None = None,
     ) -> OutboundEnvelope:
-        """Build an `error` envelope; whether it is retryable comes from the code table."""
+        """Build an `error` envelope; whether it is retryable comes from the code table.
+
+        Raises UnsendableError for a code that is not in it.
+        """
+        if code not in ERRORS:
+            raise UnsendableError(repr(code), "there is no such error code")
         data = ErrorData(code, message, ERRORS[code].retryable, details)
         return self.create_envelope("error", data, session_id, id=id)
 
     @staticmethod
     def serialize(envelope: Envelope | OutboundEnvelope) -> bytes:
-        """Return the envelope as compact UTF-8 JSON.
+        """Return the envelope as compact UTF-8 JSON; absent data, also raw, is left out, and raw data is not looked at.
 
-        Raises TypeError or ValueError for data that JSON cannot hold. Absent data, also raw, is left out.
+        Raises UnsendableError, a ValueError, for data that JSON or its receivers cannot hold, and TypeError for a type
+        that has no JSON.
         """
+        try:
+            payload = _encoder.encode(envelope)
+        except UnicodeEncodeError:
+            raise UnsendableError(repr(envelope.type), "a text holds a lone surrogate, which is no UTF-8") from None
+        except RecursionError:
+            raise UnsendableError(repr(envelope.type), "its data is nested too deeply") from None
+        except ValueError as error:  # such as an integer of more digits than Python writes
+            raise UnsendableError(repr(envelope.type), str(error)) from None
+        data = envelope.data
+        if data.__class__ is not msgspec.Raw:
+            # msgspec writes NaN and the infinities as null.
+            if b"null" in payload and holds_no_number(data):
+                place = place_of_no_number(data)
+                raise UnsendableError(repr(envelope.type), f"JSON has no NaN and no infinity - at `{place}`")
+            if len(payload) > MAX_DIGITS and has_long_number(payload):
+                raise UnsendableError(repr(envelope.type), f"a number has more than {MAX_DIGITS} digits")
+        return payload
+
+    @staticmethod
+    def encode(envelope: OutboundEnvelope) -> bytes:
+        """Return the envelope as JSON without a look at its data, which is known to be good."""
         return _encoder.encode(envelope)
 
     @staticmethod

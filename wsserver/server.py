@@ -127,14 +127,24 @@ class WebSocketServer:
             sessions,
         )
         self._inbound = InboundMemory(
-            settings.inbound,
+            settings.inbound_limits,
             settings.max_message_bytes,
             call_later=loop.call_later,
             now_s=self._clock.now_s,
             log=self._log,
         )
-        calls = AppCalls(self._tasks, self._inbound, settings.inbound, failures, self.counters, self._log)
-        router = MessageRouter(self._app, protocol, self._delivery, self.hub, expiry, calls, self.counters, self._log)
+        calls = AppCalls(self._tasks, self._inbound, settings.inbound_limits, failures, self.counters, self._log)
+        router = MessageRouter(
+            self._app,
+            protocol,
+            self._delivery,
+            self.hub,
+            expiry,
+            calls,
+            self.counters,
+            self._log,
+            helps=settings.profile is Profile.DEV,
+        )
         wheel = HeartbeatWheel(settings.heartbeat)
         self._controller = WebSocketController(
             upgrade=self._upgrade,
@@ -198,7 +208,8 @@ class WebSocketServer:
         try:
             self._sockets = await self._listen(engine, tls)
         except BaseException as error:
-            await self._lifespans.leave(Budget(settings.drain_timeout_ms / 1000))
+            with suppress(LifespanError):  # it is logged, and not why the server does not start
+                await self._lifespans.leave(Budget(settings.drain_timeout_ms / 1000))
             if not isinstance(error, OSError):
                 raise
             where = settings.uds or f"{settings.host}:{settings.port}"

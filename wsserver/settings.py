@@ -126,7 +126,7 @@ class ServerSettings:
     connections: ConnectionLimits = ConnectionLimits(total=DEFAULT_MAX_CONNECTIONS)
     pending: PendingLimits = PendingLimits(total=DEFAULT_MAX_PENDING)
     rates: RatePolicy = RatePolicy()
-    inbound: InboundLimits = InboundLimits()
+    inbound: InboundLimits | None = None
     outbound: OutboundLimits = OutboundLimits()
     max_message_bytes: int = 1 << 20
     handshake_timeout_ms: int = 10_000
@@ -145,7 +145,7 @@ class ServerSettings:
             raise ConfigError("--uds", "the picows engine speaks TCP only", "use --engine websockets or auto")
         if self.max_message_bytes < 1024:
             raise ConfigError("--max-message-size", "less than 1KiB leaves no room for envelopes")
-        self.inbound.check(self.max_message_bytes)
+        self.inbound_limits.check(self.max_message_bytes)
         self.outbound.check(self.max_message_bytes)
         if self.guests is GuestMode.OFF and self.jwt_key is None:
             raise ConfigError(
@@ -169,6 +169,11 @@ class ServerSettings:
     def is_local(self) -> bool:
         """Whether it listens for this machine alone, where a Host header of another name means DNS rebinding."""
         return self.uds is None and is_loopback(self.host)
+
+    @property
+    def inbound_limits(self) -> InboundLimits:
+        """The limits on what waits for handlers, those that follow from the largest message unless chosen."""
+        return self.inbound or InboundLimits.chosen(self.max_message_bytes)
 
     @property
     def resolved_engine(self) -> EngineName:

@@ -14,7 +14,7 @@ from cli.settings import duration_option, mode_option, size_option
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
-from wsserver.connections.inbound import DEFAULT_IN_ALL, InboundLimits, default_per_connection
+from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.sessions import SessionJoin
 from wsserver.engines.pending import PendingLimits
@@ -143,9 +143,10 @@ class LimitOptions:
     byte_rate_limit: Annotated[
         int | None, size_option("Bytes a second per connection; 0B: no limit.", show_default=BY_PROFILE)
     ] = None
-    max_inbound_memory: Annotated[int, size_option("Messages that wait for the app, in all.", show_default="64MiB")] = (
-        DEFAULT_IN_ALL
-    )
+    max_inbound_memory: Annotated[
+        int | None,
+        size_option("Messages that wait for the app, in all.", show_default="64MiB, or four of the largest messages"),
+    ] = None
     max_inbound_per_connection: Annotated[
         int | None,
         size_option("Messages of one connection that wait for the app.", show_default="4MiB, or a quarter of all"),
@@ -190,11 +191,11 @@ class LimitOptions:
             self.max_connections_per_user or None,
         )
 
-    def inbound(self) -> InboundLimits:
+    def inbound(self, max_message_bytes: int) -> InboundLimits:
         """Return the limits on what waits for handlers."""
-        in_all = self.max_inbound_memory
-        chosen = self.max_inbound_per_connection
-        return InboundLimits(default_per_connection(in_all) if chosen is None else chosen, in_all)
+        return InboundLimits.chosen(
+            max_message_bytes, per_connection=self.max_inbound_per_connection, in_all=self.max_inbound_memory
+        )
 
     def pending(self, defaults: ProfileDefaults) -> PendingLimits:
         """Return the limits on connections that are still in their handshake."""
@@ -261,7 +262,8 @@ def server_settings(
     secret = auth.secret()
     profile = listen.profile or default_profile(listen.host, listen.uds)
     defaults = profile_defaults(profile, has_secret=secret is not None)
-    size = limits.max_message_size
+    chosen_size = limits.max_message_size
+    max_message_bytes = defaults.max_message_bytes if chosen_size is None else chosen_size
     return ServerSettings(
         host=listen.host,
         port=listen.port,
@@ -293,9 +295,9 @@ def server_settings(
         connections=limits.connections(defaults),
         pending=limits.pending(defaults),
         rates=limits.rates(defaults),
-        inbound=limits.inbound(),
+        inbound=limits.inbound(max_message_bytes),
         outbound=limits.outbound(),
-        max_message_bytes=defaults.max_message_bytes if size is None else size,
+        max_message_bytes=max_message_bytes,
         handshake_timeout_ms=times.handshake_timeout,
         drain_timeout_ms=times.drain_timeout,
     )

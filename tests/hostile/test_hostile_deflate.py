@@ -47,7 +47,7 @@ async def open_compressed():
 
 def bomb(compressor, make_frame, size: int) -> bytes:
     """Return one message of about that many bytes, a thousandth of them on the wire."""
-    envelope = b'{"type":"unheard.of","timestamp":1,"data":"%b"}' % (b"x" * size)
+    envelope = b'{"type":"audio_clear","timestamp":1,"data":"%b"}' % (b"x" * size)
     data = compressor.compress(envelope) + compressor.flush(zlib.Z_SYNC_FLUSH)
     return make_frame(TEXT, data[:-4], rsv=4)
 

@@ -70,7 +70,7 @@ def memory(server) -> InboundMemory:
 
 async def test_a_connection_over_its_bytes_is_held_back_and_loses_nothing(start_server, open_raw, engine):
     gate = Gate()
-    server = await start_server(gate.app, engine=engine, inbound=InboundLimits(per_connection=64 * KIB))
+    server = await start_server(gate.app, engine=engine, inbound=InboundLimits(64 * KIB, 64 << 20))
     client, neighbour = await open_raw(server.url), await open_raw(server.url)
     sending = asyncio.create_task(send_all(client, "slow", 40, "x" * 10 * KIB))
     await until(lambda: held_back(server, client))
@@ -209,7 +209,7 @@ async def test_a_client_that_goes_takes_along_what_waits_and_what_runs(start_ser
 
 async def test_the_end_of_a_client_that_is_not_read_is_noticed(start_server, open_raw, engine):
     gate = Gate()
-    server = await start_server(gate.app, engine=engine, inbound=InboundLimits(per_connection=10 * KIB))
+    server = await start_server(gate.app, engine=engine, inbound=InboundLimits(10 * KIB, 64 << 20))
     for _ in range(3):
         client, other = await open_raw(server.url), await open_raw(server.url)
         for n in range(4):
@@ -329,6 +329,14 @@ def test_limits_that_cannot_work_are_refused():
         ConfigError, match=r"--max-inbound-memory: 1MiB are too little for messages of 1MiB; allow three"
     ):
         ServerSettings(inbound=InboundLimits(1 << 18, 1 << 20))
+
+
+def test_the_limits_that_nobody_chose_leave_room_for_the_largest_messages():
+    assert ServerSettings().inbound_limits == InboundLimits(4 << 20, 64 << 20)
+    large = ServerSettings(max_message_bytes=64 << 20).inbound_limits
+    assert large == InboundLimits(4 << 20, 4 * ((64 << 20) + MESSAGE_OVERHEAD))
+    assert InboundLimits.chosen(1 << 10, in_all=1 << 20) == InboundLimits(1 << 18, 1 << 20)
+    assert InboundLimits.chosen(1 << 10, per_connection=1 << 30) == InboundLimits(1 << 30, 1 << 30)
 
 
 class Scripted:

@@ -18,28 +18,32 @@ from wsserver.telemetry.logs import EventLog
 
 # What a message costs besides its bytes while it waits: the objects that hold it.
 MESSAGE_OVERHEAD: Final = 512
-DEFAULT_IN_ALL: Final = 64 << 20
-DEFAULT_PER_CONNECTION: Final = 4 << 20
+_DEFAULT_IN_ALL: Final = 64 << 20
+_DEFAULT_PER_CONNECTION: Final = 4 << 20
 _RELEASE_S: Final = 0.01  # between two looks at who may be read again: time to see what the first ones send
 _LOG_S: Final = 1.0
-
-
-def default_per_connection(in_all: int) -> int:
-    """Return what one connection may have waiting where nobody chose: never so much that four could fill all."""
-    return min(DEFAULT_PER_CONNECTION, in_all // 4)
 
 
 @dataclass(frozen=True, slots=True)
 class InboundLimits:
     """How many bytes of messages may wait for handlers or be in their hands; raises ConfigError."""
 
-    per_connection: int = DEFAULT_PER_CONNECTION
-    in_all: int = DEFAULT_IN_ALL
+    per_connection: int
+    in_all: int
 
     def __post_init__(self) -> None:
         if not 0 < self.per_connection <= self.in_all:
             problem = f"must be more than nothing and at most --max-inbound-memory, {format_size(self.in_all)}"
             raise ConfigError("--max-inbound-per-connection", problem)
+
+    @classmethod
+    def chosen(
+        cls, max_message_bytes: int, *, per_connection: int | None = None, in_all: int | None = None
+    ) -> InboundLimits:
+        """Fill in what nobody chose: 64 MiB in all, or four messages, and 4 MiB a connection, or a quarter of all."""
+        if in_all is None:
+            in_all = max(_DEFAULT_IN_ALL, 4 * (max_message_bytes + MESSAGE_OVERHEAD), per_connection or 0)
+        return cls(min(_DEFAULT_PER_CONNECTION, in_all // 4) if per_connection is None else per_connection, in_all)
 
     def check(self, max_message_bytes: int) -> None:
         """Raise ConfigError unless there is room for messages of that size."""

@@ -82,7 +82,7 @@ class AppCalls:
         result: object = None
         queue = connection.handlers
         if not handler.is_async and (queue is None or not queue.is_busy):
-            result = self._run_now(handler, context, data)
+            result = self._run_now(handler, context, data, frame_bytes)
             if result is None:
                 return
         size = frame_bytes + MESSAGE_OVERHEAD
@@ -100,7 +100,7 @@ class AppCalls:
         result: object = None
         queue = connection.handlers
         if not hook.is_async and (queue is None or not queue.is_busy):
-            result = self._run_now(hook, context, NO_DATA)
+            result = self._run_now(hook, context, NO_DATA, 0)
             if result is None:
                 return
         (queue or self._queue(connection)).put(Job(hook, context, NO_DATA, MESSAGE_OVERHEAD, result))
@@ -115,10 +115,10 @@ class AppCalls:
             self._counters.messages_abandoned += dropped
             self._log.info("messages.abandoned", connection=connection.id, messages=dropped)
 
-    def _run_now(self, handler: Handler, context: Context, data: msgspec.Raw) -> object:
+    def _run_now(self, handler: Handler, context: Context, data: msgspec.Raw, size: int) -> object:
         """Call a plain function; returns what there is to await, in its turn, or None."""
         try:
-            arguments = handler.arguments(context, data)
+            arguments = handler.arguments(context, data, size)
         except InvalidMessageError as error:
             self._invalid(context, error)
             return None
@@ -171,7 +171,7 @@ class AppCalls:
         result: Any = job.result
         if result is None:
             try:
-                arguments = job.handler.arguments(job.context, job.data)
+                arguments = job.handler.arguments(job.context, job.data, job.size - MESSAGE_OVERHEAD)
             except InvalidMessageError as error:
                 self._invalid(job.context, error)
                 return

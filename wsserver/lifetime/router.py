@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
+from wscore.codes import ErrorCode
 from wscore.envelope import Envelope, MessageProtocol
+from wscore.messages import MESSAGES, RESERVED_TYPES
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.state import Connection
 from wsserver.lifetime.calls import AppCalls
@@ -17,7 +21,7 @@ from wsserver.telemetry.metrics import Counters
 class MessageRouter:
     """Answers what belongs to the server itself and hands the rest to the app."""
 
-    __slots__ = ("_app", "_calls", "_counters", "_delivery", "_expiry", "_hub", "_log", "_protocol")
+    __slots__ = ("_app", "_calls", "_counters", "_delivery", "_expiry", "_helps", "_hub", "_log", "_protocol")
 
     def __init__(
         self,
@@ -29,7 +33,10 @@ class MessageRouter:
         calls: AppCalls,
         counters: Counters,
         log: EventLog,
+        *,
+        helps: bool,
     ) -> None:
+        """Build it; one that `helps` those who write clients answers every unknown type, and names a similar one."""
         self._app = app
         self._protocol = protocol
         self._delivery = delivery
@@ -38,6 +45,7 @@ class MessageRouter:
         self._calls = calls
         self._counters = counters
         self._log = log
+        self._helps = helps
 
     def route(self, connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
         """Handle one valid envelope, which came in so many bytes; a failure concerns its sender alone."""
@@ -52,8 +60,19 @@ class MessageRouter:
         elif kind == "auth_refresh":
             self._expiry.refresh(connection, envelope)
         else:
-            self._counters.messages_unhandled += 1
-            self._log.debug("message.unhandled", type=kind, connection=connection.id)
+            self._unhandled(connection, envelope)
+
+    def _unhandled(self, connection: Connection, envelope: Envelope) -> None:
+        kind = envelope.type
+        self._counters.messages_unhandled += 1
+        self._log.debug("message.unhandled", type=kind, connection=connection.id)
+        # Without an `id` as in the seed: its clients may send what this app does not care for, such as audio.
+        if envelope.id is None and (kind in MESSAGES or not self._helps):
+            return
+        problem = f"no handler for {kind}"
+        if self._helps and (close := get_close_matches(kind, [*self._app.handlers, *RESERVED_TYPES], 1)):
+            problem += f"; did you mean {close[0]}?"
+        self._hub.error(connection, ErrorCode.INVALID_MESSAGE, f"{problem} - at `$.type`", id=envelope.id)
 
     def connected(self, connection: Connection) -> None:
         """Call the app's connect hooks."""

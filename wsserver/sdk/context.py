@@ -40,7 +40,7 @@ class Context:
 
     def reply(self, type: str, data: object = msgspec.UNSET) -> bool:
         """Answer the sender, with the request's `id`; returns False if it is gone."""
-        return self.hub.send_to(self._connection, type, data, id=self.request_id)
+        return self.hub.reply_to(self._connection, type, data, id=self.request_id)
 
     def error(self, code: ErrorCode, message: str, details: dict[str, object] | None = None) -> bool:
         """Answer with an `error` envelope, with the request's `id`; the connection stays open."""

@@ -14,6 +14,7 @@ import msgspec.inspect
 from wscore.envelope import InvalidMessageError, decode_data
 from wscore.errors import ConfigError
 from wscore.fields import FieldNames
+from wscore.jsonvalues import MAX_DIGITS, has_long_number
 from wsserver.sdk.context import Context
 from wsserver.sdk.growth import growth_of
 
@@ -21,7 +22,16 @@ from wsserver.sdk.growth import growth_of
 class Handler:
     """One function of an app with the type of data it takes, read off its signature."""
 
-    __slots__ = ("_data_type", "_fields", "_takes_data", "function", "is_async", "name", "outlives_client")
+    __slots__ = (
+        "_data_type",
+        "_fields",
+        "_passes_raw_on",
+        "_takes_data",
+        "function",
+        "is_async",
+        "name",
+        "outlives_client",
+    )
 
     def __init__(
         self, function: Callable[..., object], *, is_hook: bool = False, outlives_client: bool = False
@@ -52,11 +62,20 @@ class Handler:
             self._data_type = self._hints().get(positional[1].name, Any)
             self._check_data_type()
         self._fields = FieldNames.of(self._data_type)
+        # A raw slice within other data is passed on unread: the whole of it is checked first.
+        self._passes_raw_on = self._data_type is not msgspec.Raw and _holds_raw(self._data_type)
 
-    def arguments(self, context: Context, data: msgspec.Raw) -> tuple[Any, ...]:
-        """Return what to call the function with; raises InvalidMessageError naming the field that is wrong."""
+    def arguments(self, context: Context, data: msgspec.Raw, size: int) -> tuple[Any, ...]:
+        """Return what to call the function with; `size` is at least what the data has, in bytes.
+
+        Raises InvalidMessageError naming the field that is wrong.
+        """
         if not self._takes_data:
             return (context,)
+        if size > MAX_DIGITS and has_long_number(bytes(data)):
+            raise InvalidMessageError(f"Number of more than {MAX_DIGITS} digits - at `$.data`", context.request_id)
+        if self._passes_raw_on:
+            decode_data(data, Any, request_id=context.request_id)
         if self._fields is not None and (problem := self._fields.misspelt(data)) is not None:
             raise InvalidMessageError(f"{problem} - at `$.data`", context.request_id)
         return (context, decode_data(data, self._data_type, request_id=context.request_id))
@@ -117,3 +136,19 @@ def _annotated(function: Any) -> Any:
 def _is_generator(function: Any) -> bool:
     function = underlying(function)
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _holds_raw(data_type: Any) -> bool:
+    """Tell whether a type has a raw slice somewhere within."""
+    seen: set[int] = set()
+    infos: list[Any] = [msgspec.inspect.type_info(data_type)]
+    while infos:
+        info = infos.pop()
+        if isinstance(info, msgspec.inspect.RawType):
+            return True
+        if isinstance(info, (tuple, list)):
+            infos += info
+        elif isinstance(info, (msgspec.inspect.Type, msgspec.inspect.Field)) and id(info) not in seen:
+            seen.add(id(info))
+            infos += msgspec.structs.astuple(info)
+    return False

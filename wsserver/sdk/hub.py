@@ -17,6 +17,7 @@ from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.sessions import SessionService
 from wsserver.connections.state import Connection
 from wsserver.sdk.background import BackgroundTasks
+from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_slice
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,13 +26,23 @@ T = TypeVar("T")
 class Hub:
     """Sends to connections and sessions by id. Calls return at once; what they send keeps its order.
 
-    `data` may be any JSON value, a msgspec Struct, a dataclass, or a raw slice. Raises TypeError or ValueError
-    for data that JSON cannot hold.
+    `data` may be any JSON value, a msgspec Struct, a dataclass, or a raw slice. What a receiver could not read is
+    refused at the call: UnsendableError, a ValueError, for a type, an id or data that cannot be sent, and TypeError for
+    data of a type that JSON does not have. For a connection that is gone nothing is looked at, and nothing raised.
 
     All calls belong on the server's event loop: another thread goes through `from_thread`.
     """
 
-    __slots__ = ("_background", "_connections", "_delivery", "_loop", "_protocol", "_sessions", "_thread_id")
+    __slots__ = (
+        "_background",
+        "_connections",
+        "_delivery",
+        "_loop",
+        "_protocol",
+        "_sessions",
+        "_thread_id",
+        "_types",
+    )
 
     def __init__(
         self,
@@ -46,6 +57,7 @@ class Hub:
         self._connections = connections
         self._sessions = sessions
         self._background = background
+        self._types = SendableTypes()
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
 
@@ -54,7 +66,18 @@ class Hub:
     ) -> bool:
         """Send a message to one connection; returns False if it is gone."""
         connection = self._connections.get(connection_id)
-        return connection is not None and self.send_to(connection, type, data, id=id, lossy=lossy)
+        if connection is None or not connection.is_open:
+            return False
+        if id is not None:
+            check_id(id)
+        return self.reply_to(connection, type, data, id=id, lossy=lossy)
+
+    def send_error(
+        self, connection_id: str, code: ErrorCode, message: str, details: dict[str, object] | None = None
+    ) -> bool:
+        """Send an `error` envelope that answers no message to one connection; returns False if it is gone."""
+        connection = self._connections.get(connection_id)
+        return connection is not None and self.error(connection, code, message, details=details)
 
     def broadcast(
         self,
@@ -72,15 +95,22 @@ class Hub:
         session = self._sessions.get(session_id)
         if session is None:
             return 0
+        self._types[type]  # raises for one that cannot be sent
+        if data.__class__ is msgspec.Raw:
+            check_slice(type, data)
         envelope = self._protocol.create_envelope(type, data, session_id, user_id=user_id)
         self._delivery.broadcast(session, self._protocol.serialize(envelope), lossy=lossy)
         return len(session.connections)
 
     def close(self, connection_id: str, code: int = CloseCode.KICKED, reason: str = "") -> bool:
-        """Close a connection, after what was sent to it before; returns False if it is gone."""
+        """Close a connection, after what was sent to it before; returns False if it is gone.
+
+        Raises UnsendableError for a code that no close frame may carry, and for a reason of more than 123 bytes.
+        """
         connection = self._connections.get(connection_id)
         if connection is None or not connection.is_open:
             return False
+        check_close(code, reason)
         self._delivery.close(connection, code, reason)
         return True
 
@@ -103,6 +133,25 @@ class Hub:
         future: Future[T] = Future()
         self._loop.call_soon_threadsafe(self._background.call, future, call, args, kwargs)
         return future
+
+    def fan_out(self, session_id: str, type: str, data: msgspec.Raw, *, user_id: str) -> int:
+        """Broadcast a message that came in, and was checked then."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            return 0
+        envelope = self._protocol.create_envelope(type, data, session_id, user_id=user_id)
+        self._delivery.broadcast(session, self._protocol.encode(envelope))
+        return len(session.connections)
+
+    def reply_to(self, connection: Connection, type: str, data: object, *, id: str | None, lossy: bool = False) -> bool:
+        """Send an app's message to a connection at hand; returns False if it is closing."""
+        if not connection.is_open:
+            return False
+        self._types[type]  # raises for one that cannot be sent
+        if data.__class__ is msgspec.Raw:
+            check_slice(type, data)
+        envelope = self._protocol.create_envelope(type, data, connection.session.id, id=id)
+        return self._delivery.send(connection, self._protocol.serialize(envelope), lossy=lossy)
 
     def send_to(
         self,
@@ -130,6 +179,8 @@ class Hub:
         id: str | None = None,
         details: dict[str, object] | None = None,
     ) -> bool:
-        """Send an `error` envelope, carrying the `id` of the request that caused it."""
+        """Send an `error` envelope, carrying the `id` of the request that caused it; returns False if it is closing."""
+        if not connection.is_open:
+            return False
         envelope = self._protocol.create_error_envelope(code, message, connection.session.id, id=id, details=details)
         return self.send_envelope(connection, envelope)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 
 from wscore.audio import AudioFormat
-from wscore.codes import ERRORS, ErrorCode
-from wscore.payloads import AudioChunk, ErrorData, Payload, Transcript
+from wscore.codes import ErrorCode
+from wscore.payloads import AudioChunk, Payload, Transcript
 from wsserver.sdk.hub import Hub
 from wsserver.telemetry.logs import EventLog
 from wsserver.voice.stages import StageError
@@ -46,7 +46,7 @@ class Line:
 
     def error(self, code: ErrorCode, message: str, details: dict[str, object] | None = None) -> None:
         """Send an error that answers no single message."""
-        self.send("error", ErrorData(code, message, ERRORS[code].retryable, details))
+        self._hub.send_error(self.connection_id, code, message, details)
 
     def failed(self, error: StageError, turn_id: str | None) -> None:
         """Tell the caller that a stage failed at a turn, and the operator what went wrong."""

@@ -1,0 +1,74 @@
+"""JSON that every receiver can read: valid JSON may hold numbers that JavaScript and Python cannot (section 15)."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Final
+
+import msgspec
+
+MAX_DIGITS: Final = 308  # in a row; a number with more is beyond a double, or holds nothing but noise
+
+_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER: Final = b"0" * (MAX_DIGITS + 1)
+# Every 30th byte of such a number is a digit, ten times in a row: a look at these alone finds nearly all texts clean.
+_STRIDE: Final = 30
+_SAMPLE: Final = b"0" * (MAX_DIGITS // _STRIDE)
+_HARMLESS: Final = frozenset((str, int, bool, type(None), msgspec.Raw, msgspec.UnsetType))
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+
+
+def has_long_number(text: bytes) -> bool:
+    """Tell whether valid JSON holds a number with more than MAX_DIGITS digits in a row; one in a string is none."""
+    if len(text) <= MAX_DIGITS or _SAMPLE not in text[::_STRIDE].translate(_ZEROS):
+        return False
+    if _LONG_NUMBER not in text.translate(_ZEROS):
+        return False
+    return _LONG_NUMBER in _STRING.sub(b'""', text).translate(_ZEROS)
+
+
+def holds_no_number(data: object) -> bool:
+    """Tell whether data that can be encoded holds NaN or an infinity."""
+    kind = type(data)
+    if kind in _HARMLESS:
+        return False
+    if kind is float:
+        return not math.isfinite(data)  # type: ignore[arg-type]
+    parts: Any
+    if kind is dict:
+        parts = data.values()  # type: ignore[attr-defined]
+    elif kind is list or kind is tuple:
+        parts = data
+    elif isinstance(data, msgspec.Struct):
+        parts = msgspec.structs.astuple(data)
+    else:
+        parts = (_plain(data),)  # JSON knows no more than the kinds above
+    for part in parts:  # noqa: SIM110  a loop takes half the time of any(), and many messages hold a null
+        if type(part) not in _HARMLESS and holds_no_number(part):
+            return True
+    return False
+
+
+def place_of_no_number(data: object) -> str | None:
+    """Return the path of the first NaN or infinity in data that can be encoded, None if there is none."""
+    return _place(_plain(data), "$.data")
+
+
+def _plain(data: object) -> Any:
+    return msgspec.to_builtins(data, str_keys=True, enc_hook=_skip_raw)
+
+
+def _skip_raw(value: object) -> None:
+    """Take a raw slice for null: it holds JSON."""
+
+
+def _place(value: Any, path: str) -> str | None:
+    if isinstance(value, float):
+        return None if math.isfinite(value) else path
+    items: Any = ()
+    if isinstance(value, dict):
+        items = ((f"{path}.{key}", one) for key, one in value.items())
+    elif isinstance(value, (list, tuple)):
+        items = ((f"{path}[{index}]", one) for index, one in enumerate(value))
+    return next((found for name, one in items if (found := _place(one, name)) is not None), None)
