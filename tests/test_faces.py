@@ -23,7 +23,7 @@ OURS = ("cli", "wsserver", "wsclient", "loadtest", "wscore")
 FACES = [wsserver, wsclient]
 HANDED = {Context, Hub}  # an app gets these and never makes one, so what makes them is no business of its
 # What the server's own rooms call: they have connections at hand where an app has ids, and use what an app only sets.
-NOT_FOR_APPS = {"Hub.send_to", "Hub.send_envelope", "Hub.error", "JwtKey.payload", "RatePolicy.limiter"}
+NOT_FOR_APPS = {"JwtKey.payload", "RatePolicy.limiter"}
 ALIASES = (types.GenericAlias, types.UnionType)
 ERROR_NAME = re.compile(r"\b[A-Z]\w+Error\b")
 

@@ -1,6 +1,7 @@
 """The server: engines, sessions, fan-out and heartbeats; `App` and `Context` are its SDK."""
 
 from wscore.codes import CloseCode, ErrorCode
+from wscore.envelope import UnsendableError
 from wscore.errors import ConfigError
 from wscore.guest import GuestMode
 from wscore.heartbeat import HeartbeatPolicy
@@ -8,6 +9,7 @@ from wscore.keys import JwtKey
 from wscore.principal import Principal
 from wscore.ratelimit import Rate
 from wscore.tokens import ClaimNames
+from wsserver.brokers.base import PublishResult
 from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.sessions import SessionJoin
@@ -53,10 +55,12 @@ __all__ = [
     "PendingLimits",
     "Principal",
     "Profile",
+    "PublishResult",
     "Rate",
     "RatePolicy",
     "ServerSettings",
     "SessionJoin",
+    "UnsendableError",
     "WebSocketServer",
     "default_app",
     "fan_out",

@@ -15,10 +15,13 @@ from wscore.errors import ConfigError, WsctlError
 from wscore.guest import GuestVerifier
 from wscore.payloads import Heartbeat, Limits, RateLimit
 from wscore.tokens import JwtVerifier
+from wsserver.brokers.memory import MemoryBroker
 from wsserver.connections.delivery import Delivery
+from wsserver.connections.groups import Groups
 from wsserver.connections.handlerqueue import HandlerTasks
 from wsserver.connections.inbound import InboundMemory
 from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.sessions import SessionService
 from wsserver.engines.arrival import Reception
 from wsserver.engines.base import Engine, EngineSettings
@@ -41,7 +44,7 @@ from wsserver.lifetime.expiry import ExpiryWatch
 from wsserver.lifetime.exposure import ExposureWatch
 from wsserver.lifetime.heartbeats import Heartbeats
 from wsserver.lifetime.router import MessageRouter
-from wsserver.lifetime.wheel import HeartbeatWheel
+from wsserver.lifetime.welcome import Welcome
 from wsserver.outbound.backlog import Backlog
 from wsserver.sdk.app import App, default_app
 from wsserver.sdk.background import BackgroundTasks
@@ -97,19 +100,25 @@ class WebSocketServer:
         self._sockets: Listener | None = None
 
         protocol = MessageProtocol(self._clock.now_ms)
-        self.connections = ConnectionManager()
-        sessions = SessionService(settings.session_join, _new_id)
+        broker = MemoryBroker()
+        groups = Groups(broker)
+        self.connections = ConnectionManager(groups)
+        sessions = SessionService(settings.session_join, groups, _new_id)
         authentication = _authentication(settings, self._clock, self._log)
         loop = asyncio.get_running_loop()
         self.backlog = Backlog(
             settings.outbound, self.counters, call_later=loop.call_later, now_s=self._clock.now_s, log=self._log
         )
-        self._delivery = Delivery(self.backlog, self.counters, call_soon=loop.call_soon)
+        self._delivery = Delivery(groups, self.backlog, self.counters, call_soon=loop.call_soon)
+        broker.attach(self._delivery.deliver)
+        sender = EnvelopeSender(protocol, self._delivery)
         failures = Failures(self.counters, self._log, self._exit)
         background = BackgroundTasks(failures)
-        self.hub = Hub(protocol, self._delivery, self.connections, sessions, background)
+        self.hub = Hub(protocol, broker, self._delivery, sender, self.connections, background)
         self._lifespans = Lifespans(self._app.lifespans, background, self._log)
-        expiry = ExpiryWatch(authentication, self.connections, self.hub, call_later=loop.call_later, clock=self._clock)
+        expiry = ExpiryWatch(
+            authentication, self.connections, sender, self._delivery, call_later=loop.call_later, clock=self._clock
+        )
         paths = path_variants(settings.path)
         echo_paths = frozenset[str]() if settings.echo_path is None else path_variants(settings.echo_path)
         limiter = ConnectionLimiter(settings.connections)
@@ -133,56 +142,58 @@ class WebSocketServer:
             now_s=self._clock.now_s,
             log=self._log,
         )
-        calls = AppCalls(self._tasks, self._inbound, settings.inbound_limits, failures, self.counters, self._log)
-        router = MessageRouter(
+        calls = AppCalls(
             self._app,
-            protocol,
-            self._delivery,
             self.hub,
-            expiry,
-            calls,
+            self._tasks,
+            self._inbound,
+            settings.inbound_limits,
+            failures,
             self.counters,
             self._log,
-            helps=settings.profile is Profile.DEV,
-        )
-        wheel = HeartbeatWheel(settings.heartbeat)
-        self._controller = WebSocketController(
-            upgrade=self._upgrade,
-            connections=self.connections,
-            sessions=sessions,
-            delivery=self._delivery,
-            hub=self.hub,
-            router=router,
-            expiry=expiry,
-            wheel=wheel,
-            heartbeat=Heartbeat(settings.heartbeat.interval_ms, settings.heartbeat.timeout_ms),
-            limits=_limits(settings),
-            rates=settings.rates,
-            protocol=protocol,
-            clock=self._clock,
-            new_id=_new_id,
-            counters=self.counters,
-            log=self._log,
         )
         self._drops = DropWatch(self.counters, self._log, self._clock.now_s)
         self._heartbeats = Heartbeats(
             settings.heartbeat,
-            wheel,
-            ping=self._controller.ping,
-            reap=self._controller.reap,
+            protocol,
+            self._delivery,
             also=(
                 DescriptorWatch(self._log, self._clock.now_s).check,
                 self._drops.check,
                 expiry.check_clock,
             ),
             stalls=StallWatch(self._log, self.counters, self._clock.now_s),
-            now_s=self._clock.now_s,
+            clock=self._clock,
+            counters=self.counters,
+        )
+        router = MessageRouter(sender, self.counters, self._log, helps=settings.profile is Profile.DEV)
+        for room in (self._heartbeats, expiry, calls):
+            room.register(router)
+        self._controller = WebSocketController(
+            upgrade=self._upgrade,
+            connections=self.connections,
+            delivery=self._delivery,
+            sender=sender,
+            protocol=protocol,
+            router=router,
+            calls=calls,
+            expiry=expiry,
+            wheel=self._heartbeats.wheel,
+            welcome=Welcome(
+                Heartbeat(settings.heartbeat.interval_ms, settings.heartbeat.timeout_ms),
+                _limits(settings),
+                settings.rates,
+                self._clock,
+                _new_id,
+            ),
+            counters=self.counters,
+            log=self._log,
         )
         self._echo = EchoRoom(self._upgrade, limiter, self._log)
         self._drain = Drain(
             connections=self.connections,
             echo=self._echo,
-            hub=self.hub,
+            sender=sender,
             delivery=self._delivery,
             tasks=self._tasks,
             heartbeats=self._heartbeats,

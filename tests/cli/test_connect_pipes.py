@@ -35,7 +35,7 @@ async def say(ctx: Context, text: str) -> None:
     elif text == "end":
         ctx.close(1011, "as told")
     else:
-        ctx.broadcast("said", text)
+        ctx.publish("said", text)
 
 @app.on("count")
 def count(ctx: Context, text: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from wscore.errors import ConfigError
 from wscore.guest import GuestMode, mint_guest_token
 from wscore.tokens import mint_jwt
+from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.sessions import SessionJoin
 from wsserver.engines.request import HandshakeRequest
 from wsserver.handshake.limits import ConnectionLimits
@@ -185,7 +186,7 @@ async def test_a_connection_that_cannot_be_greeted_is_let_go(start_server, open_
     server = await start_server(engine=engine)
     good = await open_raw(server.url)
     with monkeypatch.context() as broken:
-        broken.setattr(type(server.hub), "send_to", lambda *_, **__: 1 / 0)
+        broken.setattr(EnvelopeSender, "send", lambda *_, **__: 1 / 0)
         failed = await open_raw(server.url, greet=False)
         assert await failed.close_code() == 1011
     assert len(server.connections) == 1

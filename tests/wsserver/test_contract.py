@@ -9,6 +9,7 @@ import json
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from wsserver import PublishResult
 from wsserver.settings import EngineName
 
 HANG_S = 20
@@ -193,11 +194,15 @@ async def test_a_peers_close_code_is_echoed(start_server, open_raw, engine):
 async def test_many_connections_come_and_go_without_a_trace(start_server, open_raw, engine):
     server = await start_server(engine=engine)
     clients = await asyncio.gather(*(open_raw(server.url, session="room") for _ in range(50)))
-    assert server.hub.broadcast("room", "news", 1) == 50
+    assert server.hub.publish("news", 1, session="room") == PublishResult()
     assert [(await client.receive_type("news"))["data"] for client in clients] == [1] * 50
     await asyncio.gather(*(client.ws.close() for client in clients))
     await asyncio.wait_for(server.connections.wait_empty(), HANG_S)
-    assert server.hub.broadcast("room", "news", 1) == 0
+    assert not server.connections.by_session("room")
+    server.hub.publish("news", 2, session="room")  # nobody is there, which is no error
+    newcomer = await open_raw(server.url, session="room")
+    server.hub.publish("news", 3, session="room")
+    assert (await newcomer.receive_type("news"))["data"] == 3
 
 
 async def test_the_registry_knows_the_connections_of_a_session_and_forgets_them(start_server, open_raw, engine):
@@ -205,13 +210,12 @@ async def test_the_registry_knows_the_connections_of_a_session_and_forgets_them(
     a, b = await open_raw(server.url, session="room"), await open_raw(server.url, session="room")
     await open_raw(server.url, session="elsewhere")
     ids = [client.greeting["data"]["connectionId"] for client in (a, b)]
-    room = server.connections.get(ids[0]).session
-    assert [one.id for one in server.connections.by_session(room)] == ids
+    assert [one.id for one in server.connections.by_session("room")] == ids
     assert len(server.connections.all()) == 3
     await a.ws.close()
     while server.connections.get(ids[0]) is not None:
         await asyncio.sleep(0)
-    assert [one.id for one in server.connections.by_session(room)] == ids[1:]
+    assert [one.id for one in server.connections.by_session("room")] == ids[1:]
 
 
 async def test_sending_to_an_absent_connection_returns_false(start_server, open_raw, engine):

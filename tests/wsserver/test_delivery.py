@@ -8,8 +8,11 @@ import pytest
 
 from wscore.frames import text_frame
 from wscore.principal import Principal
+from wsserver.brokers.base import SESSION
+from wsserver.brokers.memory import MemoryBroker
 from wsserver.connections.delivery import GATHER_BYTES, OWN_BYTES, PIECE_BYTES, Delivery
-from wsserver.connections.state import Connection, Session
+from wsserver.connections.groups import Groups
+from wsserver.connections.state import Connection, Group
 from wsserver.outbound.backlog import Backlog, OutboundLimits
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Counters
@@ -51,12 +54,13 @@ def room():
     backlog = Backlog(
         OutboundLimits(), counters, call_later=lambda delay_s, call: None, now_s=lambda: 7.0, log=EventLog()
     )
-    delivery = Delivery(backlog, counters, call_soon=turn.append)
-    session = Session("room")
+    groups = Groups(MemoryBroker())
+    delivery = Delivery(groups, backlog, counters, call_soon=turn.append)
+    session = Group(SESSION, "room")
 
     def join(name: str) -> Connection:
         connection = Connection(name, Principal(name, True, 0), session, RecordingChannel(), created_at_ms=0, now_s=0)
-        session.connections[name] = connection
+        groups.join(session, connection)
         return connection
 
     def end_turn() -> None:
@@ -122,7 +126,7 @@ def test_a_slow_reader_is_closed_once_without_what_waits(room):
 
 def test_what_gathers_is_bounded_in_bytes_not_in_messages_over_all_sessions(room):
     a = room.join("a")
-    elsewhere = Session("elsewhere")
+    elsewhere = Group(SESSION, "elsewhere")
     large = b"x" * (GATHER_BYTES // 4)
     for _ in range(2):
         room.delivery.broadcast(room.session, large)

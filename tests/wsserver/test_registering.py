@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from wscore.errors import ConfigError
-from wsserver import App, Context, Hub
+from wsserver import App, Context, Hub, PublishResult
 from wsserver.sdk.lifespans import LifespanError
 
 HANG_S = 20
@@ -319,12 +319,12 @@ async def test_another_thread_sends_through_from_thread(start_server, open_raw, 
 
     def work() -> None:
         results.append(hub.from_thread(hub.send, me, "one", 1).result(HANG_S))
-        results.append(hub.from_thread(hub.broadcast, "room", "two", 2, lossy=True).result(HANG_S))
+        results.append(hub.from_thread(hub.publish, "two", 2, session="room", lossy=True).result(HANG_S))
         results.append(hub.from_thread(hub.send, "nobody", "three").result(HANG_S))
         results.append(type(hub.from_thread(hub.send, me, "four", object()).exception(HANG_S)))
 
     await asyncio.to_thread(work)
-    assert results == [True, 1, False, TypeError]
+    assert results == [True, PublishResult(), False, TypeError]
     assert [(await client.receive())["data"] for _ in range(2)] == [1, 2]
     assert [one.fields["task"] for one in caplog.records if one.message == "task.failed"] == ["Hub.send"]
     with pytest.raises(RuntimeError, match="on the event loop call it directly"):

@@ -9,8 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from wsserver import App, Context
+from wsserver.brokers.base import SESSION
+from wsserver.brokers.memory import MemoryBroker
+from wsserver.connections.groups import Groups
 from wsserver.connections.registry import ConnectionManager
-from wsserver.connections.state import Session
+from wsserver.connections.state import Group
 from wsserver.sdk.lifespans import LifespanError
 from wsserver.telemetry.budget import ALL, BACKGROUND, GOODBYE, HANDLERS, LIFESPANS, AbandonedError, Budget
 
@@ -18,9 +21,9 @@ HANG_S = 20
 
 
 async def test_everybody_who_waits_for_an_empty_server_hears_of_it():
-    manager = ConnectionManager()
+    manager = ConnectionManager(Groups(MemoryBroker()))
     await manager.wait_empty()
-    connection = SimpleNamespace(id="one", session=Session("room"))
+    connection = SimpleNamespace(id="one", session=Group(SESSION, "room"))
     manager.register(connection)
     waiting = [asyncio.create_task(manager.wait_empty()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -30,12 +33,12 @@ async def test_everybody_who_waits_for_an_empty_server_hears_of_it():
 
 
 async def test_who_waits_for_an_empty_server_is_not_told_while_somebody_is_there():
-    manager = ConnectionManager()
-    manager.register(SimpleNamespace(id="one", session=Session("room")))
+    manager = ConnectionManager(Groups(MemoryBroker()))
+    manager.register(SimpleNamespace(id="one", session=Group(SESSION, "room")))
     waiting = asyncio.create_task(manager.wait_empty())
     await asyncio.sleep(0)
     manager.unregister("one")
-    manager.register(SimpleNamespace(id="two", session=Session("room")))
+    manager.register(SimpleNamespace(id="two", session=Group(SESSION, "room")))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not waiting.done()

@@ -103,7 +103,7 @@ async def test_what_waits_is_neither_overtaken_nor_cut(start_server, open_late, 
         if private:
             server.hub.send(late.greeting["data"]["connectionId"], "news", sent[-1])
         else:
-            server.hub.broadcast("room", "news", sent[-1])
+            server.hub.publish("news", sent[-1], session="room")
 
     while server.backlog.size < 2 * MIB:
         for number in range(6):
@@ -137,7 +137,7 @@ async def test_a_burst_beyond_the_limit_reaches_who_reads_and_closes_who_does_no
     quick = await open_late(server.url, wire)
     burst = [payload(number, MIB // 2) for number in range(40)]
     for data in burst:
-        server.hub.broadcast("room", "news", data)
+        server.hub.publish("news", data, session="room")
     assert server.backlog.size < 24 * MIB, "what waits is not shared"
     for data in burst:
         assert (await quick.receive())["data"] == data
@@ -153,7 +153,7 @@ async def test_time_alone_closes_a_reader_that_stands_still(start_server, open_l
     server = await start_server(outbound=OutboundLimits(64 * MIB, 0.3), **wire.server)
     stalled = await open_late(server.url, wire)
     while server.backlog.size < 200_000:
-        server.hub.broadcast("room", "news", payload(0, 100_000))
+        server.hub.publish("news", payload(0, 100_000), session="room")
         await asyncio.sleep(0)
     assert server.counters.slow_consumers == 0
     await until(lambda: server.counters.slow_consumers == 1)
@@ -167,7 +167,7 @@ async def test_a_close_comes_after_what_waits(start_server, open_late, wire):
     late = await open_late(server.url, wire)
     sent = 0
     while server.backlog.size < MIB:
-        server.hub.broadcast("room", "news", payload(sent, 50_000))
+        server.hub.publish("news", payload(sent, 50_000), session="room")
         sent += 1
         await asyncio.sleep(0)
     server.hub.close(late.greeting["data"]["connectionId"], 4004, "kicked")
@@ -180,7 +180,7 @@ async def test_who_leaves_gets_its_goodbye_and_nothing_of_what_waits_is_held(sta
     server = await start_server(outbound=PATIENT, **wire.server)
     late = await open_late(server.url, wire)
     while server.backlog.size < MIB:
-        server.hub.broadcast("room", "news", payload(0, 50_000))
+        server.hub.publish("news", payload(0, 50_000), session="room")
         await asyncio.sleep(0)
     leaving = asyncio.create_task(late.ws.close(1000))
     assert await late.close_code() == 1000
@@ -192,7 +192,7 @@ async def test_who_neither_reads_nor_answers_is_dropped(start_server, open_late,
     server = await start_server(outbound=PATIENT, close_timeout_ms=200, **wire.server)
     late = await open_late(server.url, wire)
     while server.backlog.size < MIB:
-        server.hub.broadcast("room", "news", payload(0, 50_000))
+        server.hub.publish("news", payload(0, 50_000), session="room")
         await asyncio.sleep(0)
     late.ws.transport.pause_reading()
     server.hub.close(late.greeting["data"]["connectionId"], 4004, "kicked")
@@ -205,7 +205,7 @@ async def test_lossy_messages_are_missed_and_counted_and_the_rest_comes_in_order
     late = await open_late(server.url, wire)
     sent = 0
     while server.counters.messages_dropped < 5:
-        server.hub.broadcast("room", "audio", payload(sent, 50_000), lossy=True)
+        server.hub.publish("audio", payload(sent, 50_000), lossy=True, session="room")
         sent += 1
         await asyncio.sleep(0)
         assert sent < 1000, "nothing was ever dropped"
@@ -214,5 +214,5 @@ async def test_lossy_messages_are_missed_and_counted_and_the_rest_comes_in_order
         received.append(int((await late.receive())["data"].split()[0]))
     assert received == sorted(received)
     assert server.counters.slow_consumers == 0
-    server.hub.broadcast("room", "news", "last")
+    server.hub.publish("news", "last", session="room")
     assert (await late.receive())["data"] == "last"

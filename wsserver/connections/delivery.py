@@ -13,7 +13,9 @@ from typing import Final
 
 from wscore.codes import CloseCode
 from wscore.frames import text_frame
-from wsserver.connections.state import Connection, Session
+from wsserver.brokers.base import GroupKind
+from wsserver.connections.groups import Groups
+from wsserver.connections.state import Connection, Group
 from wsserver.outbound.backlog import Backlog
 from wsserver.outbound.outbox import Chunk
 from wsserver.telemetry.metrics import Counters
@@ -32,15 +34,21 @@ class Delivery:
     `call_soon` runs a function at the end of the current loop turn.
     """
 
-    __slots__ = ("_backlog", "_call_soon", "_counters", "_dirty", "_gathered", "_is_gathering")
+    __slots__ = ("_backlog", "_call_soon", "_counters", "_dirty", "_gathered", "_groups", "_is_gathering")
 
     def __init__(
-        self, backlog: Backlog, counters: Counters, *, call_soon: Callable[[Callable[[], None]], object]
+        self,
+        groups: Groups,
+        backlog: Backlog,
+        counters: Counters,
+        *,
+        call_soon: Callable[[Callable[[], None]], object],
     ) -> None:
+        self._groups = groups
         self._backlog = backlog
         self._counters = counters
         self._call_soon = call_soon
-        self._dirty: list[Session] = []
+        self._dirty: list[Group] = []
         self._gathered = 0
         self._is_gathering = False
 
@@ -62,32 +70,38 @@ class Delivery:
         connection.channel.send_text(payload)
         return connection.is_open
 
-    def broadcast(self, session: Session, payload: bytes, *, lossy: bool = False) -> None:
-        """Send one message to every connection that the session holds now."""
-        pending = session.pending
+    def deliver(self, kind: GroupKind, name: str, payload: bytes, lossy: bool) -> None:
+        """Take a message from the broker to everyone here who is in the group now."""
+        group = self._groups.get(kind, name)
+        if group is not None:
+            self.broadcast(group, payload, lossy=lossy)
+
+    def broadcast(self, group: Group, payload: bytes, *, lossy: bool = False) -> None:
+        """Send one message to every member that the group has here now."""
+        pending = group.pending
         if not pending:
             if not self._is_gathering:
                 self._is_gathering = True
                 self._backlog.turn += 1
                 self._call_soon(self._end_turn)
-            self._dirty.append(session)
+            self._dirty.append(group)
         if lossy:
-            if session.lossy is None:
-                session.lossy = set()
-            session.lossy.add(len(pending))
+            if group.lossy is None:
+                group.lossy = set()
+            group.lossy.add(len(pending))
         pending.append(payload)
         self._gather(payload)
 
-    def flush(self, session: Session) -> None:
-        """Write out what a session has gathered, as before one joins, leaves or is closed."""
-        payloads, session.pending = session.pending, []
+    def flush(self, group: Group) -> None:
+        """Write out what a group has gathered, as before one joins, leaves or is closed."""
+        payloads, group.pending = group.pending, []
         if not payloads:
             return
-        lossy: Set[int] = session.lossy or frozenset()
-        session.lossy = None
+        lossy: Set[int] = group.lossy or frozenset()
+        group.lossy = None
         frames = b"".join(map(text_frame, payloads))
         chunks: Sequence[Chunk] = ()
-        for connection in tuple(session.connections.values()):
+        for connection in tuple(group.members.values()):
             if connection.private is not None:
                 self._write_own(connection, payloads, lossy)
             elif left := connection.channel.write(frames):
@@ -124,8 +138,8 @@ class Delivery:
     def _flush_all(self) -> None:
         self._gathered = 0
         dirty, self._dirty = self._dirty, []
-        for session in dirty:
-            self.flush(session)
+        for group in dirty:
+            self.flush(group)
 
     def _write_own(self, connection: Connection, payloads: Sequence[bytes], lossy: Set[int]) -> None:
         """Write a batch that only this connection gets: its private messages are in it."""

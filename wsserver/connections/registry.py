@@ -1,4 +1,4 @@
-"""Every connection by its id (the seed's ConnectionManager)."""
+"""Every connection by its id, from its registration to its end (the seed's ConnectionManager)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Iterable
 
 from wscore.principal import Principal
-from wsserver.connections.state import Connection, Session
+from wsserver.brokers.base import SESSION
+from wsserver.connections.groups import Groups
+from wsserver.connections.state import Connection
 
 
 class ConnectionManager:
-    """Registers connections by id and by session."""
+    """Registers connections by id, and makes them members of their session's group."""
 
-    __slots__ = ("_connections", "_is_empty")
+    __slots__ = ("_connections", "_groups", "_is_empty")
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Groups) -> None:
+        self._groups = groups
         self._connections: dict[str, Connection] = {}
         self._is_empty = asyncio.Event()
         self._is_empty.set()
@@ -26,15 +29,16 @@ class ConnectionManager:
         """Add a connection after authentication, to the registry and to its session."""
         self._connections[connection.id] = connection
         self._is_empty.clear()
-        connection.session.connections[connection.id] = connection
+        self._groups.join(connection.session, connection)
 
     def get(self, connection_id: str) -> Connection | None:
         """Return the connection of that id, or None once it is gone."""
         return self._connections.get(connection_id)
 
-    def by_session(self, session: Session) -> Iterable[Connection]:
+    def by_session(self, session_id: str) -> Iterable[Connection]:
         """Return the connections of a session, safe to iterate while they come and go."""
-        return tuple(session.connections.values())
+        group = self._groups.get(SESSION, session_id)
+        return () if group is None else tuple(group.members.values())
 
     def all(self) -> tuple[Connection, ...]:
         """Return every connection, safe to iterate while they come and go."""
@@ -51,6 +55,8 @@ class ConnectionManager:
     def unregister(self, connection_id: str) -> Connection | None:
         """Remove a connection and return it; None when it was removed before."""
         connection = self._connections.pop(connection_id, None)
+        if connection is not None:
+            self._groups.leave(connection.session, connection)
         if not self._connections:
             self._is_empty.set()
         return connection

@@ -1,4 +1,4 @@
-"""Sessions: who may join one, and which connections it holds (design sections 3 and 4)."""
+"""Sessions: who may join one (design sections 3 and 4)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from enum import StrEnum
 
 from wscore.codes import ErrorCode
 from wscore.principal import AuthError, Principal
-from wsserver.connections.state import Connection, Session
+from wsserver.brokers.base import SESSION
+from wsserver.connections.groups import Groups
+from wsserver.connections.state import Group
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
@@ -21,24 +23,17 @@ class SessionJoin(StrEnum):
 
 
 class SessionService:
-    """Creates, finds and ends sessions; `new_id` supplies unguessable ids."""
+    """Decides who enters which session; `new_id` supplies unguessable ids."""
 
-    __slots__ = ("_join", "_new_id", "_sessions")
+    __slots__ = ("_groups", "_join", "_new_id")
 
-    def __init__(self, join: SessionJoin, new_id: Callable[[], str]) -> None:
+    def __init__(self, join: SessionJoin, groups: Groups, new_id: Callable[[], str]) -> None:
         self._join = join
+        self._groups = groups
         self._new_id = new_id
-        self._sessions: dict[str, Session] = {}
 
-    def __len__(self) -> int:
-        return len(self._sessions)
-
-    def get(self, session_id: str) -> Session | None:
-        """Return the session of that id, if it lives."""
-        return self._sessions.get(session_id)
-
-    def enter(self, principal: Principal, wanted_id: str | None) -> Session:
-        """Return the session that `principal` enters: the wanted one, the one of its token, or a new one.
+    def enter(self, principal: Principal, wanted_id: str | None) -> Group:
+        """Return the session that `principal` may join: the wanted one, the one of its token, or a new one.
 
         Raises AuthError with SESSION_CREATE_FAILED when it may not, or the id is malformed.
         """
@@ -49,16 +44,7 @@ class SessionService:
             raise _refused("The token is pinned to another session.", "session-pinned")
         if wanted_id and self._join is SessionJoin.TOKEN and principal.session_id is None:
             raise _refused("Joining a session needs a token whose sid names it.", "session-join")
-        session = self._sessions.get(session_id)
-        if session is None:
-            session = self._sessions[session_id] = Session(session_id)
-        return session
-
-    def leave(self, session: Session, connection: Connection) -> None:
-        """Take a connection out of its session; an empty session ends."""
-        session.connections.pop(connection.id, None)
-        if not session.connections:
-            self._sessions.pop(session.id, None)
+        return self._groups.find(SESSION, session_id)
 
 
 def _refused(reason: str, rule: str) -> AuthError:

@@ -1,27 +1,29 @@
-"""The state of connections and of the sessions they belong to, and the registry (the seed's ConnectionManager)."""
+"""The state of connections and of the groups that they are members of: the two know each other."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from wscore.principal import Principal
+from wsserver.brokers.base import GroupKind
 from wsserver.connections.handlerqueue import HandlerQueue
 from wsserver.connections.ratelimits import RateLimiter
 from wsserver.engines.channel import Channel
 
 
-class Session:
-    """A room or a person's set of devices; lives as long as it has connections.
+class Group:
+    """What a message fans out to: a session, which its first member makes and its last one ends (design section 4).
 
-    `pending` gathers the payloads of one event-loop turn for the fan-out (see delivery.py), `lossy` the
-    positions among them that a slow reader may miss.
+    `members` are those of this process, by connection id. `pending` gathers the payloads of one event-loop turn for
+    the fan-out (see delivery.py), `lossy` the positions among them that a slow reader may miss.
     """
 
-    __slots__ = ("connections", "id", "lossy", "pending")
+    __slots__ = ("kind", "lossy", "members", "name", "pending")
 
-    def __init__(self, session_id: str) -> None:
-        self.id = session_id
-        self.connections: dict[str, Connection] = {}
+    def __init__(self, kind: GroupKind, name: str) -> None:
+        self.kind = kind
+        self.name = name
+        self.members: dict[str, Connection] = {}
         self.pending: list[bytes] = []
         self.lossy: set[int] | None = None
 
@@ -53,7 +55,7 @@ class Connection:
         self,
         connection_id: str,
         principal: Principal,
-        session: Session,
+        session: Group,
         channel: Channel,
         *,
         client_ip: str | None = None,
@@ -74,5 +76,10 @@ class Connection:
         self.is_open = True
         self.close_code: int | None = None  # set when the server closes first
 
+    @property
+    def session_id(self) -> str:
+        """The id of its session."""
+        return self.session.name
+
     def __repr__(self) -> str:
-        return f"Connection({self.id!r}, user={self.principal.user_id!r}, session={self.session.id!r})"
+        return f"Connection({self.id!r}, user={self.principal.user_id!r}, session={self.session.name!r})"

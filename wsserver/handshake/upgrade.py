@@ -9,7 +9,7 @@ from wscore.codes import CloseCode, ErrorCode
 from wscore.errors import WsctlError
 from wscore.principal import AuthError, Principal
 from wsserver.connections.sessions import SessionService
-from wsserver.connections.state import Session
+from wsserver.connections.state import Group
 from wsserver.engines.request import HEALTH_PATH, HandshakeRequest, HttpReply
 from wsserver.handshake.authentication import AuthenticationHandler
 from wsserver.handshake.hosts import HostPolicy, host_name
@@ -112,7 +112,7 @@ class Upgrade:
                 mend="" if origin is None else f"--origin {origin}",
             )
 
-    def admit(self, request: HandshakeRequest) -> tuple[Principal, Session]:
+    def admit(self, request: HandshakeRequest) -> tuple[Principal, Group]:
         """Let a connection in and count it; raises RefusedError. `leave` undoes it."""
         self.screen(request)
         try:

@@ -9,15 +9,18 @@ from typing import Any
 import msgspec
 
 from wscore.codes import ErrorCode
-from wscore.envelope import NO_DATA, InvalidMessageError
+from wscore.envelope import NO_DATA, Envelope, InvalidMessageError
 from wsserver.connections.handlerqueue import HandlerQueue, HandlerTasks
 from wsserver.connections.hangups import HangUps
 from wsserver.connections.inbound import MESSAGE_OVERHEAD, InboundLimits, InboundMemory
 from wsserver.connections.state import Connection
+from wsserver.lifetime.router import MessageRouter, Route
+from wsserver.sdk.app import App
 from wsserver.sdk.context import Context
 from wsserver.sdk.failures import Failures, is_thrown_away
 from wsserver.sdk.growth import GROWS_FROM, Growth
 from wsserver.sdk.handlers import Handler, is_awaited
+from wsserver.sdk.hub import Hub
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Counters
 
@@ -55,10 +58,23 @@ class Job:
 class AppCalls:
     """Calls handlers and hooks, those of one connection in order; whatever they raise goes to `failures`."""
 
-    __slots__ = ("_counters", "_failures", "_growth", "_hang_ups", "_limit", "_log", "_memory", "_tasks")
+    __slots__ = (
+        "_app",
+        "_counters",
+        "_failures",
+        "_growth",
+        "_hang_ups",
+        "_hub",
+        "_limit",
+        "_log",
+        "_memory",
+        "_tasks",
+    )
 
     def __init__(
         self,
+        app: App,
+        hub: Hub,
         tasks: HandlerTasks,
         memory: InboundMemory,
         limits: InboundLimits,
@@ -66,6 +82,8 @@ class AppCalls:
         counters: Counters,
         log: EventLog,
     ) -> None:
+        self._app = app
+        self._hub = hub
         self._tasks = tasks
         self._memory = memory
         self._limit = limits.per_connection
@@ -74,6 +92,32 @@ class AppCalls:
         self._failures = failures
         self._counters = counters
         self._log = log
+
+    def register(self, router: MessageRouter) -> None:
+        """Put the app's handlers into the table."""
+        for type, handler in self._app.handlers.items():
+            router.register(type, self._route(handler))
+
+    def _route(self, handler: Handler) -> Route:
+        def route(connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
+            context = Context(connection, self._hub, envelope.type, envelope.id)
+            self.message(handler, connection, context, envelope.data, frame_bytes)
+
+        return route
+
+    def connected(self, connection: Connection) -> None:
+        """Call the app's connect hooks."""
+        for hook in self._app.connect_hooks:
+            self._hook(hook, connection)
+
+    def disconnected(self, connection: Connection, *, by_shutdown: bool) -> None:
+        """Give up what the app still does for a client that is gone, and call the disconnect hooks.
+
+        When it is the server that shuts down, the handler that runs may end within the time for that.
+        """
+        self._leave(connection, cancel=not by_shutdown)
+        for hook in self._app.disconnect_hooks:
+            self._hook(hook, connection)
 
     def message(
         self, handler: Handler, connection: Connection, context: Context, data: msgspec.Raw, frame_bytes: int
@@ -95,8 +139,9 @@ class AppCalls:
             return
         queue.put(Job(handler, context, data, size, result))
 
-    def hook(self, hook: Handler, connection: Connection, context: Context) -> None:
+    def _hook(self, hook: Handler, connection: Connection) -> None:
         """Call a hook, now or after what was called for this connection before."""
+        context = Context(connection, self._hub)
         result: object = None
         queue = connection.handlers
         if not hook.is_async and (queue is None or not queue.is_busy):
@@ -105,7 +150,7 @@ class AppCalls:
                 return
         (queue or self._queue(connection)).put(Job(hook, context, NO_DATA, MESSAGE_OVERHEAD, result))
 
-    def leave(self, connection: Connection, *, cancel: bool) -> None:
+    def _leave(self, connection: Connection, *, cancel: bool) -> None:
         """Give up what waits for a client that is gone, and with `cancel` what runs for it."""
         queue = connection.handlers
         if queue is None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from wscore.codes import CloseCode, ErrorCode
 from wscore.envelope import InvalidMessageError, MessageProtocol, readable_id
-from wscore.payloads import Heartbeat, Limits, SessionCreated, Timestamp
 from wsserver.connections.delivery import Delivery
-from wsserver.connections.ratelimits import RateLimiter, RatePolicy, Refusal
+from wsserver.connections.ratelimits import RateLimiter, Refusal
 from wsserver.connections.registry import ConnectionManager
-from wsserver.connections.sessions import SessionService
+from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
 from wsserver.engines.channel import Channel
 from wsserver.engines.request import HandshakeRequest, client_fields
 from wsserver.handshake.upgrade import RefusedError, Upgrade
+from wsserver.lifetime.calls import AppCalls
 from wsserver.lifetime.expiry import ExpiryWatch
 from wsserver.lifetime.router import MessageRouter
+from wsserver.lifetime.welcome import Welcome
 from wsserver.lifetime.wheel import HeartbeatWheel
-from wsserver.sdk.hub import Hub
-from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Counters
 
@@ -34,36 +31,28 @@ class WebSocketController:
         *,
         upgrade: Upgrade,
         connections: ConnectionManager,
-        sessions: SessionService,
         delivery: Delivery,
-        hub: Hub,
-        router: MessageRouter,
-        expiry: ExpiryWatch,
-        heartbeat: Heartbeat,
-        limits: Limits,
-        rates: RatePolicy,
+        sender: EnvelopeSender,
         protocol: MessageProtocol,
+        router: MessageRouter,
+        calls: AppCalls,
+        expiry: ExpiryWatch,
         wheel: HeartbeatWheel,
-        clock: Clock,
-        new_id: Callable[[], str],
+        welcome: Welcome,
         counters: Counters,
         log: EventLog,
     ) -> None:
         self._upgrade = upgrade
         self._connections = connections
-        self._sessions = sessions
         self._delivery = delivery
-        self._hub = hub
-        self._router = router
-        self._expiry = expiry
-        self._heartbeat = heartbeat
-        self._limits = limits
-        self._rates = rates
+        self._sender = sender
         self._protocol = protocol
+        self._router = router
+        self._calls = calls
+        self._expiry = expiry
         self._wheel = wheel
-        self._now_ms = clock.now_ms
-        self._now_s = clock.now_s
-        self._new_id = new_id
+        self._welcome = welcome
+        self._now_s = welcome.clock.now_s
         self._counters = counters
         self._log = log
 
@@ -74,16 +63,7 @@ class WebSocketController:
         except RefusedError as refusal:
             self._refuse(request, channel, refusal)
             return None
-        connection = Connection(
-            self._new_id(),
-            principal,
-            session,
-            channel,
-            client_ip=request.client_ip,
-            created_at_ms=self._now_ms(),
-            now_s=self._wheel.now_s,
-            limiter=self._rates.limiter(self._now_s()),
-        )
+        connection = self._welcome.connection(principal, session, channel, request.client_ip, self._wheel.now_s)
         self._delivery.flush(session)  # what was sent before it came is not for it
         self._connections.register(connection)
         self._wheel.add(connection)
@@ -92,16 +72,13 @@ class WebSocketController:
             "connection.opened",
             connection=connection.id,
             user=principal.user_id,
-            session=session.id,
+            session=session.name,
             **client_fields(request, channel.peer_ip),
         )
-        greeting = SessionCreated(
-            session.id, principal.user_id, principal.is_guest, connection.id, self._heartbeat, self._limits
-        )
         try:
-            self._hub.send_to(connection, "session_created", greeting)
+            self._sender.send(connection, "session_created", self._welcome.greeting(connection))
             self._expiry.watch(connection)
-            self._router.connected(connection)
+            self._calls.connected(connection)
         except BaseException:
             # The engine does not know the connection yet: nobody else would let it go.
             self.closed(connection, CloseCode.INTERNAL_ERROR, "")
@@ -122,7 +99,7 @@ class WebSocketController:
             envelope = self._protocol.deserialize(payload)
         except InvalidMessageError as error:
             self._counters.messages_invalid += 1
-            self._hub.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=error.request_id)
+            self._sender.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=error.request_id)
             return
         self._router.route(connection, envelope, len(payload))
 
@@ -147,11 +124,10 @@ class WebSocketController:
         """Forget a connection. `code` and `reason` are the peer's; ours count if we closed first."""
         connection.is_open = False
         self._connections.unregister(connection.id)
-        self._sessions.leave(connection.session, connection)
         self._upgrade.leave(connection.principal, connection.client_ip)
         self._wheel.remove(connection)
         self._expiry.forget(connection)
-        self._router.disconnected(connection, by_shutdown=self._upgrade.draining)
+        self._calls.disconnected(connection, by_shutdown=self._upgrade.draining)
         ours = connection.close_code
         self._log.info(
             "connection.closed",
@@ -161,23 +137,6 @@ class WebSocketController:
             by="peer" if ours is None else "server",
             reason=reason,
         )
-
-    def ping(self, due: Iterable[Connection]) -> None:
-        """Send the heartbeat to everyone due at this tick."""
-        data = Timestamp(self._now_ms())
-        payload = self._protocol.serialize(self._protocol.create_envelope("ping", data))
-        for connection in due:
-            self._delivery.send(connection, payload)
-
-    def reap(self, connection: Connection) -> None:
-        """Close a connection that gave no sign of life in time."""
-        if not connection.is_open:
-            return
-        if connection.handlers is not None and connection.handlers.holds_peer_back:
-            connection.last_seen_s = self._wheel.now_s  # we do not read it, so it cannot give one
-            return
-        self._counters.heartbeat_timeouts += 1
-        self._delivery.close(connection, CloseCode.HEARTBEAT_TIMEOUT, "Connection timeout")
 
     def _over_rate(self, connection: Connection, limiter: RateLimiter, payload: bytes, now_s: float) -> None:
         self._counters.messages_limited += 1
@@ -189,7 +148,7 @@ class WebSocketController:
         if request_id is None and refusal is Refusal.DROP:
             return
         retry_after_ms = limiter.retry_after_ms(len(payload), now_s)
-        self._hub.error(
+        self._sender.error(
             connection,
             ErrorCode.RATE_LIMITED,
             "Too many messages or bytes a second; it was dropped.",

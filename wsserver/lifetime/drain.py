@@ -11,9 +11,9 @@ from wscore.payloads import Disconnect
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.handlerqueue import HandlerTasks
 from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.sender import EnvelopeSender
 from wsserver.lifetime.echo import EchoRoom
 from wsserver.lifetime.heartbeats import Heartbeats
-from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import LifespanError, Lifespans
 from wsserver.telemetry.budget import GOODBYE, HANDLERS, AbandonedError, Budget, within
 from wsserver.telemetry.logs import EventLog
@@ -32,7 +32,7 @@ class Drain:
         *,
         connections: ConnectionManager,
         echo: EchoRoom,
-        hub: Hub,
+        sender: EnvelopeSender,
         delivery: Delivery,
         tasks: HandlerTasks,
         heartbeats: Heartbeats,
@@ -42,7 +42,7 @@ class Drain:
     ) -> None:
         self._connections = connections
         self._echo = echo
-        self._hub = hub
+        self._sender = sender
         self._delivery = delivery
         self._tasks = tasks
         self._heartbeats = heartbeats
@@ -77,7 +77,7 @@ class Drain:
         everyone = self._connections.all()
         for start in range(0, len(everyone), BATCH_SIZE):
             for connection in everyone[start : start + BATCH_SIZE]:
-                self._hub.send_to(connection, "disconnect", Disconnect(int(self._random() * RETRY_SPREAD_MS)))
+                self._sender.send(connection, "disconnect", Disconnect(int(self._random() * RETRY_SPREAD_MS)))
                 self._delivery.close(connection, CloseCode.GOING_AWAY, "Server shutting down")
             await asyncio.sleep(0)
 

@@ -9,10 +9,12 @@ from wscore.codes import CloseCode, ErrorCode
 from wscore.envelope import Envelope, InvalidMessageError, decode_data
 from wscore.payloads import AuthRefresh, AuthRefreshed
 from wscore.principal import AuthError
+from wsserver.connections.delivery import Delivery
 from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
 from wsserver.handshake.authentication import AuthenticationHandler
-from wsserver.sdk.hub import Hub
+from wsserver.lifetime.router import MessageRouter
 from wsserver.telemetry.clock import Clock
 
 WARN_AHEAD_MS: Final = 30_000
@@ -30,20 +32,32 @@ class Timer(Protocol):
 class ExpiryWatch:
     """Watches each connection's expiry by the wall clock; `call_later` takes seconds of the monotonic one."""
 
-    __slots__ = ("_authentication", "_call_later", "_clock", "_connections", "_hub", "_lead_ms", "_now_ms", "_timers")
+    __slots__ = (
+        "_authentication",
+        "_call_later",
+        "_clock",
+        "_connections",
+        "_delivery",
+        "_lead_ms",
+        "_now_ms",
+        "_sender",
+        "_timers",
+    )
 
     def __init__(
         self,
         authentication: AuthenticationHandler,
         connections: ConnectionManager,
-        hub: Hub,
+        sender: EnvelopeSender,
+        delivery: Delivery,
         *,
         call_later: Callable[..., Timer],
         clock: Clock,
     ) -> None:
         self._authentication = authentication
         self._connections = connections
-        self._hub = hub
+        self._sender = sender
+        self._delivery = delivery
         self._call_later = call_later
         self._clock = clock
         self._now_ms = clock.now_ms
@@ -57,7 +71,7 @@ class ExpiryWatch:
         if left_ms > WARN_AHEAD_MS:
             self._schedule(connection, min(left_ms - WARN_AHEAD_MS, MAX_SLEEP_MS), self.watch)
             return
-        self._hub.error(connection, ErrorCode.AUTH_EXPIRED, "The token is about to expire; send auth_refresh.")
+        self._sender.error(connection, ErrorCode.AUTH_EXPIRED, "The token is about to expire; send auth_refresh.")
         self._schedule(connection, max(left_ms, 0), self._expire)
 
     def forget(self, connection: Connection) -> None:
@@ -76,26 +90,30 @@ class ExpiryWatch:
             if connection.is_open:
                 self.watch(connection)
 
-    def refresh(self, connection: Connection, envelope: Envelope) -> None:
+    def register(self, router: MessageRouter) -> None:
+        """Put `auth_refresh` into the table."""
+        router.register("auth_refresh", self.refresh)
+
+    def refresh(self, connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
         """Handle `auth_refresh`: a valid token of the same user replaces the expiry, anything else changes nothing."""
         try:
             token = decode_data(envelope.data, AuthRefresh, request_id=envelope.id).token
             principal = self._authentication.authenticate(token)
         except InvalidMessageError as error:
-            self._hub.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=envelope.id)
+            self._sender.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=envelope.id)
             return
         except AuthError as error:
-            self._hub.error(connection, error.code, error.reason, id=envelope.id)
+            self._sender.error(connection, error.code, error.reason, id=envelope.id)
             return
         current = connection.principal
-        pinned_elsewhere = principal.session_id not in (None, connection.session.id)
+        pinned_elsewhere = principal.session_id not in (None, connection.session_id)
         if principal.user_id != current.user_id or principal.is_guest != current.is_guest or pinned_elsewhere:
-            self._hub.error(
+            self._sender.error(
                 connection, ErrorCode.FORBIDDEN, "The token belongs to another user or session.", id=envelope.id
             )
             return
         self._connections.update(connection.id, principal)
-        self._hub.send_to(connection, "auth_refreshed", AuthRefreshed(principal.expires_at_ms), id=envelope.id)
+        self._sender.send(connection, "auth_refreshed", AuthRefreshed(principal.expires_at_ms), id=envelope.id)
         self.watch(connection)
 
     def _wall_clock_lead_ms(self) -> float:
@@ -108,5 +126,5 @@ class ExpiryWatch:
         if connection.principal.expires_at_ms - self._now_ms() > CLOCK_SLACK_MS:
             self.watch(connection)
             return
-        self._hub.error(connection, ErrorCode.AUTH_EXPIRED, "The token has expired.")
-        self._hub.close(connection.id, CloseCode.AUTH_FAILED, "Token expired")
+        self._sender.error(connection, ErrorCode.AUTH_EXPIRED, "The token has expired.")
+        self._delivery.close(connection, CloseCode.AUTH_FAILED, "Token expired")

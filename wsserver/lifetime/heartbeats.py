@@ -1,45 +1,69 @@
-"""The server's tick: it turns the wheel, pings who is due and closes who is gone (design section 7)."""
+"""Liveness: a tick that turns the wheel, pings who is due and closes who is gone; and the pongs (design section 7)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
+from wscore.codes import CloseCode
+from wscore.envelope import Envelope, MessageProtocol
 from wscore.heartbeat import HeartbeatPolicy
+from wscore.payloads import Timestamp
+from wsserver.connections.delivery import Delivery
 from wsserver.connections.state import Connection
+from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.wheel import HeartbeatWheel, Pace
+from wsserver.telemetry.clock import Clock
+from wsserver.telemetry.metrics import Counters
 from wsserver.telemetry.stalls import StallWatch
 
 
 class Heartbeats:
-    """Ticks from `start` to `stop`, and at each tick makes some more calls; `now_s` is the monotonic clock."""
+    """Ticks from `start` to `stop`, and at each tick makes some more calls."""
 
-    __slots__ = ("_also", "_now_s", "_pace", "_ping", "_policy", "_reap", "_stalls", "_timer", "_wheel")
+    __slots__ = (
+        "_also",
+        "_clock",
+        "_counters",
+        "_delivery",
+        "_pace",
+        "_policy",
+        "_protocol",
+        "_stalls",
+        "_timer",
+        "wheel",
+    )
 
     def __init__(
         self,
         policy: HeartbeatPolicy,
-        wheel: HeartbeatWheel,
+        protocol: MessageProtocol,
+        delivery: Delivery,
         *,
-        ping: Callable[[Iterable[Connection]], None],
-        reap: Callable[[Connection], None],
         also: Sequence[Callable[[], None]],
         stalls: StallWatch,
-        now_s: Callable[[], float],
+        clock: Clock,
+        counters: Counters,
     ) -> None:
         self._policy = policy
-        self._wheel = wheel
-        self._ping = ping
-        self._reap = reap
+        self._protocol = protocol
+        self._delivery = delivery
         self._also = also
         self._stalls = stalls
-        self._now_s = now_s
+        self._clock = clock
+        self._counters = counters
         self._timer: asyncio.TimerHandle | None = None
+        self.wheel = HeartbeatWheel(policy)
+
+    def register(self, router: MessageRouter) -> None:
+        """Put `ping` and `pong` into the table."""
+        router.register("ping", self._answer)
+        router.register("pong", lambda connection, envelope, frame_bytes: None)  # its arrival was the sign of life
 
     def start(self) -> None:
         """Start to tick on the running loop."""
-        now_s = self._now_s()
-        self._pace = Pace(self._policy, self._wheel.tick_s, now_s)
+        now_s = self._clock.now_s()
+        self._pace = Pace(self._policy, self.wheel.tick_s, now_s)
         self._stalls.start(self._pace.due_s)
         self._schedule(now_s)
 
@@ -49,18 +73,21 @@ class Heartbeats:
             self._timer.cancel()
             self._stalls.stop()
 
+    def _answer(self, connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
+        self._delivery.send(connection, self._protocol.serialize_pong(connection.session.name, envelope.id))
+
     def _schedule(self, now_s: float) -> None:
         delay_s = max(0.0, self._pace.due_s - now_s)
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
 
     def _tick(self) -> None:
-        now_s = self._now_s()
+        now_s = self._clock.now_s()
         ticks = self._pace.ticks(now_s)
         if ticks:
             self._stalls.tick(now_s, self._pace.due_s)
         pinged: list[Connection] = []
         for _ in range(ticks):
-            gone, due = self._wheel.advance()
+            gone, due = self.wheel.advance()
             for connection in gone:
                 self._reap(connection)
             pinged += due
@@ -69,3 +96,20 @@ class Heartbeats:
         for call in self._also:
             call()
         self._schedule(now_s)
+
+    def _ping(self, due: Iterable[Connection]) -> None:
+        """Send the heartbeat to everyone due at this tick; one frame serves them all."""
+        data = Timestamp(self._clock.now_ms())
+        payload = self._protocol.serialize(self._protocol.create_envelope("ping", data))
+        for connection in due:
+            self._delivery.send(connection, payload)
+
+    def _reap(self, connection: Connection) -> None:
+        """Close a connection that gave no sign of life in time."""
+        if not connection.is_open:
+            return
+        if connection.handlers is not None and connection.handlers.holds_peer_back:
+            connection.last_seen_s = self.wheel.now_s  # we do not read it, so it cannot give one
+            return
+        self._counters.heartbeat_timeouts += 1
+        self._delivery.close(connection, CloseCode.HEARTBEAT_TIMEOUT, "Connection timeout")

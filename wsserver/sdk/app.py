@@ -76,8 +76,7 @@ class App:
 
 def fan_out(ctx: Context, data: msgspec.Raw) -> None:
     """Send a client's `message` to everybody in its session, the sender included, its data byte for byte."""
-    # Past the checks of ctx.broadcast: the data was checked when it came in.
-    ctx.hub.fan_out(ctx.session_id, "message", data, user_id=ctx.principal.user_id)
+    ctx.hub.forward("message", data, session=ctx.session_id, user_id=ctx.principal.user_id)
 
 
 def default_app() -> App:

@@ -6,6 +6,7 @@ import msgspec
 
 from wscore.codes import CloseCode, ErrorCode
 from wscore.principal import Principal
+from wsserver.brokers.base import PublishResult
 from wsserver.connections.state import Connection
 from wsserver.sdk.hub import Hub
 
@@ -36,23 +37,23 @@ class Context:
     @property
     def session_id(self) -> str:
         """The session it came from."""
-        return self._connection.session.id
+        return self._connection.session_id
 
     def reply(self, type: str, data: object = msgspec.UNSET) -> bool:
         """Answer the sender, with the request's `id`; returns False if it is gone."""
-        return self.hub.reply_to(self._connection, type, data, id=self.request_id)
+        return self.hub.send(self.connection_id, type, data, id=self.request_id)
 
     def error(self, code: ErrorCode, message: str, details: dict[str, object] | None = None) -> bool:
         """Answer with an `error` envelope, with the request's `id`; the connection stays open."""
-        return self.hub.error(self._connection, code, message, id=self.request_id, details=details)
+        return self.hub.send_error(self.connection_id, code, message, details, id=self.request_id)
 
     def send(self, connection_id: str, type: str, data: object = msgspec.UNSET) -> bool:
         """Send to any connection by its id; returns False if it is gone."""
         return self.hub.send(connection_id, type, data)
 
-    def broadcast(self, type: str, data: object = msgspec.UNSET, *, lossy: bool = False) -> int:
-        """Send to every connection of the session, the sender included; returns how many there are."""
-        return self.hub.broadcast(self.session_id, type, data, user_id=self.principal.user_id, lossy=lossy)
+    def publish(self, type: str, data: object = msgspec.UNSET, *, lossy: bool = False) -> PublishResult:
+        """Publish to every connection of the session, the sender included; see `Hub.publish`."""
+        return self.hub.publish(type, data, session=self.session_id, user_id=self.principal.user_id, lossy=lossy)
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> bool:
         """Close the sender's connection, after what was sent to it before."""

@@ -11,11 +11,11 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from wscore.codes import CloseCode, ErrorCode
-from wscore.envelope import MessageProtocol, OutboundEnvelope
+from wscore.envelope import MessageProtocol
+from wsserver.brokers.base import SESSION, Broker, PublishResult
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.registry import ConnectionManager
-from wsserver.connections.sessions import SessionService
-from wsserver.connections.state import Connection
+from wsserver.connections.sender import EnvelopeSender
 from wsserver.sdk.background import BackgroundTasks
 from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_slice
 
@@ -35,11 +35,12 @@ class Hub:
 
     __slots__ = (
         "_background",
+        "_broker",
         "_connections",
         "_delivery",
         "_loop",
         "_protocol",
-        "_sessions",
+        "_sender",
         "_thread_id",
         "_types",
     )
@@ -47,63 +48,75 @@ class Hub:
     def __init__(
         self,
         protocol: MessageProtocol,
+        broker: Broker,
         delivery: Delivery,
+        sender: EnvelopeSender,
         connections: ConnectionManager,
-        sessions: SessionService,
         background: BackgroundTasks,
     ) -> None:
         self._protocol = protocol
+        self._broker = broker
         self._delivery = delivery
+        self._sender = sender
         self._connections = connections
-        self._sessions = sessions
         self._background = background
         self._types = SendableTypes()
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
 
+    def publish(
+        self,
+        type: str,
+        data: object = msgspec.UNSET,
+        *,
+        session: str,
+        user_id: str | None = None,
+        lossy: bool = False,
+    ) -> PublishResult:
+        """Publish a message to every connection of a session, by the session's id.
+
+        `user_id` tells the receivers who sent it; a slow reader may miss a `lossy` one. Returns where the message
+        stands in its group; how many receive it nobody knows.
+        """
+        self._check(type, data)
+        envelope = self._protocol.create_envelope(type, data, session, user_id=user_id)
+        return self._broker.publish(SESSION, session, self._protocol.serialize(envelope), lossy=lossy)
+
+    def forward(self, type: str, data: msgspec.Raw, *, session: str, user_id: str) -> PublishResult:
+        """Publish a message that came in, and was checked then."""
+        envelope = self._protocol.create_envelope(type, data, session, user_id=user_id)
+        return self._broker.publish(SESSION, session, self._protocol.encode(envelope))
+
     def send(
         self, connection_id: str, type: str, data: object = msgspec.UNSET, *, id: str | None = None, lossy: bool = False
     ) -> bool:
-        """Send a message to one connection; returns False if it is gone."""
+        """Send a message to one connection.
+
+        Returns False if it is known to be gone; True says that the message is on its way, not that it arrived.
+        """
         connection = self._connections.get(connection_id)
         if connection is None or not connection.is_open:
             return False
         if id is not None:
             check_id(id)
-        return self.reply_to(connection, type, data, id=id, lossy=lossy)
+        self._check(type, data)
+        return self._sender.send(connection, type, data, id=id, lossy=lossy)
 
     def send_error(
-        self, connection_id: str, code: ErrorCode, message: str, details: dict[str, object] | None = None
-    ) -> bool:
-        """Send an `error` envelope that answers no message to one connection; returns False if it is gone."""
-        connection = self._connections.get(connection_id)
-        return connection is not None and self.error(connection, code, message, details=details)
-
-    def broadcast(
         self,
-        session_id: str,
-        type: str,
-        data: object = msgspec.UNSET,
+        connection_id: str,
+        code: ErrorCode,
+        message: str,
+        details: dict[str, object] | None = None,
         *,
-        user_id: str | None = None,
-        lossy: bool = False,
-    ) -> int:
-        """Send a message to every connection of a session; returns how many it has.
-
-        `user_id` tells the receivers who sent it; a slow reader may miss a `lossy` one.
-        """
-        session = self._sessions.get(session_id)
-        if session is None:
-            return 0
-        self._types[type]  # raises for one that cannot be sent
-        if data.__class__ is msgspec.Raw:
-            check_slice(type, data)
-        envelope = self._protocol.create_envelope(type, data, session_id, user_id=user_id)
-        self._delivery.broadcast(session, self._protocol.serialize(envelope), lossy=lossy)
-        return len(session.connections)
+        id: str | None = None,
+    ) -> bool:
+        """Send an `error` envelope to one connection, as the answer to message `id`. Returns as `send`."""
+        connection = self._connections.get(connection_id)
+        return connection is not None and self._sender.error(connection, code, message, id=id, details=details)
 
     def close(self, connection_id: str, code: int = CloseCode.KICKED, reason: str = "") -> bool:
-        """Close a connection, after what was sent to it before; returns False if it is gone.
+        """Close a connection, after what was sent to it before. Returns as `send`.
 
         Raises UnsendableError for a code that no close frame may carry, and for a reason of more than 123 bytes.
         """
@@ -123,7 +136,7 @@ class Hub:
         return self._background.spawn(coroutine, name)
 
     def from_thread(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call a function, such as `hub.broadcast`, on the server's event loop from another thread.
+        """Call a function, such as `hub.publish`, on the server's event loop from another thread.
 
         Returns at once; the future's `result()` waits for what the call returned or raised. Raises RuntimeError on
         the loop's own thread, where waiting would never end, and once the loop is closed.
@@ -134,53 +147,7 @@ class Hub:
         self._loop.call_soon_threadsafe(self._background.call, future, call, args, kwargs)
         return future
 
-    def fan_out(self, session_id: str, type: str, data: msgspec.Raw, *, user_id: str) -> int:
-        """Broadcast a message that came in, and was checked then."""
-        session = self._sessions.get(session_id)
-        if session is None:
-            return 0
-        envelope = self._protocol.create_envelope(type, data, session_id, user_id=user_id)
-        self._delivery.broadcast(session, self._protocol.encode(envelope))
-        return len(session.connections)
-
-    def reply_to(self, connection: Connection, type: str, data: object, *, id: str | None, lossy: bool = False) -> bool:
-        """Send an app's message to a connection at hand; returns False if it is closing."""
-        if not connection.is_open:
-            return False
+    def _check(self, type: str, data: object) -> None:
         self._types[type]  # raises for one that cannot be sent
         if data.__class__ is msgspec.Raw:
             check_slice(type, data)
-        envelope = self._protocol.create_envelope(type, data, connection.session.id, id=id)
-        return self._delivery.send(connection, self._protocol.serialize(envelope), lossy=lossy)
-
-    def send_to(
-        self,
-        connection: Connection,
-        type: str,
-        data: object = msgspec.UNSET,
-        *,
-        id: str | None = None,
-        lossy: bool = False,
-    ) -> bool:
-        """Send a message to a connection at hand; returns False if it is closing."""
-        envelope = self._protocol.create_envelope(type, data, connection.session.id, id=id)
-        return self.send_envelope(connection, envelope, lossy=lossy)
-
-    def send_envelope(self, connection: Connection, envelope: OutboundEnvelope, *, lossy: bool = False) -> bool:
-        """Send a finished envelope to a connection at hand; returns False if it is closing."""
-        return self._delivery.send(connection, self._protocol.serialize(envelope), lossy=lossy)
-
-    def error(
-        self,
-        connection: Connection,
-        code: ErrorCode,
-        message: str,
-        *,
-        id: str | None = None,
-        details: dict[str, object] | None = None,
-    ) -> bool:
-        """Send an `error` envelope, carrying the `id` of the request that caused it; returns False if it is closing."""
-        if not connection.is_open:
-            return False
-        envelope = self._protocol.create_error_envelope(code, message, connection.session.id, id=id, details=details)
-        return self.send_envelope(connection, envelope)
