@@ -49,11 +49,12 @@ def profile_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def code_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the codes and message types that can be explained and begin so."""
+    """Return the codes, disconnects and message types that can be explained and begin so."""
     from wscore.codes import CLOSES, ERRORS
+    from wscore.disconnects import DISCONNECTS
     from wscore.messages import MESSAGES
 
-    return _beginning(incomplete, (*(str(int(code)) for code in CLOSES), *ERRORS, *MESSAGES))
+    return _beginning(incomplete, (*(str(int(code)) for code in CLOSES), *DISCONNECTS, *ERRORS, *MESSAGES))
 
 
 def choose_from(names: Iterable[str]) -> Any:

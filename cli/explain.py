@@ -1,4 +1,4 @@
-"""`wsctl explain`: what a close code, an error code or a message type means and what to do about it."""
+"""`wsctl explain`: what a close code, a disconnect, an error code or a message type means and what to do about it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cli.options.output import Json
 from cli.output import out, out_json, table
 from cli.settings import ConfigFile
 from wscore.codes import CLOSES, ERRORS, CloseCode, CloseSpec, ErrorCode, ErrorSpec, close_action
+from wscore.disconnects import DISCONNECTS, Disconnect
 from wscore.errors import ConfigError
 from wscore.messages import MESSAGES, MessageSpec, Owner
 
@@ -21,14 +22,14 @@ def explain(
         str | None,
         typer.Argument(
             metavar="CODE",
-            help="Such as 4002, AUTH_EXPIRED or session_created; none: list all.",
+            help="Such as 4002, slow-consumer, AUTH_EXPIRED or session_created; none: list all.",
             autocompletion=code_names,
         ),
     ] = None,
     json: Json = False,
     config: ConfigFile = None,
 ) -> None:
-    """Explain a close code, an error code or a message type."""
+    """Explain a close code, a disconnect, an error code or a message type."""
     facts = _all() if code is None else [_find(code)]
     if json:
         for fact in facts:
@@ -42,7 +43,8 @@ def explain(
 
 
 def _all() -> list[dict[str, str]]:
-    return [*map(_close, CLOSES.values()), *map(_error, ERRORS.values()), *map(_message, MESSAGES.values())]
+    closes, disconnects = map(_close, CLOSES.values()), map(_disconnect, DISCONNECTS.values())
+    return [*closes, *disconnects, *map(_error, ERRORS.values()), *map(_message, MESSAGES.values())]
 
 
 def _find(text: str) -> dict[str, str]:
@@ -51,20 +53,38 @@ def _find(text: str) -> dict[str, str]:
         return _close(CLOSES[CloseCode(number)]) if number in set(CloseCode) else _unlisted(number)
     if text.upper() in set(ErrorCode):
         return _error(ERRORS[ErrorCode(text.upper())])
+    if text.lower() in DISCONNECTS:
+        return _disconnect(DISCONNECTS[text.lower()])
     if text in MESSAGES:
         return _message(MESSAGES[text])
-    close = difflib.get_close_matches(text.upper(), [*ErrorCode], n=1) or difflib.get_close_matches(text, MESSAGES, n=1)
-    mend = f"did you mean {close[0]}?" if close else "`wsctl explain` lists all"
-    raise ConfigError(text, "is no known code or message type", mend)
+    known = {str(name).lower(): str(name) for name in (*ErrorCode, *DISCONNECTS, *MESSAGES)}
+    close = difflib.get_close_matches(text.lower(), known, n=1)
+    mend = f"did you mean {known[close[0]]}?" if close else "`wsctl explain` lists all"
+    raise ConfigError(text, "is no known code, disconnect or message type", mend)
 
 
 def _close(spec: CloseSpec) -> dict[str, str]:
-    return {
+    facts = {
         "code": str(spec.code.value),
         "name": spec.name,
         "meaning": spec.meaning,
         "client": str(spec.action),
         "remedy": spec.remedy,
+    }
+    names = [disconnect.name for disconnect in DISCONNECTS.values() if disconnect.close_code == spec.code]
+    return facts | {"disconnects": ", ".join(names)} if names else facts
+
+
+def _disconnect(disconnect: Disconnect) -> dict[str, str]:
+    close = CLOSES[CloseCode(disconnect.close_code)]
+    return {
+        "code": disconnect.name,
+        "meaning": disconnect.meaning,
+        "close code": f"{close.code.value} {close.name}",
+        "reason": disconnect.reason or "says what exactly",
+        "error before": disconnect.error or "none",
+        "client": str(disconnect.action),
+        "remedy": close.remedy,
     }
 
 
@@ -81,15 +101,17 @@ def _unlisted(number: int) -> dict[str, str]:
 
 
 def _error(spec: ErrorSpec) -> dict[str, str]:
-    closes = (
-        "the connection stays open" if spec.close_code is None else f"followed by close code {spec.close_code.value}"
-    )
+    after = [
+        f"{disconnect.name} ({int(disconnect.close_code)})"
+        for disconnect in DISCONNECTS.values()
+        if disconnect.error is spec.code
+    ]
     return {
         "code": str(spec.code),
         "meaning": spec.meaning,
         "remedy": spec.remedy,
         "retryable": "yes" if spec.retryable else "no",
-        "connection": closes,
+        "connection": f"may precede the disconnect {' or '.join(after)}" if after else "stays open",
     }
 
 

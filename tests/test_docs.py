@@ -26,6 +26,7 @@ from wsclient import Client
 from wsclient.tui.app import binding_ids
 from wsclient.tui.commands import COMMANDS as COMMANDS_OF_THE_TERMINAL
 from wscore.codes import CLOSES, ERRORS
+from wscore.disconnects import DISCONNECTS
 from wscore.envelope import Envelope
 from wscore.messages import MESSAGES, RESERVED_TYPES
 from wscore.units import format_size
@@ -109,8 +110,17 @@ def test_the_row_of_an_error_code_tells_what_the_table_in_the_code_does(spec):
     (row,) = [line for line in section(page("protocol.md"), "Error codes").splitlines() if f"| `{spec.code}` |" in line]
     *_, retryable, close, _ = (cell.strip() for cell in row.split("|"))
     assert retryable == ("yes" if spec.retryable else "no")
-    if spec.close_code is not None:
-        assert close.startswith(str(spec.close_code.value))
+    named = {int(code) for code in re.findall(r"\b\d{4}\b", close)}
+    assert named == {row.close_code for row in DISCONNECTS.values() if row.error is spec.code}
+
+
+def test_every_disconnect_has_a_row_with_its_code_its_reason_and_the_error_before_it():
+    lines = [line for line in section(page("protocol.md"), "Disconnects").splitlines() if line.startswith("| `")]
+    rows = [[cell.strip() for cell in line.split("|")[1:5]] for line in lines]
+    assert rows == [
+        [f"`{row.name}`", str(int(row.close_code)), row.reason, f"`{row.error}`" if row.error else ""]
+        for row in DISCONNECTS.values()
+    ]
 
 
 @pytest.mark.parametrize("spec", CLOSES.values(), ids=lambda spec: str(spec.code.value))

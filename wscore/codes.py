@@ -66,7 +66,6 @@ class ErrorSpec:
     meaning: str
     remedy: str
     retryable: bool = False
-    close_code: CloseCode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +84,21 @@ _ERRORS = (
         ErrorCode.AUTH_REQUIRED,
         "The connection carried no token.",
         "Send a JWT or guest token: ?token=..., an Authorization: Bearer header, or a token.* subprotocol.",
-        close_code=CloseCode.AUTH_FAILED,
     ),
     ErrorSpec(
         ErrorCode.AUTH_INVALID,
         "The token is malformed, has a bad signature, or is of a kind this server does not accept.",
         "Get a new token; `wsctl token inspect` names the rule that refused it.",
-        close_code=CloseCode.AUTH_FAILED,
     ),
     ErrorSpec(
         ErrorCode.AUTH_EXPIRED,
         "The token has expired, or will within 30 s while connected.",
         "Get a new token; on an open connection send it in an auth_refresh message before the expiry.",
-        close_code=CloseCode.AUTH_FAILED,
     ),
     ErrorSpec(
         ErrorCode.SESSION_CREATE_FAILED,
         "The requested session cannot be created or joined with this token.",
         "Connect without sessionId, or with a token whose sid names the session.",
-        close_code=CloseCode.AUTH_FAILED,
     ),
     ErrorSpec(
         ErrorCode.INVALID_MESSAGE,
@@ -135,10 +130,9 @@ _ERRORS = (
     ),
     ErrorSpec(
         ErrorCode.SLOW_CONSUMER,
-        "The connection read too slowly and its outbound limit was passed.",
-        "Read faster or reconnect; the server closes with 4003.",
+        "The connection read too slowly. The server does not send it: who does not read gets close code 4003 alone.",
+        "Read faster or reconnect.",
         retryable=True,
-        close_code=CloseCode.SLOW_CONSUMER,
     ),
     ErrorSpec(
         ErrorCode.INVALID_AUDIO,
@@ -210,9 +204,9 @@ _CLOSES = (
     CloseSpec(
         CloseCode.POLICY_VIOLATION,
         "policy violation",
-        "The rate limit kept being broken, or the Origin was refused.",
+        "The rate limit kept being broken, or the Origin or the Host was refused.",
         Action.STOP,
-        "Slow down, or have the origin allowed with --origin.",
+        "Slow down, or have the origin allowed with --origin, the host with --allowed-host.",
     ),
     CloseSpec(
         CloseCode.TOO_BIG,

@@ -1,91 +1,173 @@
-"""Every reason for which the server ends a connection, by name: its close code, text, error and the client's part.
+"""Every reason for which the server ends a connection, by name: when, with which close frame, after which error.
 
-The server's rooms name a reason; `disconnect_of` turns whatever was raised into one. The client's decision comes from
-the close code, since that is all that it gets.
+The server's rooms name a reason; `disconnect_of` turns whatever was raised into one. What a client does then comes from
+the close code, which is all that it gets.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from wscore.codes import CLOSES, Action, CloseCode, ErrorCode
+from wscore.codes import Action, CloseCode, ErrorCode, close_action
 from wscore.errors import WsctlError
 from wscore.principal import AuthError
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """One reason: its name in logs and metrics, the close frame, and the `error` envelope that precedes it, if any."""
+    """One reason: its name in the log, when it comes, its close frame, and the `error` that precedes it, if any.
+
+    Without a `reason` here the close frame says what exactly is wrong. `drops`: what still waits for the client is
+    dropped, instead of being sent before the close frame.
+    """
 
     name: str
-    close_code: CloseCode
+    close_code: int
     reason: str
+    meaning: str
     error: ErrorCode | None = None
+    drops: bool = False
 
     @property
     def action(self) -> Action:
         """What a client does then."""
-        return CLOSES[self.close_code].action
+        return close_action(self.close_code)
+
+    def saying(self, reason: str) -> Disconnect:
+        """Return the same with a reason that is more exact; an empty one changes nothing."""
+        return replace(self, reason=reason) if reason else self
 
 
 TOKEN_MISSING: Final = Disconnect(
-    "token-missing", CloseCode.AUTH_FAILED, "The connection carries no token.", ErrorCode.AUTH_REQUIRED
+    "token-missing",
+    CloseCode.AUTH_FAILED,
+    "The connection carries no token.",
+    "The connection carried no token.",
+    ErrorCode.AUTH_REQUIRED,
 )
 TOKEN_REFUSED: Final = Disconnect(
-    "token-refused", CloseCode.AUTH_FAILED, "The token is not valid.", ErrorCode.AUTH_INVALID
+    "token-refused",
+    CloseCode.AUTH_FAILED,
+    "",
+    "The token is malformed, has a bad signature, or is of a kind this server does not accept.",
+    ErrorCode.AUTH_INVALID,
 )
-TOKEN_EXPIRED: Final = Disconnect("token-expired", CloseCode.AUTH_FAILED, "Token expired", ErrorCode.AUTH_EXPIRED)
+TOKEN_EXPIRED: Final = Disconnect(
+    "token-expired",
+    CloseCode.AUTH_FAILED,
+    "Token expired",
+    "The token had expired, or did so while connected and no auth_refresh brought another.",
+    ErrorCode.AUTH_EXPIRED,
+)
 SESSION_REFUSED: Final = Disconnect(
-    "session-refused", CloseCode.AUTH_FAILED, "The session cannot be joined.", ErrorCode.SESSION_CREATE_FAILED
+    "session-refused",
+    CloseCode.AUTH_FAILED,
+    "",
+    "The session cannot be created or joined with this token.",
+    ErrorCode.SESSION_CREATE_FAILED,
 )
 ORIGIN_REFUSED: Final = Disconnect(
-    "origin-refused", CloseCode.POLICY_VIOLATION, "This origin may not connect.", ErrorCode.FORBIDDEN
+    "origin-refused",
+    CloseCode.POLICY_VIOLATION,
+    "This origin may not connect.",
+    "The web page's Origin is not among the allowed ones.",
+    ErrorCode.FORBIDDEN,
 )
 HOST_REFUSED: Final = Disconnect(
-    "host-refused", CloseCode.POLICY_VIOLATION, "This server is not known by that host name.", ErrorCode.FORBIDDEN
+    "host-refused",
+    CloseCode.POLICY_VIOLATION,
+    "This host name is not served here.",
+    "The Host header names a host that is not served.",
+    ErrorCode.FORBIDDEN,
 )
-SERVER_FULL: Final = Disconnect("server-full", CloseCode.TRY_AGAIN_LATER, "Too many connections.")
-RATE_LIMIT: Final = Disconnect("rate-limit", CloseCode.POLICY_VIOLATION, "Rate limit exceeded", ErrorCode.RATE_LIMITED)
-BINARY_MESSAGE: Final = Disconnect("binary-message", CloseCode.UNSUPPORTED_DATA, "Binary messages are not accepted")
-PROTOCOL_ERROR: Final = Disconnect("protocol-error", CloseCode.PROTOCOL_ERROR, "The frame breaks RFC 6455.")
-INVALID_UTF8: Final = Disconnect("invalid-utf8", CloseCode.INVALID_DATA, "text is not UTF-8")
-MESSAGE_TOO_BIG: Final = Disconnect("message-too-big", CloseCode.TOO_BIG, "The message is too big.")
-HEARTBEAT_TIMEOUT: Final = Disconnect("heartbeat-timeout", CloseCode.HEARTBEAT_TIMEOUT, "Connection timeout")
-SLOW_CONSUMER: Final = Disconnect("slow-consumer", CloseCode.SLOW_CONSUMER, "Outbound limit passed")
-KICKED: Final = Disconnect("kicked", CloseCode.KICKED, "")
-SHUTDOWN: Final = Disconnect("shutdown", CloseCode.GOING_AWAY, "Server shutting down")
-INTERNAL_ERROR: Final = Disconnect("internal-error", CloseCode.INTERNAL_ERROR, "Internal error")
+SERVER_FULL: Final = Disconnect(
+    "server-full",
+    CloseCode.TRY_AGAIN_LATER,
+    "",
+    "A limit on connections is reached: in all, from this address, or by this user.",
+)
+RATE_LIMIT: Final = Disconnect(
+    "rate-limit",
+    CloseCode.POLICY_VIOLATION,
+    "Rate limit exceeded",
+    "The client went on sending over its rate limit.",
+    ErrorCode.RATE_LIMITED,
+)
+BINARY_MESSAGE: Final = Disconnect(
+    "binary-message",
+    CloseCode.UNSUPPORTED_DATA,
+    "Binary messages are not accepted",
+    "A binary message arrived where only text is spoken.",
+)
+PROTOCOL_ERROR: Final = Disconnect(
+    "protocol-error", CloseCode.PROTOCOL_ERROR, "", "A frame broke the WebSocket protocol (RFC 6455)."
+)
+INVALID_UTF8: Final = Disconnect(
+    "invalid-utf8", CloseCode.INVALID_DATA, "text is not UTF-8", "A text message or a close reason was not UTF-8."
+)
+MESSAGE_TOO_BIG: Final = Disconnect(
+    "message-too-big", CloseCode.TOO_BIG, "", "A message had too many bytes, or came in too many fragments."
+)
+HEARTBEAT_TIMEOUT: Final = Disconnect(
+    "heartbeat-timeout",
+    CloseCode.HEARTBEAT_TIMEOUT,
+    "Connection timeout",
+    "No sign of life came within the heartbeat timeout.",
+)
+SLOW_CONSUMER: Final = Disconnect(
+    "slow-consumer",
+    CloseCode.SLOW_CONSUMER,
+    "Outbound limit passed",
+    "The client read too slowly; what waited for it was dropped.",
+    drops=True,
+)
+KICKED: Final = Disconnect("kicked", CloseCode.KICKED, "", "The app closed the connection of a client by its id.")
+CLOSED_BY_APP: Final = Disconnect(
+    "closed-by-app", CloseCode.NORMAL, "", "The app closed the connection, with 1000 or another code of its choice."
+)
+SHUTDOWN: Final = Disconnect(
+    "shutdown", CloseCode.GOING_AWAY, "Server shutting down", "The server shuts down; a disconnect message comes first."
+)
+INTERNAL_ERROR: Final = Disconnect(
+    "internal-error", CloseCode.INTERNAL_ERROR, "Internal error", "The server failed; its log holds the cause."
+)
 
 DISCONNECTS: Final[dict[str, Disconnect]] = {
     disconnect.name: disconnect
     for disconnect in (
-        *(TOKEN_MISSING, TOKEN_REFUSED, TOKEN_EXPIRED, SESSION_REFUSED, ORIGIN_REFUSED, HOST_REFUSED, SERVER_FULL),
-        *(RATE_LIMIT, BINARY_MESSAGE, PROTOCOL_ERROR, INVALID_UTF8, MESSAGE_TOO_BIG),
-        *(HEARTBEAT_TIMEOUT, SLOW_CONSUMER, KICKED, SHUTDOWN, INTERNAL_ERROR),
+        *(HOST_REFUSED, ORIGIN_REFUSED, SERVER_FULL, TOKEN_MISSING, TOKEN_REFUSED, TOKEN_EXPIRED, SESSION_REFUSED),
+        *(BINARY_MESSAGE, INVALID_UTF8, MESSAGE_TOO_BIG, PROTOCOL_ERROR, RATE_LIMIT),
+        *(HEARTBEAT_TIMEOUT, SLOW_CONSUMER, KICKED, CLOSED_BY_APP, SHUTDOWN, INTERNAL_ERROR),
     )
 }
 _OF_AUTH_ERRORS: Final = {
     disconnect.error: disconnect for disconnect in (TOKEN_MISSING, TOKEN_REFUSED, TOKEN_EXPIRED, SESSION_REFUSED)
 }
+_OF_PARSERS: Final = {
+    disconnect.close_code: disconnect for disconnect in (INVALID_UTF8, MESSAGE_TOO_BIG, INTERNAL_ERROR)
+}
 
 
 class DisconnectError(WsctlError):
-    """A connection has to end; `reason` says it more exactly than the row, `rule` names the check for the log."""
+    """A connection has to end.
+
+    `reason` says why more exactly than the row, `rule` names the check that found it and `details` what else an
+    operator wants to know, for the log.
+    """
 
     def __init__(self, disconnect: Disconnect, reason: str = "", rule: str = "", **details: str) -> None:
-        super().__init__(disconnect.name, reason or disconnect.reason, rule)
-        self.disconnect = disconnect
-        self.reason = reason or disconnect.reason
+        super().__init__(disconnect.name, reason, rule, details)
+        self.disconnect = disconnect.saying(reason)
         self.rule = rule or disconnect.name
         self.details = details
 
     def __str__(self) -> str:
-        return self.reason
+        return f"{self.disconnect.name}: {self.disconnect.reason}"
 
 
 def disconnect_of(error: BaseException) -> DisconnectError:
-    """Return how a connection ends because of an exception: by name where it has one, else as an internal error.
+    """Return how a connection ends because of an exception: by name where it has one, else as INTERNAL_ERROR.
 
     No text of a foreign exception goes to the peer.
     """
@@ -94,3 +176,13 @@ def disconnect_of(error: BaseException) -> DisconnectError:
     if isinstance(error, AuthError):
         return DisconnectError(_OF_AUTH_ERRORS[error.code], error.reason, error.rule)
     return DisconnectError(INTERNAL_ERROR)
+
+
+def parser_disconnect(code: int, reason: str) -> Disconnect:
+    """Return how a connection has ended that a WebSocket library closed by itself, for a frame that it cannot read."""
+    return _OF_PARSERS.get(code, PROTOCOL_ERROR).saying(reason)
+
+
+def app_disconnect(code: int, reason: str) -> Disconnect:
+    """Return how a connection ends that an app closes with a code and a reason of its choice."""
+    return replace(KICKED if code == KICKED.close_code else CLOSED_BY_APP, close_code=code, reason=reason)

@@ -8,6 +8,7 @@ import pytest
 
 from cli.main import COMMANDS
 from wscore.codes import CLOSES, ERRORS
+from wscore.disconnects import DISCONNECTS
 from wscore.messages import MESSAGES
 
 
@@ -17,10 +18,21 @@ def test_a_close_code_is_explained_with_the_clients_action(wsctl):
     assert result.stdout.startswith("4002 connection timeout\n")
     assert "no sign of life" in result.stdout
     assert "reconnect" in result.stdout
+    assert "disconnects  heartbeat-timeout\n" in result.stdout
+
+
+def test_a_disconnect_is_explained_by_its_row(wsctl):
+    slow = json.loads(wsctl("explain", "Slow-Consumer", "--json").stdout)
+    assert (slow["code"], slow["close code"], slow["error before"]) == ("slow-consumer", "4003 slow consumer", "none")
+    assert (slow["reason"], slow["client"]) == ("Outbound limit passed", "reconnect and resume")
+    assert "did you mean slow-consumer?" in wsctl("explain", "slow-consumr").stderr
 
 
 def test_an_error_code_is_found_in_any_case(wsctl):
-    assert "followed by close code 4001" in wsctl("explain", "auth_expired").stdout
+    assert "may precede the disconnect token-expired (4001)" in wsctl("explain", "auth_expired").stdout
+    forbidden = json.loads(wsctl("explain", "FORBIDDEN", "--json").stdout)
+    assert forbidden["connection"] == "may precede the disconnect host-refused (1008) or origin-refused (1008)"
+    assert json.loads(wsctl("explain", "SLOW_CONSUMER", "--json").stdout)["connection"] == "stays open"
 
 
 def test_a_message_type_shows_its_fields(wsctl):
@@ -50,7 +62,8 @@ def test_an_unknown_code_is_refused_with_a_mend(wsctl, code, mend):
 
 def test_without_a_code_everything_is_listed(wsctl):
     listed = {json.loads(line)["code"] for line in wsctl("explain", "--json").stdout.splitlines()}
-    assert listed == {str(code.value) for code in CLOSES} | set(map(str, ERRORS)) | set(MESSAGES)
+    assert listed == {str(code.value) for code in CLOSES} | set(DISCONNECTS) | set(map(str, ERRORS)) | set(MESSAGES)
+    assert not set(DISCONNECTS) & set(MESSAGES)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from typing import Final
 from wsclient.filters import FilterError, MessageFilter
 from wsclient.recording import RecordingError, line_of, read_record
 from wsclient.templates import TemplateContext, TemplateError, expand
+from wscore.disconnects import DisconnectError
 from wscore.envelope import InvalidMessageError, MessageProtocol
 from wscore.guest import GuestMode, GuestVerifier, mint_guest_token
 from wscore.principal import AuthError
 from wscore.tokens import JwtKey, JwtVerifier
-from wsserver.engines.assembly import Assembler, FrameError, max_fragments
+from wsserver.engines.assembly import Assembler, max_fragments
 from wsserver.engines.request import HandshakeRequest
 
 NOW_MS: Final = 1_764_000_000_000
@@ -76,10 +77,10 @@ def fragments(data: bytes) -> None:
         opcode, fin = head % 3, bool(head & 0x80)
         try:
             message = assembler.add(opcode, fin, payload)
-        except FrameError as error:
+        except DisconnectError as error:
             out_of_place = (opcode == 0) != (begun is not None)
             too_big = len(joined) + len(payload) > MAX_BYTES or count + 1 >= max_fragments(MAX_BYTES)
-            assert error.code.value in ({1002} if out_of_place else {1009} if too_big else {1007})
+            assert error.disconnect.close_code in ({1002} if out_of_place else {1009} if too_big else {1007})
             return
         assert (opcode == 0) == (begun is not None)
         begun = opcode if begun is None else begun

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from wscore.disconnects import HEARTBEAT_TIMEOUT, SLOW_CONSUMER, Disconnect
 from wscore.frames import text_frame
 from wscore.principal import Principal
 from wsserver.brokers.base import SESSION
@@ -26,7 +27,7 @@ class RecordingChannel:
         self.room = 1 << 30
         self.kept: list = []
         self.left: list[int] = []
-        self.closed: tuple[int, str, bool] | None = None
+        self.closed: Disconnect | None = None
 
     def send_text(self, payload: bytes) -> None:
         self.writes.append(text_frame(payload))
@@ -43,8 +44,8 @@ class RecordingChannel:
         self.left.append(left)
         return True
 
-    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
-        self.closed = (code, reason, drop)
+    def close(self, disconnect: Disconnect) -> None:
+        self.closed = disconnect
 
 
 @pytest.fixture
@@ -109,9 +110,9 @@ def test_who_joins_within_a_turn_gets_nothing_from_before(room):
 def test_a_close_lets_out_what_was_sent_before_it(room):
     a = room.join("a")
     room.delivery.broadcast(room.session, b"1")
-    room.delivery.close(a, 4004, "kicked")
+    room.delivery.close(a, HEARTBEAT_TIMEOUT)
     assert a.channel.writes == [frames(b"1")]
-    assert a.channel.closed == (4004, "kicked", False)
+    assert a.channel.closed is HEARTBEAT_TIMEOUT
     assert room.delivery.send(a, b"late") is False
 
 
@@ -119,9 +120,8 @@ def test_a_slow_reader_is_closed_once_without_what_waits(room):
     a = room.join("a")
     room.delivery.close_slow(a)
     room.delivery.close_slow(a)
-    assert a.channel.closed == (4003, "Outbound limit passed", True)
+    assert a.channel.closed is SLOW_CONSUMER
     assert room.counters.slow_consumers == 1
-    assert a.close_code == 4003
 
 
 def test_what_gathers_is_bounded_in_bytes_not_in_messages_over_all_sessions(room):

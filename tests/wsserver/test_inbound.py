@@ -310,7 +310,7 @@ async def test_a_coroutine_that_never_got_its_turn_is_closed(start_server, open_
     def closed() -> None:
         (connection,) = server.connections.all()
         connection.channel.abort()
-        server._controller.closed(connection, 1006, "")
+        server._controller.closed(connection, 1006, "", None)
         server._controller.closed = lambda *_: None  # the engine's own call comes too late
 
     server = await start_server(app)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wscore.disconnects import DisconnectError
 from wscore.errors import ConfigError
 from wsserver.engines.networks import TrustedNetworks, client_key, parse_ip
-from wsserver.handshake.limits import ConnectionLimiter, ConnectionLimits, ServerFullError
+from wsserver.handshake.limits import ConnectionLimiter, ConnectionLimits
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_the_limit_per_address_counts_an_ipv6_network_as_one_client():
     for ip in ("2001:db8::1", "2001:db8::2"):
         limiter.check_peer(ip)
         limiter.enter(ip, "ann")
-    with pytest.raises(ServerFullError):
+    with pytest.raises(DisconnectError, match=r"^server-full: Too many connections from this address"):
         limiter.check_peer("2001:db8::3")
     limiter.check_peer("2001:db8:0:1::3")
     limiter.leave("2001:db8::1", "ann")

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Final
 
-from wscore.codes import CloseCode
+from wscore.disconnects import SLOW_CONSUMER, Disconnect
 from wscore.frames import text_frame
 from wsserver.brokers.base import GroupKind
 from wsserver.connections.groups import Groups
@@ -108,22 +108,20 @@ class Delivery:
                 chunks = chunks or self._chunks(frames, payloads, lossy, self._backlog.turn)
                 connection.channel.keep(chunks, left)
 
-    def close(self, connection: Connection, code: int, reason: str) -> None:
+    def close(self, connection: Connection, disconnect: Disconnect) -> None:
         """Close a connection after what was sent to it before; a second call does nothing."""
         if connection.is_open:
             self.flush(connection.session)
         if connection.is_open:
             connection.is_open = False
-            connection.close_code = code
-            connection.channel.close(code, reason)
+            connection.channel.close(disconnect)
 
     def close_slow(self, connection: Connection) -> None:
         """Close a connection that reads too slowly, without what waits for it."""
         if connection.is_open:
             self._counters.slow_consumers += 1
             connection.is_open = False
-            connection.close_code = CloseCode.SLOW_CONSUMER
-            connection.channel.close(CloseCode.SLOW_CONSUMER, "Outbound limit passed", drop=True)
+            connection.channel.close(SLOW_CONSUMER)
 
     def _gather(self, payload: bytes) -> None:
         self._gathered += len(payload) + MESSAGE_BYTES

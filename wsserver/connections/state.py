@@ -39,7 +39,6 @@ class Connection:
     __slots__ = (
         "channel",
         "client_ip",
-        "close_code",
         "created_at_ms",
         "handlers",
         "id",
@@ -74,7 +73,6 @@ class Connection:
         self.private: list[tuple[int, bytes, bool]] | None = None
         self.handlers: HandlerQueue[Any] | None = None  # exists from the first async handler on
         self.is_open = True
-        self.close_code: int | None = None  # set when the server closes first
 
     @property
     def session_id(self) -> str:

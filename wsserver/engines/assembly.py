@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wscore.codes import CloseCode
-from wscore.errors import WsctlError
+from wscore.disconnects import INVALID_UTF8, MESSAGE_TOO_BIG, PROTOCOL_ERROR, DisconnectError
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -22,24 +21,12 @@ def max_fragments(max_bytes: int) -> int:
     return max(FEW_FRAGMENTS, max_bytes // MIN_MEAN_FRAGMENT_BYTES)
 
 
-class FrameError(WsctlError):
-    """The peer broke the protocol; `code` and `reason` go into the close frame."""
-
-    def __init__(self, code: CloseCode, reason: str) -> None:
-        super().__init__(code, reason)
-        self.code = code
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.code.value}: {self.reason}"
-
-
 def check_text(payload: bytes) -> None:
-    """Raise FrameError(1007) unless `payload` is UTF-8 (RFC 6455 section 8.1)."""
+    """Raise DisconnectError (INVALID_UTF8) unless `payload` is UTF-8 (RFC 6455 section 8.1)."""
     try:
         payload.decode()
     except UnicodeDecodeError:
-        raise FrameError(CloseCode.INVALID_DATA, "text is not UTF-8") from None
+        raise DisconnectError(INVALID_UTF8) from None
 
 
 class Assembler:
@@ -62,20 +49,20 @@ class Assembler:
     def add(self, opcode: int, fin: bool, payload: bytes) -> tuple[int, bytes] | None:
         """Take one data frame; returns (opcode, message) when it completes one.
 
-        Raises FrameError: 1002 for a fragment out of place, 1009 for too many bytes or fragments, 1007 for
-        text that is not UTF-8.
+        Raises DisconnectError: PROTOCOL_ERROR for a fragment out of place, MESSAGE_TOO_BIG for too many bytes or
+        fragments, INVALID_UTF8 for text that is none.
         """
         if (opcode == CONTINUATION) != self.in_progress:
-            raise FrameError(CloseCode.PROTOCOL_ERROR, "fragment out of sequence")
+            raise DisconnectError(PROTOCOL_ERROR, "fragment out of sequence")
         if len(self._message) + len(payload) > self._max_bytes:
-            raise FrameError(CloseCode.TOO_BIG, f"message over {self._max_bytes} bytes")
+            raise DisconnectError(MESSAGE_TOO_BIG, f"message over {self._max_bytes} bytes")
         if not self.in_progress:
             self._opcode = opcode
         self._message += payload
         self._count += 1
         if not fin:
             if self._count >= self._max_fragments:
-                raise FrameError(CloseCode.TOO_BIG, f"message in over {self._max_fragments} fragments")
+                raise DisconnectError(MESSAGE_TOO_BIG, f"message in over {self._max_fragments} fragments")
             return None
         message_opcode, message = self._opcode, bytes(self._message)
         self._message.clear()

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
+from wscore.disconnects import Disconnect
 from wsserver.engines.assembly import TEXT
 from wsserver.engines.channel import Channel
 from wsserver.engines.request import HandshakeRequest, HttpReply
@@ -50,8 +51,11 @@ class Gateway(Protocol[H]):
     def slow(self, connection: H) -> None:
         """Close a connection with 4003, without what waits for it: that is over a limit."""
 
-    def closed(self, connection: H, code: int, reason: str) -> None:
-        """Forget a connection; called exactly once for each that was taken in."""
+    def closed(self, connection: H, code: int, reason: str, disconnect: Disconnect | None) -> None:
+        """Forget a connection; called exactly once for each that was taken in.
+
+        `code` and `reason` are the peer's; `disconnect` is why the server closed, where it did so first.
+        """
 
 
 class UpgradeHandler(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from wscore.disconnects import Disconnect
 from wsserver.outbound.outbox import Chunk
 
 
@@ -37,10 +38,11 @@ class Channel(Protocol):
     def resume_reading(self) -> None:
         """Read again."""
 
-    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
+    def close(self, disconnect: Disconnect) -> None:
         """Start the closing handshake (RFC 6455 section 7.1.2), bounded by the engine's close time-out.
 
-        The close frame comes after what waits; `drop` lets go of that, but for a frame that has begun to go out.
+        The close frame comes after what waits; a disconnect that `drops` lets go of that, but for a frame that has
+        begun to go out.
         """
 
     def abort(self) -> None:

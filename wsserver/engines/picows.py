@@ -17,9 +17,10 @@ from picows import (
 from picows import picows as core
 
 from wscore.codes import CloseCode
+from wscore.disconnects import PROTOCOL_ERROR, Disconnect, DisconnectError, parser_disconnect
 from wscore.errors import ConfigError
 from wscore.frames import binary_frame, close_frame, close_payload, text_frame
-from wsserver.engines.assembly import BINARY, CONTINUATION, TEXT, Assembler, FrameError, check_text
+from wsserver.engines.assembly import BINARY, CONTINUATION, TEXT, Assembler, check_text
 from wsserver.engines.base import (
     EngineSettings,
     Gateway,
@@ -164,6 +165,7 @@ class _Peer(WritingSide, WSListener):
         "_connection",
         "_descriptor",
         "_direct",
+        "_disconnect",
         "_gateway",
         "_log",
         "_outbox",
@@ -219,7 +221,7 @@ class _Peer(WritingSide, WSListener):
         connection = self._connection
         try:
             if frame.rsv1 or frame.rsv2 or frame.rsv3:
-                raise FrameError(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
+                raise DisconnectError(PROTOCOL_ERROR, "reserved bits are set")
             if kind is _CLOSE:
                 self._on_close(frame.get_payload_as_bytes())
             elif connection is None or self._closing:
@@ -240,8 +242,6 @@ class _Peer(WritingSide, WSListener):
                 if message is not None:
                     self._assembler = None
                     hand_over(self._gateway, connection, *message)
-        except FrameError as error:
-            self.close(error.code, error.reason)
         except Exception as error:
             self._fail(error)
 
@@ -253,7 +253,14 @@ class _Peer(WritingSide, WSListener):
         self._parser_log.peer = None  # or the two would keep each other in memory
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._gateway.closed(connection, self._peer_code, self._peer_reason)
+            self._gateway.closed(connection, self._peer_code, self._peer_reason, self._ended_by())
+
+    def _ended_by(self) -> Disconnect | None:
+        """Return why the server closed, if the peer did not: picows itself does so for what it cannot read."""
+        handshake = self._transport.close_handshake
+        if self._disconnect or handshake is None or handshake.sent is None or handshake.recv_then_sent:
+            return self._disconnect
+        return parser_disconnect(cast(int, handshake.sent.code), handshake.sent.reason or "")
 
     @property
     def _is_closing(self) -> bool:
@@ -268,10 +275,14 @@ class _Peer(WritingSide, WSListener):
     def send_binary(self, payload: bytes) -> None:
         self._send(binary_frame(payload))
 
-    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
-        if not self._closing:
-            self.resume_reading()  # or the peer's answer would never be seen
-            self._say_goodbye(close_payload(code, close_reason(reason)), drop=drop)
+    def close(self, disconnect: Disconnect) -> None:
+        if self._closing:
+            return
+        if not self._transport.is_close_frame_sent:
+            self._disconnect = disconnect
+        self.resume_reading()  # or the peer's answer would never be seen
+        payload = close_payload(disconnect.close_code, close_reason(disconnect.reason))
+        self._say_goodbye(payload, drop=disconnect.drops)
 
     def abort(self) -> None:
         self._transport.disconnect(graceful=False)
@@ -279,7 +290,7 @@ class _Peer(WritingSide, WSListener):
     def _on_close(self, payload: bytes) -> None:
         code = int.from_bytes(payload[:2], "big") if payload else CloseCode.NO_STATUS
         if payload and not is_sendable_code(code):
-            raise FrameError(CloseCode.PROTOCOL_ERROR, "invalid close code")
+            raise DisconnectError(PROTOCOL_ERROR, "invalid close code")
         if not self._closing:
             self._peer_code = code
             self._peer_reason = payload[2:].decode(errors="replace")
@@ -329,9 +340,5 @@ class _Peer(WritingSide, WSListener):
         handshake = self._transport.close_handshake
         if handshake is not None and handshake.recv is not None and handshake.sent is None:
             code = cast(int, handshake.recv.code) or CloseCode.NORMAL.value
-            sendable: Any = code if is_sendable_code(code) else CloseCode.PROTOCOL_ERROR
+            sendable: Any = code if is_sendable_code(code) else PROTOCOL_ERROR.close_code
             self._transport.send_close(sendable, handshake.recv.reason)
-
-    def _fail(self, error: Exception) -> None:
-        self._log.failure("connection.failed", error)
-        self.close(CloseCode.INTERNAL_ERROR, "Internal error")

@@ -18,8 +18,9 @@ from websockets.typing import BytesLike
 from websockets.utils import accept_key
 
 from wscore.codes import CloseCode
+from wscore.disconnects import Disconnect, DisconnectError, parser_disconnect
 from wscore.frames import binary_frame, frame_header, unframed
-from wsserver.engines.assembly import Assembler, FrameError, check_text
+from wsserver.engines.assembly import Assembler, check_text
 from wsserver.engines.base import EngineSettings, Gateway, close_reason, hand_over
 from wsserver.engines.request import SUBPROTOCOL, HandshakeRequest, HttpReply
 from wsserver.engines.writing import WritingSide
@@ -103,6 +104,7 @@ class _Peer(WritingSide, asyncio.Protocol):
         "_connection",
         "_descriptor",
         "_direct",
+        "_disconnect",
         "_gateway",
         "_has_ended",
         "_log",
@@ -164,8 +166,10 @@ class _Peer(WritingSide, asyncio.Protocol):
             for event in events:
                 if self._connection is not None:
                     self._on_frame(cast(Frame, event))
-        except FrameError as error:
-            protocol.fail(error.code, close_reason(error.reason))
+        except DisconnectError as error:
+            if protocol.state is OPEN:
+                self._disconnect = error.disconnect
+            protocol.fail(error.disconnect.close_code, close_reason(error.disconnect.reason))
         except Exception as error:
             self._fail(error)
         self._flush()
@@ -181,9 +185,12 @@ class _Peer(WritingSide, asyncio.Protocol):
         self._stop_writing()
         connection, self._connection = self._connection, None
         if connection is not None:
-            received = self._protocol.close_rcvd
-            code = CloseCode.ABNORMAL if received is None else received.code
-            self._gateway.closed(connection, code, "" if received is None else received.reason)
+            received, sent = self._protocol.close_rcvd, self._protocol.close_sent
+            code, reason = (CloseCode.ABNORMAL, "") if received is None else (received.code, received.reason)
+            disconnect = self._disconnect
+            if disconnect is None and received is None and sent is not None:
+                disconnect = parser_disconnect(sent.code, sent.reason)
+            self._gateway.closed(connection, code, reason, disconnect)
 
     @property
     def _is_closing(self) -> bool:
@@ -207,12 +214,13 @@ class _Peer(WritingSide, asyncio.Protocol):
     def send_binary(self, payload: bytes) -> None:
         self._send(binary_frame(payload))
 
-    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
+    def close(self, disconnect: Disconnect) -> None:
         if self._protocol.state is OPEN:
+            self._disconnect = disconnect
             self.resume_reading()  # or the peer's answer would never be seen
-            if drop and self._outbox is not None:
+            if disconnect.drops and self._outbox is not None:
                 self._outbox.drop()
-            self._protocol.send_close(code, close_reason(reason))
+            self._protocol.send_close(disconnect.close_code, close_reason(disconnect.reason))
             self._flush()
             self._abort_in(self._settings.close_timeout_s)
 
@@ -237,10 +245,6 @@ class _Peer(WritingSide, asyncio.Protocol):
                 hand_over(self._gateway, connection, *message)
         elif frame.opcode is Opcode.PONG:
             self._gateway.control(connection)
-
-    def _fail(self, error: Exception) -> None:
-        self._log.failure("connection.failed", error)
-        self.close(CloseCode.INTERNAL_ERROR, "Internal error")
 
     def _flush(self) -> None:
         """Write what the protocol has to say: close frames, and the end."""

@@ -14,11 +14,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from wscore.codes import CloseCode
+from wscore.disconnects import INTERNAL_ERROR, SLOW_CONSUMER, Disconnect, disconnect_of
 from wscore.frames import pong_frame, text_frame
 from wsserver.engines.base import Gateway
 from wsserver.outbound.backlog import Backlog
 from wsserver.outbound.outbox import Chunk, Outbox
+from wsserver.telemetry.logs import EventLog
 
 PLAIN_PIECE_BYTES: Final = 4 << 10
 TLS_PIECE_BYTES: Final = 16 << 10  # a TLS record
@@ -36,7 +37,9 @@ class WritingSide:
 
     _backlog: Backlog
     _connection: Any
+    _disconnect: Disconnect | None  # why the server closes, once it does
     _gateway: Gateway[Any]
+    _log: EventLog
     _outbox: Outbox | None  # exists while anything waits, be it in the transport alone
     _raw: asyncio.Transport
     _descriptor: int  # -1 where bytes may not go past the transport
@@ -47,13 +50,20 @@ class WritingSide:
         """Whether a close frame was sent or has to wait: what the server sends after it is ignored."""
         raise NotImplementedError
 
-    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
+    def close(self, disconnect: Disconnect) -> None:
         """Start the closing handshake, see `Channel`."""
         raise NotImplementedError
 
     def abort(self) -> None:
         """Drop the TCP connection."""
         raise NotImplementedError
+
+    def _fail(self, error: Exception) -> None:
+        """Close because of an exception: one that names no disconnect is a fault of the server."""
+        disconnect = disconnect_of(error).disconnect
+        if disconnect is INTERNAL_ERROR:
+            self._log.failure("connection.failed", error)
+        self.close(disconnect)
 
     def _encode(self, frames: bytes) -> bytes:
         """Return frames in the form in which this connection sends them."""
@@ -86,6 +96,7 @@ class WritingSide:
     def _start_writing(self, transport: asyncio.Transport) -> None:
         """Begin: the handshake is done."""
         self._raw = transport
+        self._disconnect = None
         self._outbox = None
         # From the first byte that the transport holds on it says so. TLS would say it at 0 bytes too, if they were 0.
         is_secure = transport.get_extra_info("ssl_object") is not None
@@ -141,7 +152,7 @@ class WritingSide:
     def too_slow(self) -> None:
         """Have the connection closed with 4003: what waits for it is too much or too old."""
         if self._connection is None:
-            self.close(CloseCode.SLOW_CONSUMER, "Outbound limit passed", drop=True)
+            self.close(SLOW_CONSUMER)
         else:
             self._gateway.slow(self._connection)
 

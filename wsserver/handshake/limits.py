@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from wscore.errors import WsctlError
+from wscore.disconnects import SERVER_FULL, DisconnectError
 from wsserver.engines.networks import client_key
 
 
@@ -16,17 +16,6 @@ class ConnectionLimits:
     total: int | None = None
     per_ip: int | None = None
     per_user: int | None = None
-
-
-class ServerFullError(WsctlError):
-    """A connection limit is reached; `limit` names which one."""
-
-    def __init__(self, limit: str) -> None:
-        super().__init__(limit)
-        self.limit = limit
-
-    def __str__(self) -> str:
-        return f"Too many connections {self.limit}."
 
 
 class ConnectionLimiter:
@@ -41,17 +30,17 @@ class ConnectionLimiter:
         self._per_user: Counter[str] = Counter()
 
     def check_peer(self, ip: str | None) -> None:
-        """Raise ServerFullError if no further connection from `ip` (None: a Unix socket) may come."""
+        """Raise DisconnectError if no further connection from `ip` (None: a Unix socket) may come."""
         if self._limits.total is not None and self._total >= self._limits.total:
-            raise ServerFullError("in all")
+            raise _full("in all")
         per_ip = self._limits.per_ip
         if ip is not None and per_ip is not None and self._per_ip[client_key(ip)] >= per_ip:
-            raise ServerFullError("from this address")
+            raise _full("from this address")
 
     def check_user(self, user_id: str) -> None:
-        """Raise ServerFullError if no further connection of this user may come."""
+        """Raise DisconnectError if no further connection of this user may come."""
         if self._limits.per_user is not None and self._per_user[user_id] >= self._limits.per_user:
-            raise ServerFullError("by this user")
+            raise _full("by this user")
 
     def enter(self, ip: str | None, user_id: str) -> None:
         """Count one connection in."""
@@ -66,6 +55,10 @@ class ConnectionLimiter:
         _decrement(self._per_user, user_id)
         if ip is not None:
             _decrement(self._per_ip, client_key(ip))
+
+
+def _full(limit: str) -> DisconnectError:
+    return DisconnectError(SERVER_FULL, f"Too many connections {limit}.", "limit")
 
 
 def _decrement(counter: Counter[str], key: str) -> None:

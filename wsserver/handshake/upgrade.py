@@ -5,40 +5,18 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from wscore.codes import CloseCode, ErrorCode
-from wscore.errors import WsctlError
-from wscore.principal import AuthError, Principal
+from wscore.disconnects import HOST_REFUSED, ORIGIN_REFUSED, Disconnect, DisconnectError
+from wscore.principal import Principal
 from wsserver.connections.sessions import SessionService
 from wsserver.connections.state import Group
 from wsserver.engines.request import HEALTH_PATH, HandshakeRequest, HttpReply
 from wsserver.handshake.authentication import AuthenticationHandler
 from wsserver.handshake.hosts import HostPolicy, host_name
-from wsserver.handshake.limits import ConnectionLimiter, ServerFullError
+from wsserver.handshake.limits import ConnectionLimiter
 from wsserver.handshake.origins import OriginPolicy, normalise
 
 _UPGRADE: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))  # RFC 6455 section 4.4
 _MAX_SHOWN: Final = 200  # characters of what a stranger wrote into a header
-
-
-class RefusedError(WsctlError):
-    """A connection is not let in.
-
-    It gets an `error` envelope with `error_code` (none when None), then `close_code`; `rule` names the check
-    that refused it and `details` what else an operator wants to know, for the log.
-    """
-
-    def __init__(
-        self, error_code: ErrorCode | None, close_code: CloseCode, reason: str, rule: str, **details: str
-    ) -> None:
-        super().__init__(error_code, close_code, reason, rule, details)
-        self.error_code = error_code
-        self.close_code = close_code
-        self.reason = reason
-        self.rule = rule
-        self.details = details
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 def path_variants(path: str) -> frozenset[str]:
@@ -93,37 +71,24 @@ class Upgrade:
         return None
 
     def screen(self, request: HandshakeRequest) -> None:
-        """Raise RefusedError for a host or an origin that is not ours."""
+        """Raise DisconnectError for a host or an origin that is not ours."""
         if not self._hosts.allows(request.host):
             name = host_name(request.host)
-            raise _forbidden(
-                "This host name is not served here.",
-                "host",
-                host=request.host[:_MAX_SHOWN],
-                mend="" if name is None else f"--allowed-host {name}",
-            )
+            mend = "" if name is None else f"--allowed-host {name}"
+            raise _refused(HOST_REFUSED, "host", host=request.host[:_MAX_SHOWN], mend=mend)
         if not self._origins.allows(request):
             text = request.header("origin") or ""
             origin = normalise(text)
-            raise _forbidden(
-                "This origin may not connect.",
-                "origin",
-                origin=text[:_MAX_SHOWN],
-                mend="" if origin is None else f"--origin {origin}",
-            )
+            mend = "" if origin is None else f"--origin {origin}"
+            raise _refused(ORIGIN_REFUSED, "origin", origin=text[:_MAX_SHOWN], mend=mend)
 
     def admit(self, request: HandshakeRequest) -> tuple[Principal, Group]:
-        """Let a connection in and count it; raises RefusedError. `leave` undoes it."""
+        """Let a connection in and count it; raises DisconnectError or AuthError. `leave` undoes it."""
         self.screen(request)
-        try:
-            self._limiter.check_peer(request.client_ip)
-            principal = self._authentication.authenticate(self._authentication.extract_token(request))
-            self._limiter.check_user(principal.user_id)
-            session = self._sessions.enter(principal, request.query("sessionId"))
-        except AuthError as error:
-            raise RefusedError(error.code, CloseCode.AUTH_FAILED, error.reason, error.rule) from None
-        except ServerFullError as error:
-            raise RefusedError(None, CloseCode.TRY_AGAIN_LATER, str(error), "limit") from None
+        self._limiter.check_peer(request.client_ip)
+        principal = self._authentication.authenticate(self._authentication.extract_token(request))
+        self._limiter.check_user(principal.user_id)
+        session = self._sessions.enter(principal, request.query("sessionId"))
         self._limiter.enter(request.client_ip, principal.user_id)
         return principal, session
 
@@ -132,7 +97,7 @@ class Upgrade:
         self._limiter.leave(client_ip, principal.user_id)
 
 
-def _forbidden(reason: str, rule: str, *, mend: str, **details: str) -> RefusedError:
+def _refused(disconnect: Disconnect, rule: str, *, mend: str, **details: str) -> DisconnectError:
     if mend:
         details["mend"] = mend
-    return RefusedError(ErrorCode.FORBIDDEN, CloseCode.POLICY_VIOLATION, reason, rule, **details)
+    return DisconnectError(disconnect, rule=rule, **details)

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from wscore.codes import CloseCode, ErrorCode
+from wscore.codes import ErrorCode
+from wscore.disconnects import (
+    BINARY_MESSAGE,
+    INTERNAL_ERROR,
+    RATE_LIMIT,
+    Disconnect,
+    DisconnectError,
+    disconnect_of,
+)
 from wscore.envelope import InvalidMessageError, MessageProtocol, readable_id
+from wscore.principal import AuthError
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.ratelimits import RateLimiter, Refusal
 from wsserver.connections.registry import ConnectionManager
@@ -11,12 +20,13 @@ from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
 from wsserver.engines.channel import Channel
 from wsserver.engines.request import HandshakeRequest, client_fields
-from wsserver.handshake.upgrade import RefusedError, Upgrade
+from wsserver.handshake.upgrade import Upgrade
 from wsserver.lifetime.calls import AppCalls
 from wsserver.lifetime.expiry import ExpiryWatch
 from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.welcome import Welcome
 from wsserver.lifetime.wheel import HeartbeatWheel
+from wsserver.telemetry.endings import end_fields, refusal_fields
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Counters
 
@@ -60,8 +70,8 @@ class WebSocketController:
         """Take a connection in and greet it with `session_created`, or refuse it with an error and a close code."""
         try:
             principal, session = self._upgrade.admit(request)
-        except RefusedError as refusal:
-            self._refuse(request, channel, refusal)
+        except (DisconnectError, AuthError) as error:
+            self._refuse(request, channel, disconnect_of(error))
             return None
         connection = self._welcome.connection(principal, session, channel, request.client_ip, self._wheel.now_s)
         self._delivery.flush(session)  # what was sent before it came is not for it
@@ -81,7 +91,7 @@ class WebSocketController:
             self._calls.connected(connection)
         except BaseException:
             # The engine does not know the connection yet: nobody else would let it go.
-            self.closed(connection, CloseCode.INTERNAL_ERROR, "")
+            self.closed(connection, INTERNAL_ERROR.close_code, "", INTERNAL_ERROR)
             raise
         return connection
 
@@ -105,7 +115,7 @@ class WebSocketController:
 
     def binary(self, connection: Connection, payload: bytes) -> None:
         """Refuse a binary message: no feature speaks binary yet."""
-        self._delivery.close(connection, CloseCode.UNSUPPORTED_DATA, "Binary messages are not accepted")
+        self._delivery.close(connection, BINARY_MESSAGE)
 
     def control(self, connection: Connection) -> bool:
         """Note a ping or pong frame; returns whether a ping deserves its pong."""
@@ -120,29 +130,26 @@ class WebSocketController:
         """Close a connection that reads too slowly."""
         self._delivery.close_slow(connection)
 
-    def closed(self, connection: Connection, code: int, reason: str) -> None:
-        """Forget a connection. `code` and `reason` are the peer's; ours count if we closed first."""
+    def closed(self, connection: Connection, code: int, reason: str, disconnect: Disconnect | None) -> None:
+        """Forget a connection. `code` and `reason` are the peer's; `disconnect` counts if we closed first."""
         connection.is_open = False
         self._connections.unregister(connection.id)
         self._upgrade.leave(connection.principal, connection.client_ip)
         self._wheel.remove(connection)
         self._expiry.forget(connection)
         self._calls.disconnected(connection, by_shutdown=self._upgrade.draining)
-        ours = connection.close_code
         self._log.info(
             "connection.closed",
             connection=connection.id,
             user=connection.principal.user_id,
-            code=int(code if ours is None else ours),
-            by="peer" if ours is None else "server",
-            reason=reason,
+            **end_fields(code, reason, disconnect),
         )
 
     def _over_rate(self, connection: Connection, limiter: RateLimiter, payload: bytes, now_s: float) -> None:
         self._counters.messages_limited += 1
         refusal = limiter.refuse(now_s)
         if refusal is Refusal.CLOSE:
-            self._delivery.close(connection, CloseCode.POLICY_VIOLATION, "Rate limit exceeded")
+            self._delivery.close(connection, RATE_LIMIT)
             return
         request_id = readable_id(payload)
         if request_id is None and refusal is Refusal.DROP:
@@ -156,17 +163,11 @@ class WebSocketController:
             details=None if retry_after_ms is None else {"retryAfterMs": retry_after_ms},
         )
 
-    def _refuse(self, request: HandshakeRequest, channel: Channel, refusal: RefusedError) -> None:
+    def _refuse(self, request: HandshakeRequest, channel: Channel, refusal: DisconnectError) -> None:
+        disconnect = refusal.disconnect
         self._counters.connections_refused += 1
-        self._log.info(
-            "connection.refused",
-            **client_fields(request, channel.peer_ip),
-            code=int(refusal.close_code),
-            rule=refusal.rule,
-            reason=refusal.reason,
-            **refusal.details,
-        )
-        if refusal.error_code is not None:
-            envelope = self._protocol.create_error_envelope(refusal.error_code, refusal.reason)
+        self._log.info("connection.refused", **client_fields(request, channel.peer_ip), **refusal_fields(refusal))
+        if disconnect.error is not None:
+            envelope = self._protocol.create_error_envelope(disconnect.error, disconnect.reason)
             channel.send_text(self._protocol.serialize(envelope))
-        channel.close(refusal.close_code, refusal.reason)
+        channel.close(disconnect)

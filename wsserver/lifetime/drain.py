@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from wscore.codes import CloseCode
+from wscore.disconnects import SHUTDOWN
 from wscore.payloads import Disconnect
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.handlerqueue import HandlerTasks
@@ -78,7 +78,7 @@ class Drain:
         for start in range(0, len(everyone), BATCH_SIZE):
             for connection in everyone[start : start + BATCH_SIZE]:
                 self._sender.send(connection, "disconnect", Disconnect(int(self._random() * RETRY_SPREAD_MS)))
-                self._delivery.close(connection, CloseCode.GOING_AWAY, "Server shutting down")
+                self._delivery.close(connection, SHUTDOWN)
             await asyncio.sleep(0)
 
     async def _end_the_rest(self, budget: Budget, budget_ms: int, stop_listening: Callable[[], None]) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from wscore.codes import CloseCode
+from wscore.disconnects import SHUTDOWN, SLOW_CONSUMER, Disconnect, DisconnectError
 from wsserver.engines.channel import Channel
 from wsserver.engines.request import HandshakeRequest, client_fields
-from wsserver.handshake.limits import ConnectionLimiter, ServerFullError
-from wsserver.handshake.upgrade import RefusedError, Upgrade
+from wsserver.handshake.limits import ConnectionLimiter
+from wsserver.handshake.upgrade import Upgrade
+from wsserver.telemetry.endings import end_fields, refusal_fields
 from wsserver.telemetry.logs import EventLog
 
 _NOBODY: Final = "echo"  # whom the limiter counts an echo connection for
@@ -38,25 +39,15 @@ class EchoRoom:
         try:
             self._upgrade.screen(request)
             self._limiter.check_peer(request.client_ip)
-        except RefusedError as refusal:
-            self._refuse(request, channel, refusal.close_code, refusal.reason, **refusal.details)
-            return None
-        except ServerFullError as full:
-            self._refuse(request, channel, CloseCode.TRY_AGAIN_LATER, str(full))
+        except DisconnectError as refusal:
+            self._log.info("echo.refused", **client_fields(request, channel.peer_ip), **refusal_fields(refusal))
+            channel.close(refusal.disconnect)
             return None
         self._limiter.enter(request.client_ip, _NOBODY)
         self._channels[channel] = request.client_ip
         self._is_empty.clear()
         self._log.info("echo.opened", **client_fields(request, channel.peer_ip))
         return channel
-
-    def _refuse(
-        self, request: HandshakeRequest, channel: Channel, code: CloseCode, reason: str, **details: str
-    ) -> None:
-        self._log.info(
-            "echo.refused", **client_fields(request, channel.peer_ip), code=int(code), reason=reason, **details
-        )
-        channel.close(code, reason)
 
     def text(self, channel: Channel, payload: bytes) -> None:
         """Send a text message back."""
@@ -72,19 +63,19 @@ class EchoRoom:
 
     def slow(self, channel: Channel) -> None:
         """Close a peer that does not read: all that wait together are over their limit."""
-        channel.close(CloseCode.SLOW_CONSUMER, "Outbound limit passed", drop=True)
+        channel.close(SLOW_CONSUMER)
 
-    def closed(self, channel: Channel, code: int, reason: str) -> None:
+    def closed(self, channel: Channel, code: int, reason: str, disconnect: Disconnect | None) -> None:
         """Forget a connection."""
         self._limiter.leave(self._channels.pop(channel), _NOBODY)
-        self._log.info("echo.closed", code=int(code))
+        self._log.info("echo.closed", **end_fields(code, reason, disconnect))
         if not self._channels:
             self._is_empty.set()
 
     def close_all(self) -> None:
         """Say goodbye to everyone: the server shuts down."""
         for channel in tuple(self._channels):
-            channel.close(CloseCode.GOING_AWAY, "Server shutting down")
+            channel.close(SHUTDOWN)
 
     def abort_all(self) -> None:
         """Drop who is left."""

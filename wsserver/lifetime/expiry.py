@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from wscore.codes import CloseCode, ErrorCode
+from wscore.codes import ErrorCode
+from wscore.disconnects import TOKEN_EXPIRED
 from wscore.envelope import Envelope, InvalidMessageError, decode_data
 from wscore.payloads import AuthRefresh, AuthRefreshed
 from wscore.principal import AuthError
@@ -127,4 +128,4 @@ class ExpiryWatch:
             self.watch(connection)
             return
         self._sender.error(connection, ErrorCode.AUTH_EXPIRED, "The token has expired.")
-        self._delivery.close(connection, CloseCode.AUTH_FAILED, "Token expired")
+        self._delivery.close(connection, TOKEN_EXPIRED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from wscore.codes import CloseCode
+from wscore.disconnects import HEARTBEAT_TIMEOUT
 from wscore.envelope import Envelope, MessageProtocol
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.payloads import Timestamp
@@ -112,4 +112,4 @@ class Heartbeats:
             connection.last_seen_s = self.wheel.now_s  # we do not read it, so it cannot give one
             return
         self._counters.heartbeat_timeouts += 1
-        self._delivery.close(connection, CloseCode.HEARTBEAT_TIMEOUT, "Connection timeout")
+        self._delivery.close(connection, HEARTBEAT_TIMEOUT)

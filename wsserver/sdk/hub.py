@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from wscore.codes import CloseCode, ErrorCode
+from wscore.disconnects import app_disconnect
 from wscore.envelope import MessageProtocol
 from wsserver.brokers.base import SESSION, Broker, PublishResult
 from wsserver.connections.delivery import Delivery
@@ -124,7 +125,7 @@ class Hub:
         if connection is None or not connection.is_open:
             return False
         check_close(code, reason)
-        self._delivery.close(connection, code, reason)
+        self._delivery.close(connection, app_disconnect(code, reason))
         return True
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
