@@ -10,12 +10,12 @@ from typing import Final
 from wscore.audio import AudioFormat
 from wscore.payloads import AudioCancelled, Payload, ResponseDone, ResponseStarted, ResponseStatus
 from wsserver.voice.answertext import AnswerText
+from wsserver.voice.callerchannel import CallerChannel
 from wsserver.voice.conversation import Conversation
-from wsserver.voice.line import Line
 from wsserver.voice.pipeline import Pipeline, Tasks
 from wsserver.voice.playback import Playback
 from wsserver.voice.sentences import SentenceSplitter
-from wsserver.voice.speech import Speech
+from wsserver.voice.speech import SpeechSender
 from wsserver.voice.stagecalls import problem_of
 from wsserver.voice.stages import Role, StageError
 from wsserver.voice.timing import TurnTimes
@@ -31,8 +31,8 @@ class Answer:
     """
 
     __slots__ = (
+        "_channel",
         "_conversation",
-        "_line",
         "_pipeline",
         "_playback",
         "_sentences",
@@ -52,7 +52,7 @@ class Answer:
         times: TurnTimes,
         pipeline: Pipeline,
         conversation: Conversation,
-        line: Line,
+        channel: CallerChannel,
         form: AudioFormat,
         tasks: Tasks,
     ) -> None:
@@ -63,18 +63,18 @@ class Answer:
         self._times = times
         self._pipeline = pipeline
         self._conversation = conversation
-        self._line = line
+        self._channel = channel
         self._text = AnswerText(response_id, lambda data: self._send("llm_response", data))
         self._sentences = asyncio.Queue[str | None](MAX_WAITING_SENTENCES)
         self._playback = Playback(pipeline.now_s)
 
         def send_audio(audio: bytes, is_last: bool) -> None:
             if not self.has_ended:
-                line.audio(response_id, audio, form, is_last=is_last)
+                channel.audio(response_id, audio, form, is_last=is_last)
                 self._audio_went_out()
 
         rate_hz = pipeline.stages.synthesizer.sample_rate_hz
-        self._speech = Speech(rate_hz, form, self._playback, send_audio, pipeline.sleep)
+        self._speech = SpeechSender(rate_hz, form, self._playback, send_audio, pipeline.sleep)
         self._send("response_started", ResponseStarted(response_id, turn_id))
         self._task = tasks.start(self._run())
 
@@ -157,7 +157,7 @@ class Answer:
         if not self.has_ended:
             self._text.close()
             known = error if isinstance(error, StageError) else StageError("answer", problem_of(error))
-            self._line.failed(known, self._turn_id)
+            self._channel.failed(known, self._turn_id)
 
     def _end(self, status: ResponseStatus, spoken: str) -> None:
         self._text.close()
@@ -169,4 +169,4 @@ class Answer:
 
     def _send(self, type: str, data: Payload) -> None:
         if not self.has_ended:
-            self._line.send(type, data)
+            self._channel.send(type, data)

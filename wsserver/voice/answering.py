@@ -11,8 +11,8 @@ from wscore.audio import AudioFormat
 from wscore.codes import ErrorCode
 from wscore.payloads import Transcript
 from wsserver.voice.answer import Answer
+from wsserver.voice.callerchannel import CallerChannel
 from wsserver.voice.conversation import Conversation
-from wsserver.voice.line import Line
 from wsserver.voice.pipeline import Pipeline, Tasks
 from wsserver.voice.stagecalls import problem_of
 from wsserver.voice.stages import Role, StageError
@@ -24,7 +24,7 @@ MAX_WAITING_TURNS: Final = 4  # being recognised at once; then the hearing waits
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class CallerTurn:
     """What a caller said or typed."""
 
     id: str
@@ -37,10 +37,10 @@ class Answering:
 
     __slots__ = (
         "_answer",
+        "_channel",
         "_conversation",
         "_count",
         "_format",
-        "_line",
         "_pipeline",
         "_tasks",
         "_timeout_s",
@@ -48,19 +48,24 @@ class Answering:
     )
 
     def __init__(
-        self, pipeline: Pipeline, line: Line, tasks: Tasks, form: Callable[[], AudioFormat], timeout_s: float
+        self,
+        pipeline: Pipeline,
+        channel: CallerChannel,
+        tasks: Tasks,
+        form: Callable[[], AudioFormat],
+        timeout_s: float,
     ) -> None:
         self._pipeline = pipeline
-        self._line = line
+        self._channel = channel
         self._tasks = tasks
         self._format = form
         self._timeout_s = timeout_s
-        self._turns = asyncio.Queue[Turn](MAX_WAITING_TURNS)
+        self._turns = asyncio.Queue[CallerTurn](MAX_WAITING_TURNS)
         self._conversation = Conversation()
         self._answer: Answer | None = None
         self._count = 0
 
-    async def add(self, turn: Turn) -> None:
+    async def add(self, turn: CallerTurn) -> None:
         """Take a turn that begins; waits while too many have no text yet."""
         await self._turns.put(turn)
 
@@ -78,26 +83,26 @@ class Answering:
                 if text := await self._text(turn):
                     await self._begin(turn, text)
             except Exception as error:  # a fault of this code costs a turn, not all that follow
-                self._line.failed(StageError("answer", problem_of(error)), turn.id)
+                self._channel.failed(StageError("answer", problem_of(error)), turn.id)
 
-    async def _text(self, turn: Turn) -> str | None:
+    async def _text(self, turn: CallerTurn) -> str | None:
         if isinstance(turn.said, str):
             return turn.said
         try:
             text = await turn.said.text()
         except StageError as error:
-            self._line.failed(error, turn.id)
+            self._channel.failed(error, turn.id)
             return None
         if text is None:
             return None
         turn.times.text_s = self._pipeline.now_s()
         if text:
-            self._line.send("transcript", Transcript(text, True, turn.id))
+            self._channel.send("transcript", Transcript(text, True, turn.id))
         else:
-            self._line.error(ErrorCode.ASR_ERROR, NOT_UNDERSTOOD, {"turnId": turn.id})
+            self._channel.error(ErrorCode.ASR_ERROR, NOT_UNDERSTOOD, {"turnId": turn.id})
         return text
 
-    async def _begin(self, turn: Turn, text: str) -> None:
+    async def _begin(self, turn: CallerTurn, text: str) -> None:
         if self._answer is not None:
             self._answer.cancel()
             await self._answer.gone(self._timeout_s)
@@ -109,7 +114,7 @@ class Answering:
             turn.times,
             self._pipeline,
             self._conversation,
-            self._line,
+            self._channel,
             self._format(),
             self._tasks,
         )

@@ -13,7 +13,7 @@ from wsserver.sdk.hub import Hub
 from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.logs import EventLog
 from wsserver.voice.caller import Caller
-from wsserver.voice.line import Line
+from wsserver.voice.callerchannel import CallerChannel
 from wsserver.voice.pipeline import Pipeline
 from wsserver.voice.settings import VoiceSettings
 from wsserver.voice.stagecalls import StageCalls
@@ -44,7 +44,9 @@ def voice_app(
     def caller_of(ctx: Context) -> Caller:
         caller = callers.get(ctx.connection_id)
         if caller is None:
-            caller = callers[ctx.connection_id] = Caller(pipeline, Line(ctx.hub, ctx.connection_id, log), timeout_s)
+            caller = callers[ctx.connection_id] = Caller(
+                pipeline, CallerChannel(ctx.hub, ctx.connection_id, log), timeout_s
+            )
         return caller
 
     @app.lifespan

@@ -9,8 +9,8 @@ from typing import Final
 from wscore.codes import ErrorCode
 from wscore.payloads import AudioChunk, AudioStart, Interrupt, TextInput
 from wsserver.sdk.context import Context
-from wsserver.voice.answering import Answering, Turn
-from wsserver.voice.line import Line
+from wsserver.voice.answering import Answering, CallerTurn
+from wsserver.voice.callerchannel import CallerChannel
 from wsserver.voice.listening import Listening
 from wsserver.voice.pipeline import Pipeline, Tasks
 from wsserver.voice.stagecalls import problem_of
@@ -30,9 +30,9 @@ class Caller:
 
     __slots__ = (
         "_answering",
+        "_channel",
         "_idle_s",
         "_inbox",
-        "_line",
         "_listening",
         "_pipeline",
         "_tasks",
@@ -40,16 +40,16 @@ class Caller:
         "_turns",
     )
 
-    def __init__(self, pipeline: Pipeline, line: Line, timeout_s: float) -> None:
+    def __init__(self, pipeline: Pipeline, channel: CallerChannel, timeout_s: float) -> None:
         self._pipeline = pipeline
-        self._line = line
+        self._channel = channel
         self._timeout_s = timeout_s
         self._idle_s = (pipeline.turns.end_silence_ms + _IDLE_MS) / 1000
         self._turns = 0
         self._tasks = Tasks()
         self._inbox = asyncio.Queue[Step](MAX_WAITING_MESSAGES)
-        self._answering = Answering(pipeline, line, self._tasks, lambda: self._listening.answer_format, timeout_s)
-        self._listening = Listening(pipeline, line, self._tasks, self._answering, self._next_turn_id)
+        self._answering = Answering(pipeline, channel, self._tasks, lambda: self._listening.answer_format, timeout_s)
+        self._listening = Listening(pipeline, channel, self._tasks, self._answering, self._next_turn_id)
         self._tasks.start(self._answering.run())
         self._tasks.start(self._hear())
 
@@ -77,7 +77,7 @@ class Caller:
             ctx.error(ErrorCode.INVALID_MESSAGE, f"A text of 1 to {MAX_TEXT_CHARS} characters - at `$.data.text`")
             return
         times = TurnTimes(text_s=self._pipeline.now_s())
-        await self._inbox.put(lambda: self._answering.add(Turn(self._next_turn_id(), text, times)))
+        await self._inbox.put(lambda: self._answering.add(CallerTurn(self._next_turn_id(), text, times)))
 
     def interrupt(self, data: Interrupt) -> None:
         """End the answer now, before all that waits."""
@@ -98,7 +98,7 @@ class Caller:
             try:
                 await step()
             except Exception as error:  # a fault of this code costs a message, not all that follow
-                self._line.failed(StageError("listening", problem_of(error)), None)
+                self._channel.failed(StageError("listening", problem_of(error)), None)
 
     def _next_turn_id(self) -> str:
         self._turns += 1

@@ -9,15 +9,14 @@ from typing import Final
 
 from wscore.audio import AudioFormat
 from wscore.codes import ErrorCode
-from wscore.payloads import AudioChunk, AudioStart
-from wscore.payloads import Turn as TurnData
+from wscore.payloads import AudioChunk, AudioStart, Turn
 from wsserver.sdk.context import Context
-from wsserver.voice.answering import NOT_UNDERSTOOD, Answering, Turn
+from wsserver.voice.answering import NOT_UNDERSTOOD, Answering, CallerTurn
+from wsserver.voice.callerchannel import CallerChannel
 from wsserver.voice.intake import Intake, IntakeError, NewSegment
-from wsserver.voice.line import Line
 from wsserver.voice.pipeline import Pipeline, Tasks
 from wsserver.voice.stages import Activity, StageError
-from wsserver.voice.turns import Speech, TurnAudio, TurnDetector, TurnEnded, TurnEvent, TurnStarted
+from wsserver.voice.turns import SpeechHeard, TurnAudio, TurnDetector, TurnEnded, TurnEvent, TurnStarted
 from wsserver.voice.utterance import Utterance
 
 MIN_COMMIT_MS: Final = 100
@@ -32,13 +31,13 @@ class Listening:
     def __init__(
         self,
         pipeline: Pipeline,
-        line: Line,
+        channel: CallerChannel,
         tasks: Tasks,
         answering: Answering,
         next_turn_id: Callable[[], str],
     ) -> None:
         self._pipeline = pipeline
-        self._line = line
+        self._channel = channel
         self._tasks = tasks
         self._answering = answering
         self._next_turn_id = next_turn_id
@@ -47,7 +46,7 @@ class Listening:
         self._detector = TurnDetector(pipeline.turns, self._frame_bytes / _BYTES_PER_MS)
         self._activity: Activity | None = None
         self._pending = bytearray()
-        self._turn: Turn | None = None
+        self._turn: CallerTurn | None = None
         self._utterance: Utterance | None = None
         self._speech_came_s = 0.0
         self._reported_s: float | None = None
@@ -164,7 +163,7 @@ class Listening:
         now_s = self._pipeline.now_s()
         if self._reported_s is None or now_s - self._reported_s >= _REPORT_EVERY_S:
             self._reported_s = now_s
-            self._line.failed(error, turn_id)
+            self._channel.failed(error, turn_id)
 
     async def _take(self, events: Iterable[TurnEvent], came_s: float | None = None) -> None:
         audio = bytearray()  # in one piece: what waits for the recognizer is counted in pieces
@@ -174,7 +173,7 @@ class Listening:
                     await self._begin(event.audio)
                 case TurnAudio():
                     audio += event.audio
-                case Speech():
+                case SpeechHeard():
                     if came_s is not None:
                         self._speech_came_s = came_s
                     if event.duration_ms >= self._pipeline.turns.barge_in_ms:
@@ -191,9 +190,9 @@ class Listening:
 
     async def _begin(self, prefix: bytes) -> None:
         turn_id = self._next_turn_id()
-        self._line.send("speech_started", TurnData(turn_id))
-        self._utterance = Utterance(turn_id, self._pipeline, self._line, self._tasks)
-        self._turn = Turn(turn_id, self._utterance)
+        self._channel.send("speech_started", Turn(turn_id))
+        self._utterance = Utterance(turn_id, self._pipeline, self._channel, self._tasks)
+        self._turn = CallerTurn(turn_id, self._utterance)
         await self._answering.add(self._turn)
         await self._utterance.feed(prefix)
 
@@ -203,6 +202,6 @@ class Listening:
         assert utterance is not None
         turn.times.speech_ended_s = self._speech_came_s
         turn.times.decided_s = self._pipeline.now_s()
-        self._line.send("speech_stopped", TurnData(turn.id))
+        self._channel.send("speech_stopped", Turn(turn.id))
         await utterance.end()
         self._turn_ended = True

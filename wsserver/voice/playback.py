@@ -57,14 +57,16 @@ class Playback:
     def spoken(self, played_ms: float) -> str:
         """Return the sentences that `played_ms` of the answer said, of the last one its share of words."""
         heard = []
-        for one in self._sentences:
-            if played_ms <= one.start_ms:
+        for sentence in self._sentences:
+            if played_ms <= sentence.start_ms:
                 break
-            end_ms = one.end_ms
+            end_ms = sentence.end_ms
             if end_ms is None:
-                end_ms = max(self.sent_ms, one.start_ms + len(one.text) * _MS_PER_CHAR)
-            share = (played_ms - one.start_ms) / (end_ms - one.start_ms) if end_ms > one.start_ms else 1.0
-            words = one.text.split()
+                end_ms = max(self.sent_ms, sentence.start_ms + len(sentence.text) * _MS_PER_CHAR)
+            share = (
+                (played_ms - sentence.start_ms) / (end_ms - sentence.start_ms) if end_ms > sentence.start_ms else 1.0
+            )
+            words = sentence.text.split()
             # A rounding error in the last sample is no unheard word.
             heard += words if share > 0.999 else words[: int(len(words) * share)]
         return " ".join(heard)

@@ -17,7 +17,7 @@ _SILENCE_MS: Final = 20
 _SLICE_MS: Final = 500  # encoding this much takes a few ms; other callers get their turn in between
 
 
-class Speech:
+class SpeechSender:
     """Takes a synthesizer's pcm16, sentence by sentence, and sends it; waits while enough is ahead.
 
     `send` gets the audio of one chunk and whether it is the last.

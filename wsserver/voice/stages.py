@@ -43,7 +43,7 @@ class Said:
     text: str
 
 
-class Stage(Protocol):
+class PipelineStage(Protocol):
     """What all backends share. `name` is shown to people; `open` and `close` frame the server's life."""
 
     @property
@@ -70,7 +70,7 @@ class Activity(Protocol):
         """Forget the caller; may be called more than once."""
 
 
-class ActivityDetector(Stage, Protocol):
+class ActivityDetector(PipelineStage, Protocol):
     """Tells speech from silence, noise and music, in frames of `frame_bytes`."""
 
     @property
@@ -94,21 +94,21 @@ class Recognition(Protocol):
         """Give the utterance up; harmless after `finish`, and more than once."""
 
 
-class Recognizer(Stage, Protocol):
+class Recognizer(PipelineStage, Protocol):
     """Turns speech into text while it is spoken."""
 
     async def start(self) -> Recognition:
         """Begin an utterance; raises StageError."""
 
 
-class Responder(Stage, Protocol):
+class Responder(PipelineStage, Protocol):
     """Answers what was said, as a stream of text."""
 
     def respond(self, history: Sequence[Said]) -> AsyncIterator[str]:
         """Yield the answer to the last entry, piece by piece; closing the iterator cancels. Raises StageError."""
 
 
-class Synthesizer(Stage, Protocol):
+class Synthesizer(PipelineStage, Protocol):
     """Speaks text."""
 
     @property

@@ -45,7 +45,7 @@ class TurnAudio:
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class SpeechHeard:
     """There is speech in this frame; it has gone on for so long, short dips included."""
 
     duration_ms: float
@@ -59,7 +59,7 @@ class TurnEnded:
     silence_ms: float
 
 
-TurnEvent = TurnStarted | TurnAudio | Speech | TurnEnded
+TurnEvent = TurnStarted | TurnAudio | SpeechHeard | TurnEnded
 
 
 class TurnDetector:
@@ -103,7 +103,7 @@ class TurnDetector:
                 return []
             events.append(TurnStarted(self._take_before()))
         if is_speech:
-            events.append(Speech(self._run_ms))
+            events.append(SpeechHeard(self._run_ms))
         self._turn_ms += self._frame_ms
         if self._silence_ms >= self._policy.end_silence_ms:
             events += self._end(EndReason.SILENCE)

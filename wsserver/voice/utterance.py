@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from wsserver.voice.line import Line
+from wsserver.voice.callerchannel import CallerChannel
 from wsserver.voice.pipeline import Pipeline, Tasks
 from wsserver.voice.stages import Recognition, StageError
 
@@ -17,12 +17,12 @@ _MAX_BATCH_BYTES: Final = 32_000  # a second: what waited is recognised in one g
 class Utterance:
     """Takes a turn's audio and recognises it in a task of its own; partial texts go to the caller at once."""
 
-    __slots__ = ("_audio", "_ended", "_is_open", "_line", "_pipeline", "_task", "turn_id")
+    __slots__ = ("_audio", "_channel", "_ended", "_is_open", "_pipeline", "_task", "turn_id")
 
-    def __init__(self, turn_id: str, pipeline: Pipeline, line: Line, tasks: Tasks) -> None:
+    def __init__(self, turn_id: str, pipeline: Pipeline, channel: CallerChannel, tasks: Tasks) -> None:
         self.turn_id = turn_id
         self._pipeline = pipeline
-        self._line = line
+        self._channel = channel
         self._audio = asyncio.Queue[bytes | None](MAX_WAITING_PIECES)
         self._is_open = True
         self._ended = False
@@ -58,7 +58,7 @@ class Utterance:
                 partial = await calls.call(recognizer.name, recognition.feed(pcm))
                 if partial and partial != latest and self._is_open:
                     latest = partial
-                    self._line.partial_transcript(self.turn_id, partial)
+                    self._channel.partial_transcript(self.turn_id, partial)
             return (await calls.call(recognizer.name, recognition.finish())).strip()
         finally:
             self._close()

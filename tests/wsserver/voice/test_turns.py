@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsserver.voice.settings import TurnPolicy
-from wsserver.voice.turns import EndReason, Speech, TurnAudio, TurnDetector, TurnEnded, TurnEvent, TurnStarted
+from wsserver.voice.turns import EndReason, SpeechHeard, TurnAudio, TurnDetector, TurnEnded, TurnEvent, TurnStarted
 
 FRAME_MS = 32
 
@@ -40,7 +40,7 @@ def numbers(events: Sequence[TurnEvent]) -> list[int]:
 
 
 def kinds(events: Sequence[TurnEvent]) -> list[str]:
-    return [type(event).__name__ for event in events if not isinstance(event, TurnAudio | Speech)]
+    return [type(event).__name__ for event in events if not isinstance(event, TurnAudio | SpeechHeard)]
 
 
 def test_a_turn_holds_its_speech_what_preceded_it_and_the_silence_that_ended_it():
@@ -63,9 +63,9 @@ def test_speech_counts_on_over_a_short_dip_and_anew_after_a_pause():
     ear = Ear()
     ear.hear(0.9, 10)
     (_, speech) = (*ear.hear(0.1, 2), *ear.hear(0.9, 1))[-2:]
-    assert speech == Speech(13 * FRAME_MS)
+    assert speech == SpeechHeard(13 * FRAME_MS)
     (_, speech) = (*ear.hear(0.1, 4), *ear.hear(0.9, 1))[-2:]
-    assert speech == Speech(FRAME_MS)
+    assert speech == SpeechHeard(FRAME_MS)
 
 
 def test_speech_goes_on_where_it_would_not_begin():

@@ -118,7 +118,7 @@ class Api:
         return self.failed("answered JSON of another kind than the API's")
 
 
-class _Stage:
+class _HttpBackend:
     """What the three have in common."""
 
     def __init__(self, option: str, endpoint: Endpoint, timeout_ms: int) -> None:
@@ -137,7 +137,7 @@ class _Stage:
         await self._api.close()
 
 
-class HttpRecognizer(_Stage):
+class HttpRecognizer(_HttpBackend):
     """`/v1/audio/transcriptions`: the whole utterance as a WAV when it has ended, so there are no partial texts."""
 
     def __init__(self, *, endpoint: Endpoint, timeout_ms: int = 10_000) -> None:
@@ -174,7 +174,7 @@ class HttpRecognition:
         self._audio.clear()
 
 
-class HttpResponder(_Stage):
+class HttpResponder(_HttpBackend):
     """`/v1/chat/completions`, streamed."""
 
     def __init__(self, *, endpoint: Endpoint, timeout_ms: int = 10_000) -> None:
@@ -228,7 +228,7 @@ def _delta(api: Api, data: bytes) -> tuple[str, bool]:
     return text, has_finished
 
 
-class HttpSynthesizer(_Stage):
+class HttpSynthesizer(_HttpBackend):
     """`/v1/audio/speech` with the format pcm, streamed."""
 
     def __init__(self, *, endpoint: Endpoint, voice: str | None = None, timeout_ms: int = 10_000) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from wscore.errors import ConfigError
 from wsserver.voice.stages import StageError
-from wsserver.voice.workers.pool import Pool, Stream
+from wsserver.voice.workers.pool import ModelStream, Pool
 
 if TYPE_CHECKING:
     from pocketsphinx import Decoder, FsgModel
@@ -58,7 +58,7 @@ class PocketsphinxRecognition:
 
     __slots__ = ("_stream",)
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: ModelStream) -> None:
         self._stream = stream
 
     async def feed(self, pcm: bytes) -> str | None:

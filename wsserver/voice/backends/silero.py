@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from wsserver.voice.stages import StageError
-from wsserver.voice.workers.pool import Pool, Stream
+from wsserver.voice.workers.pool import ModelStream, Pool
 from wsserver.voice.workers.worker import WorkerLostError
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ class SileroActivity:
 
     __slots__ = ("_pool", "_rest", "_silent", "_stream")
 
-    def __init__(self, pool: Pool, stream: Stream) -> None:
+    def __init__(self, pool: Pool, stream: ModelStream) -> None:
         self._pool = pool
-        self._stream: Stream | None = stream
+        self._stream: ModelStream | None = stream
         self._rest = b""
         self._silent = 0
 

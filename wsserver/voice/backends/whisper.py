@@ -20,7 +20,7 @@ from wscore.errors import ConfigError
 from wscore.installation import install_line
 from wsserver.voice.backends.quiet import QuietTail
 from wsserver.voice.stages import StageError
-from wsserver.voice.workers.pool import Pool, Stream
+from wsserver.voice.workers.pool import ModelStream, Pool
 
 NAME: Final = "whisper"
 OPTION: Final = "--whisper-model"
@@ -112,7 +112,7 @@ class WhisperRecognizer:
 class WhisperRecognition:
     """One utterance, the pool's side."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: ModelStream) -> None:
         self._stream = stream
 
     async def feed(self, pcm: bytes) -> str | None:

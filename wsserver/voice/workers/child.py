@@ -14,14 +14,14 @@ from typing import BinaryIO, Final
 from wscore.errors import ConfigError
 from wscore.installation import install_line
 from wsserver.voice.stages import StageError
-from wsserver.voice.workers.engines import Engine, Session
+from wsserver.voice.workers.engines import ModelEngine, ModelSession
 from wsserver.voice.workers.wire import (
     LENGTH_BYTES,
     Call,
     Close,
     Done,
     Failed,
-    Load,
+    LoadModel,
     Ready,
     Refused,
     Reply,
@@ -54,7 +54,7 @@ def main() -> None:
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until there are no more; raises WireError for what is none."""
     load = _read(requests)
-    if not isinstance(load, Load):
+    if not isinstance(load, LoadModel):
         return
     _limit(load.load_limit_s)
     engine = _load(load)
@@ -63,7 +63,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         _write(replies, engine)
         return
     _write(replies, Ready())
-    sessions: dict[int, Session] = {}
+    sessions: dict[int, ModelSession] = {}
     while (request := _read(requests)) is not None:
         _limit(load.call_limit_s)
         reply = _answer(engine, sessions, request)
@@ -88,10 +88,10 @@ def _limit(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds + MARGIN_S if seconds else 0)
 
 
-def _load(load: Load) -> Engine | Refused:
+def _load(load: LoadModel) -> ModelEngine | Refused:
     module, _, name = load.engine.partition(":")
     try:
-        engine: Engine = getattr(import_module(module), name)(**load.arguments)
+        engine: ModelEngine = getattr(import_module(module), name)(**load.arguments)
     except ConfigError as error:
         return Refused(error.setting, error.problem, error.mend)
     except ImportError as error:
@@ -102,8 +102,8 @@ def _load(load: Load) -> Engine | Refused:
     return engine
 
 
-def _answer(engine: Engine, sessions: dict[int, Session], request: Request) -> Reply | None:
-    if isinstance(request, Load):
+def _answer(engine: ModelEngine, sessions: dict[int, ModelSession], request: Request) -> Reply | None:
+    if isinstance(request, LoadModel):
         raise WireError("a second load")
     try:
         match request:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Session(Protocol):
+class ModelSession(Protocol):
     """The child's end of one stream, with whatever it has to remember from call to call."""
 
     def call(self, op: str, payload: bytes) -> bytes:
@@ -30,8 +30,8 @@ class Session(Protocol):
         """Release what the stream holds; called once, at any moment between two calls, never after a lost worker."""
 
 
-class Engine(Protocol):
+class ModelEngine(Protocol):
     """A loaded model; its constructor takes the pool's `arguments` by keyword."""
 
-    def start(self) -> Session:
+    def start(self) -> ModelSession:
         """Begin with a stream."""

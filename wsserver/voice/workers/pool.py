@@ -10,7 +10,7 @@ from typing import Any, Final
 from wscore.errors import ConfigError
 from wsserver.telemetry.logs import EventLog
 from wsserver.voice.stages import StageError
-from wsserver.voice.workers.worker import Launch, Worker, WorkerLostError
+from wsserver.voice.workers.worker import Launch, ModelWorker, WorkerLostError
 
 MAX_SIZE: Final = 4
 LOAD_TIMEOUT_MS: Final = 60_000
@@ -20,12 +20,12 @@ FIRST_BACKOFF_S: Final = 0.25
 MAX_BACKOFF_S: Final = 30.0
 
 
-class Stream:
+class ModelStream:
     """One caller's calls, served in order by one worker, which keeps the caller's session between them."""
 
     __slots__ = ("_closed", "_name", "_outstanding", "_timeout_s", "_turn", "_worker", "id")
 
-    def __init__(self, name: str, worker: Worker, timeout_s: float) -> None:
+    def __init__(self, name: str, worker: ModelWorker, timeout_s: float) -> None:
         self._name = name
         self._worker = worker
         self._timeout_s = timeout_s
@@ -108,7 +108,7 @@ class Pool:
         self._log = log or EventLog()
         self._launch = Launch(name, engine, dict(arguments or {}), timeout_ms / 1000, load_timeout_ms / 1000, self._log)
         self._size = size or min(os.cpu_count() or 1, MAX_SIZE)
-        self._workers: list[Worker] = []
+        self._workers: list[ModelWorker] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._live = asyncio.Event()
         self._open = False
@@ -127,7 +127,7 @@ class Pool:
             for launch in launches:
                 launch.cancel()
             results = await asyncio.gather(*launches, return_exceptions=True)
-            await _end([result for result in results if isinstance(result, Worker)])
+            await _end([result for result in results if isinstance(result, ModelWorker)])
             raise
         self._open = True
         self._keepers = [asyncio.create_task(self._keep(worker)) for worker in workers]
@@ -143,7 +143,7 @@ class Pool:
         await asyncio.gather(*self._keepers, return_exceptions=True)
         await _end(list(self._workers))
 
-    async def start(self) -> Stream:
+    async def start(self) -> ModelStream:
         """Begin a stream on the least busy worker; waits for one to be restarted when there is none.
 
         Raises StageError when the engine does, or when no worker was there within the pool's timeout.
@@ -155,8 +155,8 @@ class Pool:
             # It may have died before it was asked, so another one gets a chance; one only, should this kill workers.
             return await self._start(await self._least_busy(deadline_s))
 
-    async def _start(self, worker: Worker) -> Stream:
-        stream = Stream(self.name, worker, self._launch.timeout_s)
+    async def _start(self, worker: ModelWorker) -> ModelStream:
+        stream = ModelStream(self.name, worker, self._launch.timeout_s)
         try:
             await stream.begin()
         except BaseException:
@@ -164,7 +164,7 @@ class Pool:
             raise
         return stream
 
-    async def _least_busy(self, deadline_s: float) -> Worker:
+    async def _least_busy(self, deadline_s: float) -> ModelWorker:
         try:
             async with asyncio.timeout_at(deadline_s):
                 while self._open and not self._workers:
@@ -175,17 +175,17 @@ class Pool:
             raise StageError(self.name, "closed")
         return min(self._workers, key=lambda worker: worker.business)
 
-    def _add(self, worker: Worker) -> None:
+    def _add(self, worker: ModelWorker) -> None:
         self._workers.append(worker)
         self._live.set()
         worker.on_lost(self._remove)
 
-    def _remove(self, worker: Worker) -> None:
+    def _remove(self, worker: ModelWorker) -> None:
         self._workers.remove(worker)
         if not self._workers:
             self._live.clear()
 
-    async def _keep(self, worker: Worker) -> None:
+    async def _keep(self, worker: ModelWorker) -> None:
         """Replace a worker whenever it is gone."""
         pause_s = 0.0
         while True:
@@ -197,7 +197,7 @@ class Pool:
             self._log.warning("voice.worker_restarted", stage=self.name, pid=worker.pid)
             self._add(worker)
 
-    async def _replace(self, pause_s: float) -> tuple[Worker, float]:
+    async def _replace(self, pause_s: float) -> tuple[ModelWorker, float]:
         while True:
             await asyncio.sleep(pause_s)
             try:
@@ -211,5 +211,5 @@ def _longer(pause_s: float) -> float:
     return min(max(pause_s * 2, FIRST_BACKOFF_S), MAX_BACKOFF_S)
 
 
-async def _end(workers: list[Worker]) -> None:
+async def _end(workers: list[ModelWorker]) -> None:
     await asyncio.gather(*(worker.end(GRACE_S) for worker in workers))

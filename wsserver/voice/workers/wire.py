@@ -16,7 +16,7 @@ class WireError(WsctlError):
     """The other end wrote something that is no message."""
 
 
-class Load(msgspec.Struct, tag=True, array_like=True, frozen=True):
+class LoadModel(msgspec.Struct, tag=True, array_like=True, frozen=True):
     """The first message: construct the engine. No load or call may last longer than these seconds."""
 
     engine: str
@@ -74,7 +74,7 @@ class Failed(msgspec.Struct, tag=True, array_like=True, frozen=True):
     place: str
 
 
-Request = Load | Start | Call | Close
+Request = LoadModel | Start | Call | Close
 Reply = Ready | Refused | Done | Failed
 
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

@@ -21,7 +21,7 @@ from wsserver.voice.workers.wire import (
     Close,
     Done,
     Failed,
-    Load,
+    LoadModel,
     Ready,
     Refused,
     Reply,
@@ -55,9 +55,9 @@ class Launch:
     load_timeout_s: float
     log: EventLog
 
-    async def worker(self) -> Worker:
+    async def worker(self) -> ModelWorker:
         """Start a process and wait until it has loaded the engine; raises ConfigError."""
-        worker = Worker(self, await self._process())
+        worker = ModelWorker(self, await self._process())
         try:
             async with asyncio.timeout(self.load_timeout_s):
                 await worker.load()
@@ -86,8 +86,8 @@ class Launch:
             raise ConfigError(self.name, problem, "raise the limits of processes, memory or open files") from None
 
 
-class Worker:
-    """One process; it lives once, a restart makes another Worker."""
+class ModelWorker:
+    """One process; it lives once, a restart makes another."""
 
     def __init__(self, launch: Launch, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
@@ -104,7 +104,7 @@ class Worker:
         self._progress_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._problem = ""
-        self._on_lost: Callable[[Worker], None] | None = None
+        self._on_lost: Callable[[ModelWorker], None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self.has_served = False
 
@@ -121,7 +121,7 @@ class Worker:
     async def load(self) -> None:
         """Wait until the engine is loaded, then listen; raises ConfigError."""
         launch = self._launch
-        self._write(Load(launch.engine, launch.arguments, launch.load_timeout_s, launch.timeout_s))
+        self._write(LoadModel(launch.engine, launch.arguments, launch.load_timeout_s, launch.timeout_s))
         try:
             reply = await self._read()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -181,7 +181,7 @@ class Worker:
         else:
             self._timer = self._loop.call_at(limit_s, self._check)
 
-    def on_lost(self, callback: Callable[[Worker], None]) -> None:
+    def on_lost(self, callback: Callable[[ModelWorker], None]) -> None:
         """Call back as soon as the worker can serve no more, at once if that is so already."""
         self._on_lost = callback
         if self._problem:

@@ -12,7 +12,7 @@ from wsserver.telemetry.logs import EventLog
 from wsserver.voice.stages import StageError
 
 
-class Line:
+class CallerChannel:
     """Sends to the connection of one caller; what is sent after its end goes nowhere."""
 
     __slots__ = ("_hub", "_log", "_sequence_number", "connection_id")
