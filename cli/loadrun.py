@@ -26,7 +26,7 @@ from loadtest.summary import Summary, Verdict, read_summary
 from loadtest.thresholds import Threshold, parse_threshold
 from loadtest.verdicts import summarise
 from loadtest.watching import Watch
-from loadtest.wire import Phase, Plan, Progress
+from loadtest.wire import Phase, Plan, RunProgress
 from wsclient.errors import ConnectionFailedError
 from wsclient.tls import tls_obstacle
 from wsclient.url import DEFAULT_URL, is_loopback_url, normalise_url, shown_url
@@ -111,7 +111,7 @@ class Load:
         summary = summarise(plan, run.measured, run.series, thresholds)
         return summary if self.broken is None else failed(summary, f"{self.broken} was broken, which ended the run.")
 
-    def _on_progress(self, progress: Progress, view: View, watch: Watch | None) -> None:
+    def _on_progress(self, progress: RunProgress, view: View, watch: Watch | None) -> None:
         view.show(progress)
         if watch is None or self.broken is not None or self._driver is None:
             return

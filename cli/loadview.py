@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from cli.output import note
-from loadtest.wire import Phase, Plan, Progress
+from loadtest.wire import Phase, Plan, RunProgress
 from wscore.text import neutralise, redact
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class View(Protocol):
     ) -> None:
         """End."""
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: RunProgress) -> None:
         """Show a second."""
 
     def say(self, text: str) -> None:
@@ -66,7 +66,7 @@ def sparkline(values: list[float], width: int = SPARK_WIDTH) -> str:
     return "".join(_BARS[round(value / top * steps)] if top else _BARS[0] for value in shown)
 
 
-def _figures(progress: Progress) -> Iterator[str]:
+def _figures(progress: RunProgress) -> Iterator[str]:
     yield f"{progress.connected:,}/{progress.wanted:,} connections"
     if progress.phase is Phase.DRAIN:
         yield "waiting for late arrivals"
@@ -95,7 +95,7 @@ class PlainView:
     ) -> None:
         pass
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: RunProgress) -> None:
         """Print a line if it is time for one."""
         if progress.phase is self._phase and progress.elapsed_s < self._next_s:
             return
@@ -116,7 +116,7 @@ class LiveView:
         self._title = title
         self._history: deque[float] = deque(maxlen=SPARK_WIDTH)
         self._steady_since_s: float | None = None
-        self._last: Progress | None = None
+        self._last: RunProgress | None = None
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -135,7 +135,7 @@ class LiveView:
             self._live.stop()
             self._live = None
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: RunProgress) -> None:
         """Draw a second."""
         self._last = progress
         if progress.phase is Phase.STEADY and self._steady_since_s is None:
@@ -179,7 +179,7 @@ class LiveView:
             lines.append(spark)
         return Group(*lines)
 
-    def _parts(self, last: Progress) -> Iterator[tuple[str, float, float]]:
+    def _parts(self, last: RunProgress) -> Iterator[tuple[str, float, float]]:
         since = self._steady_since_s
         total_s = self._plan.duration_s
         yield "connected", last.connected, last.wanted

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from loadtest.wire import Line, Measured, Plan, Progress
+from loadtest.wire import DriverReport, Measured, Plan, RunProgress
 from wscore.errors import CredentialError, TargetError, WsctlError
 from wscore.installation import NotInstalledError
 from wscore.text import redact
@@ -81,7 +81,7 @@ class Run:
     """What a run came to, and its seconds."""
 
     measured: Measured
-    series: tuple[Progress, ...]
+    series: tuple[RunProgress, ...]
 
 
 class Driver:
@@ -91,7 +91,7 @@ class Driver:
         self,
         plan: Plan,
         *,
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[RunProgress], None],
         on_note: Callable[[str], None],
         command: Sequence[str] = DRIVER,
     ) -> None:
@@ -101,7 +101,7 @@ class Driver:
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
         self._interrupts = 0
-        self._series: list[Progress] = []
+        self._series: list[RunProgress] = []
         self._measured: Measured | None = None
         self._last_words = ""
 
@@ -168,7 +168,7 @@ class Driver:
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        decoder = msgspec.json.Decoder(Line)
+        decoder = msgspec.json.Decoder(DriverReport)
         while line := await self._next_line(process.stdout):
             try:
                 message = decoder.decode(line)

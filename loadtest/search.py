@@ -57,7 +57,7 @@ class Knee:
     limits: tuple[str, ...]
 
 
-class _Phase(Enum):
+class _SearchPhase(Enum):
     RISE = auto()
     BISECT = auto()
     CONFIRM = auto()
@@ -92,7 +92,7 @@ class Search:
         self._ceiling = ceiling
         self._step = step
         self._tolerance = tolerance
-        self._phase = _Phase.RISE
+        self._phase = _SearchPhase.RISE
         self._held: set[int] = set()
         self._broken: Probe | None = None
         self._suspect: int | None = None
@@ -107,7 +107,7 @@ class Search:
             self._on_held(probe.level)
         else:
             self._on_broken(probe)
-        if self._phase is _Phase.DONE or len(self.probes) >= MAX_PROBES:
+        if self._phase is _SearchPhase.DONE or len(self.probes) >= MAX_PROBES:
             self.level = None
 
     @property
@@ -131,13 +131,13 @@ class Search:
         return max(self._held, default=0)
 
     def _on_held(self, level: int) -> None:
-        if self._phase is _Phase.CONFIRM:
+        if self._phase is _SearchPhase.CONFIRM:
             self._confirmed += 1
             if self._confirmed == CONFIRMATIONS:
-                self._phase = _Phase.DONE
+                self._phase = _SearchPhase.DONE
             return
         self._held.add(level)
-        if self._phase is _Phase.BISECT:
+        if self._phase is _SearchPhase.BISECT:
             self._bisect()
         elif level == self._ceiling:
             self._confirm(level)
@@ -145,13 +145,13 @@ class Search:
             self.level = min(self._ceiling, level * 2 if self._step is None else level + self._step)
 
     def _on_broken(self, probe: Probe) -> None:
-        if self._phase is not _Phase.CONFIRM and self._suspect != probe.level:
+        if self._phase is not _SearchPhase.CONFIRM and self._suspect != probe.level:
             self._suspect = probe.level
             return
         self._broken = probe
         self._held = {level for level in self._held if level < probe.level}
         self._confirmed = 0
-        self._phase = _Phase.BISECT
+        self._phase = _SearchPhase.BISECT
         self._bisect()
 
     def _bisect(self) -> None:
@@ -162,8 +162,8 @@ class Search:
         elif low:
             self._confirm(low)
         else:
-            self._phase = _Phase.DONE
+            self._phase = _SearchPhase.DONE
 
     def _confirm(self, level: int) -> None:
-        self._phase = _Phase.CONFIRM
+        self._phase = _SearchPhase.CONFIRM
         self.level = level

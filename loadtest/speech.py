@@ -11,7 +11,7 @@ from operator import mul
 from pathlib import Path
 from typing import Final
 
-from loadtest.wire import Speech
+from loadtest.wire import CallerSpeech
 from wscore.errors import ConfigError
 from wscore.wav import Wav, WavError, read_wav
 
@@ -20,7 +20,7 @@ _STEP_MS: Final = 32
 _SILENT: Final = 0.02  # of the loudest sample: the mean of a room's noise is below, that of a last "s" above
 
 
-def read_speech(path: Path) -> Speech:
+def read_speech(path: Path) -> CallerSpeech:
     """Read a WAV file; raises ConfigError."""
     try:
         wav = read_wav(path.read_bytes())
@@ -35,7 +35,7 @@ def read_speech(path: Path) -> Speech:
         raise ConfigError(str(path), "is silent", "take one with speech in it")
     if wav.form.duration_ms(len(audio)) > MAX_MS:
         raise ConfigError(str(path), f"lasts more than {MAX_MS // 1000} s", "take one sentence")
-    return Speech(wav.form.sample_rate_hz, wav.form.channels, audio)
+    return CallerSpeech(wav.form.sample_rate_hz, wav.form.channels, audio)
 
 
 def _without_silence(wav: Wav) -> bytes:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from loadtest.wire import Stage
+from loadtest.wire import LoadStage
 from wscore.errors import ConfigError
 from wscore.units import parse_duration_ms
 
 _MEND: Final = "write them as 100:30s,500:1m"
 
 
-def parse_stages(text: str) -> tuple[Stage, ...]:
+def parse_stages(text: str) -> tuple[LoadStage, ...]:
     """Read stages; raises ConfigError that names the one that is wrong."""
     return tuple(_stage(part.strip()) for part in text.split(","))
 
 
-def _stage(part: str) -> Stage:
+def _stage(part: str) -> LoadStage:
     count, separator, duration = part.partition(":")
     if not separator:
         raise ConfigError("--stages", f"{part!r} is not CONNECTIONS:DURATION", _MEND)
@@ -29,4 +29,4 @@ def _stage(part: str) -> Stage:
         raise ConfigError("--stages", f"{count!r} is not a number of connections", _MEND)
     if milliseconds == 0:
         raise ConfigError("--stages", f"{part!r} lasts no time", _MEND)
-    return Stage(connections, milliseconds / 1000)
+    return LoadStage(connections, milliseconds / 1000)

@@ -10,13 +10,13 @@ from loadtest.histograms import distributions
 from loadtest.scenarios import SCENARIOS
 from loadtest.summary import Check, Connections, Summary, Verdict, config_hash, config_of
 from loadtest.thresholds import Threshold, check_rules
-from loadtest.wire import Measured, Phase, Plan, Progress, Second
+from loadtest.wire import Measured, Phase, Plan, RunProgress, Second
 from wscore.text import redact
 from wscore.units import format_figure
 
 
 def summarise(
-    plan: Plan, measured: Measured, series: Sequence[Progress], thresholds: Sequence[Threshold] = ()
+    plan: Plan, measured: Measured, series: Sequence[RunProgress], thresholds: Sequence[Threshold] = ()
 ) -> Summary:
     """Return the summary of a run, with its verdict."""
     steady_s = measured.steady_s or 1.0
@@ -96,7 +96,7 @@ def _failures(summary: Summary, checks: Sequence[Check], *, judged: bool) -> Ite
             yield f"{count:,} {what}."
 
 
-def _second(progress: Progress) -> Second:
+def _second(progress: RunProgress) -> Second:
     return Second(**{name: getattr(progress, name) for name in Second.__struct_fields__})
 
 

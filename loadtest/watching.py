@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from loadtest.thresholds import MAIN_LATENCY, Threshold
-from loadtest.wire import Phase, Progress
+from loadtest.wire import Phase, RunProgress
 
 SECONDS_IN_A_ROW: Final = 3  # one bad second is not the run
 
-_SEEN: Final[dict[str, Callable[[Progress], float | None]]] = {
+_SEEN: Final[dict[str, Callable[[RunProgress], float | None]]] = {
     "p50": lambda second: second.p50_us,
     "p99": lambda second: second.p99_us,
     "max": lambda second: second.max_us,
@@ -31,7 +31,7 @@ class Watch:
         self._steady_since_s: float | None = None
         self._in_a_row: Counter[str] = Counter()
 
-    def see(self, second: Progress) -> str | None:
+    def see(self, second: RunProgress) -> str | None:
         """Return the text of a rule that this second shows to be broken; `grace_s` counts from the window on."""
         if second.phase is not Phase.STEADY:
             return None

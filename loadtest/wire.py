@@ -1,7 +1,7 @@
 """What passes between the command and the process that drives the load: one plan in, JSON lines out.
 
 The command writes a `Plan` to the driver's standard input, so that no secret is in a process list; the driver
-writes `Progress` about once a second, then one `Measured`. Locust lives in the driver alone. What
+writes `RunProgress` about once a second, then one `Measured`. Locust lives in the driver alone. What
 `summary.json` shows too has camelCase names.
 """
 
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-# Histograms in `Progress` and `Measured` go by these names; values in microseconds.
+# Histograms in `RunProgress` and `Measured` go by these names; values in microseconds.
 SERVICE = "service"  # from the moment of sending
 LATENCY = "latency"  # from the intended moment of sending in the open model, else as SERVICE
 CONNECT = "connect"  # TCP, TLS, upgrade and session_created
@@ -37,7 +37,7 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-class Stage(msgspec.Struct, frozen=True, rename="camel"):
+class LoadStage(msgspec.Struct, frozen=True, rename="camel"):
     """Hold so many connections for so long."""
 
     connections: int
@@ -87,7 +87,7 @@ class SentMessage(msgspec.Struct, frozen=True):
     text: str
 
 
-class Speech(msgspec.Struct, frozen=True):
+class CallerSpeech(msgspec.Struct, frozen=True):
     """What every caller says: pcm16, without silence at its ends."""
 
     sample_rate_hz: int
@@ -118,13 +118,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ramp_s: float = 1.0
     duration_s: float = 10.0
     drain_s: float = 2.0
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[LoadStage, ...] = ()
     processes: int = 1
     tokens: Tokens = Tokens()
     headers: Headers = Headers()
     recording: tuple[SentMessage, ...] = ()
     speed: float = 1.0
-    speech: Speech | None = None
+    speech: CallerSpeech | None = None
     server_pid: int | None = None  # to watch its memory
     ca: str | None = None  # file with the certificates to trust, on the machine that dials
     insecure: bool = False
@@ -190,7 +190,7 @@ class Second(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     cpu_percent: float = 0.0
 
 
-class Progress(Second, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="progress"):
+class RunProgress(Second, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="progress"):
     """A second as the driver reports it."""
 
 
@@ -219,4 +219,4 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     was_interrupted: bool = False
 
 
-Line = Progress | Measured
+DriverReport = RunProgress | Measured

@@ -11,13 +11,13 @@ import gevent
 import msgspec
 
 from loadtest.driver.processes import Processes
+from loadtest.generator.connections import monotonic_ns
 from loadtest.generator.latencies import percentile
-from loadtest.generator.links import monotonic_ns
 from loadtest.generator.memory import ServerMemory
 from loadtest.generator.messages import Begin, Counts, Drop, Snapshot, Window
 from loadtest.generator.results import Course, measured
 from loadtest.scenarios import SCENARIOS
-from loadtest.wire import Measured, Phase, Plan, Progress, Stage
+from loadtest.wire import LoadStage, Measured, Phase, Plan, RunProgress
 
 RAMP_STALL_S: Final = 15.0  # without a new connection, beside the ramp itself
 LEAST_RAMP_S: Final = 0.05
@@ -66,7 +66,7 @@ class RunController:
         self._started_ns = self._reported_ns = monotonic_ns()
         self._settled_at = time.monotonic()
         started_at_ms = time.time_ns() // 1_000_000
-        stages = plan.stages or (Stage(plan.connections, plan.duration_s),)
+        stages = plan.stages or (LoadStage(plan.connections, plan.duration_s),)
         processes.command(Begin(monotonic_ns() + processes.lead_ns, stages[0].connections))
         self._spawn(stages[0].connections)
         self._until(self._is_up)
@@ -107,7 +107,7 @@ class RunController:
         self._window = Window(start_ns, end_ns)
         self._processes.command(self._window)
 
-    def _hold(self, stages: tuple[Stage, ...], start_ns: int) -> None:
+    def _hold(self, stages: tuple[LoadStage, ...], start_ns: int) -> None:
         end_ns = start_ns
         for number, stage in enumerate(stages):
             if number and not self._is_over():
@@ -172,10 +172,10 @@ def progress(
     started_ns: int,
     wanted: int,
     rss_kib: int | None = None,
-) -> Progress:
+) -> RunProgress:
     """Return what happened between two snapshots."""
     now, earlier = last.counts, before.counts
-    return Progress(
+    return RunProgress(
         elapsed_s=round((monotonic_ns() - started_ns) / 1e9, 2),
         phase=phase,
         connected=now.connected,
@@ -193,7 +193,7 @@ def progress(
     )
 
 
-def write(line: Progress | Measured) -> None:
+def write(line: RunProgress | Measured) -> None:
     """Write one line for the command."""
     sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
     sys.stdout.buffer.flush()

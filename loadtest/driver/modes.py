@@ -16,10 +16,10 @@ from loadtest.driver.forking import Child
 from loadtest.driver.process import LoadProcess
 from loadtest.driver.processes import LocustWorkers, OwnProcess
 from loadtest.driver.users import new_environment
-from loadtest.driver.worker import Worker
+from loadtest.driver.worker import LoadWorker
 from loadtest.generator.dialing import Dialer, reason
 from loadtest.generator.memory import ServerMemory
-from loadtest.generator.probing import Refusal, probe, receive_floor_us, refusal
+from loadtest.generator.probing import TargetRefusal, probe, receive_floor_us, refusal
 from loadtest.scenarios import SCENARIOS
 from loadtest.wire import Plan
 
@@ -40,7 +40,7 @@ def run(plan: Plan) -> int:
             return _work(plan, is_own=False)
         return _lead(plan, children)
     except OSError as error:  # the target's name is not known
-        return _refused(Refusal(reason(error), is_token=False))
+        return _refused(TargetRefusal(reason(error), is_token=False))
     finally:
         for child in children:
             child.end(CHILD_TIMEOUT_S)
@@ -53,7 +53,7 @@ def _share(plan: Plan, port: int) -> Plan:
 def _work(plan: Plan, *, is_own: bool) -> int:
     loop = LoopGreenlet()
     loop.start()
-    worker = Worker(
+    worker = LoadWorker(
         plan,
         loop,
         new_environment(plan),
@@ -126,6 +126,6 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _refused(obstacle: Refusal) -> int:
+def _refused(obstacle: TargetRefusal) -> int:
     say(obstacle.reason)
     return EXIT_AUTH_REFUSED if obstacle.is_token else EXIT_UNREACHABLE

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from loadtest.driver.eventloop import LoopGreenlet
 from loadtest.driver.locusttable import LocustTable
-from loadtest.driver.users import Connection
+from loadtest.driver.users import ConnectionUser
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.messages import Command, Part, Snapshot
 from loadtest.generator.selfcheck import SelfCheck
@@ -39,7 +39,7 @@ class LoadProcess:
         self._rows = {self.traffic.shown: LocustTable(stats, self.traffic.row), CONNECT: LocustTable(stats, "connect")}
         self._shown_errors: dict[str, int] = {}
         self._watch = loop.spawn(self._check.run())
-        Connection.traffic, Connection.loop = self.traffic, loop
+        ConnectionUser.traffic, ConnectionUser.loop = self.traffic, loop
 
     def apply(self, command: Command) -> None:
         """Do what the controller says."""

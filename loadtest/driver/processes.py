@@ -11,7 +11,7 @@ import msgspec
 
 from loadtest.driver.process import LoadProcess
 from loadtest.generator.clock import machine_id
-from loadtest.generator.links import monotonic_ns
+from loadtest.generator.connections import monotonic_ns
 from loadtest.generator.messages import Assign, Command, Counts, Finish, Part, Snapshot, Time
 from loadtest.wire import Plan, Tokens
 
@@ -62,7 +62,7 @@ class OwnProcess:
         return [self._process.part()]
 
 
-class Report(msgspec.Struct):
+class WorkerReport(msgspec.Struct):
     """What a worker tells its master."""
 
     machine: str | None = None
@@ -85,7 +85,7 @@ class LocustWorkers:
         self._latest: dict[str, Snapshot] = {}
         self._fresh: list[Snapshot] = []
         self._parts: dict[str, Part] = {}
-        self._decode = msgspec.msgpack.Decoder(Report).decode
+        self._decode = msgspec.msgpack.Decoder(WorkerReport).decode
         runner.register_message(TO_MASTER, self._on_report)
 
     def gather(self, plan: Plan, goes_on: Callable[[], bool]) -> bool:

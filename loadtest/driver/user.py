@@ -15,7 +15,7 @@ import msgspec
 from locust import User
 
 from loadtest.driver.eventloop import LoopGreenlet
-from loadtest.driver.userlink import UserLink
+from loadtest.driver.userconnection import UserConnection
 from loadtest.generator.dialing import Dialer, reason
 from loadtest.wire import Tokens
 from wscore.envelope import MessageProtocol
@@ -70,7 +70,7 @@ class EnvelopeUser(User):
         super().__init__(environment)
         self._protocol = MessageProtocol(lambda: time.time_ns() // 1_000_000)
         self._number = next(EnvelopeUser._numbers)
-        self._link: UserLink | None = None
+        self._connection: UserConnection | None = None
         self._inbox: deque[Message] = deque(maxlen=KEPT)
         self._arrived = gevent.event.Event()
         self._replies: dict[str, Any] = {}
@@ -108,9 +108,9 @@ class EnvelopeUser(User):
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        link, self._link = self._link, None
-        if link is not None and link.is_open:
-            link.close()
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.is_open:
+            connection.close()
 
     def on_stop(self) -> None:
         """Close the connection; call this when you override it."""
@@ -128,13 +128,13 @@ class EnvelopeUser(User):
             raise ScenarioError(f"{host!r} is not a ws:// or wss:// URL")
         secret = None if self.secret is None else self.secret.encode()
         tokens = Tokens(self.token, secret, self.as_user)
-        link = UserLink(loop.loop, self._number, self._take, self._lost)
+        connection = UserConnection(loop.loop, self._number, self._take, self._lost)
         query = {"sessionId": session_id} if session_id is not None else {}
         try:
-            loop.run(Dialer(url, tokens, ca=self.ca, insecure=self.insecure).dial(link, self._number, query))
+            loop.run(Dialer(url, tokens, ca=self.ca, insecure=self.insecure).dial(connection, self._number, query))
         except Exception as error:
             raise ScenarioError(reason(error)) from None
-        self._link = link
+        self._connection = connection
         with gevent.Timeout(timeout_s, False):
             return self._wait("session_created", lambda message: True)
         raise ScenarioError(f"no session_created within {format_figure(timeout_s)} s")
@@ -147,10 +147,10 @@ class EnvelopeUser(User):
         return EnvelopeUser._loop
 
     def _send(self, type: str, data: object, id: str | None) -> None:
-        link = self._link
-        if link is None or not link.is_open:
-            raise ScenarioError(link.ending if link is not None else "not connected")
-        link.send(self._protocol.serialize(self._protocol.create_envelope(type, data, id=id)))
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            raise ScenarioError(connection.ending if connection is not None else "not connected")
+        connection.send(self._protocol.serialize(self._protocol.create_envelope(type, data, id=id)))
 
     def _request(self, type: str, data: object, timeout_s: float) -> Message:
         id = f"{self._number}-{next(self._ids)}"
@@ -178,8 +178,8 @@ class EnvelopeUser(User):
                 if message.type == type and where(message):
                     self._inbox.remove(message)
                     return message
-            if self._link is None or self._link.left_ns:
-                raise ScenarioError(self._link.ending if self._link is not None else "not connected")
+            if self._connection is None or self._connection.left_ns:
+                raise ScenarioError(self._connection.ending if self._connection is not None else "not connected")
             self._arrived.clear()
             self._arrived.wait()
 

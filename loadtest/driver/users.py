@@ -20,7 +20,7 @@ from wscore.text import redact
 DISPATCHES_A_SECOND: Final = 20
 
 
-class Connection(User):
+class ConnectionUser(User):
     """Stands for one connection, so that Locust's counts and spawn rate are true; the traffic is not its work."""
 
     traffic: ClassVar[Traffic]
@@ -56,4 +56,4 @@ def new_environment(plan: Plan) -> Environment:
     """Return Locust's environment for a plan, without a runner."""
     logging.basicConfig(format="%(message)s", level=logging.ERROR)
     logging.getLogger("locust").setLevel(logging.ERROR)
-    return Environment(user_classes=[Connection], host=redact(plan.url), dispatcher_class=EvenDispatcher)
+    return Environment(user_classes=[ConnectionUser], host=redact(plan.url), dispatcher_class=EvenDispatcher)

@@ -13,9 +13,9 @@ import msgspec
 from loadtest.driver.controller import progress, write
 from loadtest.driver.eventloop import LoopGreenlet
 from loadtest.driver.process import LoadProcess
-from loadtest.driver.processes import TO_MASTER, TO_WORKERS, Report, decode_command
+from loadtest.driver.processes import TO_MASTER, TO_WORKERS, WorkerReport, decode_command
 from loadtest.generator.clock import EXCHANGES, SAME, Offset, drifted, estimate, machine_id
-from loadtest.generator.links import monotonic_ns
+from loadtest.generator.connections import monotonic_ns
 from loadtest.generator.messages import Assign, Finish, Part, Snapshot, Time, Window
 from loadtest.generator.results import Course, measured
 from loadtest.wire import Phase, Plan
@@ -25,7 +25,7 @@ QUIT_TIMEOUT_S: Final = 20.0
 CLOCK_TIMEOUT_S: Final = 2.0
 
 
-class Worker:
+class LoadWorker:
     """Works for one master; `own_plan` gives URL and tokens, the master all the rest."""
 
     def __init__(self, own_plan: Plan, loop: LoopGreenlet, environment: Any, floor_us: float) -> None:
@@ -53,13 +53,13 @@ class Worker:
 
     def run(self) -> int:
         """Work until the master says it is over; returns the exit code."""
-        self._report(Report(machine=machine_id()))
+        self._report(WorkerReport(machine=machine_id()))
         before, last_report = Snapshot(), time.monotonic()
         while not self._finished.wait(REPORT_S):
             if self._process is None:
                 continue
             snapshot = self._process.snapshot()
-            self._report(Report(snapshot=snapshot))
+            self._report(WorkerReport(snapshot=snapshot))
             now = time.monotonic()
             write(
                 progress(self._phase(), snapshot, before, now - last_report, self._started_ns, self._plan.connections)
@@ -78,7 +78,7 @@ class Worker:
         part = process.part()
         if self._offset is not SAME:
             part.clock_uncertainty_us = drifted(self._offset, self._exchange()) / 1000
-        self._report(Report(part=part))
+        self._report(WorkerReport(part=part))
         if self._window.end_ns:
             write(measured(self._plan, [part], self._course(part)))
 
@@ -123,14 +123,14 @@ class Worker:
         )
         process.traffic.offset_ns = self._offset.offset_ns
         self._process = process
-        self._report(Report(is_ready=True))
+        self._report(WorkerReport(is_ready=True))
 
     def _exchange(self) -> Offset:
         """Ask the master for its clock, again and again; an answer that does not come says nothing."""
         exchanges = []
         for _ in range(EXCHANGES):
             sent = monotonic_ns()
-            self._report(Report(asks_time=sent))
+            self._report(WorkerReport(asks_time=sent))
             answer = None
             with gevent.Timeout(CLOCK_TIMEOUT_S, False):
                 while answer is None or answer.asked != sent:
@@ -145,5 +145,5 @@ class Worker:
             return Phase.RAMP
         return Phase.STEADY if now < self._window.end_ns else Phase.DRAIN
 
-    def _report(self, report: Report) -> None:
+    def _report(self, report: WorkerReport) -> None:
         self._runner.send_message(TO_MASTER, msgspec.msgpack.encode(report))

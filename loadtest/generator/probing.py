@@ -12,8 +12,8 @@ from typing import Final
 
 from picows import ws_connect
 
+from loadtest.generator.connections import LoadConnection, decode_envelope, monotonic_ns
 from loadtest.generator.dialing import Dialer
-from loadtest.generator.links import Link, decode_envelope, monotonic_ns
 from loadtest.generator.traffic import Traffic
 from loadtest.wire import Plan
 from wscore.codes import CloseCode
@@ -26,46 +26,46 @@ _UNAUTHORISED: Final = ("HTTP 401", "HTTP 403", "AUTH_", "SESSION_CREATE_FAILED"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class TargetRefusal:
     """Why the target does not take a connection; `is_token` if another token would help."""
 
     reason: str
     is_token: bool
 
 
-def refusal(reason: str, close_codes: object = ()) -> Refusal:
+def refusal(reason: str, close_codes: object = ()) -> TargetRefusal:
     """Return what a failed connection's reason means."""
     is_token = reason.startswith(_UNAUTHORISED) or str(int(CloseCode.AUTH_FAILED)) in str(close_codes)
-    return Refusal(reason, is_token)
+    return TargetRefusal(reason, is_token)
 
 
-class _Probe(Traffic):
+class _ProbeTraffic(Traffic):
     shown = row = ""
 
     def __init__(self, plan: Plan, dialer: Dialer, fields: dict[str, str]) -> None:
         super().__init__(plan, dialer)
         self.fields = fields
 
-    def link(self, slot: int, index: int) -> Link:
-        return Link(self, slot, index)
+    def new_connection(self, slot: int, index: int) -> LoadConnection:
+        return LoadConnection(self, slot, index)
 
-    def query(self, link: Link) -> dict[str, str]:
+    def query(self, connection: LoadConnection) -> dict[str, str]:
         return self.fields
 
 
-async def probe(plan: Plan, dialer: Dialer, query: dict[str, str]) -> Refusal | None:
+async def probe(plan: Plan, dialer: Dialer, query: dict[str, str]) -> TargetRefusal | None:
     """Open one connection, with `query` in its URL, and close it again; returns what is in the way."""
-    traffic = _Probe(plan, dialer, query)
+    traffic = _ProbeTraffic(plan, dialer, query)
     traffic.reserve()
     if not await traffic.connect(0):
         return refusal(next(iter(traffic.counts.errors), "no connection"), list(traffic.counts.close_codes))
-    link = traffic.slots[0]
-    assert link is not None
-    link.close()
+    connection = traffic.slots[0]
+    assert connection is not None
+    connection.close()
     return None
 
 
-class _Counter(Link):
+class _Counter(LoadConnection):
     __slots__ = ("latencies",)
 
     def __init__(self, traffic: Traffic, latencies: list[int]) -> None:
@@ -82,9 +82,9 @@ async def receive_floor_us(plan: Plan, dialer: Dialer) -> float:
     frame = text_frame(
         b'{"type":"message","timestamp":1700000000000,"data":{"pad":"%s"}}' % (b"x" * plan.payload_bytes)
     )
-    traffic, latencies = _Probe(plan, dialer, {}), list[int]()
+    traffic, latencies = _ProbeTraffic(plan, dialer, {}), list[int]()
     peers: list[socket.socket] = []
-    links: list[_Counter] = []
+    counters: list[_Counter] = []
     loop = asyncio.get_running_loop()
     listening = socket.create_server(("127.0.0.1", 0))
     try:
@@ -93,10 +93,10 @@ async def receive_floor_us(plan: Plan, dialer: Dialer) -> float:
             peer, _ = listening.accept()
             peers.append(peer)
             peer.setblocking(False)
-            link = _Counter(traffic, latencies)
-            links.append(link)
+            counter = _Counter(traffic, latencies)
+            counters.append(counter)
             greeting = loop.create_task(_greet(peer))
-            await ws_connect(lambda link=link: link, "ws://floor/", socket_factory=lambda _, own=own: own)  # type: ignore[misc]
+            await ws_connect(lambda counter=counter: counter, "ws://floor/", socket_factory=lambda _, own=own: own)  # type: ignore[misc]
             await greeting
         sending_s, began = 0.0, time.process_time()
         for _ in range(_ROUNDS):
@@ -110,8 +110,8 @@ async def receive_floor_us(plan: Plan, dialer: Dialer) -> float:
         spent_s = time.process_time() - began - sending_s
     finally:
         listening.close()
-        for link in links:
-            link.cut()
+        for counter in counters:
+            counter.cut()
         for peer in peers:
             peer.close()
     return round(spent_s / len(latencies) * 1e6, 2)

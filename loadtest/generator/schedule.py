@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from loadtest.generator.links import monotonic_ns
+from loadtest.generator.connections import monotonic_ns
 from loadtest.generator.traffic import Traffic
 
 LATE_NS: Final = 10_000_000
@@ -61,11 +61,11 @@ class Timetable:
                 self._arm(due_ns)
                 return
             slot = self._count % self._own
-            link = slots[slot] if slot < len(slots) else None
-            if link is not None and link.left_ns == 0 and link.joined_ns <= due_ns:
+            connection = slots[slot] if slot < len(slots) else None
+            if connection is not None and connection.left_ns == 0 and connection.joined_ns <= due_ns:
                 if now - due_ns > LATE_NS and due_ns >= traffic.window_start_ns:
                     traffic.counts.late_sends += 1
-                send(link, due_ns)
+                send(connection, due_ns)
             self._count += 1
             due_ns = self._due_ns()
         self._handle = asyncio.get_running_loop().call_soon(self._tick)

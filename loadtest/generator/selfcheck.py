@@ -9,8 +9,8 @@ import time
 from collections import Counter
 from typing import Final
 
+from loadtest.generator.connections import monotonic_ns
 from loadtest.generator.latencies import percentile
-from loadtest.generator.links import monotonic_ns
 from loadtest.generator.traffic import Traffic
 from loadtest.wire import Generator, Plan
 from wscore.errors import WsctlError

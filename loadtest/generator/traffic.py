@@ -7,8 +7,8 @@ import random
 from collections.abc import Collection, Coroutine
 from typing import Any, Final
 
+from loadtest.generator.connections import LoadConnection, monotonic_ns
 from loadtest.generator.dialing import HANDSHAKE_TIMEOUT_S, Dialer, reason
-from loadtest.generator.links import Link, monotonic_ns
 from loadtest.generator.measurements import Measurements
 from loadtest.generator.messages import Begin, Command, Drop, Part, Window
 from loadtest.generator.owntime import OwnTime
@@ -23,8 +23,8 @@ FLUSH_S: Final = 0.02
 class Traffic:
     """The load of this process: `slots` of connections, number `position` of `processes` that share the run.
 
-    Subclasses make the links and say what is sent. Times are this machine's monotonic ones; `offset_ns` is what the
-    clock of the run is ahead of it.
+    Subclasses make the connections and say what is sent. Times are this machine's monotonic ones; `offset_ns` is what
+    the clock of the run is ahead of it.
     """
 
     def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
@@ -37,7 +37,7 @@ class Traffic:
         self.measurements = Measurements(self.latencies)
         self.counts = self.measurements.counts
         self.recorders = self.measurements.recorders
-        self.slots: list[Link | None] = []
+        self.slots: list[LoadConnection | None] = []
         self.start_ns = NEVER
         self.connections = plan.connections
         self.window_start_ns = NEVER
@@ -55,11 +55,11 @@ class Traffic:
     latencies: Collection[str] = ()  # those that only this kind of load has
     is_open_model = False
 
-    def link(self, slot: int, index: int) -> Link:
+    def new_connection(self, slot: int, index: int) -> LoadConnection:
         """Return a new connection."""
         raise NotImplementedError
 
-    def query(self, link: Link) -> dict[str, str]:
+    def query(self, connection: LoadConnection) -> dict[str, str]:
         """Return what the URL carries beside the token."""
         return {}
 
@@ -88,9 +88,9 @@ class Traffic:
     def leave(self) -> None:
         """Close the connection that came last."""
         self._wanted -= 1
-        link = self.slots[self._wanted]
-        if link is not None and link.is_open:
-            link.close()
+        connection = self.slots[self._wanted]
+        if connection is not None and connection.is_open:
+            connection.close()
         self.slots[self._wanted] = None
 
     def apply(self, command: Command) -> None:
@@ -116,9 +116,9 @@ class Traffic:
         """Return what was measured."""
         self._is_ending = True
         self.flush()
-        for link in self.slots:
-            if link is not None:
-                link.count_missed()
+        for connection in self.slots:
+            if connection is not None:
+                connection.count_missed()
         measurements = self.measurements
         part = Part(
             counts=self.counts,
@@ -128,32 +128,33 @@ class Traffic:
         self.result(part)
         return part
 
-    # What links call
+    # What connections call
 
-    def joined(self, link: Link) -> None:
+    def joined(self, connection: LoadConnection) -> None:
         """A connection is ready."""
         counts = self.counts
         counts.connected += 1
         counts.peak = max(counts.peak, counts.connected)
         counts.opened += 1
         if not self._drop_ns:
-            self.recorders[CONNECT].record([link.joined_ns - link.dialled_ns])
+            self.recorders[CONNECT].record([connection.joined_ns - connection.dialled_ns])
         else:
             counts.awaited -= 1
-            self.recorders[RECONNECT].record([link.joined_ns - self._drop_ns])
-            if link.greeting and link.greeting.recovery and link.greeting.recovery.recovered:
+            self.recorders[RECONNECT].record([connection.joined_ns - self._drop_ns])
+            info = connection.session_info
+            if info and info.recovery and info.recovery.recovered:
                 counts.resumed += 1
 
-    def ended(self, link: Link) -> None:
+    def ended(self, connection: LoadConnection) -> None:
         """A connection is gone."""
         counts = self.counts
-        if not link.joined_ns:
+        if not connection.joined_ns:
             return  # never was one; `connect` counts the failure
         counts.connected -= 1
-        if link.is_leaving or self._is_ending:
+        if connection.is_leaving or self._is_ending:
             return
         counts.lost += 1
-        counts.closed(link.close_code)
+        counts.closed(connection.close_code)
         if counts.connected == 0:
             self.measurements.all_lost_ns = monotonic_ns()
 
@@ -168,47 +169,47 @@ class Traffic:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def connect(self, slot: int, before: Link | None = None) -> bool:
+    async def connect(self, slot: int, before: LoadConnection | None = None) -> bool:
         """Open the connection of a slot, `before` being the one to resume; tells whether it came about."""
-        link = self.link(slot, slot * self.processes + self.position)
-        query = self.query(link)
+        connection = self.new_connection(slot, slot * self.processes + self.position)
+        query = self.query(connection)
         if before is not None:
             query |= _resume(before)
         async with self._handshakes:
             if slot >= self._wanted or self._is_ending:
                 return True
-            link.dialled_ns = monotonic_ns()
+            connection.dialled_ns = monotonic_ns()
             try:
-                await self.dialer.dial(link, link.index, query)
+                await self.dialer.dial(connection, connection.index, query)
                 async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-                    await link.settled
+                    await connection.settled
             except Exception as error:
                 self.counts.failed += before is None
                 self.error(reason(error))
                 return False
-        if not link.joined_ns:
+        if not connection.joined_ns:
             self.counts.failed += before is None
-            self.counts.closed(link.close_code)
-            self.error(link.refusal or f"closed with {int(link.close_code)} before session_created")
+            self.counts.closed(connection.close_code)
+            self.error(connection.refusal or f"closed with {int(connection.close_code)} before session_created")
             return False
         if slot < self._wanted:
-            self.slots[slot] = link
+            self.slots[slot] = connection
         else:
-            link.close()
+            connection.close()
         return True
 
     # The storm
 
     def _drop(self) -> None:
         self._drop_ns = monotonic_ns()
-        cut = [link for link in self.slots if link is not None and link.is_open]
+        cut = [connection for connection in self.slots if connection is not None and connection.is_open]
         self.counts.awaited = len(cut)
-        for link in cut:
-            link.cut()
-        for link in cut:
-            self._spawn(self._come_back(link))
+        for connection in cut:
+            connection.cut()
+        for connection in cut:
+            self._spawn(self._come_back(connection))
 
-    async def _come_back(self, before: Link) -> None:
+    async def _come_back(self, before: LoadConnection) -> None:
         policy, attempt = ReconnectPolicy(), 0
         while not self._is_ending and not await self.connect(before.slot, before):
             await asyncio.sleep(policy.delay_ms(attempt, random.random()) / 1000)  # noqa: S311
@@ -220,11 +221,11 @@ class Traffic:
             asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
 
 
-def _resume(before: Link) -> dict[str, str]:
-    greeting = before.greeting
-    if greeting is None or greeting.recovery is None or greeting.recovery.resume_token is None:
+def _resume(before: LoadConnection) -> dict[str, str]:
+    info = before.session_info
+    if info is None or info.recovery is None or info.recovery.resume_token is None:
         return {}
-    recovery = greeting.recovery
+    recovery = info.recovery
     seq = before.seq if before.seq is not None else recovery.seq or 0
-    fields = {"sessionId": greeting.session_id, "epoch": recovery.epoch, "seq": seq, "resume": recovery.resume_token}
+    fields = {"sessionId": info.session_id, "epoch": recovery.epoch, "seq": seq, "resume": recovery.resume_token}
     return {name: str(value) for name, value in fields.items()}

@@ -18,7 +18,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Series:
     """One series; `style` is a class of the page's style sheet (`a`, `b`, `c`)."""
 
     name: str
@@ -44,7 +44,7 @@ def number(value: float) -> str:
 
 
 def chart(
-    title: str, x_name: str, y_name: str, lines: Sequence[Line], *, x_ticks: Sequence[tuple[float, str]] = ()
+    title: str, x_name: str, y_name: str, lines: Sequence[Series], *, x_ticks: Sequence[tuple[float, str]] = ()
 ) -> str:
     """Return a figure with its legend; empty lines are left out. `x_ticks` replaces the usual labels."""
     lines = [line for line in lines if line.points]

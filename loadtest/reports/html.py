@@ -8,7 +8,7 @@ from html import escape
 from typing import Final
 
 from loadtest import wire
-from loadtest.reports.charts import Line, Point, chart
+from loadtest.reports.charts import Point, Series, chart
 from loadtest.reports.figures import LATENCY_HEAD, facts, latency_name, latency_rows
 from loadtest.summary import Summary
 from loadtest.verdicts import shown
@@ -84,9 +84,9 @@ def _charts(summary: Summary) -> Iterator[str]:
         "seconds",
         "ms",
         [
-            Line("p50", _over_time(series, lambda second: second.p50_us, 1000), "a"),
-            Line("p99", _over_time(series, lambda second: second.p99_us, 1000), "b"),
-            Line("max", _over_time(series, lambda second: second.max_us, 1000), "c"),
+            Series("p50", _over_time(series, lambda second: second.p50_us, 1000), "a"),
+            Series("p99", _over_time(series, lambda second: second.p99_us, 1000), "b"),
+            Series("max", _over_time(series, lambda second: second.max_us, 1000), "c"),
         ],
     )
     yield chart(
@@ -94,8 +94,8 @@ def _charts(summary: Summary) -> Iterator[str]:
         "seconds",
         "open",
         [
-            Line("connected", _over_time(series, lambda second: second.connected), "a"),
-            Line("wanted", _over_time(series, lambda second: second.wanted), "c"),
+            Series("connected", _over_time(series, lambda second: second.connected), "a"),
+            Series("wanted", _over_time(series, lambda second: second.wanted), "c"),
         ],
     )
     yield chart(
@@ -103,15 +103,15 @@ def _charts(summary: Summary) -> Iterator[str]:
         "seconds",
         "messages a second",
         [
-            Line("sent", _over_time(series, lambda second: second.sent_per_s), "a"),
-            Line("received", _over_time(series, lambda second: second.received_per_s), "b"),
+            Series("sent", _over_time(series, lambda second: second.sent_per_s), "a"),
+            Series("received", _over_time(series, lambda second: second.received_per_s), "b"),
         ],
     )
     yield chart(
         "Memory of the server",
         "seconds",
         "MiB",
-        [Line("resident", _over_time(series, lambda second: second.server_rss_kib, 1024), "a")],
+        [Series("resident", _over_time(series, lambda second: second.server_rss_kib, 1024), "a")],
     )
 
 
@@ -122,7 +122,7 @@ def _spectrum(summary: Summary) -> str:
         found = summary.latencies.get(name)
         if found is not None:
             points = [(-math.log10(1 - percentile / 100), value / 1000) for percentile, value in found.spectrum[:-1]]
-            lines.append(Line(latency_name(summary, name), points, style))
+            lines.append(Series(latency_name(summary, name), points, style))
     furthest = max((x for line in lines for x, _ in line.points), default=0)
     marks = [
         (0.0, "0"),

@@ -6,14 +6,21 @@ from typing import Final
 
 from loadtest import wire
 from loadtest.scenarios.base import Scenario
-from loadtest.scenarios.broadcast import Broadcast
-from loadtest.scenarios.heartbeat import Heartbeat
-from loadtest.scenarios.reconnect import Reconnect
-from loadtest.scenarios.replay import Replay
-from loadtest.scenarios.soak import Soak
-from loadtest.scenarios.voice import Voice
+from loadtest.scenarios.broadcast import BroadcastScenario
+from loadtest.scenarios.heartbeat import HeartbeatScenario
+from loadtest.scenarios.reconnect import ReconnectScenario
+from loadtest.scenarios.replay import ReplayScenario
+from loadtest.scenarios.soak import SoakScenario
+from loadtest.scenarios.voice import VoiceScenario
 
-_ROWS: Final[tuple[Scenario, ...]] = (Heartbeat(), Broadcast(), Reconnect(), Soak(), Replay(), Voice())
+_ROWS: Final[tuple[Scenario, ...]] = (
+    HeartbeatScenario(),
+    BroadcastScenario(),
+    ReconnectScenario(),
+    SoakScenario(),
+    ReplayScenario(),
+    VoiceScenario(),
+)
 
 SCENARIOS: Final[dict[str, Scenario]] = {scenario.name: scenario for scenario in _ROWS}
 

@@ -29,7 +29,7 @@ class FileKind(Enum):
     """What a file holds that a scenario plays."""
 
     RECORDING = auto()  # of a client: read as SentMessages
-    SPEECH = auto()  # WAV: read as Speech
+    SPEECH = auto()  # WAV: read as CallerSpeech
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from picows import WSFrame, WSTransport
 
+from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, monotonic_ns
 from loadtest.generator.dialing import Dialer
-from loadtest.generator.links import TEXT, Link, decode_envelope, monotonic_ns
 from loadtest.generator.messages import Part
 from loadtest.generator.schedule import Timetable
 from loadtest.generator.traffic import Traffic
@@ -43,7 +43,7 @@ class BroadcastData(msgspec.Struct, gc=False):
 _decode: Final = msgspec.json.Decoder(BroadcastData).decode
 
 
-class Flight:
+class BroadcastInFlight:
     """One broadcast under way to the receivers of this process: when it was due, and the latencies so far."""
 
     __slots__ = ("due_ns", "is_counted", "is_straggler", "latencies", "publisher", "seen", "sent_ns", "seq")
@@ -66,7 +66,7 @@ class Room:
 
     def __init__(self) -> None:
         self.receivers = 0
-        self.flights: dict[bytes, Flight] = {}
+        self.flights: dict[bytes, BroadcastInFlight] = {}
 
 
 class BroadcastTraffic(Traffic):
@@ -79,7 +79,7 @@ class BroadcastTraffic(Traffic):
     def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
         super().__init__(plan, dialer, position=position, processes=processes)
         self.rooms = [Room() for _ in range(plan.sessions)]
-        self.receivers: list[ReceiverLink] = []
+        self.receivers: list[ReceiverConnection] = []
         self.think_s = (plan.think_ms or 0) / 1000
         self.wall_ns = time.time_ns() - monotonic_ns()
         self.duplicated = 0
@@ -93,25 +93,25 @@ class BroadcastTraffic(Traffic):
         self._timetable = Timetable(self, plan.rate, _publish) if plan.rate else None
         self.is_open_model = self._timetable is not None
 
-    def link(self, slot: int, index: int) -> Link:
+    def new_connection(self, slot: int, index: int) -> LoadConnection:
         rank, session = divmod(index, self.plan.sessions)
         if rank >= self.plan.publishers:
-            return ReceiverLink(self, slot, index, session)
-        return PublisherLink(self, slot, index, session, rank)
+            return ReceiverConnection(self, slot, index, session)
+        return PublisherConnection(self, slot, index, session, rank)
 
-    def query(self, link: Link) -> dict[str, str]:
-        return {"sessionId": f"load-{self.plan.run_id}-{link.index % self.plan.sessions}"}
+    def query(self, connection: LoadConnection) -> dict[str, str]:
+        return {"sessionId": f"load-{self.plan.run_id}-{connection.index % self.plan.sessions}"}
 
     def begun(self) -> None:
         if self._timetable is not None:
             self._timetable.start(min(self.connections, self.plan.sessions * self.plan.publishers))
 
-    def first_sight(self, room: Room, payload: bytes, link: ReceiverLink) -> Flight | None:
+    def first_sight(self, room: Room, payload: bytes, connection: ReceiverConnection) -> BroadcastInFlight | None:
         """Return the broadcast that a text is; None if it is none of this run."""
         try:
             envelope = decode_envelope(payload)
             if envelope.type != "message":
-                link.other(envelope)
+                connection.other(envelope)
                 return None
             message = _decode(envelope.data)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -120,7 +120,7 @@ class BroadcastTraffic(Traffic):
         if message.run != self.plan.run_id or not 0 <= message.pub < self.plan.publishers:
             return None
         due_ns = message.due_ns - self.offset_ns
-        flight = room.flights[payload] = Flight(
+        flight = room.flights[payload] = BroadcastInFlight(
             message,
             self.offset_ns,
             is_counted=self.window_start_ns <= due_ns < self.window_end_ns,
@@ -143,7 +143,7 @@ class BroadcastTraffic(Traffic):
             for payload in done:
                 self._land(room.flights.pop(payload))
 
-    def _land(self, flight: Flight) -> None:
+    def _land(self, flight: BroadcastInFlight) -> None:
         recorders, latencies = self.recorders, flight.latencies
         if not latencies:
             return
@@ -166,17 +166,17 @@ class BroadcastTraffic(Traffic):
             room.flights.clear()
         part.duplicated, part.reordered = self.duplicated, self.reordered
         streaks: Counter[Streak] = Counter()
-        for link in self.receivers:
+        for connection in self.receivers:
             # Who was there before the window began had to get all of it: naming the moment would tell equals apart.
-            joined_ns = link.joined_ns + self.offset_ns if link.joined_ns >= self.window_start_ns else 0
-            left_ns = link.left_ns + self.offset_ns if link.left_ns else NEVER
-            streaks.update(link.streaks.all(link.session, joined_ns=joined_ns, left_ns=left_ns))
-            if isinstance(link, PublisherLink):
-                part.logs.append(link.log())
+            joined_ns = connection.joined_ns + self.offset_ns if connection.joined_ns >= self.window_start_ns else 0
+            left_ns = connection.left_ns + self.offset_ns if connection.left_ns else NEVER
+            streaks.update(connection.streaks.all(connection.session, joined_ns=joined_ns, left_ns=left_ns))
+            if isinstance(connection, PublisherConnection):
+                part.logs.append(connection.log())
         part.streaks = list(streaks.items())
 
 
-class ReceiverLink(Link):
+class ReceiverConnection(LoadConnection):
     """A connection that receives."""
 
     __slots__ = ("_ends", "_known", "_room", "session", "streaks")
@@ -213,7 +213,7 @@ class ReceiverLink(Link):
         if flight is not None:
             self._take(flight)
 
-    def _take(self, flight: Flight) -> None:
+    def _take(self, flight: BroadcastInFlight) -> None:
         publisher = flight.publisher
         ends = self._ends
         if ends[publisher] == flight.seq:
@@ -222,7 +222,7 @@ class ReceiverLink(Link):
             return
         flight.latencies.append(monotonic_ns() - flight.due_ns)
 
-    def _irregular(self, flight: Flight) -> bool:
+    def _irregular(self, flight: BroadcastInFlight) -> bool:
         """Enter a message out of turn; tells whether it is one more."""
         receipt = self.streaks.irregular(flight.publisher, flight.seq)
         if receipt is Receipt.DUPLICATE:
@@ -233,7 +233,7 @@ class ReceiverLink(Link):
         return True
 
 
-class PublisherLink(ReceiverLink):
+class PublisherConnection(ReceiverConnection):
     """A connection that publishes, and receives as all do."""
 
     __slots__ = ("_due_ns", "_rank", "_sent_ns")
@@ -288,9 +288,9 @@ class PublisherLink(ReceiverLink):
         return PublisherLog(self.session, self._rank, sent_ns, start, end)
 
 
-def _publish(link: Link, due_ns: int) -> None:
-    assert isinstance(link, PublisherLink)
-    link.publish(due_ns)
+def _publish(connection: LoadConnection, due_ns: int) -> None:
+    assert isinstance(connection, PublisherConnection)
+    connection.publish(due_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,7 +302,7 @@ class BroadcastOptions(LoadOptions):
     publishers: Annotated[int, PUBLISHERS] = 1
 
 
-class Broadcast(Scenario):
+class BroadcastScenario(Scenario):
     """Deliveries to everyone in a session, each of them accounted for."""
 
     name = "broadcast"

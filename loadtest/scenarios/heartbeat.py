@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
+from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, monotonic_ns
 from loadtest.generator.dialing import Dialer
-from loadtest.generator.links import TEXT, Link, decode_envelope, monotonic_ns
 from loadtest.generator.messages import Part
 from loadtest.generator.schedule import Timetable
 from loadtest.generator.traffic import Traffic
@@ -43,13 +43,13 @@ class HeartbeatTraffic(Traffic):
         pad = max(0, plan.payload_bytes - _BARE)
         filling = b',"pad":"%s"' % (b"x" * pad) if pad else b""
         self.ping = b'{"type":"ping","timestamp":%%d,"data":{"timestamp":%%d%s},"id":"%%x"}' % filling
-        self._timetable = Timetable(self, plan.rate, HeartbeatLink.send) if plan.rate else None
+        self._timetable = Timetable(self, plan.rate, HeartbeatConnection.send) if plan.rate else None
         self.is_open_model = self._timetable is not None
         if self.is_open_model:
             self.shown = LATENCY
 
-    def link(self, slot: int, index: int) -> HeartbeatLink:
-        return HeartbeatLink(self, slot, index)
+    def new_connection(self, slot: int, index: int) -> HeartbeatConnection:
+        return HeartbeatConnection(self, slot, index)
 
     def begun(self) -> None:
         if self._timetable is not None:
@@ -72,7 +72,7 @@ class HeartbeatTraffic(Traffic):
         part.duplicated = self.unasked
 
 
-class HeartbeatLink(Link):
+class HeartbeatConnection(LoadConnection):
     """One connection that pings."""
 
     __slots__ = ("_awaited",)
@@ -133,7 +133,7 @@ class HeartbeatLink(Link):
                 self.again()
 
 
-class Heartbeat(Scenario):
+class HeartbeatScenario(Scenario):
     """Round trips over many connections."""
 
     name = "heartbeat"

@@ -9,7 +9,7 @@ from loadtest.scenarios.heartbeat import HeartbeatTraffic
 from loadtest.summary import Summary
 
 
-class Reconnect(Scenario):
+class ReconnectScenario(Scenario):
     """Heartbeats, then the storm."""
 
     name = "reconnect"

@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
+from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, monotonic_ns
 from loadtest.generator.dialing import Dialer
-from loadtest.generator.links import TEXT, Link, decode_envelope, monotonic_ns
 from loadtest.generator.messages import Command, Window
 from loadtest.generator.schedule import LATE_NS
 from loadtest.generator.traffic import Traffic
@@ -22,7 +22,7 @@ from loadtest.wire import LATENCY, SERVICE, Plan, SentMessage
 LEAST_GAP_MS: Final = 10.0  # between the last message and the first one again
 
 
-class Line(msgspec.Struct):
+class ReplayMessage(msgspec.Struct):
     """One message: when it is due after the first, its text, and whether a pong or a reply with its id answers it."""
 
     offset_ns: int
@@ -47,16 +47,16 @@ class ReplayTraffic(Traffic):
         self.latency: list[int] = []
         self.service: list[int] = []
 
-    def link(self, slot: int, index: int) -> ReplayLink:
-        return ReplayLink(self, slot, index)
+    def new_connection(self, slot: int, index: int) -> ReplayConnection:
+        return ReplayConnection(self, slot, index)
 
     def apply(self, command: Command) -> None:
         is_first = isinstance(command, Window) and self.window_start_ns == NEVER
         super().apply(command)
         if is_first:
-            for link in self.slots:
-                if isinstance(link, ReplayLink) and link.is_open:
-                    link.ready()
+            for connection in self.slots:
+                if isinstance(connection, ReplayConnection) and connection.is_open:
+                    connection.ready()
 
     def flush(self) -> None:
         latency, self.latency = self.latency, []
@@ -65,7 +65,7 @@ class ReplayTraffic(Traffic):
         self.recorders[SERVICE].record(service)
 
 
-class ReplayLink(Link):
+class ReplayConnection(LoadConnection):
     """One connection that plays the recording."""
 
     __slots__ = ("_awaited", "_count", "_pings")
@@ -133,15 +133,15 @@ class ReplayLink(Link):
         self.other(envelope)
 
 
-def _line(offset_ms: float, text: str) -> Line:
+def _line(offset_ms: float, text: str) -> ReplayMessage:
     payload = text.encode()
     try:
         envelope = decode_envelope(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return Line(int(offset_ms * 1e6), payload, is_ping=False, id=None)
+        return ReplayMessage(int(offset_ms * 1e6), payload, is_ping=False, id=None)
     is_answered = envelope.type != "message"  # what is fanned out comes back without its id
     identity = envelope.id if is_answered else None
-    return Line(int(offset_ms * 1e6), payload, is_ping=envelope.type == "ping", id=identity)
+    return ReplayMessage(int(offset_ms * 1e6), payload, is_ping=envelope.type == "ping", id=identity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ class ReplayOptions:
     drain: Annotated[int, DRAIN] = 2_000
 
 
-class Replay(Scenario):
+class ReplayScenario(Scenario):
     """What a client sent, over many connections."""
 
     name = "replay"

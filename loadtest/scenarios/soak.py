@@ -23,7 +23,7 @@ class SoakOptions(LoadOptions):
     duration: Annotated[int, milliseconds("How long to hold them.", "10m")] = 600_000
 
 
-class Soak(Scenario):
+class SoakScenario(Scenario):
     """Heartbeats, few and for long."""
 
     name = "soak"

@@ -14,8 +14,8 @@ from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
+from loadtest.generator.connections import TEXT, Inbound, LoadConnection, decode_envelope, monotonic_ns
 from loadtest.generator.dialing import Dialer
-from loadtest.generator.links import TEXT, Inbound, Link, decode_envelope, monotonic_ns
 from loadtest.generator.messages import Part
 from loadtest.generator.schedule import LATE_NS
 from loadtest.generator.traffic import Traffic
@@ -23,7 +23,7 @@ from loadtest.ledger import NEVER
 from loadtest.options import RAMP, count, milliseconds, ramp_s
 from loadtest.scenarios.base import NOTHING_LOST, FileArgument, FileKind, Scenario, SearchRange
 from loadtest.summary import Summary
-from loadtest.wire import ASR, E2E, ENDPOINT, LATENCY, LLM, SERVICE, STALL, TTS, Plan, Speech
+from loadtest.wire import ASR, E2E, ENDPOINT, LATENCY, LLM, SERVICE, STALL, TTS, CallerSpeech, Plan
 from wscore.audio import AudioFormat, Encoding
 from wscore.envelope import decode_data
 from wscore.errors import WsctlError
@@ -81,8 +81,8 @@ class VoiceTraffic(Traffic):
         self.answered = 0
         self._latencies: dict[str, list[int]] = {name: [] for name in (LATENCY, SERVICE, STALL, *_STAGES)}
 
-    def link(self, slot: int, index: int) -> VoiceLink:
-        return VoiceLink(self, slot, index)
+    def new_connection(self, slot: int, index: int) -> CallerConnection:
+        return CallerConnection(self, slot, index)
 
     def record(self, name: str, latency_ns: int) -> None:
         """Count one latency."""
@@ -99,7 +99,7 @@ class VoiceTraffic(Traffic):
         part.replies_received = self.answered
 
 
-class VoiceLink(Link):
+class CallerConnection(LoadConnection):
     """One caller."""
 
     __slots__ = (
@@ -266,7 +266,7 @@ def _duration_ns(chunk: AudioChunk) -> int:
     return int(form.duration_ms(size_bytes) * 1e6)
 
 
-def _whole_chunks(speech: Speech, form: AudioFormat) -> bytes:
+def _whole_chunks(speech: CallerSpeech, form: AudioFormat) -> bytes:
     """Return the speech with silence up to the end of its last chunk."""
     size = form.size_bytes(CHUNK_MS)
     return speech.audio + bytes(-len(speech.audio) % size)
@@ -279,7 +279,7 @@ def _templates(form: AudioFormat, audio: bytes) -> list[bytes]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VoiceOptions:
+class VoiceLoadOptions:
     """How many speak, and for how long."""
 
     TITLE: ClassVar = "Load"
@@ -291,12 +291,12 @@ class VoiceOptions:
     drain: Annotated[int, milliseconds("Wait for the last answers after it.", "30s")] = 30_000
 
 
-class Voice(Scenario):
+class VoiceScenario(Scenario):
     """Callers of a voice server."""
 
     name = "voice"
     help = "Have callers speak in real time; measure the answers."
-    options = VoiceOptions
+    options = VoiceLoadOptions
     traffic = VoiceTraffic
     file = FileArgument(FileKind.SPEECH, "FILE.wav", "What the callers say: one sentence.")
     user = "caller"

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from loadtest.wire import Line, Measured, Plan
+from loadtest.wire import DriverReport, Measured, Plan
 from tests.bench.contenders import Heartbeat, Server, running
 from tests.bench.generator import BenchError
 from tests.bench.pinning import cores, pinned
@@ -79,7 +79,7 @@ def own(kind: str, connections: int, publishers: int = 1) -> Run:
             drain_s=1.0,
         )
         output = _run(("-P", "-m", "loadtest.driver"), core, seconds + plan.ramp_s, msgspec.json.encode(plan))
-        measured = msgspec.json.decode(output.splitlines()[-1], type=Line)
+        measured = msgspec.json.decode(output.splitlines()[-1], type=DriverReport)
         if not isinstance(measured, Measured):
             raise BenchError("the driver gave no result")
         if measured.ledger.lost or measured.ledger.duplicated:

@@ -19,7 +19,7 @@ from loadtest.scenarios import SCENARIOS
 from loadtest.scenarios.broadcast import BroadcastOptions
 from loadtest.scenarios.replay import ReplayOptions
 from loadtest.scenarios.soak import SoakOptions
-from loadtest.wire import Plan, SentMessage, Stage
+from loadtest.wire import LoadStage, Plan, SentMessage
 from wscore.errors import ConfigError
 from wscore.secrets import SecretEncoding
 from wscore.tokens import JwtKey
@@ -71,7 +71,7 @@ def test_the_closed_model_has_a_pause_and_no_rate():
 
 def test_stages_set_the_connections_and_the_time_of_the_run():
     made = plan(load=LoadOptions(stages="100:30s,500:1m,20:1s", connections=7, duration=1))
-    assert made.stages == (Stage(100, 30), Stage(500, 60), Stage(20, 1))
+    assert made.stages == (LoadStage(100, 30), LoadStage(500, 60), LoadStage(20, 1))
     assert (made.connections, made.duration_s) == (500, 91)
 
 

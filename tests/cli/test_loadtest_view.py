@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from cli.loadview import LiveView, PlainView, latency, sparkline, view_of
-from loadtest.wire import Phase, Plan, Progress
+from loadtest.wire import Phase, Plan, RunProgress
 
 PLAN = Plan(run_id="r", kind="heartbeat", url="ws://h/", connections=100, ramp_s=2, duration_s=10)
 
 
-def second(elapsed_s: float, phase: Phase = Phase.STEADY, **figures: object) -> Progress:
+def second(elapsed_s: float, phase: Phase = Phase.STEADY, **figures: object) -> RunProgress:
     fixed = {"connected": 90, "wanted": 100, "sent": 5, "received": 4, "errors": 0, "sent_per_s": 1234.4}
-    return Progress(**{"elapsed_s": elapsed_s, "phase": phase, "received_per_s": 0.0} | fixed | figures)
+    return RunProgress(**{"elapsed_s": elapsed_s, "phase": phase, "received_per_s": 0.0} | fixed | figures)
 
 
 @pytest.mark.parametrize(

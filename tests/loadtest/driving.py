@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from hdrh.histogram import HdrHistogram
 
-from loadtest.wire import Line, Measured, Plan, Progress
+from loadtest.wire import DriverReport, Measured, Plan, RunProgress
 
 HANG_S = 40
 STUB = Path(__file__).with_name("stub_server.py")
@@ -48,7 +48,7 @@ class Outcome:
     """What the driver wrote, and how it ended."""
 
     code: int
-    lines: list[Progress | Measured]
+    lines: list[RunProgress | Measured]
     words: str
 
     @property
@@ -58,8 +58,8 @@ class Outcome:
         return last
 
     @property
-    def seconds(self) -> list[Progress]:
-        return [line for line in self.lines if isinstance(line, Progress)]
+    def seconds(self) -> list[RunProgress]:
+        return [line for line in self.lines if isinstance(line, RunProgress)]
 
     def histogram(self, name: str) -> HdrHistogram:
         return HdrHistogram.decode(self.measured.histograms.encoded[name])
@@ -83,7 +83,7 @@ def driver(plan: Plan) -> Iterator[subprocess.Popen[bytes]]:
 def outcome(process: subprocess.Popen[bytes], before: bytes = b"") -> Outcome:
     """Wait for the driver's end."""
     output, words = process.communicate(timeout=HANG_S)
-    lines = [msgspec.json.decode(line, type=Line) for line in (before + output).splitlines()]
+    lines = [msgspec.json.decode(line, type=DriverReport) for line in (before + output).splitlines()]
     return Outcome(process.returncode, lines, words.decode())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.wire import RECONNECT, Phase, SentMessage, Stage
+from loadtest.wire import RECONNECT, LoadStage, Phase, SentMessage
 from tests.loadtest.driving import drive, drive_until_steady_then_interrupt, lying_server, short_plan
 
 
@@ -91,7 +91,7 @@ def test_a_soak_counts_the_heartbeats_that_the_server_owes():
 
 @pytest.mark.slow
 def test_stages_hold_their_numbers_and_the_seconds_tell_of_every_phase():
-    stages = (Stage(2, 1.2), Stage(6, 1.2), Stage(3, 1.2))
+    stages = (LoadStage(2, 1.2), LoadStage(6, 1.2), LoadStage(3, 1.2))
     with lying_server() as url:
         outcome = drive(short_plan(url, connections=6, stages=stages, duration_s=3.6, ramp_s=1.2))
     assert {2, 6, 3} <= {second.connected for second in outcome.seconds}

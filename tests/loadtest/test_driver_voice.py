@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.speech import read_speech
-from loadtest.wire import ASR, E2E, ENDPOINT, LATENCY, LLM, SERVICE, STALL, TTS, Plan, Speech
+from loadtest.wire import ASR, E2E, ENDPOINT, LATENCY, LLM, SERVICE, STALL, TTS, CallerSpeech, Plan
 from tests.loadtest.driving import Outcome, drive
 from tests.wsserver.voice.conftest import (
     LengthRecognition,
@@ -78,7 +78,7 @@ def room() -> VoiceRoom:
 async def drive_callers(room: VoiceRoom, start_server, speech: bytes, **fields: object) -> Outcome:
     server = await start_server(voice_app(room.stages, VoiceSettings()))
     defaults = {"connections": 2, "ramp_s": 0.05, "duration_s": 4.0, "drain_s": 20.0, "think_ms": 100.0}
-    said = Speech(16_000, 1, speech)
+    said = CallerSpeech(16_000, 1, speech)
     plan = Plan(run_id="t", kind="voice", url=server.url, speech=said, **{**defaults, **fields})  # type: ignore[arg-type]
     outcome = await asyncio.to_thread(drive, plan)
     assert outcome.code == 0, outcome.words

@@ -13,7 +13,7 @@ from loadtest.wire import Ledger
 
 
 def take(streaks: Streaks, numbers: list[int]) -> list[Receipt]:
-    """Receive messages of publisher 0 as a link does."""
+    """Receive messages of publisher 0 as a connection does."""
     receipts = []
     for number in numbers:
         if streaks.ends[0] == number:

@@ -18,7 +18,7 @@ from loadtest.running import (
     TargetUnreachableError,
     TokenRefusedError,
 )
-from loadtest.wire import Phase, Plan, Progress, Tokens
+from loadtest.wire import Phase, Plan, RunProgress, Tokens
 
 HANG_S = 20
 URL = "ws://user:pass@127.0.0.1:1/socket.io/"
@@ -41,13 +41,13 @@ class Watched(Driver):
     """A driver whose reports and notes can be looked at and waited for."""
 
     def __init__(self, script: str, plan: Plan = PLAN) -> None:
-        self.seconds: list[Progress] = []
+        self.seconds: list[RunProgress] = []
         self.notes: list[str] = []
         self.began = asyncio.Event()
         command = (sys.executable, "-c", PREAMBLE + textwrap.dedent(script))
         super().__init__(plan, on_progress=self._see, on_note=self.notes.append, command=command)
 
-    def _see(self, progress: Progress) -> None:
+    def _see(self, progress: RunProgress) -> None:
         self.seconds.append(progress)
         self.began.set()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from loadtest.stages import parse_stages
-from loadtest.wire import Stage
+from loadtest.wire import LoadStage
 from wscore.errors import ConfigError
 
 
 def test_each_stage_is_a_number_of_connections_and_a_duration():
-    assert parse_stages("100:30s, 500:1m,20:1.5s") == (Stage(100, 30), Stage(500, 60), Stage(20, 1.5))
+    assert parse_stages("100:30s, 500:1m,20:1.5s") == (LoadStage(100, 30), LoadStage(500, 60), LoadStage(20, 1.5))
 
 
 @pytest.mark.parametrize(

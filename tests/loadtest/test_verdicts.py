@@ -12,7 +12,7 @@ from loadtest.histograms import distribution
 from loadtest.summary import Verdict, config_hash, encode, read_summary
 from loadtest.thresholds import parse_threshold
 from loadtest.verdicts import summarise
-from loadtest.wire import Generator, Histograms, Ledger, Measured, Phase, Plan, Progress, Speech, Tokens
+from loadtest.wire import CallerSpeech, Generator, Histograms, Ledger, Measured, Phase, Plan, RunProgress, Tokens
 from wscore.errors import ConfigError
 
 PLAN = Plan(run_id="r1", kind="broadcast", url="ws://127.0.0.1:8765/socket.io/", connections=10, rate=100.0)
@@ -42,10 +42,10 @@ def measured(**changes) -> Measured:
     return Measured(**{**usual, **changes})
 
 
-def second(number: int, phase: Phase = Phase.STEADY, p50_us: float = 1500.0, **changes) -> Progress:
+def second(number: int, phase: Phase = Phase.STEADY, p50_us: float = 1500.0, **changes) -> RunProgress:
     usual = {"connected": 10, "wanted": 10, "sent": 100, "received": 1000, "errors": 0, "sent_per_s": 100.0}
     usual |= {"received_per_s": 1000.0, "p50_us": p50_us, "p99_us": 2 * p50_us, "max_us": 3 * p50_us}
-    return Progress(elapsed_s=float(number), phase=phase, **{**usual, **changes})
+    return RunProgress(elapsed_s=float(number), phase=phase, **{**usual, **changes})
 
 
 SERIES = [second(0, Phase.RAMP), *(second(number) for number in range(1, 11)), second(11, Phase.DRAIN)]
@@ -211,7 +211,7 @@ def test_another_configuration_is_named():
 
 
 def test_a_voice_test_in_which_nobody_asked_anything_is_invalid():
-    speech = Speech(16_000, 1, bytes(32_000))
+    speech = CallerSpeech(16_000, 1, bytes(32_000))
     plan = msgspec.structs.replace(PLAN, kind="voice", rate=None, speech=speech)
     silent = summary("errors<=0", plan=plan, ledger=Ledger())
     assert silent.verdict is Verdict.INVALID
@@ -223,6 +223,6 @@ def test_a_voice_test_in_which_nobody_asked_anything_is_invalid():
 
 
 def test_runs_with_other_speech_are_configured_differently_and_the_audio_is_not_in_the_report():
-    plans = [msgspec.structs.replace(PLAN, speech=Speech(16_000, 1, audio)) for audio in (b"ab", b"cd")]
+    plans = [msgspec.structs.replace(PLAN, speech=CallerSpeech(16_000, 1, audio)) for audio in (b"ab", b"cd")]
     assert config_hash(plans[0]) != config_hash(plans[1])
     assert len(summary(plan=plans[0]).config["speech"]) == 16

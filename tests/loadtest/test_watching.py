@@ -6,12 +6,12 @@ import pytest
 
 from loadtest.thresholds import parse_threshold
 from loadtest.watching import SECONDS_IN_A_ROW, Watch
-from loadtest.wire import Phase, Progress
+from loadtest.wire import Phase, RunProgress
 
 
-def second(elapsed_s: float, phase: Phase = Phase.STEADY, **figures: float) -> Progress:
+def second(elapsed_s: float, phase: Phase = Phase.STEADY, **figures: float) -> RunProgress:
     fixed = {"connected": 1, "wanted": 1, "sent": 0, "received": 0, "errors": 0, "sent_per_s": 100.0}
-    return Progress(**{"elapsed_s": elapsed_s, "phase": phase, "received_per_s": 100.0} | fixed | figures)
+    return RunProgress(**{"elapsed_s": elapsed_s, "phase": phase, "received_per_s": 100.0} | fixed | figures)
 
 
 def broken_at(rule: str, *seconds: dict[str, float], grace_s: float = 0.0) -> int | None:

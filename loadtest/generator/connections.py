@@ -49,7 +49,7 @@ class Interval(msgspec.Struct, rename="camel"):
     interval_ms: int
 
 
-class Greeting(msgspec.Struct, rename="camel"):
+class SessionInfo(msgspec.Struct, rename="camel"):
     """What the load reads of `session_created`."""
 
     session_id: str = ""
@@ -60,23 +60,23 @@ class Greeting(msgspec.Struct, rename="camel"):
 decode_envelope: Final = msgspec.json.Decoder(Inbound).decode
 
 
-class LinkOwner(Protocol):
+class ConnectionOwner(Protocol):
     """Whom a connection tells what becomes of it."""
 
     counts: Counts
     own_time: OwnTime
 
-    def joined(self, link: Any) -> None:
+    def joined(self, connection: Any) -> None:
         """Note that a connection is ready."""
 
-    def ended(self, link: Any) -> None:
+    def ended(self, connection: Any) -> None:
         """Note that a connection is gone."""
 
     def error(self, text: str) -> None:
         """Note something that the target is to blame for."""
 
 
-class Link(WSListener):
+class LoadConnection(WSListener):
     """A connection. Subclasses say what it does once it is `ready`, and what a text means to it."""
 
     __slots__ = (
@@ -87,22 +87,22 @@ class Link(WSListener):
         "_leaving",
         "close_code",
         "dialled_ns",
-        "greeting",
         "index",
         "joined_ns",
         "left_ns",
         "seq",
+        "session_info",
         "settled",
         "slot",
         "traffic",
         "transport",
     )
 
-    traffic: Any  # a LinkOwner; subclasses know which
+    traffic: Any  # a ConnectionOwner; subclasses know which
     transport: WSTransport
 
     def __init__(
-        self, traffic: LinkOwner, slot: int, index: int, loop: asyncio.AbstractEventLoop | None = None
+        self, traffic: ConnectionOwner, slot: int, index: int, loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
         self.traffic = traffic
         self.slot = slot
@@ -111,7 +111,7 @@ class Link(WSListener):
         self.joined_ns = 0  # 0 until it is ready
         self.left_ns = 0  # 0 while it is there
         self.close_code: int = CloseCode.ABNORMAL
-        self.greeting: Greeting | None = None
+        self.session_info: SessionInfo | None = None
         self.seq: int | None = None
         self.settled: asyncio.Future[None] = (loop or asyncio.get_running_loop()).create_future()  # ready, or gone
         self._error_code = ""
@@ -212,14 +212,14 @@ class Link(WSListener):
 
     def _on_created(self, envelope: Inbound) -> None:
         try:
-            self.greeting = decode_data(envelope.data, Greeting)
+            self.session_info = decode_data(envelope.data, SessionInfo)
         except WsctlError:
             self.traffic.error("session_created is malformed")
-            self.greeting = Greeting()
+            self.session_info = SessionInfo()
         self.joined_ns = monotonic_ns()
         self._last_ping_ns = self.traffic.own_time.at(self.joined_ns)
-        if self.greeting.heartbeat is not None:
-            self._heartbeat_ns = self.greeting.heartbeat.interval_ms * 1_000_000
+        if self.session_info.heartbeat is not None:
+            self._heartbeat_ns = self.session_info.heartbeat.interval_ms * 1_000_000
         self._settle()
         self.traffic.joined(self)
         self.ready()

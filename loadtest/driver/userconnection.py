@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 from picows import WSTransport
 
-from loadtest.generator.links import TEXT, Link, decode_envelope
+from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope
 from loadtest.generator.messages import Counts
 from loadtest.generator.owntime import OwnTime
 from wscore.codes import CLOSES, CloseCode
@@ -21,17 +21,17 @@ class _Nobody:
         self.counts = Counts()
         self.own_time = OwnTime()
 
-    def joined(self, link: Link) -> None:
+    def joined(self, connection: LoadConnection) -> None:
         pass
 
-    def ended(self, link: Link) -> None:
+    def ended(self, connection: LoadConnection) -> None:
         pass
 
     def error(self, text: str) -> None:
         self.counts.error(text)
 
 
-class UserLink(Link):
+class UserConnection(LoadConnection):
     """Hands every message to `take` but the server's pings, and says how it ended to `lost`."""
 
     __slots__ = ("_lost", "_take")
