@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from wscore.errors import ConfigError
+from wscore.heartbeat import HeartbeatPolicy
 from wsserver import App, Context, ServerSettings
 from wsserver.connections.inbound import MESSAGE_OVERHEAD, InboundLimits, InboundMemory
 from wsserver.telemetry.logs import EventLog
@@ -226,6 +227,26 @@ async def test_the_end_of_a_client_that_is_not_read_is_noticed(start_server, ope
         await other.ws.close()
         await until(lambda: len(server.connections) == 0)
     assert memory(server).used == 0
+
+
+@pytest.mark.parametrize(
+    "limits", [InboundLimits(10 * KIB, 64 << 20), InboundLimits(400 * KIB, 400 * KIB)], ids=["its own", "all"]
+)
+async def test_a_client_that_is_not_read_is_not_timed_out(start_server, open_raw, engine, limits):
+    gate = Gate()
+    server = await start_server(
+        gate.app, engine=engine, inbound=limits, max_message_bytes=64 * KIB, heartbeat=HeartbeatPolicy(100, 500)
+    )
+    client = await open_raw(server.url)
+    sending = asyncio.create_task(send_all(client, "slow", 12, "x" * 30 * KIB))
+    await until(lambda: held_back(server, client))
+    silent = await open_raw(server.url)  # it comes later, so the other has been silent for longer when it goes
+    assert await silent.close_code() == 4002
+    assert len(server.connections) == 1
+    assert server.counters.heartbeat_timeouts == 1
+    gate.open()
+    assert [(await client.receive_type("done"))["data"] for _ in range(12)] == list(range(12))
+    await sending
 
 
 async def test_a_handler_that_outlives_its_client_is_called_and_runs_to_its_end(start_server, open_raw, engine):
