@@ -5,44 +5,52 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import ssl
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
+from cli.options.tokens import SecretOptions
 from cli.secrets import SECRET_VARIABLE
 from wscore.guest import GuestMode
+from wscore.secrets import SecretEncoding
 from wscore.tokens import ClaimNames, JwtKey
 from wscore.units import counted_noun, format_duration, format_figure, format_size
 from wsserver.engines.pending import PendingLimits
 from wsserver.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 SAY: Final = 'voice say "what time is it"'
 USER: Final = "alice"
 TOKEN_FILE: Final = f"{USER}.jwt"
 
 
-def banner(
-    settings: ServerSettings, url: str, loop: str, *, voice: Sequence[str], secret_file: Path | None
-) -> Iterator[str]:
+def banner(settings: ServerSettings, url: str, loop: str, *, voice: Sequence[str], key: SecretOptions) -> Iterator[str]:
     """Yield the lines, ending with the exact commands to paste into another terminal.
 
-    `loop` is the module of the event loop, `voice` says what the voice app works with. The secret came from
-    `secret_file`, or from the environment.
+    `loop` is the module of the event loop, `voice` says what the voice app works with, `key` where the secret is.
     """
     yield f"wsctl serves {url} (engine {settings.resolved_engine}, {loop.partition('.')[0]})"
     yield f"profile {settings.profile}: " + ", ".join(_choices(settings))
     for line in voice:
         yield f"voice: {line}"
     yield ""
-    yield f"  connect:  {_line(settings, url, 'connect', secret_file)}"
+    named = _by_name_of_certificate(settings, url)
+    yield f"  connect:  {_line(settings, named, 'connect', key)}"
     if voice:
-        yield f"  speak:    {_line(settings, url, SAY, secret_file)}"
+        yield f"  speak:    {_line(settings, named, SAY, key)}"
+    if named != url:
+        yield "            the certificate is for this name, and not for the address"
+    if settings.proxy_protocol:
+        yield "            through the proxy: what begins without its PROXY header is dropped"
     if settings.guests is not GuestMode.UNSIGNED:
         if not _mints(settings):
             yield f"            {TOKEN_FILE} holds a token that whoever has the private key has signed"
-        elif secret_file is None:
+        elif key.jwt_secret_file is None:
             yield f"            in a terminal where {SECRET_VARIABLE} is set as it is here"
     if settings.echo_path is not None:
         yield f"  echo:     {settings.echo_path} (raw, without auth)"
@@ -98,11 +106,13 @@ def _jwt(settings: ServerSettings, key: JwtKey) -> Iterator[str]:
         yield f"(user {names.user}, session {names.session}, scope {names.scope})"
 
 
-def _line(settings: ServerSettings, url: str, command: str, secret_file: Path | None) -> str:
+def _line(settings: ServerSettings, url: str, command: str, key: SecretOptions) -> str:
     """Return a command that works in any folder."""
     program = _program()
     words: list[str] = []
-    secret = [] if secret_file is None else ["--jwt-secret-file", os.path.abspath(secret_file)]
+    secret = [] if key.jwt_secret_file is None else ["--jwt-secret-file", os.path.abspath(key.jwt_secret_file)]
+    if key.jwt_secret_encoding is not SecretEncoding.TEXT:
+        secret += ["--jwt-secret-encoding", key.jwt_secret_encoding]
     before = ""
     if settings.guests is GuestMode.SIGNED:
         words += secret
@@ -130,9 +140,34 @@ def _mints(settings: ServerSettings) -> bool:
 
 
 def _is_self_signed(certificate: Path) -> bool:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(certificate)
-    return any(one["subject"] == one["issuer"] for one in context.get_ca_certs())
+    return any(one.subject == one.issuer for one in _certificates(certificate))
+
+
+def _by_name_of_certificate(settings: ServerSettings, url: str) -> str:
+    """Return the URL with a name that the certificate is for, in place of an address that it is not for."""
+    from cryptography import x509
+
+    if settings.tls_cert is None or settings.uds:
+        return url
+    try:
+        own = _certificates(settings.tls_cert)[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, IndexError):
+        return url
+    parts = urlsplit(url)
+    names = [name for name in own.get_values_for_type(x509.DNSName) if not name.startswith("*")]
+    addresses = {str(address) for address in own.get_values_for_type(x509.IPAddress)}
+    if parts.hostname in addresses or not names:
+        return url
+    return parts._replace(netloc=f"{names[0]}:{parts.port}").geturl()
+
+
+def _certificates(file: Path) -> list[Certificate]:
+    """Return the chain; none where it holds what OpenSSL serves but this library, which is stricter, does not read."""
+    from cryptography import x509
+
+    with suppress(ValueError):
+        return x509.load_pem_x509_certificates(file.read_bytes())
+    return []
 
 
 def _program() -> str:

@@ -73,7 +73,7 @@ def serve(
     loaded, choices = _load(app, voice)
     say = None
     if log.log_format is LogFormat.TEXT:
-        say = partial(banner, settings, voice=choices, secret_file=auth.jwt_secret_file)
+        say = partial(banner, settings, voice=choices, key=auth)
     raise typer.Exit(_run(settings, loaded, signals, say))
 
 

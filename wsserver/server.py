@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from wscore.envelope import MessageProtocol
-from wscore.errors import ConfigError, WsctlError
+from wscore.errors import WsctlError
 from wscore.guest import GuestVerifier
 from wscore.payloads import Heartbeat, Limits, RateLimit
 from wscore.tokens import JwtVerifier
@@ -25,6 +25,7 @@ from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.sessions import SessionService
 from wsserver.engines.arrival import Reception
 from wsserver.engines.base import Engine, EngineSettings
+from wsserver.engines.certificate import server_context
 from wsserver.engines.listener import Listener, listen_tcp, listen_unix
 from wsserver.engines.networks import TrustedNetworks
 from wsserver.engines.pending import Pending
@@ -213,7 +214,9 @@ class WebSocketServer:
     async def start(self) -> None:
         """Run the app's lifespan up to its yield, then listen; raises ListenError, or ConfigError if the app fails."""
         settings = self.settings
-        tls = _tls_context(settings)
+        tls = None
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            tls = server_context(settings.tls_cert, settings.tls_key)
         engine = _engine(settings, self.backlog, self._log)
         await self._lifespans.enter(self.hub)
         try:
@@ -326,14 +329,3 @@ def _engine(settings: ServerSettings, backlog: Backlog, log: EventLog) -> Engine
     from wsserver.engines.websockets import WebsocketsEngine
 
     return WebsocketsEngine(engine_settings, backlog, log)
-
-
-def _tls_context(settings: ServerSettings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError("--tls-cert", f"cannot be loaded: {error}") from None
-    return context

@@ -73,7 +73,7 @@ def test_a_port_in_use_is_one_line_and_exit_1(wsctl):
         (["--jwt-algorithm", "none"], {"WSCTL_JWT_SECRET": SECRET}, "'none' is not supported"),
         (["--jwt-algorithm", "RS256"], {"WSCTL_JWT_SECRET": SECRET}, "RS256 needs a key"),
         (["--tls-cert", "c.pem"], {}, "a certificate needs its key"),
-        (["--tls-cert", "c.pem", "--tls-key", "k.pem"], {}, "--tls-cert: cannot be loaded"),
+        (["--tls-cert", "c.pem", "--tls-key", "k.pem"], {}, "--tls-cert: c.pem: No such file or directory"),
         (["--path", "x"], {}, "'x' is not a path"),
         (["--port", "70000"], {}, "--port"),
         (["--origin", "example.com"], {}, "is not an origin"),
@@ -185,6 +185,10 @@ def test_start_up_tells_the_profile_its_choices_and_the_line_to_paste(start_wsct
             ("hosts localhost, addresses, a.example", "client by x-forwarded-for from 10.0.0.0/8, ::1"),
         ),
         (
+            ["--port", "0", "--proxy-protocol", "--trusted-proxy", "10.0.0.0/8"],
+            ("through the proxy: what begins without its PROXY header is dropped",),
+        ),
+        (
             ["--port", "0", "--profile", "prod"],
             (
                 "profile prod: guests signed",
@@ -216,17 +220,21 @@ def test_start_up_tells_the_profile_its_choices_and_the_line_to_paste(start_wsct
         ["--guests", "off"],
         ["--guests", "off", "--issuer", "an issuer", "--audience", "$HOME"],
         ["--guests", "off", "--uds", "a socket"],
+        ["--guests", "off", "--jwt-secret-encoding", "hex"],
+        ["--guests", "off", "--jwt-secret-encoding", "hex", "--issuer", "me"],
         ["--tls-cert", "cert.pem", "--tls-key", "key.pem"],
+        ["--tls-cert", "cert.pem", "--tls-key", "key.pem", "--host", "0.0.0.0", "--guests", "unsigned"],
     ],
 )
 @pytest.mark.parametrize("source", ["file", "environment"])
 def test_the_line_to_paste_works_in_another_terminal(start_wsctl, clean_environment, tmp_path, arguments, source):
-    (tmp_path / "jwt secret").write_text(SECRET + "\n")
+    written = SECRET.encode().hex() if "hex" in arguments else SECRET
+    (tmp_path / "jwt secret").write_text(written + "\n")
     if "--tls-cert" in arguments:
         command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x"
-        command += " -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
+        command += " -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout key.pem -out cert.pem"
         subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    secret = {} if source == "file" else {"WSCTL_JWT_SECRET": SECRET}
+    secret = {} if source == "file" else {"WSCTL_JWT_SECRET": written}
     if source == "file":
         arguments = [*arguments, "--jwt-secret-file", "jwt secret"]
     server = start_wsctl("serve", "--port", "0", *arguments, **secret)
