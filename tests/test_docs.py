@@ -48,6 +48,7 @@ FOREIGN_OPTIONS = {
     *("--unbuffered", "--raw-output", "--raw-input", "--compact-output", "--count"),  # jq and uniq
     *("--prefix",),  # npm
     *("--group", "--no-deps"),  # pip
+    "--native",  # py-spy
     *("--strict",),  # mypy
     *("--seconds", "--warmup", "--repeat", "--only", "--servers"),  # make bench
 }
