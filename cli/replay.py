@@ -37,11 +37,11 @@ def replay(
     from wsclient.goals import NO_GOAL
     from wsclient.piping import SendOptions
     from wsclient.recording import read_recording
-    from wsclient.replay import Playback
+    from wsclient.replay import RecordingPlayer
     from wsclient.script import ScriptOptions
 
     pace = _pace(playback.speed)
-    played = Playback(read_recording(file), speed=pace, fresh=not playback.keep_timestamps, now_ms=now_ms)
+    played = RecordingPlayer(read_recording(file), speed=pace, fresh=not playback.keep_timestamps, now_ms=now_ms)
     if not len(played):
         raise ConfigError(str(file), "has no message that was sent", "record with `wsctl connect --record FILE`")
     client = connection.connector().client(connection.target.place(url, config))

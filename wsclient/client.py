@@ -26,7 +26,7 @@ from wscore.payloads import Disconnect, SessionCreated, Timestamp
 from wscore.reconnect import ReconnectPolicy
 
 if TYPE_CHECKING:
-    from wsclient.connection import Connection
+    from wsclient.clientsocket import ClientSocket
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Client:
         self._protocol = MessageProtocol(now_ms)
         self._watchers: list[Callable[[Event], None]] = []
         self._replies = Replies()
-        self._connection: Connection | None = None
+        self._socket: ClientSocket | None = None
         self._task: asyncio.Task[None] | None = None
         self._retry_after_ms = 0
         self._used_token = ""
@@ -130,15 +130,15 @@ class Client:
     async def close(self) -> None:
         """Close with 1000 and wait a bounded time for the server; no task is left behind."""
         self._move(ClientState.CLOSED)
-        connection, self._connection, self.session = self._connection, None, None
+        socket, self._socket, self.session = self._socket, None, None
         try:
             if self._task is not None:
                 self._task.cancel()
                 await asyncio.wait((self._task,))
         finally:
             self._end(ConnectionClosedError(CloseCode.NORMAL, ""))
-            if connection is not None:
-                await connection.close()
+            if socket is not None:
+                await socket.close()
 
     async def send(self, type: str, data: object = msgspec.UNSET, *, id: str | None = None) -> None:
         """Send one message; raises NotConnectedError while there is no connection."""
@@ -150,8 +150,8 @@ class Client:
 
     async def send_raw(self, text: str) -> None:
         """Send a text frame as it is, valid or not; raises NotConnectedError while there is no connection."""
-        connection = self._connection
-        if connection is None or self.state is not ClientState.OPEN or not await connection.send(text):
+        socket = self._socket
+        if socket is None or self.state is not ClientState.OPEN or not await socket.send(text):
             raise NotConnectedError
         self._tell(Sent(text, self._now_ms()))
 
@@ -194,7 +194,7 @@ class Client:
         try:
             while greeting is not None:
                 end = await self._read(greeting)
-                self._connection = self.session = None
+                self._socket = self.session = None
                 self._tell(Closed(end.code, end.reason))
                 self._replies.fail(ConnectionClosedError(end.code, end.reason))
                 greeting = await self._come_back(end)
@@ -235,19 +235,19 @@ class Client:
             raise AuthenticationRefusedError(ErrorCode.AUTH_EXPIRED, "there is no newer token to try")
         self._used_token = token
         url = connect_url(self._url, token=token or None, session_id=self._session_id)
-        from wsclient.connection import Connection  # its library takes a while to load
+        from wsclient.clientsocket import ClientSocket  # its library takes a while to load
 
-        connection = await Connection.dial(url, self.shown_url, self._dial)
+        socket = await ClientSocket.dial(url, self.shown_url, self._dial)
         try:
-            greeting = await greet(connection, self.shown_url, self._dial.open_timeout_s)
+            greeting = await greet(socket, self.shown_url, self._dial.open_timeout_s)
             if self.state is ClientState.CLOSED:
                 raise NotConnectedError
-            self._connection, self.session = connection, greeting.session
+            self._socket, self.session = socket, greeting.session
             self._move(ClientState.OPEN)
             self._tell(Opened(greeting.session))
         except BaseException:
-            self._connection = self.session = None
-            connection.abort()
+            self._socket = self.session = None
+            socket.abort()
             raise
         return greeting
 
@@ -255,7 +255,7 @@ class Client:
         frame: str | End = greeting.text
         while isinstance(frame, str):
             await self._handle(frame, greeting)
-            frame = await greeting.connection.receive(greeting.silence_s)
+            frame = await greeting.socket.receive(greeting.silence_s)
         return frame
 
     async def _handle(self, text: str, greeting: Greeting) -> None:
@@ -266,7 +266,7 @@ class Client:
         if envelope.type == "ping" and self._auto_pong:
             pong = self._protocol.create_envelope("pong", Timestamp(self._now_ms()))
             answer = self._protocol.serialize(pong).decode()
-            if await greeting.connection.send(answer, greeting.silence_s):
+            if await greeting.socket.send(answer, greeting.silence_s):
                 self._tell(Sent(answer, self._now_ms()))
             return
         if envelope.type == "disconnect":
@@ -276,10 +276,10 @@ class Client:
 
     async def _give_up(self, problem: Exception) -> None:
         self._move(ClientState.CLOSED)
-        connection, self._connection, self.session = self._connection, None, None
+        socket, self._socket, self.session = self._socket, None, None
         try:
-            if connection is not None:
-                await connection.close()
+            if socket is not None:
+                await socket.close()
         finally:
             self._end(problem)
 

@@ -16,7 +16,7 @@ KEPT_BYTES: Final = 1 << 20
 
 
 @dataclass(slots=True, eq=False)
-class Line:
+class OutgoingLine:
     """A frame to send: where it comes from, its text, and its `id`, None if it has none. Size in bytes."""
 
     number: int
@@ -55,9 +55,9 @@ class Flight:
     def __init__(self) -> None:
         self._prefix = uuid.uuid4().hex[:8]
         self._order = itertools.count()
-        self._flying: dict[int, Line] = {}
+        self._flying: dict[int, OutgoingLine] = {}
         self._size = 0
-        self._taken: dict[str, Line] = {}
+        self._taken: dict[str, OutgoingLine] = {}
         self._taken_size = 0
         self._fences: dict[str, _Fence] = {}
         self._behind_lines = self._behind_size = 0
@@ -81,11 +81,11 @@ class Flight:
         return self._behind_lines > 0
 
     @property
-    def nameless(self) -> list[Line]:
+    def nameless(self) -> list[OutgoingLine]:
         """The lines under way that an error cannot name."""
         return [line for line in self._flying.values() if line.id is None]
 
-    def start(self, line: Line) -> int:
+    def start(self, line: OutgoingLine) -> int:
         """Note that a line is sent now; returns its place in the order."""
         order = next(self._order)
         self._flying[order] = line
@@ -132,7 +132,7 @@ class Flight:
         self._behind_lines = max(self._behind_lines, 1)
         return fence.sent_at_s
 
-    def answered(self, line_id: str) -> Line | None:
+    def answered(self, line_id: str) -> OutgoingLine | None:
         """Return the line that an error names, the oldest with this id, and forget it."""
         for order, line in self._flying.items():
             if line.id == line_id:
@@ -142,7 +142,7 @@ class Flight:
             self._taken_size -= taken.size
         return taken
 
-    def end(self) -> list[Line]:
+    def end(self) -> list[OutgoingLine]:
         """Return what was under way on a connection that is gone."""
         lines = list(self._flying.values())
         self._flying.clear()
@@ -150,13 +150,13 @@ class Flight:
         self._size = self._behind_lines = self._behind_size = 0
         return lines
 
-    def _remove(self, order: int) -> Line | None:
+    def _remove(self, order: int) -> OutgoingLine | None:
         line = self._flying.pop(order, None)
         if line is not None:
             self._size -= line.size
         return line
 
-    def _keep(self, line: Line) -> None:
+    def _keep(self, line: OutgoingLine) -> None:
         if line.id is None:
             return
         before = self._taken.pop(line.id, None)

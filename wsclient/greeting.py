@@ -15,14 +15,14 @@ from wscore.payloads import SessionCreated
 from wscore.units import format_figure
 
 if TYPE_CHECKING:
-    from wsclient.connection import Connection
+    from wsclient.clientsocket import ClientSocket
 
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """The first frame of a connection and the session it opened, which a server of another make may not have."""
 
-    connection: Connection
+    socket: ClientSocket
     text: str
     session: SessionCreated | None
 
@@ -32,7 +32,7 @@ class Greeting:
         return None if self.session is None else self.session.heartbeat.timeout_ms / 1000
 
 
-async def greet(connection: Connection, shown_url: str, timeout_s: float) -> Greeting:
+async def greet(socket: ClientSocket, shown_url: str, timeout_s: float) -> Greeting:
     """Wait for the greeting.
 
     Raises AuthenticationRefusedError for a refused token, ConnectionClosedError when the server closes for
@@ -40,16 +40,16 @@ async def greet(connection: Connection, shown_url: str, timeout_s: float) -> Gre
     """
     try:
         async with asyncio.timeout(timeout_s):
-            first = await connection.receive()
+            first = await socket.receive()
             if isinstance(first, End):
                 raise _refusal(first, None)
             envelope = read_envelope(first)
             if envelope is not None and envelope.type == "error":
                 error = server_error(envelope)
-                raise _refusal(await _end_of(connection), error)
+                raise _refusal(await _end_of(socket), error)
             if envelope is not None and envelope.type == "session_created":
-                return Greeting(connection, first, decode_data(envelope.data, SessionCreated))
-            return Greeting(connection, first, None)
+                return Greeting(socket, first, decode_data(envelope.data, SessionCreated))
+            return Greeting(socket, first, None)
     except TimeoutError:
         problem = f"no greeting within {format_figure(timeout_s)} s; is this a wsctl server?"
     except InvalidMessageError as error:
@@ -57,9 +57,9 @@ async def greet(connection: Connection, shown_url: str, timeout_s: float) -> Gre
     raise ConnectionFailedError(shown_url, problem)
 
 
-async def _end_of(connection: Connection) -> End:
+async def _end_of(socket: ClientSocket) -> End:
     while True:
-        frame = await connection.receive()
+        frame = await socket.receive()
         if isinstance(frame, End):
             return frame
 

@@ -13,7 +13,7 @@ from wscore.envelope import Envelope
 
 
 @dataclass(frozen=True, slots=True)
-class _Arrival:
+class _NumberedEnvelope:
     number: int
     envelope: Envelope
 
@@ -23,7 +23,7 @@ class _Taker:
     """Somebody who waits, for any envelope or for one of a type."""
 
     type: str | None
-    arrival: asyncio.Future[_Arrival]
+    arrival: asyncio.Future[_NumberedEnvelope]
 
 
 class Inbox:
@@ -36,7 +36,7 @@ class Inbox:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._arrivals: deque[_Arrival] = deque()
+        self._arrivals: deque[_NumberedEnvelope] = deque()
         self._count = 0
         self._takers: list[_Taker] = []
         self._seekers = 0
@@ -49,7 +49,7 @@ class Inbox:
             self._room.clear()
             await self._room.wait()
         self._count += 1
-        arrival = _Arrival(self._count, envelope)
+        arrival = _NumberedEnvelope(self._count, envelope)
         for taker in self._takers:
             if taker.type in (None, envelope.type) and not taker.arrival.done():
                 taker.arrival.set_result(arrival)
@@ -98,7 +98,7 @@ class Inbox:
             if not taker.arrival.done():
                 taker.arrival.set_exception(error)
 
-    def _put_back(self, arrival: asyncio.Future[_Arrival]) -> None:
+    def _put_back(self, arrival: asyncio.Future[_NumberedEnvelope]) -> None:
         """Keep what came in the very moment in which its taker was cancelled, where it stood."""
         if arrival.done() and not arrival.cancelled() and arrival.exception() is None:
             insort(self._arrivals, arrival.result(), key=lambda item: item.number)

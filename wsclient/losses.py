@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wsclient.flight import Line
+from wsclient.flight import OutgoingLine
 from wscore.errors import WsctlError
 
 
@@ -29,10 +29,10 @@ class Losses:
 
     __slots__ = ("_count", "_first", "_tell", "given")
 
-    def __init__(self, tell: Callable[[Line, str], None]) -> None:
+    def __init__(self, tell: Callable[[OutgoingLine, str], None]) -> None:
         self._tell = tell
         self._count = 0
-        self._first: tuple[Line, str] | None = None
+        self._first: tuple[OutgoingLine, str] | None = None
         self.given = 0
 
     @property
@@ -43,7 +43,7 @@ class Losses:
         line, why = self._first
         return LinesLostError(self._count, self.given, line.place, why)
 
-    def add(self, line: Line, why: str) -> None:
+    def add(self, line: OutgoingLine, why: str) -> None:
         """Count a line as lost."""
         self._count += 1
         if self._first is None or line.number < self._first[0].number:

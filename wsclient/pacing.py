@@ -15,7 +15,7 @@ _FIRST_GAP_S: Final = 0.01
 _LONGEST_GAP_S: Final = 0.25
 
 
-class Pace:
+class Pacer:
     """Says when the next message may go out. Times are monotonic seconds, sizes bytes.
 
     `per_second` is the user's wish. What the server's greeting allows is kept from the start if `heeds_limits`.

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from wsclient.dialling import read_envelope
-from wsclient.flight import Line
+from wsclient.flight import OutgoingLine
 from wsclient.losses import Losses
-from wsclient.outbox import NOT_SENT, Outbox
 from wsclient.outgoing import outgoing_frame, piped_frame, with_id
-from wsclient.pacing import Pace
+from wsclient.pacing import Pacer
+from wsclient.reliablesender import NOT_SENT, ReliableSender
 from wsclient.templates import TemplateContext, TemplateError, expand
 from wscore.envelope import InvalidMessageError, MessageProtocol
 from wscore.errors import ConfigError
@@ -44,7 +44,7 @@ class SendOptions:
 
 
 class Sending:
-    """Frames lines and hands them to the outbox. `on_failed` is told why one of `first` did not go through."""
+    """Frames lines and hands them to a ReliableSender. `on_failed` is told why one of `first` did not go through."""
 
     def __init__(
         self,
@@ -63,10 +63,10 @@ class Sending:
         self._note = note
         self._on_failed = on_failed
         self.losses = Losses(self._on_lost)
-        pace = Pace(options.per_second, time.monotonic(), heeds_limits=not options.probes)
-        self.outbox = Outbox(
+        pacer = Pacer(options.per_second, time.monotonic(), heeds_limits=not options.probes)
+        self.sender = ReliableSender(
             protocol,
-            pace,
+            pacer,
             send=send,
             ready=ready,
             losses=self.losses,
@@ -81,7 +81,7 @@ class Sending:
     def opened(self, session: SessionCreated | None) -> None:
         """Note whether the server is one of ours."""
         self._is_ours = session is not None
-        self.outbox.opened(session)
+        self.sender.opened(session)
 
     def as_typed(self, text: str, envelope_id: str | None) -> str:
         """Return what came in answer to a line without the id that the line had not had before it came here."""
@@ -103,7 +103,7 @@ class Sending:
                 await self._put(place, text, expands=self._options.expands_first)
             except InvalidMessageError as error:
                 raise ConfigError(place, error.reason) from None
-            await self.outbox.settled()
+            await self.sender.settled()
         return bool(lines)
 
     async def say(self, lines: AsyncIterator[str]) -> bool:
@@ -119,16 +119,16 @@ class Sending:
                 await self._put(place, text, expands=self._options.expands_input)
             except (TemplateError, InvalidMessageError) as error:
                 self.losses.given += 1
-                self.losses.add(Line(self._number, place, text, None), str(error))
-        await self.outbox.settled()
+                self.losses.add(OutgoingLine(self._number, place, text, None), str(error))
+        await self.sender.settled()
         return said
 
     def give_up(self) -> None:
         """Count everything that is not proven, and what its turn never came for on the command line, as lost."""
-        self.outbox.give_up()
+        self.sender.give_up()
         for number in range(self._number + 1, len(self._options.first) + 1):
             self.losses.given += 1
-            self.losses.add(Line(number, self._place_of_first(number), "", None), NOT_SENT)
+            self.losses.add(OutgoingLine(number, self._place_of_first(number), "", None), NOT_SENT)
 
     def _place_of_first(self, number: int) -> str:
         return "--send" if len(self._options.first) == 1 else f"--send number {number}"
@@ -136,7 +136,7 @@ class Sending:
     async def _put(self, place: str, text: str, *, expands: bool) -> None:
         self._number += 1
         frame, line_id = self._framed(expand(text, self._templates) if expands else text)
-        await self.outbox.put(Line(self._number, place, frame, line_id))
+        await self.sender.put(OutgoingLine(self._number, place, frame, line_id))
 
     def _framed(self, text: str) -> tuple[str, str | None]:
         """Return the frame for a line, and its id. A server of another make has rules of its own."""
@@ -152,7 +152,7 @@ class Sending:
         envelope = read_envelope(frame)
         return frame, None if envelope is None else envelope.id
 
-    def _on_lost(self, line: Line, why: str) -> None:
+    def _on_lost(self, line: OutgoingLine, why: str) -> None:
         if line.number <= len(self._options.first):
             self._on_failed(f"{line.place} did not go through: {why}")
             return

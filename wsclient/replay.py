@@ -10,7 +10,7 @@ from wsclient.recording import Record
 from wscore.messages import NOT_REPLAYED_TYPES
 
 
-class Playback:
+class RecordingPlayer:
     """Gives what was sent, `speed` times as fast as it was, or without a pause if that is None.
 
     Left out is what was meant for that connection only.

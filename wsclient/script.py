@@ -101,7 +101,7 @@ class Script:
             note=note,
             on_failed=self._fail,
         )
-        self._outbox = self._sending.outbox
+        self._sender = self._sending.sender
         self._all_sent = False
         self._failure: str | None = None
         self._decided = asyncio.Event()
@@ -144,7 +144,7 @@ class Script:
 
     async def _converse(self, timeout_s: float | None) -> None:
         """Listen and talk until the goal is reached, or nothing is left to hear or to say."""
-        parts = (self._listen, self._talk, self._decided.wait, self._outbox.run, self._out.gone)
+        parts = (self._listen, self._talk, self._decided.wait, self._sender.run, self._out.gone)
         tasks = [asyncio.create_task(_result_of(part)) for part in parts]
         listening, talking, deciding, _, leaving = tasks
         try:
@@ -154,10 +154,10 @@ class Script:
                     task.result()
                 talking.cancel()
                 if deciding.done() or leaving.done():
-                    self._outbox.drop()
+                    self._sender.drop()
                 else:
-                    self._outbox.stop()
-                tasks.append(asyncio.create_task(self._outbox.settled()))
+                    self._sender.stop()
+                tasks.append(asyncio.create_task(self._sender.settled()))
                 await asyncio.wait((listening, tasks[-1]), timeout=SETTLE_S, return_when=asyncio.FIRST_COMPLETED)
             if not leaving.done():
                 self._judge(listening if listening.done() else None, is_late=not ended)
@@ -219,9 +219,9 @@ class Script:
                 async with asyncio.timeout(self._options.linger_s):
                     await self._message.wait()
             except TimeoutError:
-                if self._outbox.is_settled:
+                if self._sender.is_settled:
                     return
-                await self._outbox.settled()
+                await self._sender.settled()
 
     def _fail(self, why: str) -> None:
         """Note why the goal need not be waited for any longer."""
@@ -240,10 +240,10 @@ class Script:
             case Received(text, envelope, at_ms):
                 self._take(Record(at_ms, False, text, envelope))
             case Sent(text, at_ms):
-                if not self._outbox.is_own(text):
+                if not self._sender.is_own(text):
                     self._record(Record(at_ms, True, text, read_envelope(text)))
             case Closed(code, reason):
-                self._outbox.closed(code)
+                self._sender.closed(code)
                 if code == CloseCode.NORMAL:  # any other end is told by Reconnecting or by the error of `run`
                     self._note(f"closed {describe_close(code, reason)}")
             case Reconnecting(attempt, delay_ms, problem):
@@ -257,7 +257,7 @@ class Script:
     def _take(self, record: Record) -> None:
         envelope = record.envelope
         is_wanted = self._options.goal.wants(record)
-        if envelope is not None and self._outbox.take(envelope, is_wanted=is_wanted):
+        if envelope is not None and self._sender.take(envelope, is_wanted=is_wanted):
             return
         self._record(record)
         self._templates.saw(envelope)

@@ -63,7 +63,7 @@ class Wav:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
+class _RiffChunk:
     """One part of the file: its announced size, and where it begins."""
 
     id: bytes
@@ -112,18 +112,18 @@ def _check_head(data: bytes) -> None:
     raise WavError(f"it is not a WAV file; {MEND}")
 
 
-def _chunks(data: bytes) -> Iterator[_Chunk]:
+def _chunks(data: bytes) -> Iterator[_RiffChunk]:
     at = 12
     while at + 8 <= len(data):
         id, size = struct.unpack_from("<4sI", data, at)
-        yield _Chunk(id, size, at + 8)
+        yield _RiffChunk(id, size, at + 8)
         at += 8 + size
         # An odd chunk is padded with a zero, except by writers that do not know; no name of a chunk begins with one.
         if size % 2 and data[at : at + 1] == b"\0":
             at += 1
 
 
-def _samples(data: bytes, chunk: _Chunk, layout: bytes) -> Wav:
+def _samples(data: bytes, chunk: _RiffChunk, layout: bytes) -> Wav:
     convert, frame_bytes, form = _read_layout(layout)
     there = len(data) - chunk.start
     size = chunk.size

@@ -1,4 +1,4 @@
-"""The Autobahn cases against the client's `Connection`, which holds its parser, its limits and its close codes.
+"""The Autobahn cases against the client's `ClientSocket`, which holds its parser, its limits and its close codes.
 
 `Client` itself cannot be driven by them: it waits for the greeting of a wsctl server.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import kosoku
 
-from wsclient.connection import Connection
+from wsclient.clientsocket import ClientSocket
 from wsclient.dialling import DialOptions, End
 from wscore.codes import CloseCode
 
@@ -29,20 +29,20 @@ BINARY_CASES = 8
 
 async def echo(url: str) -> None:
     """Answer each text message with itself until the connection ends."""
-    connection = await Connection.dial(url, url, DialOptions())
+    socket = await ClientSocket.dial(url, url, DialOptions())
     try:
-        while isinstance(text := await connection.receive(SILENCE_S), str):
-            if not await connection.send(text, SILENCE_S):
+        while isinstance(text := await socket.receive(SILENCE_S), str):
+            if not await socket.send(text, SILENCE_S):
                 return
     finally:
-        await connection.close()
+        await socket.close()
 
 
 async def case_count(url: str) -> int:
-    connection = await Connection.dial(url, url, DialOptions())
-    text = await connection.receive(SILENCE_S)
+    socket = await ClientSocket.dial(url, url, DialOptions())
+    text = await socket.receive(SILENCE_S)
     assert isinstance(text, str)
-    assert isinstance(await connection.receive(SILENCE_S), End)
+    assert isinstance(await socket.receive(SILENCE_S), End)
     return int(text)
 
 

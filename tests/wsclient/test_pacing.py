@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from wsclient.pacing import Pace
+from wsclient.pacing import Pacer
 from wscore.payloads import Limits, RateLimit
 
 
-def sent_within(pace: Pace, seconds: float, size: int = 100, now_s: float = 0.0) -> list[float]:
+def sent_within(pace: Pacer, seconds: float, size: int = 100, now_s: float = 0.0) -> list[float]:
     """Send whenever the pace allows it; returns when that was."""
     times = []
     while (wait_s := pace.wait_s(size, now_s, is_line=True)) + now_s <= seconds:
@@ -19,19 +19,19 @@ def sent_within(pace: Pace, seconds: float, size: int = 100, now_s: float = 0.0)
 
 
 def test_without_limits_nothing_waits():
-    pace = Pace(None, 0.0)
+    pace = Pacer(None, 0.0)
     pace.greeted(Limits(1 << 20), 0.0)
     assert pace.wait_s(1 << 20, 0.0, is_line=True) == 0
 
 
 def test_the_rate_of_the_user_counts_lines_alone_and_spreads_them():
-    pace = Pace(10, 0.0)
+    pace = Pacer(10, 0.0)
     assert sent_within(pace, 1.0) == pytest.approx([n / 10 for n in range(11)], abs=0.01)
     assert pace.wait_s(100, 1.0, is_line=False) == 0
 
 
 def test_the_limits_of_the_server_are_kept_with_some_room():
-    pace = Pace(None, 0.0)
+    pace = Pacer(None, 0.0)
     pace.greeted(Limits(1 << 20, RateLimit(100, 200)), 0.0)
     times = sent_within(pace, 2.0)
     assert times[179] == 0
@@ -40,14 +40,14 @@ def test_the_limits_of_the_server_are_kept_with_some_room():
 
 
 def test_bytes_count_by_their_size_and_what_is_larger_than_the_burst_waits_for_all_of_it():
-    pace = Pace(None, 0.0)
+    pace = Pacer(None, 0.0)
     pace.greeted(Limits(1 << 20, bytes=RateLimit(1000, 2000)), 0.0)
     assert 9 <= len(sent_within(pace, 2.0, size=400)) <= 10
     assert 0 < pace.wait_s(1_000_000, 2.0, is_line=True) <= 2
 
 
 def test_who_probes_for_errors_does_not_heed_the_server():
-    pace = Pace(None, 0.0, heeds_limits=False)
+    pace = Pacer(None, 0.0, heeds_limits=False)
     pace.greeted(Limits(1 << 20, RateLimit(1, 1)), 0.0)
     for _ in range(5):
         assert pace.wait_s(1, 0.0, is_line=True) == 0
@@ -55,7 +55,7 @@ def test_who_probes_for_errors_does_not_heed_the_server():
 
 
 def test_after_a_refusal_there_is_peace_and_then_ever_longer_gaps():
-    pace = Pace(None, 0.0)
+    pace = Pacer(None, 0.0)
     for _ in range(60):  # all of one volley: they say one thing
         pace.refused(0.0, 0.05, 0.1)
     assert pace.wait_s(1, 0.1, is_line=True) >= 1

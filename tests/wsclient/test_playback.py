@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from wsclient.recording import read_record
-from wsclient.replay import Playback
+from wsclient.replay import RecordingPlayer
 
 
 class Clock:
@@ -33,43 +33,43 @@ def sent(at_ms: int, type: str = "message") -> str:
     return f'{{"type":"{type}","timestamp":1,"data":1.0,"sentAtMs":{at_ms}}}'
 
 
-def playback(*lines: str, speed: float | None = 1, fresh: bool = False) -> Playback:
-    return Playback(map(read_record, lines), speed=speed, fresh=fresh, now_ms=lambda: 7)
+def player(*lines: str, speed: float | None = 1, fresh: bool = False) -> RecordingPlayer:
+    return RecordingPlayer(map(read_record, lines), speed=speed, fresh=fresh, now_ms=lambda: 7)
 
 
 @pytest.mark.parametrize(
     ("speed", "given_at_s"), [(1, [0, 1, 3]), (2, [0, 0.5, 1.5]), (0.5, [0, 2, 6]), (None, [0, 0, 0])]
 )
 async def test_each_message_comes_at_its_time_after_the_first_one(clock, speed, given_at_s):
-    played = playback(sent(5000), sent(6000), sent(8000), speed=speed)
+    played = player(sent(5000), sent(6000), sent(8000), speed=speed)
     assert [clock.now_s async for _ in played.lines()] == given_at_s
     assert (played.given, played.took_s, played.recorded_s) == (3, given_at_s[-1], 3.0)
 
 
 async def test_a_delay_is_made_up_for(clock):
     times = []
-    async for _ in playback(sent(0), sent(1000), sent(2000), sent(5000)).lines():
+    async for _ in player(sent(0), sent(1000), sent(2000), sent(5000)).lines():
         times.append(clock.now_s)
         clock.now_s += 1.5  # as long as it takes to send
     assert times == [0, 1.5, 3.0, 5.0]
 
 
 async def test_a_clock_that_stepped_back_holds_nothing_up(clock):
-    assert [clock.now_s async for _ in playback(sent(5000), sent(1000), sent(6000)).lines()] == [0, 0, 1]
+    assert [clock.now_s async for _ in player(sent(5000), sent(1000), sent(6000)).lines()] == [0, 0, 1]
 
 
 async def test_what_was_received_or_meant_for_that_connection_only_is_left_out(clock):
     received = sent(2).replace("sentAtMs", "receivedAtMs")
-    played = playback(sent(1, "pong"), received, sent(3), sent(4, "auth_refresh"), sent(5, "ping"))
+    played = player(sent(1, "pong"), received, sent(3), sent(4, "auth_refresh"), sent(5, "ping"))
     assert [json.loads(line)["type"] async for line in played.lines()] == ["message", "ping"]
     assert len(played) == 2
 
 
 async def test_an_envelope_gets_a_fresh_timestamp_and_keeps_its_bytes(clock):
-    played = playback(sent(1), '{"text":"no envelope","sentAtMs":1}', fresh=True)
+    played = player(sent(1), '{"text":"no envelope","sentAtMs":1}', fresh=True)
     fresh, bare = [line async for line in played.lines()]
     assert '"data":1.0' in fresh
     assert json.loads(fresh) == {"type": "message", "timestamp": 7, "data": 1.0}
     assert bare == "no envelope"
-    kept = playback(sent(1))
+    kept = player(sent(1))
     assert [line async for line in kept.lines()] == ['{"type":"message","timestamp":1,"data":1.0}']

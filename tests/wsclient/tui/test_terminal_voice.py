@@ -111,7 +111,7 @@ async def test_a_connection_that_is_lost_meanwhile_is_told(voice_url, here, open
     async with open_terminal(voice_url, session=None, reconnect=None) as terminal:
         await say(terminal, "question.wav")
         await terminal.until(lambda: "audio_chunk" in terminal.rows())
-        terminal.screen._live._client._connection.abort()
+        terminal.screen._live._client._socket.abort()
         await terminal.says("not connected; wait until the client is open again")
         await terminal.until(lambda: "speaking" not in terminal.screen_text())
     assert replies(here) == []

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from wsclient.errors import NotConnectedError
 from wsclient.outgoing import outgoing_frame
-from wsclient.pacing import Pace
+from wsclient.pacing import Pacer
 from wsclient.templates import TemplateContext, TemplateError, expand
 from wsclient.tui.io.live import LiveConnection
 from wsclient.tui.model.history import Draft
@@ -38,13 +38,13 @@ class Sender:
 
     async def send_all(self, drafts: list[Draft]) -> None:
         """Send messages at the pace that the server allows, up to the first that does not go out."""
-        pace = Pace(None, time.monotonic())
+        pacer = Pacer(None, time.monotonic())
         if (limits := self._live.limits) is not None:
-            pace.greeted(limits, time.monotonic())
+            pacer.greeted(limits, time.monotonic())
         for number, draft in enumerate(drafts, 1):
             size = len(draft.text.encode(errors="replace"))
-            await asyncio.sleep(pace.wait_s(size, time.monotonic(), is_line=True))
-            pace.sent(size, time.monotonic(), is_line=True)
+            await asyncio.sleep(pacer.wait_s(size, time.monotonic(), is_line=True))
+            pacer.sent(size, time.monotonic(), is_line=True)
             if not await self.send(draft):
                 self._say(f"stopped after {number - 1} of {len(drafts)} messages", "error")
                 return

@@ -19,7 +19,7 @@ FLOOR_DB: Final = -60.0
 _FULL_SCALE = 32768.0
 
 
-class _Chunk(msgspec.Struct, rename="camel"):
+class _AudioData(msgspec.Struct, rename="camel"):
     audio_data: str
     sample_rate: int = DEFAULT_RATE
     encoding: str = "pcm16"
@@ -30,7 +30,7 @@ def describe_audio(envelope: Envelope | None) -> str:
     if envelope is None or envelope.type != "audio_chunk":
         return ""
     try:
-        chunk = decode_data(envelope.data, _Chunk)
+        chunk = decode_data(envelope.data, _AudioData)
         audio = base64.b64decode(chunk.audio_data, validate=True)
     except (InvalidMessageError, binascii.Error, ValueError):
         return "audio: cannot be read"

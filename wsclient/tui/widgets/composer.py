@@ -45,7 +45,7 @@ a `type`) is sent as it is. `{{uuid}}`, `{{now}}` and `{{last.data.x}}` are fill
 `ctrl+j` sends, up and down go through the history, `ctrl+r` searches it.
 """
 
-    class History(Message):
+    class HistoryRequested(Message):
         """Asks for the draft before (-1) or after (1)."""
 
         def __init__(self, step: int) -> None:
@@ -55,14 +55,14 @@ a `type`) is sent as it is. `{{uuid}}`, `{{now}}` and `{{last.data.x}}` are fill
     def action_cursor_up(self, select: bool = False) -> None:
         """Go up a line, or back in the history."""
         if self.cursor_at_first_line and not select:
-            self.post_message(self.History(-1))
+            self.post_message(self.HistoryRequested(-1))
         else:
             super().action_cursor_up(select)
 
     def action_cursor_down(self, select: bool = False) -> None:
         """Go down a line, or forward in the history."""
         if self.cursor_at_last_line and not select:
-            self.post_message(self.History(1))
+            self.post_message(self.HistoryRequested(1))
         else:
             super().action_cursor_down(select)
 
@@ -154,7 +154,7 @@ class Composer(Vertical):
         """Check the JSON."""
         self._check_data()
 
-    def on_data_area_history(self, event: DataArea.History) -> None:
+    def on_data_area_history_requested(self, event: DataArea.HistoryRequested) -> None:
         """Show another draft."""
         event.stop()
         draft = self._history.move(event.step)

@@ -11,10 +11,10 @@ import pytest
 
 from wsclient import pacing
 from wsclient.errors import NotConnectedError
-from wsclient.flight import KEPT_LINES, WINDOW_LINES, Flight, Line
+from wsclient.flight import KEPT_LINES, WINDOW_LINES, Flight, OutgoingLine
 from wsclient.losses import Losses
-from wsclient.outbox import Outbox
-from wsclient.pacing import Pace
+from wsclient.pacing import Pacer
+from wsclient.reliablesender import ReliableSender
 from wscore.codes import ErrorCode
 from wscore.envelope import MessageProtocol
 from wscore.payloads import Heartbeat, Limits, SessionCreated
@@ -40,9 +40,9 @@ class FakeServer:
         self.losses: list[tuple[str, str]] = []
         losses = Losses(lambda line, why: self.losses.append((line.place, why)))
         self.counted = losses
-        self.outbox = Outbox(
+        self.sender = ReliableSender(
             PROTOCOL,
-            Pace(None, 0.0),
+            Pacer(None, 0.0),
             send=self._send,
             ready=self._ready,
             losses=losses,
@@ -61,7 +61,7 @@ class FakeServer:
         if code is not None:
             self.say(code, frame.get("id"))
         elif frame["type"] == "ping":
-            assert self.outbox.is_own(text)
+            assert self.sender.is_own(text)
             self.fences.append(frame["id"])
             self._under_way = 0
             if self.answers_fences:
@@ -73,11 +73,11 @@ class FakeServer:
 
     def say(self, code: ErrorCode, line_id: str | None) -> None:
         error = PROTOCOL.create_error_envelope(code, "no", id=line_id, details={"retryAfterMs": 1})
-        self.outbox.take(PROTOCOL.deserialize(PROTOCOL.serialize(error)), is_wanted=False)
+        self.sender.take(PROTOCOL.deserialize(PROTOCOL.serialize(error)), is_wanted=False)
 
     def pong(self, fence_id: str) -> None:
         pong = PROTOCOL.create_envelope("pong", id=fence_id)
-        assert self.outbox.take(PROTOCOL.deserialize(PROTOCOL.serialize(pong)), is_wanted=False)
+        assert self.sender.take(PROTOCOL.deserialize(PROTOCOL.serialize(pong)), is_wanted=False)
 
 
 @pytest.fixture(autouse=True)
@@ -91,8 +91,8 @@ async def start() -> AsyncIterator[Callable[..., FakeServer]]:
 
     def new(*arguments: Answer) -> FakeServer:
         server = FakeServer(*arguments)
-        server.outbox.opened(SESSION)
-        tasks.append(asyncio.create_task(server.outbox.run()))
+        server.sender.opened(SESSION)
+        tasks.append(asyncio.create_task(server.sender.run()))
         return server
 
     yield new
@@ -102,19 +102,19 @@ async def start() -> AsyncIterator[Callable[..., FakeServer]]:
             await task
 
 
-def line(number: int, *, id: str | None = "") -> Line:
+def line(number: int, *, id: str | None = "") -> OutgoingLine:
     envelope = PROTOCOL.create_envelope("message", number, id=f"id-{number}" if id == "" else id)
-    return Line(number, f"line {number}", PROTOCOL.serialize(envelope).decode(), envelope.id)
+    return OutgoingLine(number, f"line {number}", PROTOCOL.serialize(envelope).decode(), envelope.id)
 
 
 async def put_all(server: FakeServer, count: int, **fields: str | None) -> None:
     for number in range(1, count + 1):
-        await server.outbox.put(line(number, **fields))
+        await server.sender.put(line(number, **fields))
 
 
 async def settle(server: FakeServer) -> None:
     async with asyncio.timeout(HANG_S):
-        await server.outbox.settled()
+        await server.sender.settled()
 
 
 async def test_lines_go_out_in_order_and_never_more_than_a_window_without_proof(start):
@@ -223,11 +223,11 @@ async def test_what_was_under_way_when_the_connection_went_is_lost_and_what_was_
         while len(server.taken) < 2:
             await asyncio.sleep(0)
     server.is_gone = True
-    await server.outbox.put(line(3))
-    server.outbox.closed(1006)
+    await server.sender.put(line(3))
+    server.sender.closed(1006)
     assert [place for place, _ in server.losses] == ["line 1", "line 2"]
     server.is_gone, server.answers_fences = False, True
-    server.outbox.opened(SESSION)
+    server.sender.opened(SESSION)
     await settle(server)
     assert server.taken == [1, 2, 3]
     assert len(server.losses) == 2
@@ -240,14 +240,14 @@ async def test_a_normal_end_in_answer_to_the_only_line_under_way_loses_nothing(s
     async with asyncio.timeout(HANG_S):
         while not server.taken:
             await asyncio.sleep(0)
-    server.outbox.closed(1000)
+    server.sender.closed(1000)
     assert server.losses == []
 
 
 async def test_a_line_larger_than_the_server_takes_is_not_sent(start):
     server = start()
-    big = Line(1, "line 1", "x" * 2000, None)
-    await server.outbox.put(big)
+    big = OutgoingLine(1, "line 1", "x" * 2000, None)
+    await server.sender.put(big)
     await settle(server)
     assert server.losses == [("line 1", "it has 2,000 bytes, and the server takes 1,000 at most")]
 
@@ -256,7 +256,7 @@ async def test_what_is_given_up_is_lost_whether_it_was_sent_or_not(start):
     server = start()
     server.answers_fences = False
     await put_all(server, WINDOW_LINES + 3)
-    server.outbox.give_up()
+    server.sender.give_up()
     assert len(server.losses) == WINDOW_LINES + 3
     assert {why for place, why in server.losses if place == f"line {WINDOW_LINES + 3}"} == {"it was not sent"}
     assert str(server.counted.error).startswith(f"{WINDOW_LINES + 3} of {WINDOW_LINES + 3} lines did not go through")
@@ -264,7 +264,7 @@ async def test_what_is_given_up_is_lost_whether_it_was_sent_or_not(start):
 
 async def test_a_server_of_another_make_gets_no_fences(start):
     server = start()
-    server.outbox.opened(None)
+    server.sender.opened(None)
     await put_all(server, 200)
     await settle(server)
     assert (len(server.taken), server.fences) == (200, [])
@@ -278,7 +278,7 @@ def test_what_was_taken_is_remembered_for_a_while_and_no_longer():
     assert flight.answered("id-9") is None
     assert flight.answered("id-10").number == 10
     assert flight.answered("id-10") is None
-    large = Line(1, "line 1", "x" * (1 << 19), "large")
+    large = OutgoingLine(1, "line 1", "x" * (1 << 19), "large")
     flight.start(large)
     flight.passed(flight.fence(0.0))
     assert flight.answered("large") is large

@@ -15,9 +15,9 @@ from contextlib import suppress
 from typing import Final
 
 from wsclient.errors import NotConnectedError, ServerError
-from wsclient.flight import Flight, Line
+from wsclient.flight import Flight, OutgoingLine
 from wsclient.losses import Losses
-from wsclient.pacing import Pace
+from wsclient.pacing import Pacer
 from wsclient.replies import server_error
 from wscore.codes import CloseCode, ErrorCode
 from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol
@@ -34,7 +34,7 @@ UNCONFIRMED: Final = "the connection ended before the server confirmed it"
 NOT_SENT: Final = "it was not sent"
 
 
-class Outbox:
+class ReliableSender:
     """Sends lines in order, a bounded number of them without proof that the server took them.
 
     `send` sends a frame, `ready` waits until more may be sent at all, `losses` counts what does not go through,
@@ -44,7 +44,7 @@ class Outbox:
     def __init__(
         self,
         protocol: MessageProtocol,
-        pace: Pace,
+        pacer: Pacer,
         *,
         send: Callable[[str], Awaitable[None]],
         ready: Callable[[], Awaitable[None]],
@@ -53,15 +53,15 @@ class Outbox:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._protocol = protocol
-        self._pace = pace
+        self._pacer = pacer
         self._send = send
         self._ready = ready
         self._losses = losses
         self._blamed = {ErrorCode.RATE_LIMITED, *((ErrorCode.INVALID_MESSAGE,) if judges_invalid else ())}
         self._now_s = now_s
         self._flight = Flight()
-        self._queue: deque[Line] = deque()
-        self._again: list[Line] = []
+        self._queue: deque[OutgoingLine] = deque()
+        self._again: list[OutgoingLine] = []
         self._session: SessionCreated | None = None
         self._is_open = self._is_settling = False
         self._fence_text = ""
@@ -69,7 +69,7 @@ class Outbox:
         self._changed = asyncio.Event()
         self._moved = asyncio.Event()
 
-    async def put(self, line: Line) -> None:
+    async def put(self, line: OutgoingLine) -> None:
         """Send a line when its turn has come."""
         while len(self._queue) >= QUEUED_LINES:
             await self._wait_for_move()
@@ -116,7 +116,7 @@ class Outbox:
         self._is_open = True
         self._session = session
         if session is not None:
-            self._pace.greeted(session.limits, self._now_s())
+            self._pacer.greeted(session.limits, self._now_s())
         self._changed.set()
 
     def closed(self, code: int) -> None:
@@ -139,7 +139,7 @@ class Outbox:
         An error that is wanted is as good an answer as any.
         """
         if envelope.type == "pong" and self._flight.passed(envelope.id):
-            self._pace.passed()
+            self._pacer.passed()
             self._move()
             return True
         if envelope.type != "error":
@@ -153,7 +153,7 @@ class Outbox:
             if not is_wanted:
                 self._blame_nameless(error)
         elif (fence_sent_s := self._flight.fence_failed(envelope.id)) is not None:
-            self._pace.refused(fence_sent_s, retry_after_s, self._now_s())
+            self._pacer.refused(fence_sent_s, retry_after_s, self._now_s())
             self._move()
             return True
         elif (line := self._flight.answered(envelope.id)) is not None and not is_wanted:
@@ -171,7 +171,7 @@ class Outbox:
                 await self._wait_for_change(self._until_idle_s())
                 continue
             size = 0 if line is None or is_fence else line.size
-            wait_s = self._pace.wait_s(size, self._now_s(), is_line=not is_fence)
+            wait_s = self._pacer.wait_s(size, self._now_s(), is_line=not is_fence)
             if wait_s > 0:
                 await self._wait_for_change(wait_s)
                 continue
@@ -182,15 +182,15 @@ class Outbox:
                 await self._send_fence()
             else:
                 await self._send_line(line)
-            self._pace.sent(size, self._now_s(), is_line=not is_fence)
+            self._pacer.sent(size, self._now_s(), is_line=not is_fence)
 
-    def _next_line(self) -> Line | None:
+    def _next_line(self) -> OutgoingLine | None:
         """Return the line that comes next: what was refused comes before what is new."""
         if not self._is_open or self._flight.is_full:
             return None
         return min(self._again, key=lambda line: line.number, default=self._queue[0] if self._queue else None)
 
-    def _is_fence_due(self, line: Line | None) -> bool:
+    def _is_fence_due(self, line: OutgoingLine | None) -> bool:
         if not self._is_open or self._session is None:
             return False
         if self._flight.needs_fence:
@@ -203,7 +203,7 @@ class Outbox:
             return None
         return max(0.0, self._sent_at_s + IDLE_S - self._now_s())
 
-    async def _send_line(self, line: Line) -> None:
+    async def _send_line(self, line: OutgoingLine) -> None:
         if self._again:
             self._again.remove(line)
         else:
@@ -236,7 +236,7 @@ class Outbox:
         except NotConnectedError:
             self._is_open = False
 
-    def _too_big(self, line: Line) -> str | None:
+    def _too_big(self, line: OutgoingLine) -> str | None:
         if self._session is None:
             return None
         limits = self._session.limits
@@ -245,15 +245,15 @@ class Outbox:
             most = min(most, int(limits.bytes.burst))
         return f"it has {line.size:,} bytes, and the server takes {most:,} at most" if line.size > most else None
 
-    def _refused(self, line: Line, error: ServerError, retry_after_s: float) -> None:
+    def _refused(self, line: OutgoingLine, error: ServerError, retry_after_s: float) -> None:
         is_rate = error.code == ErrorCode.RATE_LIMITED
         if is_rate:
-            self._pace.refused(line.sent_at_s, retry_after_s, self._now_s())
+            self._pacer.refused(line.sent_at_s, retry_after_s, self._now_s())
         if not error.retryable or line.tries >= (MAX_RATE_TRIES if is_rate else MAX_TRIES):
             self._losses.add(line, str(error))
             return
         if not is_rate:
-            self._pace.hold(self._now_s() + PAUSE_S * 2**line.tries)
+            self._pacer.hold(self._now_s() + PAUSE_S * 2**line.tries)
         self._again.append(line)
 
     def _blame_nameless(self, error: ServerError) -> None:
@@ -262,7 +262,7 @@ class Outbox:
         if not lines or error.code not in self._blamed:
             return
         which = lines[0].place if len(lines) == 1 else f"{lines[0].place}, or one after it up to {lines[-1].place},"
-        self._losses.add(Line(lines[0].number, which, "", None), str(error))
+        self._losses.add(OutgoingLine(lines[0].number, which, "", None), str(error))
 
     def _move(self) -> None:
         self._changed.set()

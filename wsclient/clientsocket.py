@@ -36,7 +36,7 @@ _LOGGER: Final = logging.getLogger("websockets.wsctl")
 _LOGGER.setLevel(logging.INFO)
 
 
-class Connection:
+class ClientSocket:
     """An open WebSocket of text frames."""
 
     __slots__ = ("_ws",)
@@ -45,7 +45,7 @@ class Connection:
         self._ws = ws
 
     @classmethod
-    async def dial(cls, url: str, shown_url: str, options: DialOptions) -> Connection:
+    async def dial(cls, url: str, shown_url: str, options: DialOptions) -> ClientSocket:
         """Connect to `url`; errors mention `shown_url`, which has no token in it.
 
         Raises ConnectionFailedError.
@@ -123,12 +123,12 @@ class Connection:
         A server that reads nothing for `timeout_s` is gone too, unless the loop stood still: the frame waits then.
         """
         try:
-            async with asyncio.timeout(timeout_s) as patience:
+            async with asyncio.timeout(timeout_s) as deadline:
                 await self._ws.send(text)
         except ConnectionClosed:
             return False
         except TimeoutError:
-            if _is_late(patience):
+            if _is_late(deadline):
                 return True
             self.abort()
             return False
