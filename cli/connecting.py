@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cli.clock import now_ms
 from cli.output import note
 from cli.secrets import read_token, read_token_file
 from cli.stdout import StdoutLines
+from wsclock import now_ms
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError
 from wscore.text import checked_text

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from cli.clock import now_ms
 from cli.options.load import LoadTargetOptions, MachineOptions
 from cli.secrets import read_token, read_token_file
 from loadtest.scenarios.base import FileKind, Scenario
 from loadtest.speech import read_speech
 from loadtest.wire import Headers, Plan, SentMessage, Tokens
+from wsclock import now_ms
 from wscore.errors import ConfigError
 from wscore.secrets import checked_secret
 from wscore.text import checked_text

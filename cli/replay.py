@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from cli.clock import now_ms
 from cli.connecting import run_script
 from cli.options.connection import ConnectionOptions, Url
 from cli.options.lines import PlaybackOptions
@@ -16,6 +15,7 @@ from cli.options.output import ShownOptions
 from cli.output import note
 from cli.settings import ConfigFile
 from cli.spreading import spread
+from wsclock import now_ms
 from wscore.errors import ConfigError
 
 

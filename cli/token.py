@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.clock import now_ms
 from cli.exits import ExitCode
 from cli.inspection import Rules, inspect_token
 from cli.options.output import Json
@@ -19,6 +18,7 @@ from cli.options.tokens import ClaimOptions, GuestTokenOptions, JwtOptions, Mint
 from cli.output import out, out_json, table
 from cli.settings import ConfigFile
 from cli.spreading import GroupedCommand, spread
+from wsclock import now_ms
 from wscore.errors import ConfigError
 from wscore.guest import mint_guest_token
 from wscore.principal import AuthError

@@ -37,6 +37,7 @@ HEAVY = {
     "msgspec",
     "pydantic",
 }
+WALL_CLOCKS = {"time.time", "time.time_ns", "time", "time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
 HANG_S = 60
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -90,6 +91,17 @@ def test_the_packages_in_pyproject_are_the_directories_that_are_packages():
 def test_the_import_contracts_and_mypy_cover_every_package():
     assert sorted(PROJECT["tool"]["importlinter"]["root_packages"]) == sorted(PACKAGES)
     assert sorted(PROJECT["tool"]["mypy"]["packages"]) == sorted(PACKAGES)
+
+
+def test_the_wall_clock_is_read_in_one_place():
+    readers = {
+        path.relative_to(ROOT).parts[0]
+        for path in SOURCES
+        if path.relative_to(ROOT).parts[0] in PACKAGES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in WALL_CLOCKS
+    }
+    assert readers == {"wsclock"}
 
 
 def test_help_imports_nothing_heavy():

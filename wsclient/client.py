@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -19,6 +18,7 @@ from wsclient.inbox import Inbox
 from wsclient.replies import Replies, server_error
 from wsclient.tokens import GuestTokens, TokenSource
 from wsclient.url import connect_url, has_token, normalise_url, shown_url
+from wsclock import now_ms
 from wscore.codes import CloseCode, ErrorCode
 from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol, OutboundEnvelope, decode_data
 from wscore.errors import TargetError
@@ -32,10 +32,6 @@ T = TypeVar("T")
 
 DEFAULT_INBOX: Final = 1000
 MAX_RETRY_AFTER_MS: Final = 10 * 60 * 1000  # no server may send a client away for longer
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Client:
@@ -60,7 +56,7 @@ class Client:
         auto_pong: bool = True,
         dial: DialOptions = DialOptions(),
         inbox_limit: int = DEFAULT_INBOX,
-        now_ms: Callable[[], int] = _now_ms,
+        now_ms: Callable[[], int] = now_ms,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
     ) -> None:

@@ -18,6 +18,7 @@ from loadtest.generator.messages import Begin, Counts, Drop, Snapshot, Window
 from loadtest.generator.results import Course, measured
 from loadtest.scenarios import SCENARIOS
 from loadtest.wire import LoadStage, Measured, Phase, Plan, RunProgress
+from wsclock import now_ms
 
 RAMP_STALL_S: Final = 15.0  # without a new connection, beside the ramp itself
 LEAST_RAMP_S: Final = 0.05
@@ -65,7 +66,7 @@ class RunController:
         plan, processes = self._plan, self._processes
         self._started_ns = self._reported_ns = monotonic_ns()
         self._settled_at = time.monotonic()
-        started_at_ms = time.time_ns() // 1_000_000
+        started_at_ms = now_ms()
         stages = plan.stages or (LoadStage(plan.connections, plan.duration_s),)
         processes.command(Begin(monotonic_ns() + processes.lead_ns, stages[0].connections))
         self._spawn(stages[0].connections)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
 
 from locust import stats as locust_stats
+
+from wsclock import now_ms
 
 METHOD: Final = "WS"
 
@@ -40,7 +41,7 @@ class LocustTable:
     def fail(self, text: str, count: int) -> None:
         """Add failures of one kind."""
         self._stats.log_error(METHOD, self._name, text)
-        more, second = count - 1, int(time.time())
+        more, second = count - 1, now_ms() // 1000
         self._stats.errors[locust_stats.StatsError.create_key(METHOD, self._name, text)].occurrences += more
         for entry in (self._stats.total, self._stats.entries[(self._name, METHOD)]):
             entry.num_failures += more

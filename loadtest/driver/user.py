@@ -18,6 +18,7 @@ from loadtest.driver.eventloop import LoopGreenlet
 from loadtest.driver.userconnection import UserConnection
 from loadtest.generator.dialing import Dialer, reason
 from loadtest.wire import Tokens
+from wsclock import now_ms
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
 from wscore.units import format_figure
@@ -68,7 +69,7 @@ class EnvelopeUser(User):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._protocol = MessageProtocol(lambda: time.time_ns() // 1_000_000)
+        self._protocol = MessageProtocol(now_ms)
         self._number = next(EnvelopeUser._numbers)
         self._connection: UserConnection | None = None
         self._inbox: deque[Message] = deque(maxlen=KEPT)

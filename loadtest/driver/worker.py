@@ -19,6 +19,7 @@ from loadtest.generator.connections import monotonic_ns
 from loadtest.generator.messages import Assign, Finish, Part, Snapshot, Time, Window
 from loadtest.generator.results import Course, measured
 from loadtest.wire import Phase, Plan
+from wsclock import now_ms
 
 REPORT_S: Final = 0.5
 QUIT_TIMEOUT_S: Final = 20.0
@@ -83,7 +84,7 @@ class LoadWorker:
             write(measured(self._plan, [part], self._course(part)))
 
     def _course(self, part: Part) -> Course:
-        at_ms = time.time_ns() // 1_000_000 - (monotonic_ns() - self._started_ns) // 1_000_000
+        at_ms = now_ms() - (monotonic_ns() - self._started_ns) // 1_000_000
         started_ns = self._started_ns + self._offset.offset_ns
         return Course(at_ms, started_ns, self._window, was_interrupted=self._is_interrupted, rss_kib=None)
 

@@ -11,6 +11,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from loadtest.generator.messages import Counts
 from loadtest.generator.owntime import OwnTime
+from wsclock import now_ms
 from wscore.codes import CloseCode
 from wscore.envelope import decode_data
 from wscore.errors import WsctlError
@@ -230,7 +231,7 @@ class LoadConnection(WSListener):
 
     def _on_ping(self) -> None:
         self._last_ping_ns = self._count_missed()
-        milliseconds = time.time_ns() // 1_000_000
+        milliseconds = now_ms()
         self.transport.send(
             TEXT, b'{"type":"pong","timestamp":%d,"data":{"timestamp":%d}}' % (milliseconds, milliseconds)
         )

@@ -7,7 +7,6 @@ import errno
 import ipaddress
 import socket
 import ssl
-import time
 import uuid
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -15,6 +14,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from picows import WSError, WSHandshakeError, WSListener, ws_connect
 
 from loadtest.wire import Headers, Plan, Tokens
+from wsclock import now_ms
 from wscore.errors import WsctlError
 from wscore.guest import mint_guest_token
 from wscore.tokens import mint_jwt
@@ -122,11 +122,11 @@ class Dialer:
         if tokens.token is not None:
             return tokens.token
         if tokens.as_users and tokens.secret is not None:
-            claims: dict[str, object] = {"sub": f"load-{index}", "exp": int(time.time()) + _TOKEN_LIFE_S}
+            claims: dict[str, object] = {"sub": f"load-{index}", "exp": now_ms() // 1000 + _TOKEN_LIFE_S}
             if "sessionId" in query:
                 claims["sid"] = query["sessionId"]
             return mint_jwt(tokens.secret, claims)
-        return mint_guest_token(uuid.uuid4(), time.time_ns() // 1_000_000, tokens.secret)
+        return mint_guest_token(uuid.uuid4(), now_ms(), tokens.secret)
 
 
 def reason(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from loadtest.generator.messages import Begin, Command, Drop, Part, Window
 from loadtest.generator.owntime import OwnTime
 from loadtest.ledger import NEVER
 from loadtest.wire import CONNECT, RECONNECT, Plan
+from wsclock import now_ms
 from wscore.reconnect import ReconnectPolicy
 
 MAX_HANDSHAKES: Final = 200  # at a time: more would overflow what a server lets wait
@@ -33,6 +34,7 @@ class Traffic:
         self.position = position
         self.processes = processes
         self.offset_ns = 0
+        self.wall_ns = now_ms() * 1_000_000 - monotonic_ns()  # what the wall clock is ahead of it
         self.own_time = OwnTime()
         self.measurements = Measurements(self.latencies)
         self.counts = self.measurements.counts

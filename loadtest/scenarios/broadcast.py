@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -81,7 +80,6 @@ class BroadcastTraffic(Traffic):
         self.rooms = [Room() for _ in range(plan.sessions)]
         self.receivers: list[ReceiverConnection] = []
         self.think_s = (plan.think_ms or 0) / 1000
-        self.wall_ns = time.time_ns() - monotonic_ns()
         self.duplicated = 0
         self.reordered = 0
         self._keep_ns = int(plan.drain_s * 1e9)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from typing import Final
 
 import msgspec
@@ -39,7 +38,6 @@ class HeartbeatTraffic(Traffic):
         self.warm: list[int] = []
         self.unasked = 0
         self.think_s = (plan.think_ms or 0) / 1000
-        self.wall_ns = time.time_ns() - monotonic_ns()
         pad = max(0, plan.payload_bytes - _BARE)
         filling = b',"pad":"%s"' % (b"x" * pad) if pad else b""
         self.ping = b'{"type":"ping","timestamp":%%d,"data":{"timestamp":%%d%s},"id":"%%x"}' % filling

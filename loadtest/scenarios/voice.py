@@ -6,7 +6,6 @@ Each is a microphone that is always on: a chunk every 100 ms, speech or silence,
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -76,7 +75,6 @@ class VoiceTraffic(Traffic):
         self.chunks = _templates(form, _whole_chunks(speech, form))
         self.silence = _templates(form, bytes(form.size_bytes(CHUNK_MS)))[0]
         self.pause_ns = int((plan.think_ms or 0) * 1e6)
-        self.wall_ns = time.time_ns() - monotonic_ns()
         self.asked = 0
         self.answered = 0
         self._latencies: dict[str, list[int]] = {name: [] for name in (LATENCY, SERVICE, STALL, *_STAGES)}

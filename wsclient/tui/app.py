@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from wsclient.tui.widgets.composer import Composer
 from wsclient.tui.widgets.detail import Detail
 from wsclient.tui.widgets.stream import Stream
 from wsclient.url import shown_url
+from wsclock import now_ms
 
 if TYPE_CHECKING:
     from wsclient.tui.widgets.form import ConnectForm
@@ -41,10 +41,6 @@ def binding_ids() -> frozenset[str]:
     owners = (ConnectApp, MainScreen, Stream, Detail, Composer, Bar, DraftPicker, ConnectForm)
     bindings = (binding for owner in owners for binding in owner.BINDINGS)
     return frozenset(binding.id for binding in bindings if isinstance(binding, Binding) and binding.id)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class ConnectApp(App[None]):
@@ -76,7 +72,7 @@ class ConnectApp(App[None]):
         record: Path | None = None,
         shows: MessageFilter = EVERYTHING,
         ring_limit: int = DEFAULT_LIMIT,
-        now_ms: Callable[[], int] = _now_ms,
+        now_ms: Callable[[], int] = now_ms,
         on_drawn: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__()

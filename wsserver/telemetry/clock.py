@@ -6,14 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-
-def _wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000
+from wsclock import now_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
     """`now_ms` is wall-clock ms since the epoch, for the wire; `now_s` is monotonic seconds, for liveness."""
 
-    now_ms: Callable[[], int] = _wall_clock_ms
+    now_ms: Callable[[], int] = now_ms
     now_s: Callable[[], float] = time.monotonic

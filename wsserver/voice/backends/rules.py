@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from wsclock import now_ms
 from wsserver.voice.backends.arithmetic import NotASumError, SumError, work_out
 from wsserver.voice.stages import Said
 
@@ -34,7 +35,9 @@ _SMALL_TALK: Final = (
 class RuleResponder:
     """Answers the last entry of a conversation by rules; `now` gives the time, with the zone to tell it in."""
 
-    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
+    def __init__(
+        self, now: Callable[[], datetime] = lambda: datetime.fromtimestamp(now_ms() / 1000).astimezone()
+    ) -> None:
         self._now = now
 
     @property

@@ -1,4 +1,4 @@
-"""The wall clock of the commands that mint or read tokens."""
+"""The wall clock: the core has none, so whoever starts something hands this one in, and tests hand in another."""
 
 from __future__ import annotations
 
