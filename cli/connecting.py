@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,7 @@ from cli.secrets import read_token, read_token_file
 from cli.stdout import StdoutLines
 from wsclock import now_ms
 from wscore.envelope import MessageProtocol
-from wscore.errors import ConfigError
+from wscore.errors import ConfigError, WsctlError
 from wscore.text import checked_text
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from wscore.reconnect import ReconnectPolicy
 
 JWT_TTL_S: Final = 3600
+READER_PATIENCE_S: Final = 1.0  # a reader of standard output that takes longer is told of
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +115,23 @@ async def run_script(client: Client, options: ScriptOptions, lines: AsyncIterato
     protocol = MessageProtocol(now_ms)
     out = StdoutLines()
     script = Script(client, options, protocol, templates, lines=lines, out=out, note=note, recorder=recorder)
+    end: WsctlError | None = None
     try:
         await script.run()
+    except WsctlError as error:
+        end = error
     finally:
         if recorder is not None:
             recorder.close()
+    try:
+        async with asyncio.timeout(READER_PATIENCE_S):
+            await out.below(0)
+    except TimeoutError:
+        why = "" if end is None else f" ({end})"
+        note(f"it has ended{why}; what was received waits for whoever reads standard output: {out.waiting:,} bytes")
         await out.below(0)
+    if end is not None:
+        raise end
 
 
 class _Computed:

@@ -44,7 +44,10 @@ class SendOptions:
 
 
 class Sending:
-    """Frames lines and hands them to a ReliableSender. `on_failed` is told why one of `first` did not go through."""
+    """Frames lines and hands them to a ReliableSender.
+
+    `on_failed` is told why one of `first` did not go through, and once all lines are out, of any.
+    """
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class Sending:
             judges_invalid=not (options.as_is and options.adds_ids),
         )
         self._prefix = uuid.uuid4().hex[:8]
-        self._is_ours = False
+        self._is_ours = self._is_over = False
         self._number = 0
         self.told = 0
 
@@ -121,6 +124,9 @@ class Sending:
                 self.losses.given += 1
                 self.losses.add(OutgoingLine(self._number, place, text, None), str(error))
         await self.sender.settled()
+        self._is_over = True
+        if self.losses.error is not None:
+            self._on_failed(str(self.losses.error))
         return said
 
     def give_up(self) -> None:
@@ -159,3 +165,5 @@ class Sending:
         self.told += 1
         if self.told <= _TOLD:
             self._note(f"{line.place} did not go through: {why}")
+        if self._is_over:  # an app may answer late
+            self._on_failed(str(self.losses.error))

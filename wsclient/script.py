@@ -205,8 +205,6 @@ class Script:
         self._check()
         if self._lines is not None:
             said |= await self._sending.say(self._lines)
-        if said and self._sending.losses.error is not None:
-            self._fail(str(self._sending.losses.error))  # whatever comes now cannot make good for that
         if options.goal or options.timeout_s is not None or not (said or options.stop_at_eof):
             await asyncio.Event().wait()  # listen until the goal, the time-out or an interrupt
         await self._linger()
