@@ -140,7 +140,7 @@ def _mints(settings: ServerSettings) -> bool:
 
 
 def _is_self_signed(certificate: Path) -> bool:
-    return any(one.subject == one.issuer for one in _certificates(certificate))
+    return any(item.subject == item.issuer for item in _certificates(certificate))
 
 
 def _by_name_of_certificate(settings: ServerSettings, url: str) -> str:

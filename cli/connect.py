@@ -14,7 +14,7 @@ from cli.options.connection import ConnectionOptions, KeepingOptions, Url
 from cli.options.lines import GoalOptions, LineOptions
 from cli.options.output import TerminalOptions, ViewOptions
 from cli.output import out
-from cli.profiles import Profile
+from cli.profiles import SavedProfile
 from cli.settings import ConfigFile
 from cli.spreading import spread
 from cli.stdin import is_terminal, stdin_lines
@@ -49,7 +49,7 @@ def connect(
 
     by_lines = terminal.plain or not _fills_terminal()
     by_lines = by_lines or any(
-        one is not None for one in (lines.send, lines.rate, ends.expect, ends.until, ends.count, ends.timeout)
+        choice is not None for choice in (lines.send, lines.rate, ends.expect, ends.until, ends.count, ends.timeout)
     )
     saved = connection.target.place(url, config)
     goal = ends.goal()
@@ -107,7 +107,7 @@ def _look_through(path: Path, options: ScriptOptions, by_lines: bool, theme: str
     collector.rest()
     from cli.terminal import run_terminal
 
-    def refuse(target: Profile, pasted: str | None) -> Client:
+    def refuse(target: SavedProfile, pasted: str | None) -> Client:
         raise ConfigError("--open", "a recording has no server")
 
     run_terminal(

@@ -19,7 +19,7 @@ from wscore.errors import ConfigError, WsctlError
 from wscore.text import checked_text
 
 if TYPE_CHECKING:
-    from cli.profiles import Profile
+    from cli.profiles import SavedProfile
     from wsclient import Client, DialOptions, TokenSource
     from wsclient.script import ScriptOptions
     from wscore.reconnect import ReconnectPolicy
@@ -50,7 +50,7 @@ class Credentials:
 
         Raises ConfigError for two at once, and for a token or a user that no connection could have.
         """
-        if sum(one is not None for one in (self.token, self.file, self.sub)) > 1:
+        if sum(source is not None for source in (self.token, self.file, self.sub)) > 1:
             raise ConfigError("--token", "more than one token is given", "use one of --token, --token-file and --sub")
         from wsclient import GuestTokens, StaticToken
 
@@ -78,7 +78,7 @@ class Connector:
 
     def client(
         self,
-        target: Profile,
+        target: SavedProfile,
         pasted: str | None = None,
         *,
         reconnect: ReconnectPolicy | None = None,

@@ -11,7 +11,7 @@ from cli.loadplan import content_of, on_machines, plan_of
 from cli.loadreport import note_comparison, print_summaries, print_summary
 from cli.loadrun import (
     EXIT_CODES,
-    Load,
+    LoadRunner,
     baseline_of,
     failed,
     ready_directory,
@@ -37,7 +37,7 @@ async def run_quick(url: str | None, target: LoadTargetOptions, report: ReportOp
     ready_directory(report.out)
     summaries: list[Summary] = []
     async with target_of(url, target, QUICK[0]) as place:
-        with Load() as load:
+        with LoadRunner() as load:
             for scenario in QUICK:
                 plan = plan_of(scenario, scenario.quick, None, place, target)
                 thresholds = thresholds_of(report, scenario.rules)
@@ -76,7 +76,7 @@ async def _run(plan: Plan, gate: GateOptions) -> ExitCode:
     baseline = baseline_of(gate)
     ready_directory(gate.out)
     grace_s = None if gate.abort_on_fail is None else gate.abort_on_fail / 1000
-    with Load() as load:
+    with LoadRunner() as load:
         try:
             summary = await load.measure(plan, thresholds, title_of(plan), grace_s=grace_s)
         except NothingMeasuredError as error:

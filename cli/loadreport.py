@@ -42,20 +42,20 @@ def print_summary(summary: Summary, *, json: bool) -> None:
 def print_summaries(summaries: Sequence[Summary], *, json: bool) -> None:
     """Print the runs of the quick test; as JSON they are one document, each under its kind."""
     if json:
-        out_json({str(one.kind): msgspec.to_builtins(one) for one in summaries})
+        out_json({str(summary.kind): msgspec.to_builtins(summary) for summary in summaries})
         return
-    for number, one in enumerate(summaries):
+    for number, summary in enumerate(summaries):
         if number:
             out("")
-        print_summary(one, json=False)
+        print_summary(summary, json=False)
 
 
 def _latencies(summary: Summary) -> Iterator[list[str]]:
-    yield ["", *(f"p{one:g}" for one in _PERCENTILES), "max", "count"]
+    yield ["", *(f"p{percent:g}" for percent in _PERCENTILES), "max", "count"]
     for name in LATENCY_TITLES:
         found = summary.latencies.get(name)
         if found is not None:
-            figures = [latency(found.percentile_us(one)) for one in _PERCENTILES]
+            figures = [latency(found.percentile_us(percent)) for percent in _PERCENTILES]
             yield [
                 LATENCY_TITLES[name] or SCENARIOS[summary.kind].latency_title,
                 *figures,
@@ -65,8 +65,11 @@ def _latencies(summary: Summary) -> Iterator[list[str]]:
 
 
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
-    for number, one in enumerate(summary.checks):
-        yield "thresholds" if number == 0 else "", f"{one.rule}: {'holds' if one.passed else 'missed'} ({shown(one)})"
+    for number, check in enumerate(summary.checks):
+        yield (
+            "thresholds" if number == 0 else "",
+            f"{check.rule}: {'holds' if check.passed else 'missed'} ({shown(check)})",
+        )
     yield "sent", f"{summary.sent:,} ({summary.sent_per_s:,.0f}/s for {format_figure(summary.steady_s)} s)"
     yield "received", f"{summary.received:,} ({summary.received_per_s:,.0f}/s)"
     ledger = summary.ledger
@@ -118,7 +121,7 @@ def note_comparison(comparison: Comparison) -> None:
         note(line)
     for row in comparison.rows:
         if row.change is not Change.SAME:
-            note(f"  {' '.join(one for one in _cells(row) if one)}")
+            note(f"  {' '.join(cell for cell in _cells(row) if cell)}")
 
 
 def _print_comparison(comparison: Comparison) -> None:

@@ -61,7 +61,7 @@ def thresholds_of(report: ReportOptions, default: Sequence[str] = ()) -> tuple[T
     return tuple(parse_threshold(text) for text in report.threshold or default)
 
 
-class Load:
+class LoadRunner:
     """Runs plans one after the other; use it as a context manager, in which an interrupt ends the run of the moment."""
 
     def __init__(self) -> None:

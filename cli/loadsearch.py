@@ -10,7 +10,7 @@ import msgspec
 
 from cli.exits import ExitCode
 from cli.loadplan import Place, content_of, plan_of
-from cli.loadrun import Load, ready_directory, target_of, thresholds_of, title_of, write
+from cli.loadrun import LoadRunner, ready_directory, target_of, thresholds_of, title_of, write
 from cli.loadview import latency
 from cli.options.load import By, LoadTargetOptions, ReportOptions, SearchOptions
 from cli.output import fail, note, out, out_json, table
@@ -43,7 +43,7 @@ async def run_find_max(
     ready_directory(report.out)
     probes: list[dict[str, Any]] = []
     async with target_of(url, target, scenario) as place:
-        with Load() as load:
+        with LoadRunner() as load:
             while (level := search.level) is not None:
                 plan = probe_plan(scenario, place, target, options, level, content)
                 try:
@@ -115,7 +115,7 @@ def judge(summary: Summary, aborted_by: str | None) -> tuple[Outcome, tuple[str,
     """Return how a probe ended and what limits it: the rules that it missed, or the doubts about the generator."""
     if summary.verdict is Verdict.INVALID:
         return Outcome.INVALID, summary.generator.doubts or summary.reasons
-    missed = [one.rule for one in summary.checks if not one.passed]
+    missed = [check.rule for check in summary.checks if not check.passed]
     if aborted_by is not None and aborted_by not in missed:
         missed.append(aborted_by)
     if not missed and summary.verdict is Verdict.PASSED:
@@ -165,11 +165,11 @@ def _print(unit: str, knee: Knee, is_done: bool, probes: list[dict[str, Any]]) -
         return
     out("")
     rows = [[unit, "", "sent", "p50", "p99", "max", "CPU", "limit"]]
-    for one in probes:
-        times = [latency(one[name]) for name in ("p50Us", "p99Us", "maxUs")]
-        machine = f"{one['generatorCpuPercent']:.0f} %"
-        limit = next(iter(one["limits"]), "")
-        rows.append([f"{one['level']:,}", one["outcome"], f"{one['sentPerS']:,.0f}/s", *times, machine, limit])
+    for probe in probes:
+        times = [latency(probe[name]) for name in ("p50Us", "p99Us", "maxUs")]
+        machine = f"{probe['generatorCpuPercent']:.0f} %"
+        limit = next(iter(probe["limits"]), "")
+        rows.append([f"{probe['level']:,}", probe["outcome"], f"{probe['sentPerS']:,.0f}/s", *times, machine, limit])
     table(rows)
 
 

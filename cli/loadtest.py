@@ -34,7 +34,7 @@ DEFAULT_COMMAND = "quick"
 SEARCHABLE = [scenario.name for scenario in SCENARIOS.values() if scenario.search is not None]
 
 
-class _Group(TyperGroup):
+class _LoadGroup(TyperGroup):
     """A group whose bare name, or its name with a URL or options, is the quick test."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -54,7 +54,7 @@ class _Group(TyperGroup):
             return found + quick.shell_complete(inner, incomplete)
 
 
-class _Command(GroupedCommand):
+class _LoadCommand(GroupedCommand):
     """A command whose `--abort-on-fail` may do without its value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -65,7 +65,7 @@ class _Command(GroupedCommand):
 
 
 app = typer.Typer(
-    cls=_Group,
+    cls=_LoadGroup,
     help="Test what load a server holds, with a verdict.",
     epilog="Without a command it runs the quick test.",
     add_completion=False,
@@ -74,7 +74,7 @@ app = typer.Typer(
 )
 
 
-@app.command(cls=_Command)
+@app.command(cls=_LoadCommand)
 @spread
 def quick(
     *,
@@ -128,10 +128,10 @@ def _file_argument(file: FileArgument) -> Any:
 
 
 for _scenario in SCENARIOS.values():
-    app.command(_scenario.name, cls=_Command)(_command_of(_scenario))
+    app.command(_scenario.name, cls=_LoadCommand)(_command_of(_scenario))
 
 
-@app.command("find-max", cls=_Command)
+@app.command("find-max", cls=_LoadCommand)
 @partial(spread, convert=option_of)
 def find_max(
     *,

@@ -28,10 +28,10 @@ def name_place(error: Exception, ctx: Any) -> Exception:
     if command is None:
         return error
     if isinstance(error, ConfigError):
-        for one in command.command.params:
-            place = _place(command, file, one)
-            if place is not None and _is_about(error, one, command.params.get(one.name)):
-                error.setting = place if error.setting in names_of(one) else f"{place}: {error.setting}"
+        for param in command.command.params:
+            place = _place(command, file, param)
+            if place is not None and _is_about(error, param, command.params.get(param.name)):
+                error.setting = place if error.setting in names_of(param) else f"{place}: {error.setting}"
                 break
         return error
     parameter, message = getattr(error, "param", None), getattr(error, "message", None)
@@ -45,7 +45,7 @@ def prefer(ctx: Any) -> None:
     for weaker, stronger in _ALTERNATIVES:
         both = ctx.params.get(weaker) and ctx.params.get(stronger)
         if both and _rank(ctx, stronger) < _rank(ctx, weaker) < len(_GIVEN):
-            ctx.params[weaker] = next(one.default for one in ctx.command.params if one.name == weaker)
+            ctx.params[weaker] = next(param.default for param in ctx.command.params if param.name == weaker)
 
 
 def names_of(parameter: Any) -> tuple[str, ...]:

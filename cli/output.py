@@ -93,7 +93,7 @@ def guard_logging() -> None:
     """Let what libraries log in a process without a log of its own come out in one line, as everything else here."""
     import logging
 
-    class Line(logging.Formatter):
+    class SingleLineFormatter(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
             # What follows the first line quotes values: asyncio adds the repr of a task with its exception.
             text = record.getMessage().partition("\n")[0]
@@ -102,7 +102,7 @@ def guard_logging() -> None:
             return redact(neutralise(f"wsctl: {record.name}: {told}"))
 
     if logging.lastResort is not None:
-        logging.lastResort.setFormatter(Line())
+        logging.lastResort.setFormatter(SingleLineFormatter())
 
 
 def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> None:

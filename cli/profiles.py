@@ -14,7 +14,7 @@ _FIELDS: Final = ("url", "session", "sub", "token-file")
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class SavedProfile:
     """Where to connect and as whom: a guest unless `sub` or `token_file` is set. A token itself is never saved."""
 
     url: str
@@ -28,7 +28,7 @@ def config_path(path: Path | None) -> Path:
     return path or Path(CONFIG_FILE)
 
 
-def read_profiles(path: Path) -> dict[str, Profile]:
+def read_profiles(path: Path) -> dict[str, SavedProfile]:
     """Return the `[profiles.NAME]` tables; none without the file. Raises ConfigError with the place."""
     return {name: _profile(path, name, table) for name, table in _table(path, "profiles").items()}
 
@@ -44,7 +44,7 @@ def read_keys(path: Path) -> dict[str, str]:
     return keys
 
 
-def save_profile(path: Path, name: str, profile: Profile) -> None:
+def save_profile(path: Path, name: str, profile: SavedProfile) -> None:
     """Write a profile into the file, which stays as it is otherwise; raises ConfigError."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
@@ -72,7 +72,7 @@ def _table(path: Path, name: str) -> dict[str, Any]:
     return table
 
 
-def _profile(path: Path, name: str, table: Any) -> Profile:
+def _profile(path: Path, name: str, table: Any) -> SavedProfile:
     place = f"{path}: [profiles.{name}]"
     if not isinstance(table, Mapping):
         raise ConfigError(place, "is not a table")
@@ -83,4 +83,4 @@ def _profile(path: Path, name: str, table: Any) -> Profile:
             raise ConfigError(f"{place} {key}", "is not text")
     if not table.get("url"):
         raise ConfigError(place, "has no url")
-    return Profile(table["url"], table.get("session"), table.get("sub"), table.get("token-file"))
+    return SavedProfile(table["url"], table.get("session"), table.get("sub"), table.get("token-file"))

@@ -25,7 +25,7 @@ from cli.options.serve import (
     TlsOptions,
     server_settings,
 )
-from cli.options.voice import VoiceOptions, voice_app_of, voice_settings
+from cli.options.voice import VoiceAppOptions, voice_app_of, voice_settings
 from cli.output import fail, note
 from cli.settings import ConfigFile
 from cli.signals import StopSignals
@@ -58,7 +58,7 @@ def serve(
     tls: TlsOptions,
     proxies: ProxyOptions,
     log: LogOptions,
-    voice: VoiceOptions,
+    voice: VoiceAppOptions,
     config: ConfigFile = None,
 ) -> None:
     """Run the server until it is interrupted.
@@ -85,7 +85,7 @@ def _log_without_waiting(log: LogOptions) -> LogWriter:
     return writer
 
 
-def _load(path: str | None, voice: VoiceOptions) -> tuple[App | None, list[str]]:
+def _load(path: str | None, voice: VoiceAppOptions) -> tuple[App | None, list[str]]:
     """Return the app to run, None for the default one, and what there is to say of it."""
     wanted = voice_settings(voice)
     if wanted is None:

@@ -76,7 +76,7 @@ def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
         return path
     table_name = table_of(ctx)
     table = _find_table(file, ctx)
-    known = {key_of(one): one for one in ctx.command.params if has_setting(one)}
+    known = {key_of(param): param for param in ctx.command.params if has_setting(param)}
     for key, value in table.items():
         place = f"{file}: [{table_name}] {key}"
         if key not in known:
@@ -107,7 +107,7 @@ def _find_table(file: Path, ctx: typer.Context) -> dict[str, Any]:
         for key in table:
             if key not in known and (depth or key not in SHARED_TABLES):
                 place = f"{file}: {'.'.join([*names[:depth], key])}"
-                tables = "tables are " + ", ".join(f"[{'.'.join([*names[:depth], one])}]" for one in known)
+                tables = "tables are " + ", ".join(f"[{'.'.join([*names[:depth], name])}]" for name in known)
                 raise ConfigError(place, "there is no such command", _did_you_mean(key, known) or tables)
         table = table.get(name, {})
         if not isinstance(table, dict):
@@ -122,7 +122,7 @@ def _misshapen(parameter: Any, value: object) -> tuple[str, str] | None:
     They would take `heartbeat-interval = 25` as 25 ms, `port = true` as port 1, and `port = 1.5` as well.
     """
     if parameter.multiple:
-        good = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        good = isinstance(value, list) and all(isinstance(item, str) for item in value)
         return None if good else ("is not a list of texts", 'write it as ["..."]')
     if isinstance(value, list | dict):
         return "is not a single value", "this option cannot be repeated"

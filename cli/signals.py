@@ -108,8 +108,10 @@ class StopSignals:
 
 def _what_runs() -> str:
     frames = sys._current_frames()
-    threads = (one for one in threading.enumerate() if not one.daemon and one.ident in frames)
-    return "; ".join(f"{one.name}: {running_code(frames[one.ident])}" for one in threads if one.ident is not None)
+    threads = (thread for thread in threading.enumerate() if not thread.daemon and thread.ident in frames)
+    return "; ".join(
+        f"{thread.name}: {running_code(frames[thread.ident])}" for thread in threads if thread.ident is not None
+    )
 
 
 def _flush_stdout() -> None:

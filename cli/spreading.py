@@ -44,9 +44,9 @@ def spread(function: Callable[..., None], convert: Convert = lambda hint: hint) 
         function(**values)
 
     # An argument of the command line may stand after options; a parameter of Python may not.
-    keyword_only = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     command.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
-    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
 
 
@@ -82,7 +82,7 @@ def _parameter(field: Field[Any], hint: Any, title: str | None) -> inspect.Param
 
 def _titled(hint: Any, title: str | None) -> Any:
     """Return the hint with an option in the group of that title; it may be in another group of another command."""
-    (option,) = (one for one in hint.__metadata__ if isinstance(one, OptionInfo))
+    (option,) = (part for part in hint.__metadata__ if isinstance(part, OptionInfo))
     option = copy(option)
     option.rich_help_panel = title
     return Annotated[hint.__origin__, option]
@@ -115,9 +115,9 @@ class GroupedCommand(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then each group under its title."""
-        arguments: list[Any] = [one for one in self.get_params(ctx) if not isinstance(one, TyperOption)]
+        arguments: list[Any] = [param for param in self.get_params(ctx) if not isinstance(param, TyperOption)]
         for title, parameters in [("Arguments", arguments), *self.groups(ctx).items()]:
-            rows = [row for one in parameters if (row := one.get_help_record(ctx)) is not None]
+            rows = [row for parameter in parameters if (row := parameter.get_help_record(ctx)) is not None]
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)

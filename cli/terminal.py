@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cli import collector
-from cli.profiles import Profile, config_path, read_keys, read_profiles, save_profile
+from cli.profiles import SavedProfile, config_path, read_keys, read_profiles, save_profile
 from wsclient import Client
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.recording import Record
@@ -21,7 +21,7 @@ def run_terminal(
     *,
     url: str,
     session: str | None,
-    new_client: Callable[[Profile, str | None], Client],
+    new_client: Callable[[SavedProfile, str | None], Client],
     client: Callable[[], Client] | None,
     recording: tuple[str, Sequence[Record]] | None = None,
     config: Path | None = None,
@@ -67,7 +67,7 @@ def run_terminal(
         raise app.fault
 
 
-def _target(profile: Profile) -> Target:
+def _target(profile: SavedProfile) -> Target:
     if profile.sub:
         kind, value = TokenKind.SUB, profile.sub
     elif profile.token_file:
@@ -77,8 +77,8 @@ def _target(profile: Profile) -> Target:
     return Target(profile.url, kind, value, profile.session or "")
 
 
-def _profile(target: Target) -> Profile:
-    return Profile(
+def _profile(target: Target) -> SavedProfile:
+    return SavedProfile(
         target.url,
         target.session or None,
         target.value if target.kind is TokenKind.SUB else None,

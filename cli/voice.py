@@ -12,12 +12,12 @@ import typer
 from cli.options.connection import ConnectionOptions, Url
 from cli.options.talk import AnswerOptions, PaceOptions, SayOptions
 from cli.output import note
-from cli.profiles import Profile
+from cli.profiles import SavedProfile
 from cli.secrets import read_file
 from cli.settings import ConfigFile
 from cli.spreading import GroupedCommand, spread
 from cli.stdin import is_terminal, read_stdin
-from cli.voicereport import STANDARD_OUTPUT, Report, reply_file
+from cli.voicereport import STANDARD_OUTPUT, VoiceReport, reply_file
 from wscore.errors import ConfigError, WsctlError
 from wscore.wav import Wav, WavError, read_wav
 from wsserver.voice.settings import SynthesizerName
@@ -114,7 +114,7 @@ async def _spoken(text: str, name: SynthesizerName, voice: str | None) -> Wav:
 
 
 def _talk(
-    ask: Callable[[Talk], Awaitable[None]], target: Profile, connection: ConnectionOptions, answer: AnswerOptions
+    ask: Callable[[Talk], Awaitable[None]], target: SavedProfile, connection: ConnectionOptions, answer: AnswerOptions
 ) -> None:
     """Connect, ask, and report what came, also when something went wrong meanwhile."""
     from wsclient.voice import Talk
@@ -133,4 +133,4 @@ def _talk(
                 return error
         return None
 
-    Report(talk, asyncio.run(run())).show(out, as_json=answer.json)
+    VoiceReport(talk, asyncio.run(run())).show(out, as_json=answer.json)

@@ -47,7 +47,7 @@ def reply_file(wanted: Path | None, *, is_saved: bool) -> Path | None:
     return path
 
 
-class Report:
+class VoiceReport:
     """One conversation, and the error that ended it if one did."""
 
     def __init__(self, talk: Talk, error: WsctlError | None) -> None:

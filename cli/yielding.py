@@ -95,7 +95,7 @@ class _Import:
         )
 
     def _take(self) -> dict[str, ModuleType]:
-        taken = {name: one for name, one in sys.modules.items() if name.partition(".")[0] in self._yielded}
+        taken = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in self._yielded}
         for name in taken:
             del sys.modules[name]
         return taken

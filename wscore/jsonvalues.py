@@ -68,7 +68,7 @@ def _place(value: Any, path: str) -> str | None:
         return None if math.isfinite(value) else path
     items: Any = ()
     if isinstance(value, dict):
-        items = ((f"{path}.{key}", one) for key, one in value.items())
+        items = ((f"{path}.{key}", item) for key, item in value.items())
     elif isinstance(value, (list, tuple)):
-        items = ((f"{path}[{index}]", one) for index, one in enumerate(value))
-    return next((found for name, one in items if (found := _place(one, name)) is not None), None)
+        items = ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    return next((found for name, item in items if (found := _place(item, name)) is not None), None)

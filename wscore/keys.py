@@ -210,7 +210,7 @@ def _read_jwks(document: bytes, algorithm: str) -> dict[str | None, tuple[Any, .
     option = "--jwks-file"
     try:
         listed = json.loads(document.decode("utf-8-sig"))["keys"]
-        jwks = [one for one in listed if isinstance(one, dict)]
+        jwks = [key for key in listed if isinstance(key, dict)]
     except Exception:
         raise ConfigError(option, "not a JWKS document with usable keys") from None
     checker = _JWS.get_algorithm_by_name(algorithm)

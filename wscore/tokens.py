@@ -125,7 +125,7 @@ def _check_audience(claims: Mapping[str, Any], audience: str | None) -> None:
         raise _invalid("The token lacks the required claim aud.", "jwt-claim-missing")
     named = claims["aud"]
     listed = [named] if isinstance(named, str) else named
-    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
         raise _wrong("aud", named, "a string or a list of strings", "jwt-audience")
     if audience not in listed:
         raise _invalid("The token is meant for another audience.", "jwt-audience")
@@ -136,7 +136,7 @@ def _scopes(claims: Mapping[str, Any], name: str) -> frozenset[str]:
     scope = claims.get(name, "")
     if isinstance(scope, str):
         return frozenset(scope.split())
-    if isinstance(scope, list) and all(isinstance(one, str) for one in scope):
+    if isinstance(scope, list) and all(isinstance(word, str) for word in scope):
         return frozenset(scope)
     raise _wrong(name, scope, "a string or a list of strings", "jwt-scope")
 

@@ -12,7 +12,7 @@ import typer
 from cli.completion import profile_names
 from cli.connecting import Connector, parse_header, tls_context
 from cli.options.credentials import CredentialOptions
-from cli.profiles import Profile, config_path, read_profiles
+from cli.profiles import SavedProfile, config_path, read_profiles
 from wsclient.url import DEFAULT_URL
 from wscore.errors import ConfigError
 
@@ -39,18 +39,18 @@ class TargetOptions:
 
     def is_given(self, url: str | None) -> bool:
         """Whether somebody said where to go."""
-        return any(one is not None for one in (url, self.profile, self.session, self.uds))
+        return any(choice is not None for choice in (url, self.profile, self.session, self.uds))
 
-    def place(self, url: str | None, config: Path | None) -> Profile:
+    def place(self, url: str | None, config: Path | None) -> SavedProfile:
         """Return where to connect: what is given, else what the saved profile says.
 
         Raises ConfigError for a profile that does not exist.
         """
-        found = Profile(DEFAULT_URL) if self.profile is None else self._saved(self.profile, config_path(config))
-        return Profile(url or found.url, self.session or found.session, found.sub, found.token_file)
+        found = SavedProfile(DEFAULT_URL) if self.profile is None else self._saved(self.profile, config_path(config))
+        return SavedProfile(url or found.url, self.session or found.session, found.sub, found.token_file)
 
     @staticmethod
-    def _saved(name: str, path: Path) -> Profile:
+    def _saved(name: str, path: Path) -> SavedProfile:
         profiles = read_profiles(path)
         if name not in profiles:
             known = f"there are {', '.join(profiles)}" if profiles else f"{path} has none"

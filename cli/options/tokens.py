@@ -145,7 +145,7 @@ def refuse_empty(options: object, group: Any) -> None:
 
     Elsewhere that means the default; here the default is to be a guest, or to check less.
     """
-    for one in fields(group):
-        variable = variable_of(one.name)
-        if getattr(options, one.name) is None and os.environ.get(variable) == "":
+    for option in fields(group):
+        variable = variable_of(option.name)
+        if getattr(options, option.name) is None and os.environ.get(variable) == "":
             raise ConfigError(variable, "is set but empty", "unset it, or give it a value")

@@ -31,7 +31,7 @@ VoiceName = Annotated[str | None, typer.Option(metavar="NAME", help="Voice of th
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VoiceOptions:
+class VoiceAppOptions:
     """How the voice app hears, answers and speaks."""
 
     TITLE: ClassVar = "Voice"
@@ -90,7 +90,7 @@ class VoiceOptions:
     ] = None
 
 
-def voice_settings(options: VoiceOptions) -> VoiceSettings | None:
+def voice_settings(options: VoiceAppOptions) -> VoiceSettings | None:
     """Return what the voice app needs, None without `--voice`; raises ConfigError."""
     if not options.voice:
         for field in fields(options):

@@ -139,7 +139,7 @@ def _word(text: str) -> str:
     return text if shown == text and _PLAIN_WORD.fullmatch(text) else f'"{shown}"'
 
 
-class _Handler(logging.StreamHandler[TextIO | LogWriter]):
+class _LogHandler(logging.StreamHandler[TextIO | LogWriter]):
     """Writes records; a stream that takes none is no reason to print a traceback into it."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
@@ -153,7 +153,7 @@ def configure_logging(log_format: LogFormat, level: str, stream: TextIO | LogWri
     """
     stream = stream or sys.stderr
     formatter = JsonFormatter() if log_format is LogFormat.JSON else TextFormatter()
-    handler = _Handler(stream)
+    handler = _LogHandler(stream)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
