@@ -32,7 +32,7 @@ from cli.signals import StopSignals
 from cli.spreading import spread
 from wscore.errors import ConfigError
 from wsserver.telemetry.budget import AbandonedError
-from wsserver.telemetry.logs import LogFormat, configure_logging
+from wsserver.telemetry.logs import EventLog, LogFormat, configure_logging
 from wsserver.telemetry.logwriter import LogWriter
 
 # Gives the lines to say once it listens at a URL, on an event loop of a module.
@@ -74,7 +74,7 @@ def serve(
     say = None
     if log.log_format is LogFormat.TEXT:
         say = partial(banner, settings, voice=choices, key=auth)
-    raise typer.Exit(_run(settings, loaded, signals, say))
+    raise typer.Exit(_run(settings, loaded, EventLog(dropped_lines=lambda: writer.dropped), signals, say))
 
 
 def _log_without_waiting(log: LogOptions) -> LogWriter:
@@ -95,13 +95,15 @@ def _load(path: str | None, voice: VoiceAppOptions) -> tuple[App | None, list[st
     return voice_app_of(wanted)
 
 
-def _run(settings: ServerSettings, app: App | None, signals: StopSignals, say: Saying | None) -> int:
+def _run(settings: ServerSettings, app: App | None, log: EventLog, signals: StopSignals, say: Saying | None) -> int:
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(settings, app, signals, say))
+        return runner.run(_serve(settings, app, log, signals, say))
 
 
-async def _serve(settings: ServerSettings, app: App | None, signals: StopSignals, say: Saying | None) -> int:
+async def _serve(
+    settings: ServerSettings, app: App | None, log: EventLog, signals: StopSignals, say: Saying | None
+) -> int:
     from wsserver import WebSocketServer
 
     loop = asyncio.get_running_loop()
@@ -112,7 +114,7 @@ async def _serve(settings: ServerSettings, app: App | None, signals: StopSignals
         signals.stop()
 
     signals.attach(loop)
-    server = WebSocketServer(settings, app, on_exit=on_exit)
+    server = WebSocketServer(settings, app, log=log, on_exit=on_exit)
     if not await _unless(signals.first, server.start()):
         return ExitCode.INTERRUPTED
     signals.has_served = True

@@ -35,7 +35,6 @@ from wsserver.connections.handlerqueue import HIGH_WATER
 from wsserver.engines.assembly import max_fragments
 from wsserver.settings import Profile, ServerSettings, profile_defaults
 from wsserver.telemetry.logs import DROPPED
-from wsserver.telemetry.metrics import Counters
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 # Links in text and definitions below it, `[text](target)`; what stands in code is no link.
@@ -374,13 +373,6 @@ def test_the_apps_page_names_the_reserved_types_and_the_high_water_mark():
     text = section(page("apps.md"), "Handlers")
     assert all(f"`{kind}`" in text for kind in RESERVED_TYPES)
     assert f"When {HIGH_WATER} messages" in page("apps.md")
-
-
-def test_every_counter_has_a_row_and_every_row_a_counter():
-    cells = first_cells(section(page("apps.md"), "In your own process"))
-    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == {
-        field.name for field in fields(Counters)
-    }
 
 
 def test_the_settings_without_an_option_are_fields_of_the_settings():

@@ -27,7 +27,7 @@ from wsserver.settings import EngineName, Profile, ServerSettings
 from wsserver.telemetry.budget import AbandonedError
 from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Metrics, Sample
 
 __all__ = [
     "AbandonedError",
@@ -38,7 +38,6 @@ __all__ = [
     "ConfigError",
     "ConnectionLimits",
     "Context",
-    "Counters",
     "EngineName",
     "ErrorCode",
     "EventLog",
@@ -51,6 +50,7 @@ __all__ = [
     "JwtKey",
     "LifespanError",
     "ListenError",
+    "Metrics",
     "OutboundLimits",
     "PendingLimits",
     "Principal",
@@ -58,6 +58,7 @@ __all__ = [
     "PublishResult",
     "Rate",
     "RatePolicy",
+    "Sample",
     "ServerSettings",
     "SessionJoin",
     "UnsendableError",

@@ -58,7 +58,7 @@ from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.descriptors import DescriptorWatch, descriptor_limit
 from wsserver.telemetry.drops import DropWatch
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Metrics
 from wsserver.telemetry.stalls import StallWatch
 
 
@@ -91,10 +91,10 @@ class WebSocketServer:
         Without `on_exit` it stops itself, then the exception ends the event loop.
         """
         self.settings = settings
-        self.counters = Counters()
         self._clock = clock or Clock()
         self._log = log or EventLog()
         self._app = app or default_app()
+        self.metrics = Metrics()
         self._tasks = HandlerTasks()
         self._on_exit = on_exit or self._stop_and_raise
         self._exiting: asyncio.Task[None] | None = None
@@ -108,17 +108,23 @@ class WebSocketServer:
         authentication = _authentication(settings, self._clock, self._log)
         loop = asyncio.get_running_loop()
         self.backlog = Backlog(
-            settings.outbound, self.counters, call_later=loop.call_later, now_s=self._clock.now_s, log=self._log
+            settings.outbound, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s, log=self._log
         )
-        self._delivery = Delivery(groups, self.backlog, self.counters, call_soon=loop.call_soon)
+        self._delivery = Delivery(groups, self.backlog, self.metrics, call_soon=loop.call_soon)
         broker.attach(self._delivery.deliver)
-        sender = EnvelopeSender(protocol, self._delivery)
-        failures = Failures(self.counters, self._log, self._exit)
+        sender = EnvelopeSender(protocol, self._delivery, self.metrics)
+        failures = Failures(self.metrics, self._log, self._exit)
         background = BackgroundTasks(failures)
-        self.hub = Hub(protocol, broker, self._delivery, sender, self.connections, background)
+        self.hub = Hub(protocol, broker, self._delivery, sender, self.connections, background, self.metrics)
         self._lifespans = Lifespans(self._app.lifespans, background, self._log)
         expiry = ExpiryWatch(
-            authentication, self.connections, sender, self._delivery, call_later=loop.call_later, clock=self._clock
+            authentication,
+            self.connections,
+            sender,
+            self._delivery,
+            self.metrics,
+            call_later=loop.call_later,
+            clock=self._clock,
         )
         paths = path_variants(settings.path)
         echo_paths = frozenset[str]() if settings.echo_path is None else path_variants(settings.echo_path)
@@ -150,10 +156,10 @@ class WebSocketServer:
             self._inbound,
             settings.inbound_limits,
             failures,
-            self.counters,
+            self.metrics,
             self._log,
         )
-        self._drops = DropWatch(self.counters, self._log, self._clock.now_s)
+        self._drops = DropWatch(self.metrics, self._log, self._clock.now_s)
         self._heartbeats = Heartbeats(
             settings.heartbeat,
             protocol,
@@ -163,11 +169,11 @@ class WebSocketServer:
                 self._drops.check,
                 expiry.check_clock,
             ),
-            stalls=StallWatch(self._log, self.counters, self._clock.now_s),
+            stalls=StallWatch(self._log, self.metrics, self._clock.now_s),
             clock=self._clock,
-            counters=self.counters,
+            metrics=self.metrics,
         )
-        router = MessageRouter(sender, self.counters, self._log, helps=settings.profile is Profile.DEV)
+        router = MessageRouter(sender, self.metrics, self._log, helps=settings.profile is Profile.DEV)
         for room in (self._heartbeats, expiry, calls):
             room.register(router)
         self._controller = WebSocketController(
@@ -187,7 +193,7 @@ class WebSocketServer:
                 self._clock,
                 _new_id,
             ),
-            counters=self.counters,
+            metrics=self.metrics,
             log=self._log,
         )
         self._echo = EchoRoom(self._upgrade, limiter, self._log)
@@ -209,7 +215,15 @@ class WebSocketServer:
             forwarded_host=settings.forwarded_host,
             by_tls=settings.tls_cert is not None,
         )
+        self._show_numbers()
         self._upgrades = Endpoints(proxies, self._upgrade, self._controller, self._echo, echo_paths, self._exposure)
+
+    def _show_numbers(self) -> None:
+        read = self.metrics.read
+        read("wsctl_connections", "Connections that are open", "gauge", lambda: len(self.connections))
+        read("wsctl_outbound_bytes", "Bytes that wait for slow readers", "gauge", lambda: self.backlog.size)
+        read("wsctl_inbound_bytes", "Bytes that wait for handlers", "gauge", lambda: self._inbound.used)
+        read("wsctl_log_lines_dropped_total", "Log lines dropped", "counter", self._log.dropped_lines)
 
     async def start(self) -> None:
         """Run the app's lifespan up to its yield, then listen; raises ListenError, or ConfigError if the app fails."""
@@ -235,14 +249,14 @@ class WebSocketServer:
     async def _listen(self, engine: Engine, tls: ssl.SSLContext | None) -> Listener:
         settings = self.settings
         timeout_s = settings.handshake_timeout_ms / 1000
-        pending = Pending(settings.pending.within(descriptor_limit()), timeout_s, self.counters, self._clock.now_s)
+        pending = Pending(settings.pending.within(descriptor_limit()), timeout_s, self.metrics, self._clock.now_s)
         reception = Reception(
             self._upgrades,
             engine,
             pending,
             self._trusted,
             settings.proxy_protocol,
-            self.counters,
+            self.metrics,
             self._log,
             tls,
             None if tls is None else timeout_s,

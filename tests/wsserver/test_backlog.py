@@ -10,7 +10,7 @@ from wsserver.outbound import backlog as module
 from wsserver.outbound.backlog import BURST_S, OUTBOX_BYTES, SLACK_BYTES, TICK_S, Backlog, OutboundLimits
 from wsserver.outbound.outbox import CHUNK_BYTES, Outbox
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Metrics
 
 LIMIT = 1 << 20
 CAP = 8 << 20
@@ -50,11 +50,11 @@ class RecordingLog(EventLog):
 def world():
     time = SimpleNamespace(s=100.0)
     timers: list = []
-    counters = Counters()
+    metrics = Metrics()
     log = RecordingLog()
     backlog = Backlog(
         OutboundLimits(LIMIT, AGE_S, CAP),
-        counters,
+        metrics,
         call_later=lambda delay_s, call: timers.append((time.s + delay_s, call)),
         now_s=lambda: time.s,
         log=log,
@@ -80,7 +80,7 @@ def world():
 
     return SimpleNamespace(
         backlog=backlog,
-        counters=counters,
+        metrics=metrics,
         log=log,
         timers=timers,
         pass_s=pass_s,
@@ -230,7 +230,7 @@ def test_over_the_limit_lossy_messages_are_dropped_and_counted_instead(world):
         next_turn(world)
     assert world.send(100_000, reader, lossy=3) is False
     assert not reader.closed
-    assert world.counters.messages_dropped == 3
+    assert world.metrics.dropped["slow-reader"].value == 3
 
 
 def test_lossy_messages_make_room_for_one_that_may_not_be_missed(world):
@@ -241,7 +241,7 @@ def test_lossy_messages_make_room_for_one_that_may_not_be_missed(world):
     next_turn(world)
     assert world.send(100_000, reader)
     assert not reader.closed
-    assert world.counters.messages_dropped == 9, "all but the one that has begun to go out"
+    assert world.metrics.dropped["slow-reader"].value == 9, "all but the one that has begun to go out"
 
 
 def test_lossy_messages_that_are_too_old_are_dropped_and_their_reader_stays(world):
@@ -254,7 +254,7 @@ def test_lossy_messages_that_are_too_old_are_dropped_and_their_reader_stays(worl
     world.send(100, reader, lossy=4)
     world.pass_s(AGE_S - 3 + 2 * TICK_S)
     assert not reader.closed
-    assert world.counters.messages_dropped == 2
+    assert world.metrics.dropped["slow-reader"].value == 2
     world.send(100, reader)
     world.pass_s(AGE_S + 2 * TICK_S)
     assert reader.closed

@@ -139,7 +139,7 @@ async def test_an_unhandled_type_is_ignored_and_counted_as_in_the_seed(start_ser
     await client.send("audio_chunk", {"audioData": "", "sequenceNumber": 1})
     await client.send("ping")
     assert (await client.receive())["type"] == "pong"
-    assert server.counters.messages_unhandled == 1
+    assert server.metrics.dropped["no-handler"].value == 1
 
 
 async def test_a_binary_message_is_refused_with_1003(start_server, open_raw, engine):

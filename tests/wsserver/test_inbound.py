@@ -119,7 +119,7 @@ async def test_when_all_is_full_everyone_is_served_in_turn_and_nothing_is_lost(s
     await asyncio.gather(*sending)
     await until(lambda: memory(server).used == 0)
     assert not any(held_back(server, one) for one in clients)
-    assert server.counters.messages_refused == 0
+    assert server.metrics.dropped["no-room"].value == 0
     assert [one for one in caplog.records if one.message == "inbound.full"]
 
 
@@ -134,7 +134,7 @@ async def test_a_message_for_which_there_is_no_room_at_all_is_refused_counted_an
     await clients[3].send("slow", [3, "x" * 6 * KIB], id="q3")
     error = await clients[3].receive()
     assert (error["id"], error["data"]["code"], error["data"]["retryable"]) == ("q3", "PROCESSING_ERROR", True)
-    assert server.counters.messages_refused == 1
+    assert server.metrics.dropped["no-room"].value == 1
     assert memory(server).used <= limits.waiting
     assert held_back(server, clients[3])
     gate.open()
@@ -167,7 +167,7 @@ async def test_data_that_grows_much_when_it_is_decoded_waits_for_room_and_hinder
         n for n in range(3) if heavy[n] is not third
     )
     await until(lambda: memory(server).used == 0)
-    assert (len(gate.started), server.counters.handlers_cancelled) == (3, 1)
+    assert (len(gate.started), server.metrics.handlers_cancelled.value) == (3, 1)
 
 
 async def test_data_that_does_not_fit_is_answered_in_its_turn(start_server, open_raw):
@@ -201,8 +201,12 @@ async def test_a_client_that_goes_takes_along_what_waits_and_what_runs(start_ser
         await until(lambda: len(server.connections) == 0 and gate.ended == [0])
     await until(lambda: memory(server).used == 0)
     assert gate.started == [0]
-    counters = server.counters
-    assert (counters.messages_abandoned, counters.handlers_cancelled, counters.handlers_failed) == (19, 1, 0)
+    metrics = server.metrics
+    assert (metrics.dropped["client-gone"].value, metrics.handlers_cancelled.value, metrics.handlers_failed.value) == (
+        19,
+        1,
+        0,
+    )
     assert {"messages.abandoned", "handler.cancelled"} <= {one.message for one in caplog.records}
 
 
@@ -241,7 +245,7 @@ async def test_a_client_that_is_not_read_is_not_timed_out(start_server, open_raw
     silent = await open_raw(server.url)  # it comes later, so the other has been silent for longer when it goes
     assert await silent.close_code() == 4002
     assert len(server.connections) == 1
-    assert server.counters.heartbeat_timeouts == 1
+    assert server.metrics.value("wsctl_connections_closed_total", disconnect="heartbeat-timeout") == 1
     gate.open()
     assert [(await client.receive_type("done"))["data"] for _ in range(12)] == list(range(12))
     await sending
@@ -266,7 +270,7 @@ async def test_a_handler_that_outlives_its_client_is_called_and_runs_to_its_end(
     gate.open()
     await until(lambda: left)
     assert left == [[0, 2]]  # the hook comes last
-    assert server.counters.messages_abandoned == 1
+    assert server.metrics.dropped["client-gone"].value == 1
     assert memory(server).used == 0
 
 
@@ -311,7 +315,7 @@ async def test_a_handler_that_runs_at_the_shutdown_may_end_within_its_time(start
     gate.open()
     await stopping
     assert (gate.started, gate.ended) == ([0], [0])
-    assert (server.counters.handlers_cancelled, server.counters.messages_abandoned) == (0, 1)
+    assert (server.metrics.handlers_cancelled.value, server.metrics.dropped["client-gone"].value) == (0, 1)
 
 
 async def test_a_coroutine_that_never_got_its_turn_is_closed(start_server, open_raw):
@@ -338,4 +342,4 @@ async def test_a_coroutine_that_never_got_its_turn_is_closed(start_server, open_
     await client.send("hidden")
     await until(lambda: len(server.connections) == 0)
     server._controller.closed = real_closed
-    assert server.counters.messages_abandoned == 1
+    assert server.metrics.dropped["client-gone"].value == 1

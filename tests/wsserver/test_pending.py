@@ -14,7 +14,7 @@ from wscore.ratelimit import Rate
 from wsserver.engines.pending import FILES_SHARE, Pending, PendingLimits
 from wsserver.telemetry.drops import DropWatch
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Metrics
 
 HANG_S = 20
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -36,9 +36,9 @@ class Crowd:
     """Connections that come to a `Pending`."""
 
     def __init__(self, limits: PendingLimits, timeout_s: float = HANG_S) -> None:
-        self.counters = Counters()
+        self.metrics = Metrics()
         self.now_s = 1000.0
-        self.pending = Pending(limits, timeout_s, self.counters, lambda: self.now_s)
+        self.pending = Pending(limits, timeout_s, self.metrics, lambda: self.now_s)
 
     def come(self, ip: str | None) -> One | None:
         """Return the newcomer, None if it is over its rate."""
@@ -58,14 +58,14 @@ async def test_of_too_many_in_all_the_oldest_go():
     crowd = Crowd(PendingLimits(total=3))
     ones = [crowd.come(f"192.0.2.{n}") for n in range(5)]
     assert dropped(ones) == [0, 1]
-    assert (len(crowd.pending), crowd.counters.handshakes_dropped) == (3, 2)
+    assert (len(crowd.pending), crowd.metrics.pending_dropped["crowd"].value) == (3, 2)
 
 
 async def test_of_too_many_from_one_address_its_oldest_go_and_nobody_elses():
     crowd = Crowd(PendingLimits(per_ip=2))
     ones = [crowd.come("192.0.2.1" if n % 2 else f"192.0.2.1{n}") for n in range(8)]
     assert dropped(ones) == [1, 3]
-    assert crowd.counters.handshakes_dropped == 2
+    assert crowd.metrics.pending_dropped["crowd"].value == 2
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_those_that_are_done_make_room():
         crowd.pending.leave(one)
         crowd.pending.leave(one)
         assert not one.is_dropped
-    assert (len(crowd.pending), crowd.counters.handshakes_dropped) == (0, 0)
+    assert (len(crowd.pending), crowd.metrics.pending_dropped["crowd"].value) == (0, 0)
 
 
 async def test_a_unix_socket_has_no_limit_per_address():
@@ -106,8 +106,8 @@ async def test_new_connections_have_a_rate_with_a_burst_for_each_address():
     assert crowd.come("192.0.2.2") is not None
     crowd.now_s += 1
     assert [crowd.come("192.0.2.1") is not None for _ in range(3)] == [True, True, False]
-    assert crowd.counters.connections_over_rate == 3
-    assert crowd.counters.handshakes_dropped == 0
+    assert crowd.metrics.pending_dropped["rate"].value == 3
+    assert crowd.metrics.pending_dropped["crowd"].value == 0
 
 
 async def test_addresses_that_were_quiet_are_forgotten():
@@ -127,7 +127,7 @@ async def test_who_takes_too_long_is_dropped_and_the_others_stay():
     async with asyncio.timeout(HANG_S):
         while not first.is_dropped:
             await asyncio.sleep(0.01)
-    assert (len(crowd.pending), crowd.counters.handshakes_timed_out) == (0, 1)
+    assert (len(crowd.pending), crowd.metrics.pending_dropped["timeout"].value) == (0, 1)
     second, third = crowd.come(None), crowd.come(None)
     assert second is not None
     assert third is not None
@@ -190,10 +190,10 @@ async def test_a_newcomer_takes_the_place_of_the_oldest_whatever_it_waits_for(
     assert await is_dropped(streams[0])
     await client.send("ping")
     assert (await client.receive())["type"] == "pong"
-    assert server.counters.handshakes_dropped == 1
+    assert server.metrics.pending_dropped["crowd"].value == 1
     another = await open_raw(server.url, **({"ssl": trusting(certificate)} if kind == "TLS" else {}))
     assert another.greeting["type"] == "session_created"
-    assert server.counters.handshakes_dropped == 1  # who got in is pending no longer
+    assert server.metrics.pending_dropped["crowd"].value == 1  # who got in is pending no longer
 
 
 def trusting(certificate) -> ssl.SSLContext:
@@ -205,7 +205,7 @@ async def test_who_connects_too_often_is_turned_away_for_a_while(start_server, o
     for _ in range(2):
         assert (await open_raw(server.url)).greeting["type"] == "session_created"
     assert await is_dropped(await dial(server.url))
-    assert server.counters.connections_over_rate == 1
+    assert server.metrics.pending_dropped["rate"].value == 1
 
 
 async def test_behind_a_proxy_the_rate_is_the_clients_and_its_refusal_an_answer(start_server, open_raw, dial, engine):
@@ -219,13 +219,13 @@ async def test_behind_a_proxy_the_rate_is_the_clients_and_its_refusal_an_answer(
     answer = await asyncio.wait_for(reader.read(), HANG_S)
     assert answer.startswith(b"HTTP/1.1 429 ")
     assert b"\r\nRetry-After: 1\r\n" in answer
-    assert server.counters.connections_over_rate == 1
+    assert server.metrics.pending_dropped["rate"].value == 1
 
 
 def test_drops_are_told_in_the_log_at_once_and_then_every_ten_seconds(caplog):
-    counters = Counters()
+    metrics = Metrics()
     now_s = 100.0
-    watch = DropWatch(counters, EventLog(), lambda: now_s)
+    watch = DropWatch(metrics, EventLog(), lambda: now_s)
 
     def told() -> list[dict[str, int]]:
         fields = [record.fields for record in caplog.records if record.getMessage() == "connections.dropped"]
@@ -234,11 +234,11 @@ def test_drops_are_told_in_the_log_at_once_and_then_every_ten_seconds(caplog):
 
     watch.check()
     assert told() == []
-    counters.handshakes_dropped = 3
+    metrics.pending_dropped["crowd"].value = 3
     now_s = 101
     watch.check()
     assert told() == [{"handshakes_dropped": 3}]
-    counters.handshakes_dropped, counters.connections_over_rate = 10, 5
+    metrics.pending_dropped["crowd"].value, metrics.pending_dropped["rate"].value = 10, 5
     now_s = 110.9
     watch.check()
     assert told() == []

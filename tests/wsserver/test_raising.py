@@ -99,7 +99,7 @@ async def test_whatever_an_async_handler_raises_is_answered_and_the_next_message
             assert (done["id"], done["data"]) == (f"f{n}", n)
         await client.send("ping")
         assert (await client.receive())["type"] == "pong"
-    assert len(failures(caplog)) == server.counters.handlers_failed == 3
+    assert len(failures(caplog)) == server.metrics.handlers_failed.value == 3
     assert all(record.exc_info is not None for record in failures(caplog))
 
 

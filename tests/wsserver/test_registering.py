@@ -109,7 +109,7 @@ async def test_whatever_can_be_called_is_called_and_awaited_in_order(start_serve
     error = await client.receive()
     assert (error["id"], error["data"]["code"]) == ("q", "INVALID_MESSAGE")
     assert "$.data.x" in error["data"]["message"]
-    assert server.counters.handlers_failed == 0
+    assert server.metrics.handlers_failed.value == 0
 
 
 def generator(ctx: Context):
@@ -260,7 +260,7 @@ async def test_a_background_task_that_dies_is_logged_with_its_name_and_traceback
     assert [one.fields["task"].rpartition(".")[2] for one in failed] == ["pump", "the odd one"]
     assert failed[0].exc_info is not None
     assert "kaputt" in str(failed[0].exc_info[1])
-    assert server.counters.tasks_failed == 2
+    assert server.metrics.tasks_failed.value == 2
 
 
 async def test_a_background_task_is_held_and_ends_before_the_lifespans_do(start_server, caplog):
@@ -308,7 +308,7 @@ async def test_a_spawned_tasks_result_and_failure_reach_who_awaits_it(start_serv
     server.hub.spawn(five()).cancel()  # before it began: no warning of a coroutine that was never awaited
     with pytest.raises(TypeError, match="expected a coroutine"):
         server.hub.spawn(five)
-    assert server.counters.tasks_failed == 1
+    assert server.metrics.tasks_failed.value == 1
 
 
 async def test_another_thread_sends_through_from_thread(start_server, open_raw, engine, caplog):

@@ -178,7 +178,7 @@ async def test_what_a_handler_cannot_send_is_its_failure_and_nobody_elses(start_
         await client.send(kind, id=kind)
         answer = await client.receive()
         assert (answer["id"], answer["data"]["code"]) == (kind, "PROCESSING_ERROR")
-    assert server.counters.handlers_failed == 3
+    assert server.metrics.handlers_failed.value == 3
 
 
 async def test_an_error_code_that_does_not_exist_is_refused(room):
@@ -243,7 +243,7 @@ async def test_a_number_that_breaks_receivers_is_refused_at_the_door(start_serve
         assert "`$.data" in error["data"]["message"]
     await other.send("ping")
     assert (await other.receive())["type"] == "pong"
-    assert server.counters.messages_invalid == 3
+    assert server.metrics.errors["INVALID_MESSAGE"].value == 3
 
 
 @pytest.mark.parametrize("text", READABLE, ids=lambda text: text[:20])
@@ -288,7 +288,7 @@ async def test_a_type_without_a_handler_is_answered_if_it_has_an_id_or_in_dev(
         await client.send(kind)
     await client.send("audio_chunk", id="2")
     assert (await client.receive())["id"] == "2"
-    assert server.counters.messages_unhandled == 6
+    assert server.metrics.dropped["no-handler"].value == 6
 
 
 async def test_every_call_after_the_connection_is_gone_gives_false_and_raises_nothing(start_server, open_raw, engine):

@@ -18,7 +18,7 @@ from wsserver.connections.groups import Groups
 from wsserver.connections.state import Connection, Group
 from wsserver.outbound.backlog import Backlog
 from wsserver.outbound.outbox import Chunk
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Metrics
 
 # In one turn of the loop this much may gather in all, then it is written out ahead of time.
 GATHER_BYTES: Final = 1 << 20
@@ -34,19 +34,19 @@ class Delivery:
     `call_soon` runs a function at the end of the current loop turn.
     """
 
-    __slots__ = ("_backlog", "_call_soon", "_counters", "_dirty", "_gathered", "_groups", "_is_gathering")
+    __slots__ = ("_backlog", "_call_soon", "_delivered", "_dirty", "_gathered", "_groups", "_is_gathering")
 
     def __init__(
         self,
         groups: Groups,
         backlog: Backlog,
-        counters: Counters,
+        metrics: Metrics,
         *,
         call_soon: Callable[[Callable[[], None]], object],
     ) -> None:
         self._groups = groups
         self._backlog = backlog
-        self._counters = counters
+        self._delivered = metrics.delivered
         self._call_soon = call_soon
         self._dirty: list[Group] = []
         self._gathered = 0
@@ -101,6 +101,7 @@ class Delivery:
         group.lossy = None
         frames = b"".join(map(text_frame, payloads))
         chunks: Sequence[Chunk] = ()
+        self._delivered.value += len(payloads) * len(group.members)
         for connection in tuple(group.members.values()):
             if connection.private is not None:
                 self._write_own(connection, payloads, lossy)
@@ -119,7 +120,6 @@ class Delivery:
     def close_slow(self, connection: Connection) -> None:
         """Close a connection that reads too slowly, without what waits for it."""
         if connection.is_open:
-            self._counters.slow_consumers += 1
             connection.is_open = False
             connection.channel.close(SLOW_CONSUMER)
 

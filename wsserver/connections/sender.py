@@ -8,16 +8,19 @@ from wscore.codes import ErrorCode
 from wscore.envelope import MessageProtocol, OutboundEnvelope
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.state import Connection
+from wsserver.telemetry.metrics import Metrics
 
 
 class EnvelopeSender:
     """Makes envelopes for one connection and sends them; every call returns False if it is closing."""
 
-    __slots__ = ("_delivery", "_protocol")
+    __slots__ = ("_delivery", "_errors", "_protocol", "_sent")
 
-    def __init__(self, protocol: MessageProtocol, delivery: Delivery) -> None:
+    def __init__(self, protocol: MessageProtocol, delivery: Delivery, metrics: Metrics) -> None:
         self._protocol = protocol
         self._delivery = delivery
+        self._sent = metrics.sent
+        self._errors = metrics.errors
 
     def send(
         self,
@@ -35,7 +38,10 @@ class EnvelopeSender:
 
     def send_envelope(self, connection: Connection, envelope: OutboundEnvelope, *, lossy: bool = False) -> bool:
         """Send a finished envelope."""
-        return self._delivery.send(connection, self._protocol.serialize(envelope), lossy=lossy)
+        is_sent = self._delivery.send(connection, self._protocol.serialize(envelope), lossy=lossy)
+        if is_sent:
+            self._sent[envelope.type].value += 1
+        return is_sent
 
     def error(
         self,
@@ -50,4 +56,7 @@ class EnvelopeSender:
         if not connection.is_open:
             return False
         envelope = self._protocol.create_error_envelope(code, message, connection.session_id, id=id, details=details)
-        return self.send_envelope(connection, envelope)
+        is_sent = self.send_envelope(connection, envelope)
+        if is_sent:
+            self._errors[code].value += 1
+        return is_sent

@@ -16,7 +16,7 @@ from wsserver.engines.pending import Pending
 from wsserver.engines.proxyheader import ProxyHeader, ProxyHeaderError, ProxyHeaderReader
 from wsserver.engines.request import HandshakeRequest, HttpReply, client_fields
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Metrics, PendingDrop
 
 _TOO_MANY: Final = HttpReply(
     HTTPStatus.TOO_MANY_REQUESTS, b"too many new connections from this address\n", (("Retry-After", "1"),)
@@ -32,7 +32,7 @@ class Reception:
     pending: Pending
     trusted: TrustedNetworks
     proxy_protocol: bool
-    counters: Counters
+    metrics: Metrics
     log: EventLog
     tls: ssl.SSLContext | None
     tls_timeout_s: float | None
@@ -88,7 +88,7 @@ class Arrival(asyncio.Protocol):
 
     def refuse_proxy_header(self, problem: str) -> None:
         """Drop a connection from which a header would be worth nothing, or that has none."""
-        self._reception.counters.proxy_headers_refused += 1
+        self._reception.metrics.pending_dropped[PendingDrop.PROXY_HEADER].value += 1
         self._reception.log.debug("proxy.refused", peer=self._peer_ip or UNIX, problem=problem)
         self._give_up()
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from wscore.ratelimit import Rate, TokenBucket
 from wsserver.engines.networks import client_key
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Metrics, PendingDrop
 
 FILES_SHARE: Final = 2  # pending connections may have every second
 _FEW_ADDRESSES: Final = 1024  # below so many there is no need to forget those that have been quiet
@@ -52,7 +52,7 @@ class Pending:
 
     __slots__ = (
         "_by_client",
-        "_counters",
+        "_dropped",
         "_limits",
         "_loop",
         "_now_s",
@@ -63,10 +63,10 @@ class Pending:
         "_waiting",
     )
 
-    def __init__(self, limits: PendingLimits, timeout_s: float, counters: Counters, now_s: Callable[[], float]) -> None:
+    def __init__(self, limits: PendingLimits, timeout_s: float, metrics: Metrics, now_s: Callable[[], float]) -> None:
         self._limits = limits
         self._timeout_s = timeout_s
-        self._counters = counters
+        self._dropped = metrics.pending_dropped
         self._now_s = now_s
         self._loop = asyncio.get_running_loop()
         self._waiting: OrderedDict[Waiting, None] = OrderedDict()  # the oldest first
@@ -97,7 +97,7 @@ class Pending:
             return True
         client = client_key(ip)
         if limits.rate is not None and not self._is_within_rate(client, limits.rate):
-            self._counters.connections_over_rate += 1
+            self._dropped[PendingDrop.RATE].value += 1
             return False
         if limits.per_ip is not None:
             one.client = client
@@ -134,7 +134,7 @@ class Pending:
             self._timer.cancel()
 
     def _drop(self, one: Waiting) -> None:
-        self._counters.handshakes_dropped += 1
+        self._dropped[PendingDrop.CROWD].value += 1
         self._end(one)
 
     def _end(self, one: Waiting) -> None:
@@ -144,7 +144,7 @@ class Pending:
     def _expire(self) -> None:
         now_s = self._loop.time()
         while (oldest := next(iter(self._waiting), None)) is not None and oldest.deadline_s <= now_s:
-            self._counters.handshakes_timed_out += 1
+            self._dropped[PendingDrop.TIMEOUT].value += 1
             self._end(oldest)
         self._timer = None if oldest is None else self._loop.call_at(oldest.deadline_s, self._expire)
 

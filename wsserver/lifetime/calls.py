@@ -22,7 +22,7 @@ from wsserver.sdk.growth import GROWS_FROM, Growth
 from wsserver.sdk.handlers import Handler, is_awaited
 from wsserver.sdk.hub import Hub
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Drop, Metrics
 
 
 class Job:
@@ -60,7 +60,7 @@ class AppCalls:
 
     __slots__ = (
         "_app",
-        "_counters",
+        "_dropped",
         "_failures",
         "_growth",
         "_hang_ups",
@@ -79,7 +79,7 @@ class AppCalls:
         memory: InboundMemory,
         limits: InboundLimits,
         failures: Failures,
-        counters: Counters,
+        metrics: Metrics,
         log: EventLog,
     ) -> None:
         self._app = app
@@ -90,7 +90,7 @@ class AppCalls:
         self._growth = Growth(limits.growth)
         self._hang_ups = HangUps()
         self._failures = failures
-        self._counters = counters
+        self._dropped = metrics.dropped
         self._log = log
 
     def register(self, router: MessageRouter) -> None:
@@ -133,7 +133,7 @@ class AppCalls:
         if queue is None:
             queue = self._queue(connection)
         if result is None and not self._memory.admits(size):
-            self._counters.messages_refused += 1
+            self._dropped[Drop.NO_ROOM].value += 1
             context.error(ErrorCode.PROCESSING_ERROR, "The server holds all the messages it may; send it again later.")
             self._memory.hold(queue)
             return
@@ -157,7 +157,7 @@ class AppCalls:
             return
         dropped = queue.leave(cancel=cancel)
         if dropped:
-            self._counters.messages_abandoned += dropped
+            self._dropped[Drop.CLIENT_GONE].value += dropped
             self._log.info("messages.abandoned", connection=connection.id, messages=dropped)
 
     def _run_now(self, handler: Handler, context: Context, data: msgspec.Raw, size: int) -> object:
@@ -186,7 +186,6 @@ class AppCalls:
         return queue
 
     def _invalid(self, context: Context, error: InvalidMessageError) -> None:
-        self._counters.messages_invalid += 1
         context.error(ErrorCode.INVALID_MESSAGE, error.reason)
 
     async def _perform(self, job: Job) -> None:

@@ -26,9 +26,9 @@ from wsserver.lifetime.expiry import ExpiryWatch
 from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.welcome import Welcome
 from wsserver.lifetime.wheel import HeartbeatWheel
-from wsserver.telemetry.endings import end_fields, refusal_fields
+from wsserver.telemetry.endings import count_end, count_refusal, end_fields, refusal_fields
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import OTHER, Drop, Metrics
 
 
 class WebSocketController:
@@ -49,7 +49,7 @@ class WebSocketController:
         expiry: ExpiryWatch,
         wheel: HeartbeatWheel,
         welcome: Welcome,
-        counters: Counters,
+        metrics: Metrics,
         log: EventLog,
     ) -> None:
         self._upgrade = upgrade
@@ -63,7 +63,7 @@ class WebSocketController:
         self._wheel = wheel
         self._welcome = welcome
         self._now_s = welcome.clock.now_s
-        self._counters = counters
+        self._metrics = metrics
         self._log = log
 
     def opened(self, request: HandshakeRequest, channel: Channel) -> Connection | None:
@@ -77,7 +77,7 @@ class WebSocketController:
         self._delivery.flush(session)  # what was sent before it came is not for it
         self._connections.register(connection)
         self._wheel.add(connection)
-        self._counters.connections_opened += 1
+        self._metrics.opened.value += 1
         self._log.info(
             "connection.opened",
             connection=connection.id,
@@ -104,11 +104,10 @@ class WebSocketController:
         if limiter is not None and not limiter.admits(len(payload), now_s := self._now_s()):
             self._over_rate(connection, limiter, payload, now_s)
             return
-        self._counters.messages_in += 1
         try:
             envelope = self._protocol.deserialize(payload)
         except InvalidMessageError as error:
-            self._counters.messages_invalid += 1
+            self._metrics.received[OTHER].value += 1
             self._sender.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=error.request_id)
             return
         self._router.route(connection, envelope, len(payload))
@@ -138,6 +137,7 @@ class WebSocketController:
         self._wheel.remove(connection)
         self._expiry.forget(connection)
         self._calls.disconnected(connection, by_shutdown=self._upgrade.draining)
+        count_end(self._metrics, code, disconnect)
         self._log.info(
             "connection.closed",
             connection=connection.id,
@@ -146,7 +146,7 @@ class WebSocketController:
         )
 
     def _over_rate(self, connection: Connection, limiter: RateLimiter, payload: bytes, now_s: float) -> None:
-        self._counters.messages_limited += 1
+        self._metrics.dropped[Drop.RATE_LIMIT].value += 1
         refusal = limiter.refuse(now_s)
         if refusal is Refusal.CLOSE:
             self._delivery.close(connection, RATE_LIMIT)
@@ -165,7 +165,7 @@ class WebSocketController:
 
     def _refuse(self, request: HandshakeRequest, channel: Channel, refusal: DisconnectError) -> None:
         disconnect = refusal.disconnect
-        self._counters.connections_refused += 1
+        count_refusal(self._metrics, refusal)
         self._log.info("connection.refused", **client_fields(request, channel.peer_ip), **refusal_fields(refusal))
         if disconnect.error is not None:
             envelope = self._protocol.create_error_envelope(disconnect.error, disconnect.reason)

@@ -17,6 +17,7 @@ from wsserver.connections.state import Connection
 from wsserver.handshake.authentication import AuthenticationHandler
 from wsserver.lifetime.router import MessageRouter
 from wsserver.telemetry.clock import Clock
+from wsserver.telemetry.metrics import Metrics
 
 WARN_AHEAD_MS: Final = 30_000
 MAX_SLEEP_MS: Final = 24 * 60 * 60 * 1000  # what every event loop can wait for
@@ -34,6 +35,7 @@ class ExpiryWatch:
     """Watches each connection's expiry by the wall clock; `call_later` takes seconds of the monotonic one."""
 
     __slots__ = (
+        "_auth_failures",
         "_authentication",
         "_call_later",
         "_clock",
@@ -51,6 +53,7 @@ class ExpiryWatch:
         connections: ConnectionManager,
         sender: EnvelopeSender,
         delivery: Delivery,
+        metrics: Metrics,
         *,
         call_later: Callable[..., Timer],
         clock: Clock,
@@ -59,6 +62,7 @@ class ExpiryWatch:
         self._connections = connections
         self._sender = sender
         self._delivery = delivery
+        self._auth_failures = metrics.auth_failures
         self._call_later = call_later
         self._clock = clock
         self._now_ms = clock.now_ms
@@ -104,6 +108,7 @@ class ExpiryWatch:
             self._sender.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=envelope.id)
             return
         except AuthError as error:
+            self._auth_failures[error.rule].value += 1
             self._sender.error(connection, error.code, error.reason, id=envelope.id)
             return
         current = connection.principal

@@ -14,7 +14,7 @@ from wsserver.connections.state import Connection
 from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.wheel import HeartbeatWheel, Pace
 from wsserver.telemetry.clock import Clock
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Metrics
 from wsserver.telemetry.stalls import StallWatch
 
 
@@ -24,10 +24,11 @@ class Heartbeats:
     __slots__ = (
         "_also",
         "_clock",
-        "_counters",
         "_delivery",
         "_pace",
+        "_pings",
         "_policy",
+        "_pongs",
         "_protocol",
         "_stalls",
         "_timer",
@@ -43,7 +44,7 @@ class Heartbeats:
         also: Sequence[Callable[[], None]],
         stalls: StallWatch,
         clock: Clock,
-        counters: Counters,
+        metrics: Metrics,
     ) -> None:
         self._policy = policy
         self._protocol = protocol
@@ -51,7 +52,8 @@ class Heartbeats:
         self._also = also
         self._stalls = stalls
         self._clock = clock
-        self._counters = counters
+        self._pings = metrics.sent["ping"]
+        self._pongs = metrics.sent["pong"]
         self._timer: asyncio.TimerHandle | None = None
         self.wheel = HeartbeatWheel(policy)
 
@@ -74,7 +76,9 @@ class Heartbeats:
             self._stalls.stop()
 
     def _answer(self, connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
-        self._delivery.send(connection, self._protocol.serialize_pong(connection.session.name, envelope.id))
+        pong = self._protocol.serialize_pong(connection.session.name, envelope.id)
+        if self._delivery.send(connection, pong):
+            self._pongs.value += 1
 
     def _schedule(self, now_s: float) -> None:
         delay_s = max(0.0, self._pace.due_s - now_s)
@@ -101,8 +105,8 @@ class Heartbeats:
         """Send the heartbeat to everyone due at this tick; one frame serves them all."""
         data = Timestamp(self._clock.now_ms())
         payload = self._protocol.serialize(self._protocol.create_envelope("ping", data))
-        for connection in due:
-            self._delivery.send(connection, payload)
+        sent = sum(self._delivery.send(connection, payload) for connection in due)
+        self._pings.value += sent
 
     def _reap(self, connection: Connection) -> None:
         """Close a connection that gave no sign of life in time."""
@@ -111,5 +115,4 @@ class Heartbeats:
         if connection.handlers is not None and connection.handlers.holds_peer_back:
             connection.last_seen_s = self.wheel.now_s  # we do not read it, so it cannot give one
             return
-        self._counters.heartbeat_timeouts += 1
         self._delivery.close(connection, HEARTBEAT_TIMEOUT)

@@ -15,7 +15,7 @@ from wscore.messages import MESSAGES
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Counter, Drop, Metrics
 
 # Handles one valid envelope, which came in so many bytes; a failure concerns its sender alone.
 Route = Callable[[Connection, Envelope, int], None]
@@ -24,32 +24,35 @@ Route = Callable[[Connection, Envelope, int], None]
 class MessageRouter:
     """Finds the handler of each message."""
 
-    __slots__ = ("_counters", "_helps", "_log", "_routes", "_sender")
+    __slots__ = ("_helps", "_log", "_metrics", "_routes", "_sender")
 
-    def __init__(self, sender: EnvelopeSender, counters: Counters, log: EventLog, *, helps: bool) -> None:
+    def __init__(self, sender: EnvelopeSender, metrics: Metrics, log: EventLog, *, helps: bool) -> None:
         """Build it; one that `helps` those who write clients answers every unknown type, and names a similar one."""
         self._sender = sender
-        self._counters = counters
+        self._metrics = metrics
         self._log = log
         self._helps = helps
-        self._routes: Final[dict[str, Route]] = {}
+        self._routes: Final[dict[str, tuple[Route, Counter]]] = {}
 
     def register(self, type: str, route: Route) -> None:
         """Name what handles a message type; there is one for each."""
         assert type not in self._routes, type
-        self._routes[type] = route
+        self._routes[type] = route, self._metrics.received.know(type)
 
     def route(self, connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
         """Have an envelope handled."""
-        route = self._routes.get(envelope.type)
-        if route is None:
+        row = self._routes.get(envelope.type)
+        if row is None:
             self._unhandled(connection, envelope)
         else:
+            route, received = row
+            received.value += 1
             route(connection, envelope, frame_bytes)
 
     def _unhandled(self, connection: Connection, envelope: Envelope) -> None:
         kind = envelope.type
-        self._counters.messages_unhandled += 1
+        self._metrics.received[kind].value += 1
+        self._metrics.dropped[Drop.NO_HANDLER].value += 1
         self._log.debug("message.unhandled", type=kind, connection=connection.id)
         # Without an `id` as in the seed: its clients may send what this app does not care for, such as audio.
         if envelope.id is None and (kind in MESSAGES or not self._helps):

@@ -12,7 +12,7 @@ from wscore.units import format_size
 from wsserver.outbound.memory import give_back
 from wsserver.outbound.outbox import Chunk, Outbox, Writer
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Drop, Metrics
 
 OUTBOUND_PER_CONNECTION: Final = 1 << 20
 OUTBOUND_IN_ALL: Final = 256 << 20
@@ -70,7 +70,7 @@ class Backlog:
     __slots__ = (
         "_bytes",
         "_call_later",
-        "_counters",
+        "_dropped",
         "_due_s",
         "_limits",
         "_log",
@@ -86,14 +86,14 @@ class Backlog:
     def __init__(
         self,
         limits: OutboundLimits,
-        counters: Counters,
+        metrics: Metrics,
         *,
         call_later: Callable[[float, Callable[[], None]], object],
         now_s: Callable[[], float],
         log: EventLog,
     ) -> None:
         self._limits = limits
-        self._counters = counters
+        self._dropped = metrics.dropped[Drop.SLOW_READER]
         self._call_later = call_later
         self._now_s = now_s
         self._log = log
@@ -135,9 +135,9 @@ class Backlog:
         """Let a chunk wait within the limits, without its first `start` bytes; returns whether it does."""
         if not outbox.is_empty and outbox.is_limited and self._is_over(outbox, chunk):
             if chunk.lossy:
-                self._counters.messages_dropped += chunk.lossy
+                self._dropped.value += chunk.lossy
                 return False
-            self._counters.messages_dropped += outbox.drop_lossy(math.inf)
+            self._dropped.value += outbox.drop_lossy(math.inf)
             if self._is_over(outbox, chunk):
                 outbox.writer.too_slow()
                 return False
@@ -222,7 +222,7 @@ class Backlog:
         oldest_s = now_s - self._limits.max_age_s
         if outbox.since_s < oldest_s:
             if outbox.front_is_lossy:
-                self._counters.messages_dropped += outbox.drop_lossy(oldest_s)
+                self._dropped.value += outbox.drop_lossy(oldest_s)
             if not outbox.front_is_lossy or any(chunk.born_s < oldest_s and not chunk.lossy for chunk in outbox):
                 outbox.writer.too_slow()
         elif outbox.size <= self._limits.per_connection:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from wscore.codes import ErrorCode
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Metrics
 
 ExitRequest = SystemExit | KeyboardInterrupt
 
@@ -29,28 +29,28 @@ class FailedCall(Protocol):
 class Failures:
     """Takes every exception of handlers, hooks and background tasks; `leave` ends the server in order."""
 
-    __slots__ = ("_counters", "_leave", "_log")
+    __slots__ = ("_leave", "_log", "_metrics")
 
-    def __init__(self, counters: Counters, log: EventLog, leave: Callable[[ExitRequest], None]) -> None:
-        self._counters = counters
+    def __init__(self, metrics: Metrics, log: EventLog, leave: Callable[[ExitRequest], None]) -> None:
+        self._metrics = metrics
         self._log = log
         self._leave = leave
 
     def handler(self, context: FailedCall, error: BaseException) -> None:
         """A handler or a hook failed: its sender is told, and learns nothing of the cause."""
-        self._counters.handlers_failed += 1
+        self._metrics.handlers_failed.value += 1
         self._log.failure("handler.failed", error, type=context.type, connection=context.connection_id)
         context.error(ErrorCode.PROCESSING_ERROR, "The server failed to process the message.")
         self._exit(error)
 
     def handler_cancelled(self, context: FailedCall) -> None:
         """A handler was cut short: its client is gone, or the server's end has come."""
-        self._counters.handlers_cancelled += 1
+        self._metrics.handlers_cancelled.value += 1
         self._log.debug("handler.cancelled", type=context.type, connection=context.connection_id)
 
     def task(self, name: str, error: BaseException) -> None:
         """A background task died."""
-        self._counters.tasks_failed += 1
+        self._metrics.tasks_failed.value += 1
         self._log.failure("task.failed", error, task=name)
         self._exit(error)
 

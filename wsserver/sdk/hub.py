@@ -19,6 +19,7 @@ from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.sdk.background import BackgroundTasks
 from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_slice
+from wsserver.telemetry.metrics import Counter, Metrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class Hub:
         sender: EnvelopeSender,
         connections: ConnectionManager,
         background: BackgroundTasks,
+        metrics: Metrics,
     ) -> None:
         self._protocol = protocol
         self._broker = broker
@@ -61,7 +63,7 @@ class Hub:
         self._sender = sender
         self._connections = connections
         self._background = background
-        self._types = SendableTypes()
+        self._types = SendableTypes(metrics.sent)
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
 
@@ -79,14 +81,18 @@ class Hub:
         `user_id` tells the receivers who sent it; a slow reader may miss a `lossy` one. Returns where the message
         stands in its group; how many receive it nobody knows.
         """
-        self._check(type, data)
+        published = self._check(type, data)
         envelope = self._protocol.create_envelope(type, data, session, user_id=user_id)
-        return self._broker.publish(SESSION, session, self._protocol.serialize(envelope), lossy=lossy)
+        result = self._broker.publish(SESSION, session, self._protocol.serialize(envelope), lossy=lossy)
+        published.value += 1
+        return result
 
     def forward(self, type: str, data: msgspec.Raw, *, session: str, user_id: str) -> PublishResult:
         """Publish a message that came in, and was checked then."""
         envelope = self._protocol.create_envelope(type, data, session, user_id=user_id)
-        return self._broker.publish(SESSION, session, self._protocol.encode(envelope))
+        result = self._broker.publish(SESSION, session, self._protocol.encode(envelope))
+        self._types[type].value += 1
+        return result
 
     def send(
         self, connection_id: str, type: str, data: object = msgspec.UNSET, *, id: str | None = None, lossy: bool = False
@@ -148,7 +154,9 @@ class Hub:
         self._loop.call_soon_threadsafe(self._background.call, future, call, args, kwargs)
         return future
 
-    def _check(self, type: str, data: object) -> None:
-        self._types[type]  # raises for one that cannot be sent
+    def _check(self, type: str, data: object) -> Counter:
+        """Return what counts messages of this type; raises for what cannot be sent."""
+        counter = self._types[type]
         if data.__class__ is msgspec.Raw:
             check_slice(type, data)
+        return counter

@@ -17,23 +17,33 @@ from wscore.envelope import (
 )
 from wscore.messages import RESERVED_TYPES
 from wsserver.engines.base import MAX_REASON_BYTES, is_sendable_code
+from wsserver.telemetry.metrics import Counter, Labelled
 
 _MAX_REMEMBERED: Final = 1024  # an app has fewer types, unless it makes them up
 
 
-class SendableTypes(dict[str, None]):
-    """The message types that were found good: `types[type]` raises UnsendableError for one that cannot be sent."""
+class SendableTypes(dict[str, Counter]):
+    """The message types that were found good, each with what counts it among those `sent`.
 
-    __slots__ = ()
+    `types[type]` raises UnsendableError for one that cannot be sent.
+    """
 
-    def __missing__(self, type: str) -> None:
+    __slots__ = ("_sent",)
+
+    def __init__(self, sent: Labelled) -> None:
+        super().__init__()
+        self._sent = sent
+
+    def __missing__(self, type: str) -> Counter:
         if not is_message_type(type):
             raise UnsendableError(f"message type {type!r:.80}", TYPE_RULE)
         if type in RESERVED_TYPES:
             mend = "use ctx.error or hub.send_error" if type == "error" else "choose another"
             raise UnsendableError(f"message type {type!r}", f"it belongs to the server; {mend}")
+        counter = self._sent[type]
         if len(self) < _MAX_REMEMBERED:
-            self[type] = None
+            self[type] = counter
+        return counter
 
 
 def check_id(id: object) -> None:

@@ -6,10 +6,15 @@ from collections.abc import Callable
 from typing import Final
 
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Metrics, PendingDrop
 
 INTERVAL_S: Final = 10.0
-_COUNTERS: Final = ("handshakes_dropped", "connections_over_rate", "proxy_headers_refused")
+# By the field of the log line.
+_REASONS: Final = {
+    "handshakes_dropped": PendingDrop.CROWD,
+    "connections_over_rate": PendingDrop.RATE,
+    "proxy_headers_refused": PendingDrop.PROXY_HEADER,
+}
 
 
 class DropWatch:
@@ -20,12 +25,12 @@ class DropWatch:
 
     __slots__ = ("_counters", "_log", "_next_s", "_now_s", "_told")
 
-    def __init__(self, counters: Counters, log: EventLog, now_s: Callable[[], float]) -> None:
-        self._counters = counters
+    def __init__(self, metrics: Metrics, log: EventLog, now_s: Callable[[], float]) -> None:
+        self._counters = {field: metrics.pending_dropped[reason] for field, reason in _REASONS.items()}
         self._log = log
         self._now_s = now_s
         self._next_s = 0.0
-        self._told = dict.fromkeys(_COUNTERS, 0)
+        self._told = dict.fromkeys(_REASONS, 0)
 
     def check(self) -> None:
         """Log what was dropped since the last time, unless that was just now."""
@@ -34,7 +39,7 @@ class DropWatch:
 
     def tell(self) -> None:
         """Log what was dropped since the last time, if anything was."""
-        counts = {name: getattr(self._counters, name) for name in _COUNTERS}
+        counts = {field: counter.value for field, counter in self._counters.items()}
         if counts != self._told:
             self._next_s = self._now_s() + INTERVAL_S
             fresh = {name: count - self._told[name] for name, count in counts.items()}

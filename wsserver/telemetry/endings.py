@@ -1,8 +1,10 @@
-"""What log lines tell of a connection that is refused or has ended."""
+"""What log and metrics tell of a connection that is refused or has ended."""
 
 from __future__ import annotations
 
+from wscore.codes import CloseCode
 from wscore.disconnects import Disconnect, DisconnectError
+from wsserver.telemetry.metrics import PEER, Metrics
 
 
 def refusal_fields(refusal: DisconnectError) -> dict[str, object]:
@@ -18,3 +20,20 @@ def end_fields(code: int, reason: str, disconnect: Disconnect | None) -> dict[st
         return {"code": int(code), "by": "peer", "reason": reason}
     named = {"code": int(disconnect.close_code), "by": "server", "disconnect": disconnect.name}
     return {**named, "reason": disconnect.reason}
+
+
+def count_refusal(metrics: Metrics, refusal: DisconnectError) -> None:
+    """Count a connection that is not let in, and the `error` that it gets."""
+    disconnect = refusal.disconnect
+    metrics.refused[disconnect.name].value += 1
+    if disconnect.close_code == CloseCode.AUTH_FAILED:
+        metrics.auth_failures[refusal.rule].value += 1
+    if disconnect.error is not None:
+        metrics.errors[disconnect.error].value += 1
+        metrics.sent["error"].value += 1
+
+
+def count_end(metrics: Metrics, code: int, disconnect: Disconnect | None) -> None:
+    """Count one that has ended: by the server for that `disconnect`, else by its peer with `code`."""
+    name, code = (PEER, code) if disconnect is None else (disconnect.name, disconnect.close_code)
+    metrics.closed[name, str(int(code))].value += 1

@@ -7,6 +7,7 @@ import logging
 import math
 import re
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TextIO
@@ -33,12 +34,16 @@ class LogFormat(StrEnum):
 
 
 class EventLog:
-    """Logs named events with fields through the standard library's logger `wsctl`."""
+    """Logs named events with fields through the standard library's logger `wsctl`.
 
-    __slots__ = ("_logger",)
+    `dropped_lines` says how many lines whoever writes them had to drop.
+    """
 
-    def __init__(self, logger: logging.Logger | None = None) -> None:
+    __slots__ = ("_logger", "dropped_lines")
+
+    def __init__(self, logger: logging.Logger | None = None, dropped_lines: Callable[[], int] = lambda: 0) -> None:
         self._logger = logger or logging.getLogger("wsctl")
+        self.dropped_lines = dropped_lines
 
     def debug(self, event: str, **fields: object) -> None:
         """Log what only a developer wants to see."""

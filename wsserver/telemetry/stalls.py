@@ -11,7 +11,7 @@ from typing import Final
 
 from wscore.heartbeat import loop_stalled
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counters
+from wsserver.telemetry.metrics import Metrics
 
 LOOK_S: Final = 0.2  # how often the thread looks, well below what counts as a stall
 BUSY_SHARE: Final = 0.2  # of a stall: with less processor time than this the process did not run
@@ -52,11 +52,11 @@ class StallWatch:
     `start` is called on the loop's thread. No handler pays for it. `now_s` is the monotonic clock.
     """
 
-    __slots__ = ("_counters", "_cpu_s", "_due_s", "_log", "_loop_thread", "_now_s", "_over", "_seen", "_suspended_s")
+    __slots__ = ("_cpu_s", "_due_s", "_log", "_loop_thread", "_now_s", "_over", "_seen", "_stalls", "_suspended_s")
 
-    def __init__(self, log: EventLog, counters: Counters, now_s: Callable[[], float]) -> None:
+    def __init__(self, log: EventLog, metrics: Metrics, now_s: Callable[[], float]) -> None:
         self._log = log
-        self._counters = counters
+        self._stalls = metrics.stalls
         self._now_s = now_s
         self._over = threading.Event()
 
@@ -92,7 +92,7 @@ class StallWatch:
         self._due_s = due_s
 
     def _tell(self, seconds: float, problem: str, running: str) -> None:
-        self._counters.stalls += 1
+        self._stalls.value += 1
         self._log.warning("server.stalled", seconds=round(seconds, 3), problem=problem, running=running)
 
     def _look(self) -> None:
