@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from cli.output import note
 from cli.secrets import read_token, read_token_file
 from cli.stdout import StdoutLines
-from wsclock import now_ms
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError, WsctlError
 from wscore.text import checked_text
+from wscore.wallclock import now_ms
 
 if TYPE_CHECKING:
     from cli.profiles import SavedProfile

@@ -14,10 +14,10 @@ from cli.secrets import read_token, read_token_file
 from loadtest.scenarios.base import FileKind, Scenario
 from loadtest.speech import read_speech
 from loadtest.wire import Headers, Plan, SentMessage, Tokens
-from wsclock import now_ms
 from wscore.errors import ConfigError
 from wscore.secrets import checked_secret
 from wscore.text import checked_text
+from wscore.wallclock import now_ms
 
 TOKEN_SPARE_S: Final = 3600
 

@@ -15,8 +15,8 @@ from cli.options.output import ShownOptions
 from cli.output import note
 from cli.settings import ConfigFile
 from cli.spreading import spread
-from wsclock import now_ms
 from wscore.errors import ConfigError
+from wscore.wallclock import now_ms
 
 
 @spread

@@ -18,12 +18,12 @@ from cli.options.tokens import ClaimOptions, GuestTokenOptions, JwtOptions, Mint
 from cli.output import out, out_json, table
 from cli.settings import ConfigFile
 from cli.spreading import GroupedCommand, spread
-from wsclock import now_ms
 from wscore.errors import ConfigError
 from wscore.guest import mint_guest_token
 from wscore.principal import AuthError
 from wscore.secrets import checked_secret
 from wscore.tokens import check_claims, mint_jwt
+from wscore.wallclock import now_ms
 
 app = typer.Typer(
     help="Mint and inspect guest tokens and JWTs.",

@@ -18,7 +18,7 @@ from typing import Any, Final
 # Not `wsserver` and `wscore`: an app is written with them.
 _GENERIC: Final = ("cli", "loadtest", "wsclient")
 _ROOT: Final = Path(__file__).parents[1]
-_OURS: Final = tuple(f"{_ROOT / name}/" for name in (*_GENERIC, "wsserver", "wscore", "wsclock"))
+_OURS: Final = tuple(f"{_ROOT / name}/" for name in (*_GENERIC, "wsserver", "wscore"))
 
 
 def yield_names() -> None:

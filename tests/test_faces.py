@@ -19,7 +19,7 @@ import wsclient
 import wsserver
 from wsserver import Context, Hub
 
-OURS = ("cli", "wsserver", "wsclient", "loadtest", "wscore", "wsclock")
+OURS = ("cli", "wsserver", "wsclient", "loadtest", "wscore")
 FACES = [wsserver, wsclient]
 HANDED = {Context, Hub}  # an app gets these and never makes one, so what makes them is no business of its
 # What the server's own rooms call: they have connections at hand where an app has ids, and use what an app only sets.

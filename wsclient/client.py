@@ -18,12 +18,12 @@ from wsclient.inbox import Inbox
 from wsclient.replies import Replies, server_error
 from wsclient.tokens import GuestTokens, TokenSource
 from wsclient.url import connect_url, has_token, normalise_url, shown_url
-from wsclock import now_ms
 from wscore.codes import CloseCode, ErrorCode
 from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol, OutboundEnvelope, decode_data
 from wscore.errors import TargetError
 from wscore.payloads import Disconnect, SessionCreated, Timestamp
 from wscore.reconnect import ReconnectPolicy
+from wscore.wallclock import now_ms
 
 if TYPE_CHECKING:
     from wsclient.clientsocket import ClientSocket

@@ -18,7 +18,7 @@ from loadtest.generator.messages import Begin, Counts, Drop, Snapshot, Window
 from loadtest.generator.results import Course, measured
 from loadtest.scenarios import SCENARIOS
 from loadtest.wire import LoadStage, Measured, Phase, Plan, RunProgress
-from wsclock import now_ms
+from wscore.wallclock import now_ms
 
 RAMP_STALL_S: Final = 15.0  # without a new connection, beside the ramp itself
 LEAST_RAMP_S: Final = 0.05

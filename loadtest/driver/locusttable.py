@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from locust import stats as locust_stats
 
-from wsclock import now_ms
+from wscore.wallclock import now_ms
 
 METHOD: Final = "WS"
 

@@ -18,10 +18,10 @@ from loadtest.driver.eventloop import LoopGreenlet
 from loadtest.driver.userconnection import UserConnection
 from loadtest.generator.dialing import Dialer, reason
 from loadtest.wire import Tokens
-from wsclock import now_ms
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
 from wscore.units import format_figure
+from wscore.wallclock import now_ms
 
 DEFAULT_PATH: Final = "/socket.io/"
 KEPT: Final = 1000  # messages that nobody has asked for yet

@@ -19,7 +19,7 @@ from loadtest.generator.connections import monotonic_ns
 from loadtest.generator.messages import Assign, Finish, Part, Snapshot, Time, Window
 from loadtest.generator.results import Course, measured
 from loadtest.wire import Phase, Plan
-from wsclock import now_ms
+from wscore.wallclock import now_ms
 
 REPORT_S: Final = 0.5
 QUIT_TIMEOUT_S: Final = 20.0

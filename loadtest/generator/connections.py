@@ -11,11 +11,11 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from loadtest.generator.messages import Counts
 from loadtest.generator.owntime import OwnTime
-from wsclock import now_ms
 from wscore.codes import CloseCode
 from wscore.envelope import decode_data
 from wscore.errors import WsctlError
 from wscore.payloads import ErrorData
+from wscore.wallclock import now_ms
 
 TEXT: Final = WSMsgType.TEXT
 _CONTINUATION: Final = WSMsgType.CONTINUATION

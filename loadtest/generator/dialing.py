@@ -14,10 +14,10 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from picows import WSError, WSHandshakeError, WSListener, ws_connect
 
 from loadtest.wire import Headers, Plan, Tokens
-from wsclock import now_ms
 from wscore.errors import WsctlError
 from wscore.guest import mint_guest_token
 from wscore.tokens import mint_jwt
+from wscore.wallclock import now_ms
 
 READ_BUFFER_BYTES: Final = 4096
 HANDSHAKE_TIMEOUT_S: Final = 10.0

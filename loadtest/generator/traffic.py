@@ -14,8 +14,8 @@ from loadtest.generator.messages import Begin, Command, Drop, Part, Window
 from loadtest.generator.owntime import OwnTime
 from loadtest.ledger import NEVER
 from loadtest.wire import CONNECT, RECONNECT, Plan
-from wsclock import now_ms
 from wscore.reconnect import ReconnectPolicy
+from wscore.wallclock import now_ms
 
 MAX_HANDSHAKES: Final = 200  # at a time: more would overflow what a server lets wait
 FLUSH_S: Final = 0.02

@@ -120,7 +120,7 @@ def test_a_minted_token_outlives_the_run(monkeypatch):
     from cli.inspection import Rules, inspect_token
 
     in_an_hour_and_a_half = 5_400_000
-    from wsclock import now_ms
+    from wscore.wallclock import now_ms
 
     rules = Rules(JwtKey(secret=SECRET.encode()))
     assert inspect_token(token, rules, now_ms() + 2 * in_an_hour_and_a_half - 60_000)["verdict"] == "valid"

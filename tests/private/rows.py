@@ -15,7 +15,7 @@ import uvloop
 
 from tests.pages import ROOT
 
-OURS: Final = ("cli", "wsserver", "wsclient", "loadtest", "wscore", "wsclock")
+OURS: Final = ("cli", "wsserver", "wsclient", "loadtest", "wscore")
 SOURCES: Final = {path: path.read_text("utf-8") for one in OURS for path in sorted((ROOT / one).rglob("*.py"))}
 HANG_S: Final = 60
 

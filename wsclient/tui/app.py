@@ -27,7 +27,7 @@ from wsclient.tui.widgets.composer import Composer
 from wsclient.tui.widgets.detail import Detail
 from wsclient.tui.widgets.stream import Stream
 from wsclient.url import shown_url
-from wsclock import now_ms
+from wscore.wallclock import now_ms
 
 if TYPE_CHECKING:
     from wsclient.tui.widgets.form import ConnectForm

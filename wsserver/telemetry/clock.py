@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wsclock import now_ms
+from wscore.wallclock import now_ms
 
 
 @dataclass(frozen=True, slots=True)

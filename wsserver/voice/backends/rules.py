@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from wsclock import now_ms
+from wscore.wallclock import now_ms
 from wsserver.voice.backends.arithmetic import NotASumError, SumError, work_out
 from wsserver.voice.stages import Said
 
