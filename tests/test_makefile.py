@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,7 +24,10 @@ def clone(tmp_path: Path) -> Path:
 
 def plan(clone: Path, target: str) -> str:
     """Return the commands that make would run."""
-    done = subprocess.run(["make", "-n", target], cwd=clone, capture_output=True, text=True, timeout=60, check=True)
+    # Without what a make above this one says of itself: it would have its own say, with the name of the directory.
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    command = ["make", "--no-print-directory", "-n", target]
+    done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout
 
 

@@ -131,7 +131,7 @@ REFUSED = [
     ("connect", "filter", "type:", ""),
     ("connect", "timeout", "soon", "'soon': a duration is"),
     ("loadtest.heartbeat", "url", "nowhere", "'nowhere' is not a ws:// or wss:// URL"),
-    ("explain", "code", "9999x", "9999x: is no known code or message type"),
+    ("explain", "code", "9999x", "9999x: is no known code, disconnect or message type"),
     ("connect", "open", "none.jsonl", "none.jsonl: No such file"),
 ]
 
