@@ -61,7 +61,7 @@ async def ask(peer, type: str, count: int, size: int) -> None:
     await peer.send_json({"type": type, "timestamp": 1, "data": {"count": count, "size": size}})
 
 
-def hang_up(peers) -> None:
+def abort(peers) -> None:
     for peer in peers:
         peer.writer.transport.abort()
 
@@ -79,7 +79,7 @@ async def test_sixty_mebibytes_in_one_go_to_twenty_who_do_not_read(serve, open_s
             assert received["data"] == str(number).ljust(MIB, "x"), "who reads misses something"
         await neighbour.notices_nothing()
         await server.shrinks_to(before + BACK_TO)
-    hang_up(stalled)
+    abort(stalled)
     await server.closed_with(4003, 20)
     await server.shrinks_to(before + BACK_TO)
 
@@ -96,7 +96,7 @@ async def test_what_many_wait_for_is_in_memory_once(serve, open_socket, open_sta
             await ask(speaker, "burst", 1, 64 << 10)
             await speaker.receive_type("burst")
         await neighbour.notices_nothing()
-    hang_up(stalled)
+    abort(stalled)
     await server.closed_with(4003, members)
     await server.shrinks_to(before + BACK_TO)
 
@@ -111,7 +111,7 @@ async def test_what_each_waits_for_alone_is_bounded_over_all_and_the_worst_go_fi
             await ask(peer, "feed", 80, 64 << 10)  # more than the kernel takes, and less than one may have
             await neighbour.notices_nothing()
         await server.logged("outbound.full")
-    hang_up(peers)
+    abort(peers)
     await server.closed_with(4003, 40)
     await server.shrinks_to(before + BACK_TO)
 

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from wsserver.connections.hangups import HangUps
 from wsserver.connections.inbound import InboundMemory
+from wsserver.connections.peerclose import PeerCloseWatcher
 from wsserver.engines.channel import Channel
 
 # When this many messages wait for a connection's handlers it is read no further, so TCP holds the peer back.
@@ -54,7 +54,7 @@ class HandlerTasks:
         return len(self._tasks)
 
 
-class Job(Protocol):
+class QueuedCall(Protocol):
     """One call that waits or runs; `size` is what it holds, in bytes."""
 
     size: int
@@ -68,7 +68,7 @@ class Job(Protocol):
         """Give up a call that has not begun."""
 
 
-J = TypeVar("J", bound=Job)
+J = TypeVar("J", bound=QueuedCall)
 
 
 class HandlerQueue(Generic[J]):
@@ -81,8 +81,8 @@ class HandlerQueue(Generic[J]):
     __slots__ = (
         "_bytes",
         "_channel",
+        "_close_watcher",
         "_current",
-        "_hang_ups",
         "_is_held_back",
         "_is_over",
         "_jobs",
@@ -98,14 +98,14 @@ class HandlerQueue(Generic[J]):
         channel: Channel | None,
         tasks: HandlerTasks,
         memory: InboundMemory,
-        hang_ups: HangUps,
+        close_watcher: PeerCloseWatcher,
         limit: int,
         perform: Callable[[J], Awaitable[None]],
     ) -> None:
         self._channel = channel  # None once the client is gone
         self._tasks = tasks
         self._memory = memory
-        self._hang_ups = hang_ups
+        self._close_watcher = close_watcher
         self._limit = limit
         self._perform = perform
         self._jobs: deque[J] = deque()
@@ -151,7 +151,7 @@ class HandlerQueue(Generic[J]):
         Returns how many were dropped.
         """
         if self._channel is not None:
-            self._hang_ups.forget(self._channel)
+            self._close_watcher.forget(self._channel)
             self._channel = None
         self._memory.forget(self)
         current = self._current
@@ -205,8 +205,8 @@ class HandlerQueue(Generic[J]):
         if self._channel is None or self.holds_peer_back == held_before:
             return
         if held_before:
-            self._hang_ups.forget(self._channel)
+            self._close_watcher.forget(self._channel)
             self._channel.resume_reading()
         else:
             self._channel.pause_reading()
-            self._hang_ups.watch(self._channel)
+            self._close_watcher.watch(self._channel)

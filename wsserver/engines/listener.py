@@ -16,7 +16,7 @@ from wsserver.engines.unixsocket import UnixSocketFile
 
 BACKLOG: Final = 4096  # connections the kernel may hold ready; it caps the number by itself
 RETRY_S: Final = 1.0
-PATIENCE_S: Final = 1.0  # with a connection that has said nothing yet, once no descriptor is left
+GRACE_S: Final = 1.0  # with a connection that has said nothing yet, once no descriptor is left
 ROOM_MADE_S: Final = 0.01  # until the loop has closed what was dropped
 BATCH: Final = 100  # connections taken in one turn of the loop, so that a flood of them leaves the others their turns
 _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -27,7 +27,7 @@ async def listen_tcp(reception: Reception, host: str, port: int) -> Listener:
     """Listen on every address of `host`; raises OSError."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(asyncio.Protocol, host, port, backlog=BACKLOG, start_serving=False)
-    sockets = [one.dup() for one in server.sockets]
+    sockets = [bound.dup() for bound in server.sockets]
     server.close()
     return Listener(reception, sockets)
 
@@ -45,13 +45,13 @@ class Listener:
 
     def __init__(self, reception: Reception, sockets: list[socket.socket], file: UnixSocketFile | None = None) -> None:
         """Begin to accept on bound sockets; `file` is removed at the end."""
-        names = [one.getsockname() for one in sockets]
+        names = [bound.getsockname() for bound in sockets]
         self.addresses: list[tuple[str, int] | str] = [
             name if isinstance(name, str) else (name[0], name[1]) for name in names
         ]
         self._file = file
         self._reception = reception
-        self._acceptors = [_Acceptor(one, reception) for one in sockets]
+        self._acceptors = [_Acceptor(bound, reception) for bound in sockets]
 
     def close(self) -> None:
         """Stop listening and drop what is still pending; open connections stay."""
@@ -100,7 +100,7 @@ class _Acceptor:
                     raise
                 self._pause()
                 # Whoever comes takes the place of those that say nothing; connections stay.
-                delay_s = ROOM_MADE_S if self._reception.pending.make_room(PATIENCE_S) else RETRY_S
+                delay_s = ROOM_MADE_S if self._reception.pending.make_room(GRACE_S) else RETRY_S
                 self._retry = self._loop.call_later(delay_s, self._resume)
                 return
             connection.setblocking(False)

@@ -78,16 +78,16 @@ class Pending:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enter(self, one: Waiting) -> None:
+    def enter(self, waiting: Waiting) -> None:
         """Count a connection that was just accepted, and let its time begin."""
-        one.deadline_s = self._loop.time() + self._timeout_s
-        self._waiting[one] = None
+        waiting.deadline_s = self._loop.time() + self._timeout_s
+        self._waiting[waiting] = None
         if self._limits.total is not None and len(self._waiting) > self._limits.total:
             self._drop(next(iter(self._waiting)))
         if self._timer is None:
-            self._timer = self._loop.call_at(one.deadline_s, self._expire)
+            self._timer = self._loop.call_at(waiting.deadline_s, self._expire)
 
-    def identify(self, one: Waiting, ip: str | None) -> bool:
+    def identify(self, waiting: Waiting, ip: str | None) -> bool:
         """Count it for its client as well, whose address is known now; returns whether it may go on.
 
         None is a peer on a Unix socket, for which no limit per address holds.
@@ -100,27 +100,27 @@ class Pending:
             self._dropped[PendingDrop.RATE].value += 1
             return False
         if limits.per_ip is not None:
-            one.client = client
+            waiting.client = client
             siblings = self._by_client.setdefault(client, OrderedDict())
-            siblings[one] = None
+            siblings[waiting] = None
             if len(siblings) > limits.per_ip:
                 self._drop(next(iter(siblings)))
         return True
 
-    def leave(self, one: Waiting) -> None:
+    def leave(self, waiting: Waiting) -> None:
         """Forget a connection that is pending no longer; one that is not known is left alone."""
-        if self._waiting.pop(one, self) is self:
+        if self._waiting.pop(waiting, self) is self:
             return
-        client = one.client
+        client = waiting.client
         if client is not None:
             siblings = self._by_client[client]
-            del siblings[one]
+            del siblings[waiting]
             if not siblings:
                 del self._by_client[client]
 
-    def make_room(self, patience_s: float) -> bool:
-        """Drop all that have waited for longer than `patience_s`; returns whether there were any."""
-        latest_s = self._loop.time() + self._timeout_s - patience_s
+    def make_room(self, grace_s: float) -> bool:
+        """Drop all that have waited for longer than `grace_s`; returns whether there were any."""
+        latest_s = self._loop.time() + self._timeout_s - grace_s
         before = len(self._waiting)
         while (oldest := next(iter(self._waiting), None)) is not None and oldest.deadline_s <= latest_s:
             self._drop(oldest)
@@ -133,13 +133,13 @@ class Pending:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _drop(self, one: Waiting) -> None:
+    def _drop(self, waiting: Waiting) -> None:
         self._dropped[PendingDrop.CROWD].value += 1
-        self._end(one)
+        self._end(waiting)
 
-    def _end(self, one: Waiting) -> None:
-        self.leave(one)
-        one.drop()
+    def _end(self, waiting: Waiting) -> None:
+        self.leave(waiting)
+        waiting.drop()
 
     def _expire(self) -> None:
         now_s = self._loop.time()
@@ -153,7 +153,7 @@ class Pending:
         bucket = self._rates.get(client)
         if bucket is None:
             if len(self._rates) >= self._prune_at:
-                self._rates = {key: one for key, one in self._rates.items() if not one.is_full(now_s)}
+                self._rates = {key: bucket for key, bucket in self._rates.items() if not bucket.is_full(now_s)}
                 self._prune_at = max(_FEW_ADDRESSES, 2 * len(self._rates))
             bucket = self._rates[client] = TokenBucket(rate, now_s)
         return bucket.take(1, now_s)

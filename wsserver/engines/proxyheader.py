@@ -78,7 +78,7 @@ def _parse_v1(data: bytes) -> ProxyHeader | None:
     family, *addresses, source_port, target_port = match.groups()
     if family is None:
         return ProxyHeader(end, None)
-    client, server = (_address(one, family) for one in addresses)
+    client, server = (_address(address, family) for address in addresses)
     if client is None or server is None or max(int(source_port), int(target_port)) > 0xFFFF:
         raise ProxyHeaderError("a malformed address in a PROXY line")
     return ProxyHeader(end, client)

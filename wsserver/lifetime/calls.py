@@ -11,8 +11,8 @@ import msgspec
 from wscore.codes import ErrorCode
 from wscore.envelope import NO_DATA, Envelope, InvalidMessageError
 from wsserver.connections.handlerqueue import HandlerQueue, HandlerTasks
-from wsserver.connections.hangups import HangUps
 from wsserver.connections.inbound import MESSAGE_OVERHEAD, InboundLimits, InboundMemory
+from wsserver.connections.peerclose import PeerCloseWatcher
 from wsserver.connections.state import Connection
 from wsserver.lifetime.router import MessageRouter, Route
 from wsserver.sdk.app import App
@@ -60,10 +60,10 @@ class AppCalls:
 
     __slots__ = (
         "_app",
+        "_close_watcher",
         "_dropped",
         "_failures",
         "_growth",
-        "_hang_ups",
         "_hub",
         "_limit",
         "_log",
@@ -88,7 +88,7 @@ class AppCalls:
         self._memory = memory
         self._limit = limits.per_connection
         self._growth = Growth(limits.growth)
-        self._hang_ups = HangUps()
+        self._close_watcher = PeerCloseWatcher()
         self._failures = failures
         self._dropped = metrics.dropped
         self._log = log
@@ -181,7 +181,7 @@ class AppCalls:
         # One that is closed or closing is read to its end, whatever waits: a hook of its.
         channel = connection.channel if connection.is_open else None
         queue = connection.handlers = HandlerQueue(
-            channel, self._tasks, self._memory, self._hang_ups, self._limit, self._perform
+            channel, self._tasks, self._memory, self._close_watcher, self._limit, self._perform
         )
         return queue
 

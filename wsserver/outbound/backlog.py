@@ -182,7 +182,7 @@ class Backlog:
     def _shed(self) -> None:
         """Close the worst readers until the rest is within the limit on all."""
         used, closed = self._bytes, 0
-        for outbox in sorted(self._outboxes, key=lambda one: (-one.size, one.since_s)):
+        for outbox in sorted(self._outboxes, key=lambda outbox: (-outbox.size, outbox.since_s)):
             if not outbox.is_closing:
                 outbox.writer.too_slow()
                 closed += 1

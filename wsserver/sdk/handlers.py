@@ -45,9 +45,10 @@ class Handler:
         if _is_generator(function):
             raise ConfigError(self.name, "has a yield, so calling it runs nothing", "send with ctx.reply instead")
         parameters = list(inspect.signature(function).parameters.values())
-        positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-        others = [one for one in parameters if one not in positional]
-        if not 1 <= len(positional) <= (1 if is_hook else 2) or any(one.default is one.empty for one in others):
+        by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        positional = [parameter for parameter in parameters if parameter.kind in by_position]
+        others = [parameter for parameter in parameters if parameter not in positional]
+        if not 1 <= len(positional) <= (1 if is_hook else 2) or any(other.default is other.empty for other in others):
             mend = "let its decorator use functools.wraps" if others else ""
             takes = "a hook takes (ctx)" if is_hook else "a handler takes (ctx) or (ctx, data)"
             raise ConfigError(self.name, takes, mend)

@@ -54,7 +54,7 @@ class Budget:
 
 async def within(timeout_s: float, *waits: Coroutine[Any, Any, None]) -> None:
     """Wait for all of them side by side, at most `timeout_s`."""
-    tasks = [asyncio.get_running_loop().create_task(one) for one in waits]
+    tasks = [asyncio.get_running_loop().create_task(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, timeout=timeout_s)
     finally:

@@ -113,22 +113,22 @@ class LogWriter(io.TextIOBase):
 
     def _run(self) -> None:
         while True:
-            one: bytes | threading.Event | None = self._queue.get()
+            entry: bytes | threading.Event | None = self._queue.get()
             batch: list[bytes] = []
             size = 0
-            while isinstance(one, bytes):
-                batch.append(one)
-                size += len(one)
-                one = None
+            while isinstance(entry, bytes):
+                batch.append(entry)
+                size += len(entry)
+                entry = None
                 if size < MAX_BATCH_BYTES:
                     with suppress(Empty):
-                        one = self._queue.get_nowait()
+                        entry = self._queue.get_nowait()
             if batch:
                 self._write_out(b"".join(batch))
                 with self._lock:
                     self._queued_bytes -= size + len(batch) * _OVERHEAD_BYTES
-            if one is not None:
-                one.set()
+            if entry is not None:
+                entry.set()
 
     def _write_out(self, data: bytes) -> None:
         """Write lines, after a word on those that could not be written before; or count them."""

@@ -8,8 +8,8 @@ import select
 from wsserver.engines.channel import Channel
 
 
-class HangUps:
-    """Drops a connection that is held back once its peer has hung up.
+class PeerCloseWatcher:
+    """Drops a connection that is held back once its peer has closed it.
 
     Linux only, by an epoll of its own that the loop watches. Elsewhere it shows when a heartbeat cannot be written.
     """
@@ -23,7 +23,7 @@ class HangUps:
         self._epoll: select.epoll | None = None
 
     def watch(self, channel: Channel) -> None:
-        """Abort the connection when its peer hangs up, until `forget`."""
+        """Abort the connection when its peer closes it, until `forget`."""
         descriptor = channel.descriptor
         if descriptor < 0 or not hasattr(select, "epoll"):
             return
