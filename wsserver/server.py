@@ -12,10 +12,9 @@ from contextlib import suppress
 
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
-from wscore.guest import GuestVerifier
-from wscore.payloads import Heartbeat, Limits, RateLimit
-from wscore.tokens import JwtVerifier
+from wscore.payloads import Heartbeat
 from wsserver.brokers.memory import MemoryBroker
+from wsserver.builders import announced_limits, authentication_of, engine_of
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.groups import Groups
 from wsserver.connections.handlerqueue import HandlerTasks
@@ -24,14 +23,12 @@ from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.sessions import SessionService
 from wsserver.engines.arrival import Reception
-from wsserver.engines.base import Engine, EngineSettings
+from wsserver.engines.base import Engine
 from wsserver.engines.certificate import server_context
 from wsserver.engines.listener import Listener, listen_tcp, listen_unix
 from wsserver.engines.networks import TrustedNetworks
 from wsserver.engines.pending import Pending
-from wsserver.handshake.authentication import AuthenticationHandler
 from wsserver.handshake.hosts import HostPolicy
-from wsserver.handshake.jwksfile import JwksFile
 from wsserver.handshake.limits import ConnectionLimiter
 from wsserver.handshake.origins import OriginPolicy
 from wsserver.handshake.proxies import Proxies
@@ -52,7 +49,7 @@ from wsserver.sdk.background import BackgroundTasks
 from wsserver.sdk.failures import ExitRequest, Failures
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import LifespanError, Lifespans
-from wsserver.settings import EngineName, Profile, ServerSettings
+from wsserver.settings import Profile, ServerSettings
 from wsserver.telemetry.budget import AbandonedError, Budget
 from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.descriptors import DescriptorWatch, descriptor_limit
@@ -105,7 +102,7 @@ class WebSocketServer:
         groups = Groups(broker)
         self.connections = ConnectionManager(groups)
         sessions = SessionService(settings.session_join, groups, _new_id)
-        authentication = _authentication(settings, self._clock, self._log)
+        authentication = authentication_of(settings, self._clock, self._log)
         loop = asyncio.get_running_loop()
         self.backlog = Backlog(
             settings.outbound, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s, log=self._log
@@ -188,7 +185,7 @@ class WebSocketServer:
             wheel=self._heartbeats.wheel,
             welcome=Welcome(
                 Heartbeat(settings.heartbeat.interval_ms, settings.heartbeat.timeout_ms),
-                _limits(settings),
+                announced_limits(settings),
                 settings.rates,
                 self._clock,
                 _new_id,
@@ -231,7 +228,7 @@ class WebSocketServer:
         tls = None
         if settings.tls_cert is not None and settings.tls_key is not None:
             tls = server_context(settings.tls_cert, settings.tls_key)
-        engine = _engine(settings, self.backlog, self._log)
+        engine = engine_of(settings, self.backlog, self._log)
         await self._lifespans.enter(self.hub)
         try:
             self._sockets = await self._listen(engine, tls)
@@ -307,39 +304,5 @@ class WebSocketServer:
         return f"{scheme}://{host}:{address[1]}{self.settings.path}"
 
 
-def _limits(settings: ServerSettings) -> Limits:
-    messages, octets = (
-        None if rate is None else RateLimit(rate.per_second, rate.burst)
-        for rate in (settings.rates.messages, settings.rates.octets)
-    )
-    return Limits(settings.max_message_bytes, messages, octets)
-
-
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-def _authentication(settings: ServerSettings, clock: Clock, log: EventLog) -> AuthenticationHandler:
-    guests = GuestVerifier(settings.guests, secret=settings.guest_secret, ttl_ms=settings.guest_ttl_ms)
-    key, file = settings.jwt_key, settings.jwks_file
-    if key is None:
-        return AuthenticationHandler(None, guests, clock.now_ms)
-    jwt = JwtVerifier(key, issuer=settings.issuer, audience=settings.audience, names=settings.claim_names)
-    jwks = None if file is None else JwksFile(file, key, clock.now_s, log)
-    return AuthenticationHandler(jwt, guests, clock.now_ms, jwks)
-
-
-def _engine(settings: ServerSettings, backlog: Backlog, log: EventLog) -> Engine:
-    engine_settings = EngineSettings(
-        settings.max_message_bytes,
-        settings.close_timeout_ms / 1000,
-        settings.compression,
-    )
-    # Imported here: each engine is a dependency that the other does not need.
-    if settings.resolved_engine is EngineName.PICOWS:
-        from wsserver.engines.picows import PicowsEngine
-
-        return PicowsEngine(engine_settings, backlog, log)
-    from wsserver.engines.websockets import WebsocketsEngine
-
-    return WebsocketsEngine(engine_settings, backlog, log)

@@ -1,0 +1,51 @@
+"""Parts of a server that take more than a line to be made from its settings."""
+
+from __future__ import annotations
+
+from wscore.guest import GuestVerifier
+from wscore.payloads import Limits, RateLimit
+from wscore.tokens import JwtVerifier
+from wsserver.engines.base import Engine, EngineSettings
+from wsserver.handshake.authentication import AuthenticationHandler
+from wsserver.handshake.jwksfile import JwksFile
+from wsserver.outbound.backlog import Backlog
+from wsserver.settings import EngineName, ServerSettings
+from wsserver.telemetry.clock import Clock
+from wsserver.telemetry.logs import EventLog
+
+
+def announced_limits(settings: ServerSettings) -> Limits:
+    """Return the limits that every client is told of in its greeting."""
+    messages, octets = (
+        None if rate is None else RateLimit(rate.per_second, rate.burst)
+        for rate in (settings.rates.messages, settings.rates.octets)
+    )
+    return Limits(settings.max_message_bytes, messages, octets)
+
+
+def authentication_of(settings: ServerSettings, clock: Clock, log: EventLog) -> AuthenticationHandler:
+    """Return what decides about tokens."""
+    guests = GuestVerifier(settings.guests, secret=settings.guest_secret, ttl_ms=settings.guest_ttl_ms)
+    key, file = settings.jwt_key, settings.jwks_file
+    if key is None:
+        return AuthenticationHandler(None, guests, clock.now_ms)
+    jwt = JwtVerifier(key, issuer=settings.issuer, audience=settings.audience, names=settings.claim_names)
+    jwks = None if file is None else JwksFile(file, key, clock.now_s, log)
+    return AuthenticationHandler(jwt, guests, clock.now_ms, jwks)
+
+
+def engine_of(settings: ServerSettings, backlog: Backlog, log: EventLog) -> Engine:
+    """Return the engine that was chosen."""
+    engine_settings = EngineSettings(
+        settings.max_message_bytes,
+        settings.close_timeout_ms / 1000,
+        settings.compression,
+    )
+    # Imported here: each engine is a dependency that the other does not need.
+    if settings.resolved_engine is EngineName.PICOWS:
+        from wsserver.engines.picows import PicowsEngine
+
+        return PicowsEngine(engine_settings, backlog, log)
+    from wsserver.engines.websockets import WebsocketsEngine
+
+    return WebsocketsEngine(engine_settings, backlog, log)
