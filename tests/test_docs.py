@@ -173,14 +173,14 @@ def test_every_option_has_a_row_with_its_spellings_its_variable_and_its_default(
     assert meaning
 
 
-@pytest.mark.parametrize(("name", "command"), [pytest.param(*one, id=one[0]) for one in commands()])
+@pytest.mark.parametrize(("name", "command"), [pytest.param(*command, id=command[0]) for command in commands()])
 def test_the_rows_of_a_command_are_its_options_by_group_in_the_order_of_help(name, command):
     cells = [cell for cell in first_cells(section(page("cli.md"), name)) if cell.startswith(("`-", "**"))]
     titled = command.groups(command.make_context(name, [], resilient_parsing=True))
     expected = []
     for title, options in titled.items():
         expected += [f"**{title}**"] if len(titled) > 1 else []
-        expected += [max(one.opts, key=len) for one in options if one.name != "help"]
+        expected += [max(option.opts, key=len) for option in options if option.name != "help"]
     found = [cell if "**" in cell else re.search(r"`(--[a-z-]+)`", cell)[1] for cell in cells]
     assert found == expected
 
@@ -209,11 +209,11 @@ def test_no_section_documents_an_option_that_does_not_exist():
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_page_names_an_option_or_a_variable_that_does_not_exist(path):
     parameters = [parameter for _, command in commands() for parameter in command.params]
-    options = {spelling for one in parameters for spelling in [*one.opts, *one.secondary_opts]} | {
+    options = {spelling for parameter in parameters for spelling in [*parameter.opts, *parameter.secondary_opts]} | {
         "--help",
         "--version",
     }
-    variables = {one.envvar for one in parameters if one.envvar}
+    variables = {parameter.envvar for parameter in parameters if parameter.envvar}
     variables |= {SECRET_VARIABLE, DEBUG_VARIABLE, *KEY_VARIABLES.values()}
     text = path.read_text("utf-8")
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+\b", text)) <= options | FOREIGN_OPTIONS
@@ -223,7 +223,7 @@ def test_no_page_names_an_option_or_a_variable_that_does_not_exist(path):
 def test_the_example_of_wsctl_toml_has_only_tables_and_keys_that_exist():
     import tomllib
 
-    known = {name: {max(one.opts, key=len).lstrip("-") for one in command.params} for name, command in commands()}
+    known = {name: {max(param.opts, key=len).lstrip("-") for param in command.params} for name, command in commands()}
     example, shared = blocks(ROOT / "docs" / "cli.md", "toml")
     tables = tomllib.loads(example)
     tables |= {f"token {name}": table for name, table in tables.pop("token").items()}

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,8 @@ HEAVY = {
     "pydantic",
 }
 WALL_CLOCKS = {"time.time", "time.time_ns", "time", "time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
+# The message and its payload, and the reasons for it: the protocol's word for both.
+TWICE = {"Disconnect": ["wscore/disconnects.py", "wscore/payloads.py"]}
 HANG_S = 60
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -91,6 +95,28 @@ def test_the_packages_in_pyproject_are_the_directories_that_are_packages():
 def test_the_import_contracts_and_mypy_cover_every_package():
     assert sorted(PROJECT["tool"]["importlinter"]["root_packages"]) == sorted(PACKAGES)
     assert sorted(PROJECT["tool"]["mypy"]["packages"]) == sorted(PACKAGES)
+
+
+def loop_variables(tree: ast.AST) -> Iterator[str]:
+    """Yield the names that loops and comprehensions give to what they go through."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
+            yield from (name.id for name in ast.walk(node.target) if isinstance(name, ast.Name))
+
+
+@each_source
+def test_no_loop_variable_is_called_one(path):
+    assert "one" not in loop_variables(ast.parse(path.read_text("utf-8")))
+
+
+def test_no_two_public_classes_of_the_product_have_the_same_name():
+    places = defaultdict(list)
+    for path in SOURCES:
+        if path.relative_to(ROOT).parts[0] in PACKAGES:
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places[node.name].append(str(path.relative_to(ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == TWICE
 
 
 def test_the_wall_clock_is_read_in_one_place():

@@ -87,18 +87,20 @@ def names_given(tree: ast.AST) -> Iterator[str]:
             case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name, ctx=ast.Store()):
                 yield name
         if isinstance(node, ast.Module | ast.ClassDef):  # what a function assigns to is its own
-            for one in node.body:
-                targets = one.targets if isinstance(one, ast.Assign) else [getattr(one, "target", None)]
+            for statement in node.body:
+                targets = (
+                    statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+                )
                 yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
 @pytest.mark.parametrize("module", [app, bar, composer, detail, form, main_screen, panels, parts, picker, stream])
 def test_no_name_of_our_screens_is_by_accident_one_that_textual_gives_too(module):
-    classes = [one for one in vars(module).values() if inspect.isclass(one) and one.__module__ == module.__name__]
+    classes = [var for var in vars(module).values() if inspect.isclass(var) and var.__module__ == module.__name__]
     assert classes
     for ours in classes:
         theirs = [base for base in ours.__mro__ if base.__module__.startswith("textual.")]
-        given = [private_names(ast.parse(dedent(inspect.getsource(one)))) for one in (ours, *theirs)]
+        given = [private_names(ast.parse(dedent(inspect.getsource(item)))) for item in (ours, *theirs)]
         assert given[0] & set().union(*given[1:]) <= NAMES
 
 

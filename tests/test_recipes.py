@@ -278,8 +278,8 @@ def test_every_block_of_commands_is_run_or_says_why_not():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, id=re.sub(r"[^\w.]+", " ", name)[:70], marks=[pytest.mark.slow] * one.is_slow)
-        for name, one in RECIPES.items()
+        pytest.param(name, id=re.sub(r"[^\w.]+", " ", name)[:70], marks=[pytest.mark.slow] * item.is_slow)
+        for name, item in RECIPES.items()
     ],
 )
 def test_a_recipe_does_what_its_page_says(name, tmp_path):

@@ -166,9 +166,9 @@ def told_by_mypy(wheel: Path, folder: Path, modules: Mapping[str, str]) -> dict[
 
 def test_the_wheel_has_the_packages_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    sources = {str(path.relative_to(ROOT).as_posix()) for one in PACKAGES for path in (ROOT / one).rglob("*.py")} | {
-        f"{one}/py.typed" for one in PACKAGES
-    }
+    sources = {
+        str(path.relative_to(ROOT).as_posix()) for package in PACKAGES for path in (ROOT / package).rglob("*.py")
+    } | {f"{package}/py.typed" for package in PACKAGES}
     (metadata,) = {name.partition("/")[0] for name in names} - set(PACKAGES)
     assert metadata.endswith(".dist-info")
     assert {name for name in names if not name.startswith(metadata)} == sources

@@ -14,7 +14,7 @@ from loadtest.driver.processes import Processes
 from loadtest.generator.connections import monotonic_ns
 from loadtest.generator.latencies import percentile
 from loadtest.generator.memory import ServerMemory
-from loadtest.generator.messages import Begin, Counts, Drop, Snapshot, Window
+from loadtest.generator.messages import Begin, Counts, DropConnections, Snapshot, Window
 from loadtest.generator.results import Course, measured
 from loadtest.scenarios import SCENARIOS
 from loadtest.wire import LoadStage, Measured, Phase, Plan, RunProgress
@@ -123,7 +123,7 @@ class RunController:
         plan, processes = self._plan, self._processes
         if self._scenario.storms and not self._is_over():
             at_ns = monotonic_ns() + processes.lead_ns
-            processes.command(Drop(at_ns))
+            processes.command(DropConnections(at_ns))
             self._until(lambda: monotonic_ns() > at_ns + processes.lead_ns + 10**9)
             self._until(lambda: not processes.peek().awaited or self._interrupted, timeout_s=STORM_TIMEOUT_S)
         if not self._is_target_gone():

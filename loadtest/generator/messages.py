@@ -22,7 +22,7 @@ class Window(msgspec.Struct, frozen=True, tag=True):
     end_ns: int
 
 
-class Drop(msgspec.Struct, frozen=True, tag=True):
+class DropConnections(msgspec.Struct, frozen=True, tag=True):
     """Cut every connection at `at_ns`, and connect again at once."""
 
     at_ns: int
@@ -48,7 +48,7 @@ class Time(msgspec.Struct, frozen=True, tag=True):
     now_ns: int
 
 
-Command = Begin | Window | Drop | Finish | Assign | Time
+Command = Begin | Window | DropConnections | Finish | Assign | Time
 
 
 class Counts(msgspec.Struct):

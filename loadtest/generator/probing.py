@@ -65,7 +65,7 @@ async def probe(plan: Plan, dialer: Dialer, query: dict[str, str]) -> TargetRefu
     return None
 
 
-class _Counter(LoadConnection):
+class _ReceiptCounter(LoadConnection):
     __slots__ = ("latencies",)
 
     def __init__(self, traffic: Traffic, latencies: list[int]) -> None:
@@ -84,7 +84,7 @@ async def receive_floor_us(plan: Plan, dialer: Dialer) -> float:
     )
     traffic, latencies = _ProbeTraffic(plan, dialer, {}), list[int]()
     peers: list[socket.socket] = []
-    counters: list[_Counter] = []
+    counters: list[_ReceiptCounter] = []
     loop = asyncio.get_running_loop()
     listening = socket.create_server(("127.0.0.1", 0))
     try:
@@ -93,7 +93,7 @@ async def receive_floor_us(plan: Plan, dialer: Dialer) -> float:
             peer, _ = listening.accept()
             peers.append(peer)
             peer.setblocking(False)
-            counter = _Counter(traffic, latencies)
+            counter = _ReceiptCounter(traffic, latencies)
             counters.append(counter)
             greeting = loop.create_task(_greet(peer))
             await ws_connect(lambda counter=counter: counter, "ws://floor/", socket_factory=lambda _, own=own: own)  # type: ignore[misc]

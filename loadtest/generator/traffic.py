@@ -10,7 +10,7 @@ from typing import Any, Final
 from loadtest.generator.connections import LoadConnection, monotonic_ns
 from loadtest.generator.dialing import HANDSHAKE_TIMEOUT_S, Dialer, reason
 from loadtest.generator.measurements import Measurements
-from loadtest.generator.messages import Begin, Command, Drop, Part, Window
+from loadtest.generator.messages import Begin, Command, DropConnections, Part, Window
 from loadtest.generator.owntime import OwnTime
 from loadtest.ledger import NEVER
 from loadtest.wire import CONNECT, RECONNECT, Plan
@@ -108,7 +108,7 @@ class Traffic:
             case Window():
                 self.window_start_ns = command.start_ns - self.offset_ns
                 self.window_end_ns = command.end_ns - self.offset_ns
-            case Drop():
+            case DropConnections():
                 delay_s = max(0.0, (command.at_ns - self.offset_ns - monotonic_ns()) / 1e9)
                 asyncio.get_running_loop().call_later(delay_s, self._drop)
             case _:

@@ -94,9 +94,9 @@ def doubts(results: dict[Scenario, Samples]) -> list[str]:
     for scenario, samples in results.items():
         for server, taken in samples.items():
             details = [sample.details for sample in taken if sample is not None and scenario.is_rate]
-            if details and median(one["generator_cpu"] for one in details) > BUSY:
+            if details and median(detail["generator_cpu"] for detail in details) > BUSY:
                 busy.append(f"{server} in {scenario.name}")
-            if details and (share := median(one["server_cpu"] for one in details)) < QUIET:
+            if details and (share := median(detail["server_cpu"] for detail in details)) < QUIET:
                 starved.append(f"{server} in {scenario.name} ({share:.0%})")
     found = []
     if busy:
@@ -133,7 +133,7 @@ def rates_table(results: dict[Scenario, Samples], names: list[str]) -> str:
             scale = 1000 if scenario.unit == "k/s" else 1
             found = [spread(samples, name) for name in names]
             cells = [f"{scenario.title}, {scenario.unit}"]
-            cells += [_number(one.median / scale if one else None) for one in found]
+            cells += [_number(item.median / scale if item else None) for item in found]
             cells += [_ratio(ratio(samples, "wsctl", other)) for other in others]
             lines.append(_row(cells))
     return "\n".join(lines)
@@ -221,7 +221,7 @@ def as_json(results: dict[Scenario, Samples], settings: dict[str, Any]) -> dict[
             entry["servers"][server] = {
                 **(found.as_json() if found else {}),
                 **({"cpu_us": cost.as_json()} if scenario.is_rate and (cost := cost_us(samples, server)) else {}),
-                "samples": [None if one is None else {"value": one.value, **one.details} for one in taken],
+                "samples": [None if sample is None else {"value": sample.value, **sample.details} for sample in taken],
             }
         for other in (BEFORE, "node", "bun"):
             if against := ratio(judged(scenario, samples), "wsctl", other):

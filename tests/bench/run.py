@@ -102,7 +102,7 @@ def _tokens(folder: Path, secret: str) -> tuple[Path, Path]:
     guests, jwts = folder / "guests", folder / "jwts"
     guests.write_text("".join(f"{mint_guest_token(uuid.uuid4(), now_s * 1000)}\n" for _ in range(TOKENS)))
     claims = ({"sub": f"user-{number}", "iat": now_s, "exp": now_s + 86_400} for number in range(TOKENS))
-    jwts.write_text("".join(f"{mint_jwt(secret.encode(), one)}\n" for one in claims))
+    jwts.write_text("".join(f"{mint_jwt(secret.encode(), claim)}\n" for claim in claims))
     return guests, jwts
 
 

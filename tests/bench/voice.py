@@ -79,7 +79,7 @@ def measure(say: Callable[[str], None]) -> tuple[str, Any]:
                     f"{quiet.p99_ms:.1f} ms ({quiet.stolen:.1%} stolen), with {CALLERS} callers "
                     f"{talking.p99_ms:.1f} ms ({talking.stolen:.1%} stolen)"
                 )
-    undisturbed = [pair for pair in rounds if max(one.stolen for one in pair) <= MOST_STOLEN]
+    undisturbed = [pair for pair in rounds if max(run.stolen for run in pair) <= MOST_STOLEN]
     if len(undisturbed) < LEAST_ROUNDS:
         say(f"doubtful: the host took over {MOST_STOLEN:.0%} of the cores in all but {len(undisturbed)} rounds")
         undisturbed = rounds
@@ -90,8 +90,8 @@ def measure(say: Callable[[str], None]) -> tuple[str, Any]:
         "|---|---|---|",
         f"| p50 from the end of a turn to the answer's first audio, ms | {_figure(answer, 0)} | "
         f"≤ {MOST_MS} ms: {_held(answer.median <= MOST_MS)} |",
-        f"| neighbours' p99 round trip, ms | {_figure(Spread.of([one.p99_ms for one, _ in undisturbed]), 1)} |  |",
-        f"| the same while callers speak, ms | {_figure(Spread.of([one.p99_ms for _, one in undisturbed]), 1)} |  |",
+        f"| neighbours' p99 round trip, ms | {_figure(Spread.of([item.p99_ms for item, _ in undisturbed]), 1)} |  |",
+        f"| the same while callers speak, ms | {_figure(Spread.of([item.p99_ms for _, item in undisturbed]), 1)} |  |",
         f"| ratio, round by round ({len(undisturbed)} of {ROUNDS} rounds) | {_figure(ratio, 2)} | "
         f"≤ {MOST_RATIO:g}: {_held(ratio.median <= MOST_RATIO)} |",
     ]

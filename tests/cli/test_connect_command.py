@@ -43,14 +43,14 @@ def test_bare_text_becomes_a_message_and_replies_come_back_before_the_end(servin
     assert result.returncode == 0
     greeting, *messages = envelopes(result.stdout)
     assert greeting["type"] == "session_created"
-    assert [(one["type"], one["data"]) for one in messages] == [("message", "hello"), ("message", "world")]
+    assert [(message["type"], message["data"]) for message in messages] == [("message", "hello"), ("message", "world")]
     assert "connected as guest_" in result.stderr
 
 
 def test_a_json_line_with_a_type_is_an_envelope_and_other_json_is_data(echo, wsctl):
     lines = ['{"type":"echo","id":"7","data":1}', '{"a":1}', "[1]", "5", '"x"', "{"]
     result = wsctl("connect", echo.url, "--type", "echo", stdin="\n".join(lines) + "\n")
-    replies = [(one.get("id"), one["data"]) for one in envelopes(result.stdout)[1:]]
+    replies = [(envelope.get("id"), envelope["data"]) for envelope in envelopes(result.stdout)[1:]]
     assert replies == [("7", 1), (None, {"a": 1}), (None, [1]), (None, "5"), (None, '"x"'), (None, "{")]
 
 
@@ -173,10 +173,10 @@ def test_pings_are_answered_and_hidden_unless_asked_for(serving, wsctl):
     server = serving("--heartbeat-interval", "300ms", "--heartbeat-timeout", "2s")
     quiet = wsctl("connect", server.url, "--timeout", "2s")
     assert quiet.returncode == 0
-    assert [one["type"] for one in envelopes(quiet.stdout)] == ["session_created"]
+    assert [envelope["type"] for envelope in envelopes(quiet.stdout)] == ["session_created"]
     shown = wsctl("connect", server.url, "--no-auto-pong")
     assert shown.returncode == 1
-    assert [one["type"] for one in envelopes(shown.stdout)][1:3] == ["ping", "ping"]
+    assert [envelope["type"] for envelope in envelopes(shown.stdout)][1:3] == ["ping", "ping"]
     assert "4002 connection timeout" in shown.stderr
 
 

@@ -53,7 +53,7 @@ def app(serving, tmp_path: Path):
 
 
 def data_of(stdout: str, type: str = "message") -> list[object]:
-    return [one["data"] for one in map(json.loads, stdout.splitlines()) if one["type"] == type]
+    return [message["data"] for message in map(json.loads, stdout.splitlines()) if message["type"] == type]
 
 
 def text_of(lines: list[str]) -> str:
@@ -200,7 +200,11 @@ def test_a_pipe_has_no_templates_unless_it_asks_for_them(serving, wsctl):
 def test_a_rate_is_kept(serving, wsctl):
     result = wsctl("connect", serving().url, "--rate", "20", stdin="x\n" * 11)
     assert result.returncode == 0, result.stderr
-    at_ms = [one["receivedAtMs"] for one in map(json.loads, result.stdout.splitlines()) if one["type"] == "message"]
+    at_ms = [
+        message["receivedAtMs"]
+        for message in map(json.loads, result.stdout.splitlines())
+        if message["type"] == "message"
+    ]
     assert len(at_ms) == 11
     assert at_ms[-1] - at_ms[0] >= 450
 
@@ -233,9 +237,9 @@ def test_neither_the_ids_nor_the_fences_are_seen(app, wsctl, tmp_path):
     result = wsctl("connect", app.url, "--type", "count", "--record", "r.jsonl", stdin=f"a\n{own}\n")
     assert result.returncode == 0, result.stderr
     printed = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [(one["type"], one.get("id")) for one in printed[1:]] == [("counted", None), ("counted", "mine")]
+    assert [(message["type"], message.get("id")) for message in printed[1:]] == [("counted", None), ("counted", "mine")]
     recorded = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
-    assert [one["type"] for one in recorded] == ["session_created", "count", "count", "counted", "counted"]
+    assert [message["type"] for message in recorded] == ["session_created", "count", "count", "counted", "counted"]
     assert recorded[1]["id"] == recorded[3]["id"]
 
 

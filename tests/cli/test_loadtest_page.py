@@ -31,7 +31,7 @@ def section(title: str) -> str:
     return rest.partition("\n## ")[0]
 
 
-@pytest.mark.parametrize("struct", [Summary, Connections, Check, Distribution, Ledger], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("struct", [Summary, Connections, Check, Distribution, Ledger], ids=lambda item: item.__name__)
 def test_every_field_of_the_summary_is_named(struct):
     named = set(re.findall(r"`(\w+)`", section("Reports")))
     assert {field.encode_name for field in msgspec.structs.fields(struct)} <= named
@@ -48,7 +48,7 @@ def test_every_report_is_named(tmp_path):
 def test_every_metric_and_every_test_is_named():
     named = set(re.findall(r"`([\w.]+)`", section("Thresholds and verdict")))
     assert {*thresholds._LATENCIES, *thresholds.COUNTS} <= named
-    assert {f".{one}" for one in thresholds._STATISTICS} <= set(re.findall(r"`(\.[\w.]+)`", PAGE))
+    assert {f".{statistic}" for statistic in thresholds._STATISTICS} <= set(re.findall(r"`(\.[\w.]+)`", PAGE))
     assert set(re.findall(r"^\| `(\w+)` \|", section("The tests"), re.M)) == set(SCENARIOS)
 
 

@@ -181,6 +181,6 @@ def test_roles_that_do_not_go_together_are_refused(machine, problem):
 
 
 def test_each_option_of_a_command_is_a_field_and_the_other_way_round():
-    options = {one.name for one in load_command("loadtest").commands["broadcast"].params}
+    options = {param.name for param in load_command("loadtest").commands["broadcast"].params}
     assert {"sessions", "publishers", "abort_on_fail", "serve", "web", "config", "url"} <= options
     assert not options & {"load", "target", "gate", "machine", "speed"}

@@ -96,7 +96,7 @@ def test_the_bare_command_runs_both_tests_and_prints_a_verdict_for_each(loadtest
 def test_as_json_the_quick_test_is_one_document(loadtest, tmp_path):
     result = loadtest("--json", "--out", "reports", URL)
     document = json.loads(result.out)
-    assert {kind: one["verdict"] for kind, one in document.items()} == {"heartbeat": "passed", "broadcast": "passed"}
+    assert {kind: item["verdict"] for kind, item in document.items()} == {"heartbeat": "passed", "broadcast": "passed"}
     assert (tmp_path / "reports" / "heartbeat" / "summary.json").exists()
     assert (tmp_path / "reports" / "broadcast" / "report.html").exists()
 

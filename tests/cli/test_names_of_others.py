@@ -67,10 +67,10 @@ def test_an_app_gets_its_own_packages_and_the_server_works(project, wsctl, app):
         server = start(app)
         done = wsctl("connect", server.url, "--send", '{"type":"who"}', "--expect", "who", "--timeout", "20s")
         assert done.returncode == 0, done.stderr
-        (line,) = [one for one in map(json.loads, done.stdout.splitlines()) if one["type"] == "who"]
+        (line,) = [message for message in map(json.loads, done.stdout.splitlines()) if message["type"] == "who"]
         assert line["data"] == SAID
         assert server.stop() == 0
-        assert not any("traceback" in one.lower() for one in server.lines)
+        assert not any("traceback" in text.lower() for text in server.lines)
 
 
 def test_what_an_app_raises_ends_the_server_as_ever(project, wsctl):

@@ -59,31 +59,38 @@ def test_no_function_of_a_command_takes_more_than_ten_parameters(name, command):
 def test_every_command_shows_its_options_in_groups(name, command):
     assert isinstance(command, GroupedCommand)
     shown = groups(name)
-    loose = {one.name for one in shown["Other options" if len(shown) > 1 else "Options"]}
+    loose = {option.name for option in shown["Other options" if len(shown) > 1 else "Options"]}
     assert loose - {"json"} == {"config", "help"}
 
 
 def test_an_option_of_several_commands_is_defined_once():
     definitions = defaultdict(set)
     for _, command in commands():
-        for one in command.params:
-            if isinstance(one, TyperOption):
-                shape = (one.help, one.metavar, *one.opts, str(one.default), str(one.show_default), str(one.multiple))
-                definitions[one.name].add(shape)
+        for param in command.params:
+            if isinstance(param, TyperOption):
+                shape = (
+                    param.help,
+                    param.metavar,
+                    *param.opts,
+                    str(param.default),
+                    str(param.show_default),
+                    str(param.multiple),
+                )
+                definitions[param.name].add(shape)
     assert {name for name, shapes in definitions.items() if len(shapes) > 1} == OF_SEVERAL_MEANINGS
 
 
 @pytest.mark.parametrize("title", ["Target", "Who connects", "Handshake", "TLS"])
 def test_every_command_with_one_connection_takes_the_same_options_for_it(title):
-    connect, *others = [[one.name for one in groups(name)[title]] for name in CONNECTS]
+    connect, *others = [[option.name for option in groups(name)[title]] for name in CONNECTS]
     assert connect
     assert others == [connect] * len(others)
 
 
 @pytest.mark.parametrize("title", ["Handshake", "TLS"])
 def test_load_tests_take_the_same_options_for_their_connections(title):
-    connect = [one.name for one in groups("connect")[title]]
-    assert [[one.name for one in groups(name)[title]] for name in LOADS] == [connect] * len(LOADS)
+    connect = [option.name for option in groups("connect")[title]]
+    assert [[option.name for option in groups(name)[title]] for name in LOADS] == [connect] * len(LOADS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,14 +130,14 @@ def test_a_group_in_a_group_has_its_own_title_or_that_of_what_holds_it():
 
     command, other = command_of(outer), command_of(titled)
     with command.make_context("x", ["--depth", "7"]) as ctx:
-        assert {title: [one.name for one in some] for title, some in command.groups(ctx).items()} == {
+        assert {title: [option.name for option in some] for title, some in command.groups(ctx).items()} == {
             "Outer": ["own", "depth"],
             "Other options": ["help"],
         }
         command.invoke(ctx)
     assert seen == [Outer(own=0, nested=Inner(depth=7))]
     with other.make_context("y", []) as ctx:  # the same option, in another group there
-        assert [one.name for one in other.groups(ctx)["Titled"]] == ["depth", "inner"]
+        assert [option.name for option in other.groups(ctx)["Titled"]] == ["depth", "inner"]
 
 
 @pytest.fixture

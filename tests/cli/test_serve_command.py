@@ -352,5 +352,5 @@ def test_an_exit_in_a_handler_ends_the_server_in_order_and_gives_its_code(
     assert log.endswith(said)
     assert '"event": "server.exiting"' in log
     assert "Traceback" not in "".join(line for line in log.splitlines() if not line.startswith("{"))
-    for one in (neighbour, client):
-        one.sock.close()
+    for peer in (neighbour, client):
+        peer.sock.close()

@@ -63,7 +63,7 @@ def test_keys_and_claims_of_an_identity_provider(serving, wsctl, tmp_path):
     assert connect(token("b", email="a@b.example", aud="account")).returncode == 4
     assert server.stop() == 0
     read = [json.loads(line) for line in server.lines if "jwks.read" in line]
-    assert [(one["file"], one["keys"]) for one in read] == [("jwks.json", 1), ("jwks.json", 1)]
+    assert [(item["file"], item["keys"]) for item in read] == [("jwks.json", 1), ("jwks.json", 1)]
 
 
 def test_a_public_key_beside_a_secret_is_named(wsctl, tmp_path):

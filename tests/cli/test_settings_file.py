@@ -247,7 +247,7 @@ def test_the_names_of_all_variables_are_listed():
     found = {DEBUG_VARIABLE, SECRET_VARIABLE, *KEY_VARIABLES.values()}
 
     def walk(command) -> None:
-        found.update(one.envvar for one in command.params if one.envvar)
+        found.update(param.envvar for param in command.params if param.envvar)
         for child in getattr(command, "commands", {}).values():
             walk(child)
 

@@ -53,7 +53,7 @@ async def test_three_model_servers_do_the_work_and_no_key_shows(serving, wsctl, 
         assert (turn["transcript"], turn["answer"]) == ("Is anybody there?", "Yes, I am.")
         voice = read_wav((tmp_path / "reply.wav").read_bytes())
         assert max(array("h", voice.audio)) > 8_000
-        assert [one.asked[0].headers["authorization"] for one in (asr, llm, tts)] == [f"Bearer {KEY}"] * 3
+        assert [peer.asked[0].headers["authorization"] for peer in (asr, llm, tts)] == [f"Bearer {KEY}"] * 3
         assert tts.asked[0].json["voice"] == "alto"
         assert b"ears" in asr.asked[0].body
 

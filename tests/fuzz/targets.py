@@ -51,7 +51,7 @@ def envelope(data: bytes) -> None:
 def token(data: bytes) -> None:
     """Whatever a token is, it names a principal or raises AuthError without quoting it."""
     text = data.decode("utf-8", "replace")
-    for verify in (_JWT.verify, *(one.verify for one in _GUEST.values())):
+    for verify in (_JWT.verify, *(verifier.verify for verifier in _GUEST.values())):
         try:
             principal = verify(text, NOW_MS)
         except AuthError as error:

@@ -187,7 +187,7 @@ class MeasuredServer:
     async def logged(self, event: str) -> None:
         """Wait until it has logged that event."""
         async with asyncio.timeout(HANG_S):
-            while not any(one["event"] == event for one in self.events()):
+            while not any(message["event"] == event for message in self.events()):
                 await asyncio.sleep(0.02)
 
     @contextmanager

@@ -305,7 +305,7 @@ def test_no_canary_leaves_a_client_whether_it_gets_in_or_not(start, canaries, tm
         for name in filter(None, pair):
             arguments, variables, _ = CONNECTS[name]
             environment = {key: place(value) for key, value in variables.items()}
-            command = [place(one) for one in arguments]
+            command = [place(argument) for argument in arguments]
             running.append(start("connect", *command, "--timeout", "20s", "--expect", "error", **environment, **debug))
         for name, process in zip(pair, running, strict=False):
             sent = json.dumps({"type": "auth_refresh", "timestamp": 1, "data": {"token": bad}})
@@ -375,4 +375,4 @@ async def test_no_repr_or_error_shows_a_canary(canaries):
     shown.append(raised(lambda: JwtKey("RS256", public_key_pem=secret)))
     shown.append(raised(lambda: JwtKey("ES256", jwks_json=json.dumps({"keys": [SECRET]}).encode())))
     shown.append(raised(lambda: JwtKey(secret=secret[:31])))
-    assert canaries.seen_in("\n".join(f"{one!r} {one!s} {one}" for one in shown)) == []
+    assert canaries.seen_in("\n".join(f"{item!r} {item!s} {item}" for item in shown)) == []

@@ -24,7 +24,7 @@ ENVELOPE = b'{"type":"message","timestamp":1,"data":"caf\xc3\xa9"}'
 
 def fragments(make, *payloads, opcode=TEXT):
     last = len(payloads) - 1
-    return b"".join(make(CONT if n else opcode, one, fin=n == last) for n, one in enumerate(payloads))
+    return b"".join(make(CONT if n else opcode, payload, fin=n == last) for n, payload in enumerate(payloads))
 
 
 # name, what is sent, the close codes that may answer it

@@ -118,7 +118,7 @@ OVERSIZE = [
 ]
 
 
-@pytest.mark.parametrize(("_name", "lines"), OVERSIZE, ids=[one[0] for one in OVERSIZE])
+@pytest.mark.parametrize(("_name", "lines"), OVERSIZE, ids=[case[0] for case in OVERSIZE])
 async def test_a_head_too_large_is_refused(start_server, neighbour_of, engine, _name, lines):
     server = await start_server(engine=engine)
     neighbour = await neighbour_of(server.url)
@@ -152,7 +152,7 @@ SMUGGLED = [
 
 
 @pytest.mark.parametrize("upgrade", [False, True], ids=["plain", "upgrade"])
-@pytest.mark.parametrize(("_name", "lines", "body"), SMUGGLED, ids=[one[0] for one in SMUGGLED])
+@pytest.mark.parametrize(("_name", "lines", "body"), SMUGGLED, ids=[case[0] for case in SMUGGLED])
 async def test_no_second_request_is_smuggled_in(start_server, neighbour_of, engine, upgrade, _name, lines, body):
     server = await start_server(engine=engine)
     neighbour = await neighbour_of(server.url)
@@ -188,7 +188,7 @@ STRANGE = [
 ]
 
 
-@pytest.mark.parametrize(("_name", "parts"), STRANGE, ids=[one[0] for one in STRANGE])
+@pytest.mark.parametrize(("_name", "parts"), STRANGE, ids=[case[0] for case in STRANGE])
 async def test_a_strange_request_is_refused_or_cut(start_server, neighbour_of, engine, _name, parts):
     server = await start_server(engine=engine)
     neighbour = await neighbour_of(server.url)
@@ -213,7 +213,7 @@ WRONG_UPGRADES = [
 ]
 
 
-@pytest.mark.parametrize(("_name", "lines"), WRONG_UPGRADES, ids=[one[0] for one in WRONG_UPGRADES])
+@pytest.mark.parametrize(("_name", "lines"), WRONG_UPGRADES, ids=[case[0] for case in WRONG_UPGRADES])
 async def test_a_wrong_upgrade_is_refused(start_server, neighbour_of, engine, _name, lines):
     server = await start_server(engine=engine)
     neighbour = await neighbour_of(server.url)

@@ -96,8 +96,8 @@ class Stub:
         if self.handled == lies.die_after:
             os._exit(1)
         if self.handled == lies.close_after:
-            for one in tuple(self.everyone):
-                asyncio.get_running_loop().create_task(one.close(lies.close_code))
+            for session in tuple(self.everyone):
+                asyncio.get_running_loop().create_task(session.close(lies.close_code))
         if self.handled == lies.stall_after:
             time.sleep(lies.stall_s)  # all of it stands still
         if message["type"] == "ping":

@@ -143,7 +143,7 @@ def check_click() -> None:
 
     assert isinstance(typer.Option(1, rich_help_panel="Some"), OptionInfo)
     root: Any = get_command(app)
-    options = {one.name: one for one in root.commands["run"].params}
+    options = {param.name: param for param in root.commands["run"].params}
     level, loud, other = options["level"], options["loud"], options["other"]
     assert isinstance(level, TyperOption)
     assert (level.opts, level.metavar, level.default, level.required) == (["--level", "-l"], "N", 1, False)

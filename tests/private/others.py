@@ -190,7 +190,7 @@ def class_in(path: Path, name: str) -> ast.ClassDef:
 
 def methods(of: ast.ClassDef) -> dict[str, list[str]]:
     """Return the names of the arguments of each method."""
-    return {node.name: [one.arg for one in node.args.args] for node in of.body if isinstance(node, ast.FunctionDef)}
+    return {node.name: [arg.arg for arg in node.args.args] for node in of.body if isinstance(node, ast.FunctionDef)}
 
 
 @part("PocketSphinx: what it writes", "_SYNTAX_ERROR", mend="find where it tells the line now; the release is pinned")

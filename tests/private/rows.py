@@ -16,7 +16,7 @@ import uvloop
 from tests.pages import ROOT
 
 OURS: Final = ("cli", "wsserver", "wsclient", "loadtest", "wscore")
-SOURCES: Final = {path: path.read_text("utf-8") for one in OURS for path in sorted((ROOT / one).rglob("*.py"))}
+SOURCES: Final = {path: path.read_text("utf-8") for package in OURS for path in sorted((ROOT / package).rglob("*.py"))}
 HANG_S: Final = 60
 
 
@@ -86,8 +86,8 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         ours = socket.create_connection(listening.getsockname())
         theirs, _ = listening.accept()
-    for one in (ours, theirs):
-        one.setblocking(False)
+    for item in (ours, theirs):
+        item.setblocking(False)
     return ours, theirs
 
 

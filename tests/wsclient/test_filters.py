@@ -47,7 +47,7 @@ BARE = message("no envelope")
 )
 def test_what_passes(text, passes):
     parsed = MessageFilter.parse(text)
-    assert [one for one in (CHAT, SENT, ERROR, BARE) if parsed.matches(one)] == passes
+    assert [item for item in (CHAT, SENT, ERROR, BARE) if parsed.matches(item)] == passes
     assert parsed.is_empty is (not text.strip())
     assert str(parsed) == text.strip()
 

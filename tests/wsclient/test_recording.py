@@ -114,7 +114,7 @@ def test_an_empty_file_and_a_device_can_be_recorded_to(tmp_path):
         recorder = Recorder(path)
         recorder.write(record('{"type":"ping","timestamp":1}'))
         recorder.close()
-    assert [one.envelope.type for one in read_recording(tmp_path / "empty.jsonl")] == ["ping"]
+    assert [item.envelope.type for item in read_recording(tmp_path / "empty.jsonl")] == ["ping"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
@@ -131,7 +131,7 @@ def test_what_was_recorded_is_on_the_disk_after_a_flush(tmp_path):
     recorder = Recorder(tmp_path / "r.jsonl")
     recorder.write(record('{"type":"ping","timestamp":1}'))
     recorder.flush()
-    assert [one.envelope.type for one in read_recording(tmp_path / "r.jsonl")] == ["ping"]
+    assert [item.envelope.type for item in read_recording(tmp_path / "r.jsonl")] == ["ping"]
     assert recorder.count == 1
     recorder.close()
 

@@ -23,8 +23,8 @@ async def problem_of(url: str, context: ssl.SSLContext | None = None, **options:
 
 def trusting(*certificates) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    for one in certificates:
-        context.load_verify_locations(one.cert)
+    for certificate in certificates:
+        context.load_verify_locations(certificate.cert)
     return context
 
 

@@ -90,7 +90,7 @@ def test_an_error_of_no_turn_ends_a_recording_without_speech():
     error = {"code": "ASR_ERROR", "message": "nothing", "retryable": True}
     exchange.take(envelope("error", "end", **error))
     assert exchange.has_ended
-    assert [one.code for one in exchange.errors] == ["ASR_ERROR"]
+    assert [item.code for item in exchange.errors] == ["ASR_ERROR"]
     assert exchange.turns == {}
 
 

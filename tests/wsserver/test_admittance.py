@@ -30,7 +30,7 @@ def now_ms():
 
 async def refusal(client) -> tuple[str | None, int]:
     envelopes, code, _ = await client.received_until_closed()
-    errors = [one["data"]["code"] for one in envelopes if one["type"] == "error"]
+    errors = [envelope["data"]["code"] for envelope in envelopes if envelope["type"] == "error"]
     return (errors[0] if errors else None), code
 
 

@@ -111,12 +111,12 @@ async def test_a_failing_handler_answers_processing_error_logs_and_touches_nobod
         error = await client.receive()
     assert (error["data"]["code"], error["id"], error["data"]["retryable"]) == ("PROCESSING_ERROR", "x", True)
     assert "kaputt" not in error["data"]["message"]
-    (record,) = [one for one in caplog.records if one.message == "handler.failed"]
+    (record,) = [entry for entry in caplog.records if entry.message == "handler.failed"]
     assert record.exc_info is not None
     assert "kaputt" in str(record.exc_info[1])
-    for one in (client, neighbour):
-        await one.send("ping")
-        assert (await one.receive())["type"] == "pong"
+    for peer in (client, neighbour):
+        await peer.send("ping")
+        assert (await peer.receive())["type"] == "pong"
 
 
 async def test_handlers_of_one_connection_run_in_order_and_do_not_hold_up_others(start_server, open_raw, engine):
@@ -202,7 +202,7 @@ async def test_ctx_sends_broadcasts_errors_and_closes(start_server, open_raw, en
     assert (error["id"], error["data"]["code"], error["data"]["details"]) == ("5", "FORBIDDEN", {"why": "test"})
     await a.send("leave")
     envelopes, code, reason = await a.received_until_closed()
-    assert ([one["type"] for one in envelopes], code, reason) == (["bye"], 1000, "as you wish")
+    assert ([envelope["type"] for envelope in envelopes], code, reason) == (["bye"], 1000, "as you wish")
 
 
 async def test_hooks_run_at_start_connect_disconnect_and_stop(start_server, open_raw):

@@ -130,7 +130,7 @@ async def test_a_refused_origin_is_logged_with_the_option_that_would_let_it_in(s
     assert null["mend"] == "--origin null"
     assert odd["origin"] == "https://$(reboot)"
     assert len(long["origin"]) == 200
-    assert not [one for one in (odd, long) if "mend" in one]
+    assert not [item for item in (odd, long) if "mend" in item]
 
 
 async def test_the_dev_profile_warns_once_when_a_proxy_passes_requests_on(start_server, open_raw, engine, events):

@@ -68,7 +68,7 @@ async def test_a_message_reaches_everyone_in_its_session_and_nobody_else(start_s
     a, b = await open_raw(server.url, session="room"), await open_raw(server.url, session="room")
     other = await open_raw(server.url, session="elsewhere")
     await a.ws.send('{"type":"message","timestamp":1,"userId":"forged","data":{"n": 1.50, "s":"\\u00e9"}}')
-    raw = [await asyncio.wait_for(one.ws.recv(), HANG_S) for one in (a, b)]
+    raw = [await asyncio.wait_for(peer.ws.recv(), HANG_S) for peer in (a, b)]
     assert raw[0] == raw[1]
     assert '"data":{"n": 1.50, "s":"\\u00e9"}' in raw[0]  # byte for byte
     assert json.loads(raw[0])["userId"] == a.greeting["data"]["userId"]
@@ -210,12 +210,12 @@ async def test_the_registry_knows_the_connections_of_a_session_and_forgets_them(
     a, b = await open_raw(server.url, session="room"), await open_raw(server.url, session="room")
     await open_raw(server.url, session="elsewhere")
     ids = [client.greeting["data"]["connectionId"] for client in (a, b)]
-    assert [one.id for one in server.connections.by_session("room")] == ids
+    assert [member.id for member in server.connections.by_session("room")] == ids
     assert len(server.connections.all()) == 3
     await a.ws.close()
     while server.connections.get(ids[0]) is not None:
         await asyncio.sleep(0)
-    assert [one.id for one in server.connections.by_session("room")] == ids[1:]
+    assert [member.id for member in server.connections.by_session("room")] == ids[1:]
 
 
 async def test_sending_to_an_absent_connection_returns_false(start_server, open_raw, engine):
@@ -277,7 +277,7 @@ async def test_a_shutdown_says_disconnect_and_closes_with_1001(start_server, ope
     for client in clients:
         envelopes, code, _ = await client.received_until_closed()
         assert code == 1001
-        assert [one["type"] for one in envelopes] == ["disconnect"]
+        assert [envelope["type"] for envelope in envelopes] == ["disconnect"]
         delays.add(envelopes[0]["data"]["retryAfterMs"])
     await stopping
     assert len(delays) > 1  # jitter

@@ -30,7 +30,7 @@ def named(fields):
 
 async def codes_of_errors_and_end(client):
     envelopes, code, reason = await client.received_until_closed()
-    return [one["data"]["code"] for one in envelopes if one["type"] == "error"], code, reason
+    return [envelope["data"]["code"] for envelope in envelopes if envelope["type"] == "error"], code, reason
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ async def test_an_end_that_the_client_brings_about_has_no_name(start_server, ope
     await client.ws.close(4321, "enough")
     lost.ws.transport.abort()
     await asyncio.wait_for(server.connections.wait_empty(), HANG_S)
-    ends = {(one["code"], one["by"], one["reason"]): one for one in events("connection.closed")}
+    ends = {(event["code"], event["by"], event["reason"]): event for event in events("connection.closed")}
     assert set(ends) == {(4321, "peer", "enough"), (1006, "peer", "")}
-    assert not any("disconnect" in one for one in ends.values())
+    assert not any("disconnect" in end for end in ends.values())
 
 
 async def test_an_echo_connection_ends_by_name_too(start_server, open_raw, engine, events):

@@ -98,8 +98,8 @@ async def test_when_all_is_full_everyone_is_served_in_turn_and_nothing_is_lost(s
     greedy, others = clients[0], clients[1:]
     sending = [asyncio.create_task(send_all(greedy, "slow", 40, "x" * 100 * KIB))]
     await until(lambda: memory(server).is_full)
-    sending += [asyncio.create_task(send_all(one, "slow", 10, "y" * 100 * KIB)) for one in others]
-    await until(lambda: all(held_back(server, one) for one in clients))
+    sending += [asyncio.create_task(send_all(other, "slow", 10, "y" * 100 * KIB)) for other in others]
+    await until(lambda: all(held_back(server, client) for client in clients))
     assert memory(server).used <= limits.waiting
     answered: set[int] = set()
 
@@ -115,12 +115,12 @@ async def test_when_all_is_full_everyone_is_served_in_turn_and_nothing_is_lost(s
     gate.let_through(60)
     await until(lambda: len(answered) == 6)  # long before the greedy one has had all that it sent
     gate.open()
-    assert [await one for one in taking] == [list(range(40)), *[list(range(10))] * 5]
+    assert [await item for item in taking] == [list(range(40)), *[list(range(10))] * 5]
     await asyncio.gather(*sending)
     await until(lambda: memory(server).used == 0)
-    assert not any(held_back(server, one) for one in clients)
+    assert not any(held_back(server, client) for client in clients)
     assert server.metrics.dropped["no-room"].value == 0
-    assert [one for one in caplog.records if one.message == "inbound.full"]
+    assert [record for record in caplog.records if record.message == "inbound.full"]
 
 
 async def test_a_message_for_which_there_is_no_room_at_all_is_refused_counted_and_told(start_server, open_raw, engine):
@@ -160,10 +160,10 @@ async def test_data_that_grows_much_when_it_is_decoded_waits_for_room_and_hinder
     gate.let_through(2)
     assert (await light.receive())["data"] == "light"
     await until(lambda: len(gate.started) == 3)
-    third = next(one for n, one in enumerate(heavy) if n not in gate.started)
+    third = next(peer for n, peer in enumerate(heavy) if n not in gate.started)
     await third.ws.close()  # while it waits
     gate.open()
-    assert sorted([(await one.receive())["data"] for one in heavy if one is not third]) == sorted(
+    assert sorted([(await peer.receive())["data"] for peer in heavy if peer is not third]) == sorted(
         n for n in range(3) if heavy[n] is not third
     )
     await until(lambda: memory(server).used == 0)
@@ -181,7 +181,7 @@ async def test_data_that_does_not_fit_is_answered_in_its_turn(start_server, open
     assert (await client.receive())["type"] == "pong"
     gate.open()
     answers = [await client.receive() for _ in range(3)]
-    assert [one.get("data", {}) for one in (answers[0], answers[2])] == [0, 2]
+    assert [message.get("data", {}) for message in (answers[0], answers[2])] == [0, 2]
     assert (answers[1]["id"], answers[1]["data"]["code"]) == ("1", "INVALID_MESSAGE")
 
 
@@ -207,7 +207,7 @@ async def test_a_client_that_goes_takes_along_what_waits_and_what_runs(start_ser
         1,
         0,
     )
-    assert {"messages.abandoned", "handler.cancelled"} <= {one.message for one in caplog.records}
+    assert {"messages.abandoned", "handler.cancelled"} <= {record.message for record in caplog.records}
 
 
 async def test_the_end_of_a_client_that_is_not_read_is_noticed(start_server, open_raw, engine):

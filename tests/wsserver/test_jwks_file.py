@@ -105,8 +105,8 @@ async def test_a_broken_file_keeps_the_old_keys_and_is_logged_once(
         clock.ahead_s += 1
         assert await who(open_raw, server, token("old")) == "old"
         assert await who(open_raw, server, token("new")) == "AUTH_INVALID"
-    fields = [one.fields for one in caplog.records if one.message == "jwks.refused"]
-    assert [(one["problem"], one["keys_kept"]) for one in fields] == [(problem, 1)]
+    fields = [record.fields for record in caplog.records if record.message == "jwks.refused"]
+    assert [(field["problem"], field["keys_kept"]) for field in fields] == [(problem, 1)]
     replace(file, document("new"))
     assert await who(open_raw, server, token("new")) == "new"
 
@@ -117,7 +117,7 @@ def test_a_file_that_goes_away_keeps_the_old_keys_until_it_is_back(follow, file,
     file.unlink()
     for _ in range(3):
         assert not jwks.look(at_once=True)
-    assert [one.fields["problem"] for one in caplog.records] == ["No such file or directory"]
+    assert [record.fields["problem"] for record in caplog.records] == ["No such file or directory"]
     assert len(key) == 1
     file.write_bytes(document("old", "new"))
     assert jwks.look(at_once=True)

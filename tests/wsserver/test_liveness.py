@@ -115,7 +115,7 @@ async def test_the_server_pings_and_closes_with_4002_for_real(start_server, open
     answering = asyncio.create_task(answer())
     envelopes, code, reason = await silent.received_until_closed()
     assert (code, reason) == (4002, "Connection timeout")
-    assert {one["type"] for one in envelopes} == {"ping"}
+    assert {envelope["type"] for envelope in envelopes} == {"ping"}
     assert not answering.done()
     answering.cancel()
     await asyncio.gather(answering, return_exceptions=True)
@@ -149,7 +149,7 @@ class Loop:
         readable, self._answers = self._answers, []
         for step in (self._read, self._tick) if self._reads_first else (self._tick, self._read):
             step(readable)
-        self._answers = [one for one in self._answers if one.id not in silent]
+        self._answers = [answer for answer in self._answers if answer.id not in silent]
 
     def idle(self, seconds: float, silent: Collection[str] = ()) -> None:
         """Let nothing be late for so long."""

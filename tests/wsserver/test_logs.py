@@ -76,7 +76,7 @@ HOSTILE_TEXTS = st.one_of(
 def value_of(word: str) -> str:
     if not word.startswith('"'):
         return word
-    return ESCAPE.sub(lambda one: SHORT[one[3]] if one[3] else chr(int(one[1] or one[2], 16)), word[1:-1])
+    return ESCAPE.sub(lambda item: SHORT[item[3]] if item[3] else chr(int(item[1] or item[2], 16)), word[1:-1])
 
 
 def rendered(formatter: logging.Formatter, event: str, error: BaseException | None = None, **fields: object) -> str:

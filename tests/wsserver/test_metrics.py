@@ -252,17 +252,17 @@ async def test_lines_that_the_log_drops_show_at_the_next_scrape():
 
 async def test_every_family_has_a_bounded_number_of_labels_whatever_comes():
     metrics = Metrics()
-    families = {name: one for name, one in vars(metrics).items() if isinstance(one, Labelled)}
-    known = {name: len(one) for name, one in families.items()}
-    for one in families.values():
+    families = {name: entry for name, entry in vars(metrics).items() if isinstance(entry, Labelled)}
+    known = {name: len(entry) for name, entry in families.items()}
+    for family in families.values():
         for number in range(MANY):
-            (one[f"x{number}"] if one is not metrics.closed else one["peer", str(number)]).value += 1
+            (family[f"x{number}"] if family is not metrics.closed else family["peer", str(number)]).value += 1
     room = {"sent": SENT_TYPES, "auth_failures": RULES}
-    assert {name: len(one) - known[name] for name, one in families.items()} == {
+    assert {name: len(entry) - known[name] for name, entry in families.items()} == {
         name: room.get(name, 0) + 1 for name in families
     }
-    for name, one in families.items():
-        assert sum(counter.value for counter in one.values()) == MANY, name
+    for name, item in families.items():
+        assert sum(counter.value for counter in item.values()) == MANY, name
 
 
 async def test_samples_are_what_a_collector_for_prometheus_needs():

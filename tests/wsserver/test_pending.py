@@ -51,7 +51,7 @@ class Crowd:
 
 
 def dropped(ones: list[One | None]) -> list[int]:
-    return [n for n, one in enumerate(ones) if one is not None and one.is_dropped]
+    return [n for n, item in enumerate(ones) if item is not None and item.is_dropped]
 
 
 async def test_of_too_many_in_all_the_oldest_go():

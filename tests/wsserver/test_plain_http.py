@@ -30,7 +30,7 @@ class Answer:
         first, *lines = head.decode("latin-1").split("\r\n")
         self.version, status, self.phrase = first.split(" ", 2)
         self.status = int(status)
-        self.fields = [(name.lower(), value.strip()) for name, _, value in (one.partition(":") for one in lines)]
+        self.fields = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
 
     def __getitem__(self, name: str) -> str:
         (value,) = [value for key, value in self.fields if key == name]
@@ -163,7 +163,7 @@ async def test_a_health_check_is_in_the_log_at_debug_alone(start_server, engine,
     server = await start_server(engine=engine)
     caplog.set_level(logging.DEBUG, "wsctl")
     assert (await ask(server.url, "GET /healthz HTTP/1.1")).status == 200
-    (record,) = [one for one in caplog.records if one.getMessage() == "request.answered"]
+    (record,) = [entry for entry in caplog.records if entry.getMessage() == "request.answered"]
     assert record.levelno == logging.DEBUG
 
 

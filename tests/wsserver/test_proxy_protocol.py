@@ -174,7 +174,7 @@ async def said(ws: ClientConnection) -> str:
 def opened(caplog):
     """Return the peers of all connections that the log has seen opened."""
     caplog.set_level("INFO", "wsctl")
-    return lambda: [one.fields["peer"] for one in caplog.records if one.getMessage() == "connection.opened"]
+    return lambda: [record.fields["peer"] for record in caplog.records if record.getMessage() == "connection.opened"]
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
@@ -358,8 +358,10 @@ async def test_haproxy_names_its_clients_and_its_default_check_finds_the_server_
     caplog.set_level("DEBUG", "wsctl")
 
     def checks() -> int:
-        answers = [one.fields for one in caplog.records if one.getMessage() == "request.answered"]
-        return sum((one["method"], one["status"], one["peer"]) == ("OPTIONS", 204, "127.0.0.1") for one in answers)
+        answers = [record.fields for record in caplog.records if record.getMessage() == "request.answered"]
+        return sum(
+            (answer["method"], answer["status"], answer["peer"]) == ("OPTIONS", 204, "127.0.0.1") for answer in answers
+        )
 
     server = await start_server(engine=engine, proxy_protocol=True, trusted_proxies=TRUSTED)
     port = haproxy(urlsplit(server.url).port, send)

@@ -55,12 +55,12 @@ RAISING: dict[str, Callable[[], object]] = {
     "OddError": lambda: raise_(OddError),
 }
 NOT_AWAITED: dict[str, type[BaseException]] = {
-    one.__name__: one for one in (asyncio.CancelledError, GeneratorExit, StopIteration, OddError, RecursionError)
+    error.__name__: error for error in (asyncio.CancelledError, GeneratorExit, StopIteration, OddError, RecursionError)
 }
 
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [one for one in caplog.records if one.message == "handler.failed"]
+    return [record for record in caplog.records if record.message == "handler.failed"]
 
 
 @contextmanager
@@ -124,8 +124,8 @@ async def test_whatever_a_plain_handler_raises_is_answered_at_once_and_in_the_qu
         for kind in ("boom", "wait", "boom", "ping"):  # the second boom waits behind a handler that runs
             await client.send(kind, id=kind)
         answers = [await client.receive() for _ in range(4)]
-    assert sorted(one["type"] for one in answers) == ["error", "error", "pong", "waited"]
-    assert [one["data"]["code"] for one in answers if one["type"] == "error"] == ["PROCESSING_ERROR"] * 2
+    assert sorted(answer["type"] for answer in answers) == ["error", "error", "pong", "waited"]
+    assert [answer["data"]["code"] for answer in answers if answer["type"] == "error"] == ["PROCESSING_ERROR"] * 2
     assert len(failures(caplog)) == 2
 
 

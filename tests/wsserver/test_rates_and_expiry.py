@@ -25,9 +25,9 @@ async def test_too_many_messages_are_dropped_with_rate_limited_then_closed_with_
     for n in range(30):
         await client.send("message", n)
     envelopes, code, _ = await client.received_until_closed()
-    assert [one["data"] for one in envelopes if one["type"] == "message"] == list(range(5))
-    errors = [one["data"] for one in envelopes if one["type"] == "error"]
-    assert [(one["code"], one["retryable"]) for one in errors] == [("RATE_LIMITED", True)]
+    assert [envelope["data"] for envelope in envelopes if envelope["type"] == "message"] == list(range(5))
+    errors = [envelope["data"] for envelope in envelopes if envelope["type"] == "error"]
+    assert [(error["code"], error["retryable"]) for error in errors] == [("RATE_LIMITED", True)]
     assert code == 1008
     await neighbour.send("ping")
     assert (await neighbour.receive())["type"] == "pong"
@@ -44,11 +44,11 @@ async def test_each_refused_message_that_has_an_id_is_answered_with_it_and_with_
     for _ in range(10):
         await client.send("message")
     envelopes, code, _ = await client.received_until_closed()
-    errors = [one for one in envelopes if one["type"] == "error"]
+    errors = [envelope for envelope in envelopes if envelope["type"] == "error"]
     # Three pass, m0 and 0 and m1; of those without an id one is told, and after the sixth refused one nothing is.
-    assert [one.get("id") for one in errors] == [None, "m2", "m3", "m4"]
-    assert {one["data"]["code"] for one in errors} == {"RATE_LIMITED"}
-    assert all(one["data"]["retryable"] and 0 < one["data"]["details"]["retryAfterMs"] <= 2000 for one in errors)
+    assert [error.get("id") for error in errors] == [None, "m2", "m3", "m4"]
+    assert {error["data"]["code"] for error in errors} == {"RATE_LIMITED"}
+    assert all(error["data"]["retryable"] and 0 < error["data"]["details"]["retryAfterMs"] <= 2000 for error in errors)
     assert code == 1008
 
 
@@ -113,7 +113,7 @@ async def test_auth_expired_is_announced_30_s_ahead_and_enforced_with_4001(
     clock.skew_ms = expires_s * 1000 - 200 - time.time_ns() // 1_000_000
     client = await open_raw(server.url, token=user_token(exp=expires_s))
     envelopes, code, _ = await client.received_until_closed()
-    assert [one["data"]["code"] for one in envelopes] == ["AUTH_EXPIRED", "AUTH_EXPIRED"]
+    assert [envelope["data"]["code"] for envelope in envelopes] == ["AUTH_EXPIRED", "AUTH_EXPIRED"]
     assert code == 4001
 
 
@@ -148,7 +148,10 @@ async def test_who_expires_while_the_wall_clock_leaps_does_not_stay(
     neighbour = await open_raw(server.url, token=user_token(exp=int(time.time()) + 9 * HOUR_S))
     clock.skew_ms = 2 * HOUR_S * 1000
     envelopes, code, _ = await asyncio.wait_for(client.received_until_closed(), HANG_S)
-    assert [one["data"]["code"] for one in envelopes if one["type"] == "error"] == ["AUTH_EXPIRED", "AUTH_EXPIRED"]
+    assert [envelope["data"]["code"] for envelope in envelopes if envelope["type"] == "error"] == [
+        "AUTH_EXPIRED",
+        "AUTH_EXPIRED",
+    ]
     assert code == 4001
     clock.skew_ms = -2 * HOUR_S * 1000
     assert await neighbour.receive_type("ping")

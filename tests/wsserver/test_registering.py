@@ -104,7 +104,7 @@ async def test_whatever_can_be_called_is_called_and_awaited_in_order(start_serve
     await client.send("wait")
     await client.send("do", {"x": 2})
     answers = [await client.receive() for _ in range(3)]
-    assert [(one["type"], one.get("data")) for one in answers] == [("done", 1), ("waited", None), ("done", 2)]
+    assert [(answer["type"], answer.get("data")) for answer in answers] == [("done", 1), ("waited", None), ("done", 2)]
     await client.send("do", {"x": "no"}, id="q")
     error = await client.receive()
     assert (error["id"], error["data"]["code"]) == ("q", "INVALID_MESSAGE")
@@ -177,7 +177,7 @@ async def test_a_generator_behind_a_decorator_is_answered_as_the_failure_it_is(s
         await client.send(kind, {"x": 1}, id=kind)
         error = await client.receive()
         assert (error["id"], error["data"]["code"]) == (kind, "PROCESSING_ERROR")
-    assert [str(one.exc_info[1]) for one in caplog.records if one.exc_info] == [
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
         "the handler returned a generator, so nothing of it has run"
     ] * 2
 
@@ -215,7 +215,7 @@ async def test_when_a_lifespan_fails_to_start_those_before_it_end_in_reverse(sta
     with pytest.raises(ConfigError, match=rf"its lifespan failed: {type(error).__name__}: kaputt \(in .*run\)"):
         await start_server(app)
     assert seen == ["+a", "+b", "-b", "-a"]
-    assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == ["app.failed"] * 2
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == ["app.failed"] * 2
 
 
 async def test_when_a_lifespan_fails_to_end_the_others_end_and_the_failure_is_told(start_server):
@@ -256,8 +256,8 @@ async def test_a_background_task_that_dies_is_logged_with_its_name_and_traceback
     client = await open_raw(server.url)
     await client.send("spawn")
     assert (await client.receive())["type"] == "done"
-    failed = [one for one in caplog.records if one.message == "task.failed"]
-    assert [one.fields["task"].rpartition(".")[2] for one in failed] == ["pump", "the odd one"]
+    failed = [record for record in caplog.records if record.message == "task.failed"]
+    assert [record.fields["task"].rpartition(".")[2] for record in failed] == ["pump", "the odd one"]
     assert failed[0].exc_info is not None
     assert "kaputt" in str(failed[0].exc_info[1])
     assert server.metrics.tasks_failed.value == 2
@@ -290,7 +290,7 @@ async def test_a_background_task_is_held_and_ends_before_the_lifespans_do(start_
     assert seen == ["task", "lifespan"]
     with pytest.raises(RuntimeError, match="the server has ended"):
         server.hub.spawn(work())
-    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_a_spawned_tasks_result_and_failure_reach_who_awaits_it(start_server, caplog):
@@ -326,7 +326,7 @@ async def test_another_thread_sends_through_from_thread(start_server, open_raw, 
     await asyncio.to_thread(work)
     assert results == [True, PublishResult(), False, TypeError]
     assert [(await client.receive())["data"] for _ in range(2)] == [1, 2]
-    assert [one.fields["task"] for one in caplog.records if one.message == "task.failed"] == ["Hub.send"]
+    assert [record.fields["task"] for record in caplog.records if record.message == "task.failed"] == ["Hub.send"]
     with pytest.raises(RuntimeError, match="on the event loop call it directly"):
         hub.from_thread(hub.send, me, "one")
 

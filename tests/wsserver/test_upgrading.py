@@ -20,7 +20,7 @@ async def arrivals_left(engine, url_token: str) -> int:
     async with connect(f"{server.url}?token={url_token}", proxy=None) as ws:
         await asyncio.wait_for(ws.recv(), HANG_S)
         gc.collect()
-        left = sum(isinstance(one, Arrival) for one in gc.get_objects())
+        left = sum(isinstance(item, Arrival) for item in gc.get_objects())
     await server.stop()
     return left
 

@@ -127,7 +127,7 @@ class Metrics:
             "Connections that have ended",
             *("disconnect", "code"),
             known=[
-                *((one.name, str(int(one.close_code))) for one in DISCONNECTS.values()),
+                *((disconnect.name, str(int(disconnect.close_code))) for disconnect in DISCONNECTS.values()),
                 *product((PEER, CLOSED_BY_APP.name), (str(code.value) for code in CloseCode)),
             ],
         )

@@ -37,7 +37,7 @@ class Terminal:
     async def type(self, text: str) -> None:
         """Type text; a line break is not the enter key of a form but one in the text."""
         names = {" ": "space", "\n": "enter", "\t": "tab"}
-        await self.pilot.press(*(names.get(one, one) for one in text))
+        await self.pilot.press(*(names.get(letter, letter) for letter in text))
 
     async def until(self, holds: Callable[[], object], what: str = "") -> None:
         async with asyncio.timeout(HANG_S):
@@ -57,7 +57,7 @@ class Terminal:
 
     async def says(self, text: str) -> None:
         """Wait until a notification has this text; a test's app keeps them without drawing them."""
-        await self.until(lambda: any(text in one.message for one in self.app._notifications))
+        await self.until(lambda: any(text in notification.message for notification in self.app._notifications))
 
     def rows(self) -> list[str]:
         """The types in the stream, notes as `-`."""

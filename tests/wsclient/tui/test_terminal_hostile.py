@@ -78,8 +78,8 @@ def test_any_text_can_be_shown(texts):
         frame = json.dumps({"type": "message", "timestamp": 1, "id": "x", "sessionId": text, "data": {text: text}})
         entry = ring.add_record(Record(1, False, frame, read_envelope(frame)))
         bare = ring.add_record(Record(1, False, text, None))
-        for one in (entry, bare, ring.add_note(text, 1)):
-            line = "".join(part for _, part in columns(one, 120, 5))
+        for row in (entry, bare, ring.add_note(text, 1)):
+            line = "".join(part for _, part in columns(row, 120, 5))
             assert line == neutralise(line)
         pretty = pretty_json(frame)
         assert all(line == neutralise(line) for line in pretty.split("\n"))

@@ -62,7 +62,9 @@ async def test_a_flood_is_shown_recorded_and_leaves_the_keys_alone(serving_proce
         ring = terminal.screen._ring
         await terminal.until(lambda: ring.counts.get("message") == RATE * SECONDS)
         numbers = [ring.get(number).record for number in range(ring.first, ring.count)]
-        kept = [int(one.text.split('"n":')[1].split(",")[0]) for one in numbers if one and '"n":' in one.text]
+        kept = [
+            int(number.text.split('"n":')[1].split(",")[0]) for number in numbers if number and '"n":' in number.text
+        ]
         assert len(ring) == KEPT
         assert kept == list(range(kept[0], RATE * SECONDS))
         terminal.screen._live.stop_recording()

@@ -88,8 +88,8 @@ async def test_nothing_late_of_a_cancelled_answer_comes(start_voice, call, room,
     mark = len(phone.got)
     await phone.until("response_done", turnId="t2", status="completed")
     after = phone.got[mark:]
-    assert {one["data"].get("responseId", "r2") for one in after if one["type"] != "metrics"} == {"r2"}
-    assert [one["text"] for one in phone.of("llm_response")][-1] == "Next."
+    assert {message["data"].get("responseId", "r2") for message in after if message["type"] != "metrics"} == {"r2"}
+    assert [message["text"] for message in phone.of("llm_response")][-1] == "Next."
 
 
 async def test_a_stage_that_ignores_its_cancellation_leaks_nothing(start_voice, call, room):
@@ -113,7 +113,7 @@ async def test_a_stage_that_ignores_its_cancellation_leaks_nothing(start_voice, 
     await phone.send("interrupt")
     await phone.send("text_input", {"text": "next"})
     await phone.until("response_done", turnId="t2", status="completed")
-    assert {one["responseId"] for one in phone.of("audio_chunk")} == {"r2"}
+    assert {message["responseId"] for message in phone.of("audio_chunk")} == {"r2"}
 
 
 async def test_an_interrupt_counts_what_the_client_played(playing, room):

@@ -48,7 +48,7 @@ def test_what_is_given_for_a_backend_chooses_it(installed):
     assert names(asr=HTTP, llm=HTTP, tts=HTTP)[1:] == ("http", "http", "http")
 
 
-@pytest.mark.parametrize("name", [one for one in SynthesizerName if one not in ("auto", "http")])
+@pytest.mark.parametrize("name", [backend for backend in SynthesizerName if backend not in ("auto", "http")])
 def test_every_synthesizer_can_be_asked_for(installed, name):
     assert choose_synthesizer(VoiceSettings(synthesizer=name)).name == name
 

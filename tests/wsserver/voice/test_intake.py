@@ -92,8 +92,8 @@ def test_other_audio_under_known_numbers_is_heard_in_mid_turn_too(length):
     for number in range(length):
         intake.chunk(chunk(number), in_turn=True)
     other = [chunk(number, bytes([number, 255]) * (CHUNK_BYTES // 2)) for number in range(length)]
-    again = b"".join(heard(intake.chunk(one, in_turn=True)) for one in other)
-    assert again == b"".join(base64.b64decode(one.audio_data) for one in other)
+    again = b"".join(heard(intake.chunk(item, in_turn=True)) for item in other)
+    assert again == b"".join(base64.b64decode(item.audio_data) for item in other)
 
 
 def test_after_the_end_of_a_turn_any_number_begins():

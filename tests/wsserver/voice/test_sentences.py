@@ -52,17 +52,17 @@ def test_a_sentence_is_given_out_as_soon_as_the_next_one_begins():
 def test_a_long_sentence_is_cut_at_its_last_comma():
     found = split("these are words, " * 30 + "end.")
     assert len(found) > 1
-    assert all(one.endswith("words,") for one in found[:-1])
-    assert all(len(one) <= MAX_SENTENCE_CHARS for one in found)
+    assert all(item.endswith("words,") for item in found[:-1])
+    assert all(len(item) <= MAX_SENTENCE_CHARS for item in found)
 
 
 def test_a_long_sentence_without_commas_is_cut_between_words_and_one_word_anywhere():
-    assert {word for one in split("word " * 200) for word in one.split()} == {"word"}
-    assert [len(one) for one in split("x" * 500)] == [MAX_SENTENCE_CHARS, MAX_SENTENCE_CHARS, 20]
+    assert {word for sentence in split("word " * 200) for word in sentence.split()} == {"word"}
+    assert [len(sentence) for sentence in split("x" * 500)] == [MAX_SENTENCE_CHARS, MAX_SENTENCE_CHARS, 20]
 
 
 @given(st.text(alphabet="aB1.,!? \n…\"'", max_size=700), st.integers(1, 50))
 def test_no_text_is_lost_and_the_pieces_it_came_in_do_not_matter(text, piece_chars):
     found = split(text, piece_chars)
     assert "".join("".join(found).split()) == "".join(text.split())
-    assert all(one.strip() == one and 0 < len(one) <= MAX_SENTENCE_CHARS for one in found)
+    assert all(item.strip() == item and 0 < len(item) <= MAX_SENTENCE_CHARS for item in found)

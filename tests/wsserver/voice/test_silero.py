@@ -68,7 +68,7 @@ def music() -> bytes:
 async def test_speech_is_found_and_the_silence_after_it(detector):
     found = await probabilities(detector, GOFORWARD.read_bytes() + bytes(32_000))
     assert max(found) > 0.9
-    assert sum(one > 0.5 for one in found) > 20
+    assert sum(probability > 0.5 for probability in found) > 20
     assert max(found[-20:]) < 0.1
 
 
@@ -84,7 +84,7 @@ async def test_how_the_audio_is_cut_makes_no_difference(detector):
 @pytest.mark.parametrize("make", [lambda: bytes(32_000 * SECONDS), noise, hum, music], ids=["silence", *"nhm"])
 async def test_what_is_no_speech_is_not_taken_for_it(detector, make):
     found = await probabilities(detector, make())
-    assert sum(one > 0.5 for one in found) <= 2
+    assert sum(probability > 0.5 for probability in found) <= 2
 
 
 async def test_a_muted_microphone_costs_nothing(detector, monkeypatch):

@@ -28,20 +28,22 @@ async def test_a_spoken_turn_is_transcribed_answered_and_spoken(start_voice, cal
     *partials, final = phone.of("transcript")
     assert final == {"text": "what time is it", "isFinal": True, "turnId": "t1"}
     assert partials
-    assert all(one["isFinal"] is False and one["turnId"] == "t1" for one in partials)
+    assert all(partial["isFinal"] is False and partial["turnId"] == "t1" for partial in partials)
     assert types.index("speech_started") < types.index("transcript") < types.index("speech_stopped")
     assert phone.of("response_started") == [{"responseId": "r1", "turnId": "t1"}]
 
     *_, text = phone.of("llm_response")
     assert (text["text"], text["isFinal"], text["responseId"]) == ("It is noon. Eat.", True, "r1")
-    assert "".join(one["delta"] for one in phone.of("llm_response")) == "It is noon. Eat."
+    assert "".join(message["delta"] for message in phone.of("llm_response")) == "It is noon. Eat."
     assert room.synthesizer.spoken == ["It is noon.", "Eat."]
     assert room.responder.histories == [[("user", "what time is it")]]
 
     chunks = phone.of("audio_chunk")
     assert [chunk["sequenceNumber"] for chunk in chunks] == list(range(len(chunks)))
-    assert {(one["encoding"], one["sampleRate"], one["responseId"]) for one in chunks} == {("pcm16", 16_000, "r1")}
-    assert [one.get("isLast", False) for one in chunks] == [False] * (len(chunks) - 1) + [True]
+    assert {(chunk["encoding"], chunk["sampleRate"], chunk["responseId"]) for chunk in chunks} == {
+        ("pcm16", 16_000, "r1")
+    }
+    assert [chunk.get("isLast", False) for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     assert len(phone.heard()) >= 15 * 2 * 32
 
 
@@ -187,8 +189,8 @@ async def test_a_stream_of_many_pieces_makes_few_messages_and_loses_nothing(star
     await phone.until("response_done")
     texts = phone.of("llm_response")
     assert len(texts) < 100
-    assert "".join(one["delta"] for one in texts) == texts[-1]["text"] == "".join(words)
-    assert [one["isFinal"] for one in texts] == [False] * (len(texts) - 1) + [True]
+    assert "".join(text["delta"] for text in texts) == texts[-1]["text"] == "".join(words)
+    assert [text["isFinal"] for text in texts] == [False] * (len(texts) - 1) + [True]
 
 
 async def test_text_that_came_between_two_messages_is_sent_though_the_stream_stands_still(start_voice, call, room):
@@ -220,10 +222,10 @@ async def test_an_answer_without_words_ends_without_audio(start_voice, call, roo
     for _ in range(2):
         await phone.send("text_input", {"text": "hi"})
         await phone.until("response_done", status="completed")
-    assert [one["text"] for one in phone.of("llm_response") if one["isFinal"]] == ["", "...?!"]
+    assert [message["text"] for message in phone.of("llm_response") if message["isFinal"]] == ["", "...?!"]
     assert room.synthesizer.spoken == []
     assert not phone.of("audio_chunk")
-    assert all(one.keys() <= {"turnId", "llmTtftMs"} for one in phone.of("metrics"))
+    assert all(message.keys() <= {"turnId", "llmTtftMs"} for message in phone.of("metrics"))
 
 
 async def test_the_answer_comes_in_the_format_of_the_caller(start_voice, call, room, sounds):
@@ -234,7 +236,7 @@ async def test_the_answer_comes_in_the_format_of_the_caller(start_voice, call, r
     await phone.send("text_input", {"text": "hi"})
     await phone.until("response_done")
     chunks = phone.of("audio_chunk")
-    assert {(one["encoding"], one["sampleRate"]) for one in chunks} == {("mulaw", 8000)}
+    assert {(chunk["encoding"], chunk["sampleRate"]) for chunk in chunks} == {("mulaw", 8000)}
     audio = phone.heard()
     said_ms = 20 * len("You said hi.")
     assert abs(len(audio) / 8 - said_ms) <= 25

@@ -57,7 +57,7 @@ async def test_an_unknown_format_is_refused_and_the_old_one_stays(start_voice, c
     envelope = await phone.client.receive_type("error")
     assert (envelope["data"]["code"], envelope["id"]) == ("UNSUPPORTED_FORMAT", "s1")
     await good_turn(phone)
-    assert {one["encoding"] for one in phone.of("audio_chunk")} == {"pcm16"}
+    assert {message["encoding"] for message in phone.of("audio_chunk")} == {"pcm16"}
 
 
 @pytest.mark.parametrize(
@@ -273,13 +273,13 @@ async def test_a_stage_that_fails_costs_one_turn(start_voice, call, room, good_t
         await phone.until("response_done", turnId="t1")  # what was said after the failure
     await good_turn(phone)
     assert len(phone.of("error")) == 1
-    (record,) = [one for one in caplog.records if one.message == "voice.failed"]
+    (record,) = [entry for entry in caplog.records if entry.message == "voice.failed"]
     fields = record.fields
     assert fields["connection"] == phone.client.greeting["data"]["connectionId"]
     assert fields["stage"] == error["details"]["stage"]
     if fault == "crashes":
         assert "ValueError" in fields["problem"]
-    assert not [one for one in caplog.records if one.levelno > logging.WARNING]
+    assert not [entry for entry in caplog.records if entry.levelno > logging.WARNING]
 
 
 async def test_a_recognizer_that_fails_at_the_end_costs_one_turn(start_voice, call, room, good_turn, sounds):
@@ -302,7 +302,7 @@ async def test_an_answer_that_fails_in_the_middle_keeps_what_was_spoken(start_vo
     await phone.until("audio_chunk")
     await phone.until("error", code="PROCESSING_ERROR", details={"turnId": "t1", "stage": "script"})
     await phone.until("response_done", status="failed")
-    assert not [one for one in phone.of("llm_response") if one["isFinal"]]
+    assert not [message for message in phone.of("llm_response") if message["isFinal"]]
     await phone.send("text_input", {"text": "next"})
     await phone.until("response_done", status="completed")
     assert room.responder.histories[1] == [("user", "hi"), ("assistant", "This was said."), ("user", "next")]
@@ -331,7 +331,9 @@ async def test_no_word_of_the_caller_and_no_audio_is_in_the_log(start_voice, cal
     room.responder.scripts = [[SECRET, ValueError(SECRET)]]
     await phone.say()
     await phone.until("response_done", status="failed")
-    text = "\n".join(f"{one.getMessage()} {getattr(one, 'fields', '')} {one.exc_text}" for one in caplog.records)
+    text = "\n".join(
+        f"{record.getMessage()} {getattr(record, 'fields', '')} {record.exc_text}" for record in caplog.records
+    )
     assert "voice.failed" in text
     assert SECRET not in text
 

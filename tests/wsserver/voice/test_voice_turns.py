@@ -47,10 +47,10 @@ async def test_the_next_turn_is_heard_while_the_one_before_it_is_recognised(star
     await phone.say()
     await phone.say()
     await phone.until("speech_stopped", turnId="t2")
-    assert not [one for one in phone.of("transcript") if one["isFinal"]]
+    assert not [message for message in phone.of("transcript") if message["isFinal"]]
     room.recognizer.finish_gate.set()
     await phone.until("response_done", turnId="t2", status="completed")
-    finals = [(one["turnId"], one["text"]) for one in phone.of("transcript") if one["isFinal"]]
+    finals = [(message["turnId"], message["text"]) for message in phone.of("transcript") if message["isFinal"]]
     assert finals == [("t1", "first"), ("t2", "second")]
 
 
@@ -61,10 +61,10 @@ async def test_turns_are_answered_in_the_order_in_which_they_began(start_voice, 
     await phone.say()
     await phone.until("speech_stopped")
     await phone.send("text_input", {"text": "typed"})
-    assert not [one for one in await phone.all_until_pong() if one["type"] == "response_started"]
+    assert not [message for message in await phone.all_until_pong() if message["type"] == "response_started"]
     room.recognizer.finish_gate.set()
     await phone.until("response_done", turnId="t2", status="completed")
-    assert [one["turnId"] for one in phone.of("response_started")] == ["t1", "t2"]
+    assert [message["turnId"] for message in phone.of("response_started")] == ["t1", "t2"]
 
 
 async def test_audio_that_comes_faster_than_it_is_recognised_is_held_back_and_none_of_it_lost(
@@ -178,7 +178,9 @@ async def test_an_audio_end_with_an_id_is_answered_once_all_before_it_was_heard(
     room.activity.gate.clear()
     await phone.audio(sounds.tone(640))
     await phone.send("audio_end", id="end-1")
-    assert not [one for one in await phone.all_until_pong() if one["type"] in ("audio_end", "speech_started")]
+    assert not [
+        message for message in await phone.all_until_pong() if message["type"] in ("audio_end", "speech_started")
+    ]
     room.activity.gate.set()
     await phone.until("audio_end")
     assert phone.got[-1]["id"] == "end-1"
@@ -192,4 +194,4 @@ async def test_an_audio_end_with_an_id_after_no_turn_gets_its_error_alone(start_
     await phone.send("audio_end", id="end-1")
     assert (await phone.until("error"))["code"] == "ASR_ERROR"
     assert phone.got[-1]["id"] == "end-1"
-    assert not [one for one in await phone.all_until_pong() if one["type"] == "audio_end"]
+    assert not [message for message in await phone.all_until_pong() if message["type"] == "audio_end"]
