@@ -253,6 +253,22 @@ async def test_a_client_that_is_not_read_is_not_timed_out(start_server, open_raw
         assert (await client.receive_type("done"))["data"] == number
 
 
+async def test_a_client_that_is_read_again_has_its_whole_time_for_a_sign_of_life(start_server, open_raw, engine):
+    gate = Gate()
+    limits = InboundLimits(10 * KIB, 64 << 20)
+    server = await start_server(gate.app, engine=engine, inbound=limits, heartbeat=HeartbeatPolicy(600_000, 700_000))
+    client = await open_raw(server.url)
+    await send_all(client, "slow", 2, "x" * 30 * KIB)
+    await until(lambda: held_back(server, client))
+    connection = server.connections.get(client.greeting["data"]["connectionId"])
+    gate.open()
+    await until(lambda: not held_back(server, client))
+    server._heartbeats._reap(connection)  # its time ran out in the very moment in which it was let go
+    assert connection.is_open
+    server._heartbeats._reap(connection)  # and now it had all of it, and said nothing
+    assert not connection.is_open
+
+
 async def test_a_handler_that_outlives_its_client_is_called_and_runs_to_its_end(start_server, open_raw, engine):
     gate = Gate()
     left: list[list[object]] = []

@@ -91,6 +91,7 @@ class HandlerQueue(Generic[J]):
         "_perform",
         "_task",
         "_tasks",
+        "_was_held_back",
     )
 
     def __init__(
@@ -114,6 +115,7 @@ class HandlerQueue(Generic[J]):
         self._task: asyncio.Task[None] | None = None
         self._is_over = False  # over this connection's own limits
         self._is_held_back = False  # since all connections together are over theirs
+        self._was_held_back = False
 
     @property
     def is_busy(self) -> bool:
@@ -124,6 +126,14 @@ class HandlerQueue(Generic[J]):
     def holds_peer_back(self) -> bool:
         """Whether the peer is not read, and so cannot give a sign of life."""
         return self._is_over or self._is_held_back
+
+    def excuses_silence(self) -> bool:
+        """Tell whether the peer could give no sign of life: it is not read, or was not since this was asked last.
+
+        Who is read again has its whole time for one, however long it was held back.
+        """
+        excuses, self._was_held_back = self.holds_peer_back or self._was_held_back, False
+        return excuses
 
     def put(self, job: J) -> None:
         """Add a job; past a limit the peer is no longer read, until half of what waits is done."""
@@ -205,6 +215,7 @@ class HandlerQueue(Generic[J]):
         if self._channel is None or self.holds_peer_back == held_before:
             return
         if held_before:
+            self._was_held_back = True
             self._close_watcher.forget(self._channel)
             self._channel.resume_reading()
         else:

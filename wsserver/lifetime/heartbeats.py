@@ -112,7 +112,7 @@ class Heartbeats:
         """Close a connection that gave no sign of life in time."""
         if not connection.is_open:
             return
-        if connection.handlers is not None and connection.handlers.holds_peer_back:
-            connection.last_seen_s = self.wheel.now_s  # we do not read it, so it cannot give one
+        if connection.handlers is not None and connection.handlers.excuses_silence():
+            connection.last_seen_s = self.wheel.now_s  # we did not read it, so it could not give one
             return
         self._delivery.close(connection, HEARTBEAT_TIMEOUT)
