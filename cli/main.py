@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, Final, NoReturn
 
@@ -16,7 +15,7 @@ from typer.main import get_command
 from cli import collector
 from cli.exits import ExitCode, exit_code_of
 from cli.origins import name_place
-from cli.output import OutputError, ReaderGoneError, fail, fail_with_traceback, flush, guard_logging, out
+from cli.output import ReaderGoneError, fail, fail_with_traceback, guard_logging, out
 from cli.settings import bind_environment
 from cli.spreading import GroupedCommand
 from cli.streams import prepare_streams
@@ -124,8 +123,7 @@ def main() -> NoReturn:
     if os.environ.get(COMPLETE_VARIABLE):
         _answer_shell()
     try:
-        code = get_command(_root).main(prog_name="wsctl", standalone_mode=False)
-        flush()  # help and the like are printed by the argument parser
+        code = _run()
     except ReaderGoneError:
         _exit(ExitCode.DONE)
     except WsctlError as error:
@@ -135,16 +133,23 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _exit(ExitCode.INTERRUPTED)
     except OSError as error:
-        with suppress(OutputError, ReaderGoneError):
-            flush()
         _fail(describe(error), ExitCode.FAILED, error)
     except ModuleNotFoundError as error:  # an installation without the terminal client or the load tester (ADR 0007)
         _fail(str(NotInstalledError(error.name or str(error))), ExitCode.FAILED, error)
     except Exception as error:
-        if hasattr(error, "format_message"):  # a usage error of the argument parser
-            _usage(error)
         _fail(f"internal error: {describe(error)}; {DEBUG_VARIABLE}=1 shows the traceback", ExitCode.FAILED, error)
-    _exit(code if isinstance(code, int) else ExitCode.DONE)
+    _exit(code)
+
+
+def _run() -> int:
+    """Run the command and return its exit code; what it was given wrongly is said here."""
+    try:
+        code = get_command(_root).main(prog_name="wsctl", standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # which a usage error of the argument parser has
+            raise
+        return _usage(error)
+    return code if isinstance(code, int) else ExitCode.DONE
 
 
 def _answer_shell() -> NoReturn:
@@ -159,14 +164,14 @@ def _answer_shell() -> NoReturn:
     _exit(ExitCode.DONE)
 
 
-def _usage(error: Any) -> NoReturn:
+def _usage(error: Any) -> ExitCode:
     message = error.format_message()
     if message.startswith("Usage:"):  # a bare `wsctl` or `wsctl token`: its help is the message
         out(message)
-        _exit(ExitCode.USAGE)
+        return ExitCode.USAGE
     path = error.ctx.command_path if getattr(error, "ctx", None) else "wsctl"
     fail(f"{message.rstrip('.')}; see {path} --help" if "--help" not in message else message)
-    _exit(ExitCode.USAGE)
+    return ExitCode.USAGE
 
 
 def _fail(text: str, code: ExitCode, error: BaseException) -> NoReturn:

@@ -28,30 +28,24 @@ class OutputError(WsctlError):
 
 def out(text: str) -> None:
     """Print one line of data, at once; raises ReaderGoneError or OutputError."""
-    with _writing():
-        print(text, flush=True)
+    print(text, flush=True)
 
 
 def out_bytes(data: bytes) -> None:
     """Write data that is no text, at once; raises ReaderGoneError or OutputError."""
-    with _writing():
+    with writing():
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
 
-def flush() -> None:
-    """Write what others left in the buffer of standard output; raises ReaderGoneError or OutputError."""
-    with _writing():
-        sys.stdout.flush()
-
-
 @contextmanager
-def _writing() -> Iterator[None]:
+def writing() -> Iterator[None]:
+    """Turn what goes wrong with standard output into ReaderGoneError or OutputError."""
     try:
         yield
     except OSError as error:
         # What is still buffered must not be written again when the process ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if isinstance(error, BrokenPipeError):
             raise ReaderGoneError from None
         raise OutputError(error.strerror or str(error)) from None

@@ -8,6 +8,8 @@ import select
 import sys
 from typing import Final
 
+from cli.output import writing
+
 # A pipe that can be written to takes this much without blocking (POSIX: PIPE_BUF is at least 512, Linux has 4096).
 CHUNK_BYTES: Final = getattr(select, "PIPE_BUF", 512)
 
@@ -24,12 +26,28 @@ def prepare_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_WRONLY if descriptor == 0 else os.O_RDONLY)  # the lowest free one: this
             os.set_inheritable(descriptor, True)
+    # An ASCII terminal gets escapes instead of an error.
     if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 as long as the process
-    if isinstance(sys.stdout, io.TextIOWrapper):  # an ASCII terminal gets escapes instead of an error
-        sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.stderr is sys.__stderr__:  # who put another stream there keeps it
+        sys.stdout = Data(open(1, "wb", closefd=False), "utf-8", "backslashreplace")  # noqa: SIM115 as long as the process
+    elif isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:  # who put another there keeps it
+        was = sys.stdout
+        sys.stdout = Data(was.buffer, was.encoding, "backslashreplace", line_buffering=was.line_buffering)
+    if sys.stderr is sys.__stderr__:  # as above
         sys.stderr = Narration(2, "utf-8" if sys.stderr is None else sys.stderr.encoding)
+
+
+class Data(io.TextIOWrapper):
+    """Standard output: whoever prints, the argument parser too, gets ReaderGoneError or OutputError where it fails."""
+
+    def write(self, text: str, /) -> int:
+        """Write a text; raises ReaderGoneError or OutputError."""
+        with writing():
+            return super().write(text)
+
+    def flush(self) -> None:
+        """Write what waits in the buffer; raises ReaderGoneError or OutputError."""
+        with writing():
+            super().flush()
 
 
 class Narration(io.TextIOBase):
