@@ -141,7 +141,8 @@ DISCONNECTS: Final[dict[str, Disconnect]] = {
         *(HEARTBEAT_TIMEOUT, SLOW_CONSUMER, KICKED, CLOSED_BY_APP, SHUTDOWN, INTERNAL_ERROR),
     )
 }
-_OF_AUTH_ERRORS: Final = {
+# Those that refuse or end a connection for its token.
+OF_AUTH_ERRORS: Final = {
     disconnect.error: disconnect for disconnect in (TOKEN_MISSING, TOKEN_REFUSED, TOKEN_EXPIRED, SESSION_REFUSED)
 }
 _OF_PARSERS: Final = {
@@ -174,7 +175,7 @@ def disconnect_of(error: BaseException) -> DisconnectError:
     if isinstance(error, DisconnectError):
         return error
     if isinstance(error, AuthError):
-        return DisconnectError(_OF_AUTH_ERRORS[error.code], error.reason, error.rule)
+        return DisconnectError(OF_AUTH_ERRORS[error.code], error.reason, error.rule)
     return DisconnectError(INTERNAL_ERROR)
 
 

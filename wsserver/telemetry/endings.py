@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from wscore.codes import CloseCode
-from wscore.disconnects import Disconnect, DisconnectError
+from wscore.disconnects import OF_AUTH_ERRORS, Disconnect, DisconnectError
 from wsserver.telemetry.metrics import PEER, Metrics
 
 
@@ -26,7 +25,7 @@ def count_refusal(metrics: Metrics, refusal: DisconnectError) -> None:
     """Count a connection that is not let in, and the `error` that it gets."""
     disconnect = refusal.disconnect
     metrics.refused[disconnect.name].value += 1
-    if disconnect.close_code == CloseCode.AUTH_FAILED:
+    if disconnect.error in OF_AUTH_ERRORS:
         metrics.auth_failures[refusal.rule].value += 1
     if disconnect.error is not None:
         metrics.errors[disconnect.error].value += 1
