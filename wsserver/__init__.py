@@ -14,8 +14,8 @@ from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.sessions import SessionJoin
 from wsserver.engines.pending import PendingLimits
+from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
-from wsserver.handshake.proxies import ForwardedHeader
 from wsserver.outbound.backlog import OutboundLimits
 from wsserver.sdk.app import App, default_app, fan_out
 from wsserver.sdk.context import Context

@@ -28,10 +28,10 @@ from wsserver.engines.certificate import server_context
 from wsserver.engines.listener import Listener, listen_tcp, listen_unix
 from wsserver.engines.networks import TrustedNetworks
 from wsserver.engines.pending import Pending
+from wsserver.handshake.forwarded import Proxies
 from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.limits import ConnectionLimiter
 from wsserver.handshake.origins import OriginPolicy
-from wsserver.handshake.proxies import Proxies
 from wsserver.handshake.upgrade import Upgrade, path_variants
 from wsserver.lifetime.calls import AppCalls
 from wsserver.lifetime.controller import WebSocketController

@@ -17,8 +17,8 @@ from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.sessions import SessionJoin
 from wsserver.engines.pending import PendingLimits
+from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
-from wsserver.handshake.proxies import ForwardedHeader
 from wsserver.outbound.backlog import OutboundLimits
 
 DEFAULT_HOST: Final = "127.0.0.1"

@@ -18,8 +18,8 @@ from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.sessions import SessionJoin
 from wsserver.engines.pending import PendingLimits
+from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
-from wsserver.handshake.proxies import ForwardedHeader
 from wsserver.outbound.backlog import OUTBOUND_IN_ALL, OutboundLimits, outbound_per_connection
 from wsserver.settings import (
     DEFAULT_HOST,

@@ -23,7 +23,7 @@ from websockets.exceptions import WebSocketException
 from wscore.errors import ConfigError
 from wsserver import ServerSettings
 from wsserver.engines.pending import PendingLimits
-from wsserver.engines.proxyheader import (
+from wsserver.engines.proxyprotocol import (
     MAX_BYTES,
     ProxyHeader,
     ProxyHeaderError,

@@ -13,7 +13,7 @@ from wsserver.engines.base import Engine, UpgradeHandler
 from wsserver.engines.head import END, MAX_HEAD_BYTES, HeadError, begins_request, parse_head
 from wsserver.engines.networks import UNIX, TrustedNetworks
 from wsserver.engines.pending import Pending
-from wsserver.engines.proxyheader import ProxyHeader, ProxyHeaderError, ProxyHeaderReader
+from wsserver.engines.proxyprotocol import ProxyHeader, ProxyHeaderError, ProxyHeaderReader
 from wsserver.engines.request import HandshakeRequest, HttpReply, client_fields
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics, PendingDrop

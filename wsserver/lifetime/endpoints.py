@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from wsserver.engines.base import Gateway
 from wsserver.engines.request import HandshakeRequest, HttpReply
-from wsserver.handshake.proxies import Proxies
+from wsserver.handshake.forwarded import Proxies
 from wsserver.handshake.upgrade import Upgrade
 from wsserver.lifetime.exposure import ExposureWatch
 

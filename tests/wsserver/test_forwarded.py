@@ -12,7 +12,7 @@ from wscore.errors import ConfigError
 from wsserver import ServerSettings
 from wsserver.engines.networks import TrustedNetworks
 from wsserver.engines.request import HandshakeRequest
-from wsserver.handshake.proxies import ForwardedHeader, Proxies, forwarded_hops, parse_node, x_forwarded_hops
+from wsserver.handshake.forwarded import ForwardedHeader, Proxies, forwarded_hops, parse_node, x_forwarded_hops
 
 PROXY = "10.0.0.1"
 TRUSTED = TrustedNetworks(["10.0.0.0/8", "fd00::/8"])
