@@ -47,8 +47,8 @@ COMMANDS: Final = (
         in_stream=True,
         needs_server=True,
     ),
-    Command("health", "f2", "health", "Health", "Show or hide round trips, rates and limits", in_footer=True),
-    Command("latest", "f3", "latest", "Latest by type", "Show or hide the latest message of each type"),
+    Command("health", "f2", "panel('health')", "Health", "Show or hide round trips, rates and limits", in_footer=True),
+    Command("latest", "f3", "panel('latest')", "Latest by type", "Show or hide the latest message of each type"),
     Command("editor", "f4", "editor", "Editor", "Write the message in $EDITOR", needs_server=True),
     Command("record", "ctrl+s", "record", "Record", "Record to a file, or stop", in_footer=True, needs_server=True),
     Command(

@@ -26,6 +26,10 @@ class MainScreen(ViewingActions, SelectedActions, WritingActions, ConnectionActi
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(in_stream=False)]
     DEFAULT_CSS = """
+    MainScreen .panel {
+        height: auto; background: $surface; padding: 0 1; border-bottom: solid $primary 40%; display: none;
+    }
+    MainScreen .panel.-shown { display: block; }
     MainScreen #middle { layout: vertical; height: 1fr; }
     MainScreen.-wide #middle { layout: horizontal; }
     MainScreen Stream { width: 1fr; }
@@ -37,8 +41,7 @@ class MainScreen(ViewingActions, SelectedActions, WritingActions, ConnectionActi
     def compose(self) -> ComposeResult:
         """Yield everything from top to bottom."""
         yield self._status
-        yield self._health_panel
-        yield self._latest
+        yield from self._panels.values()
         with Container(id="middle"):
             yield self.stream
             yield self.detail
@@ -98,6 +101,6 @@ class MainScreen(ViewingActions, SelectedActions, WritingActions, ConnectionActi
         self._health.tick()
         if self._live is not None:
             self._live.flush()
-        self._health_panel.show()
-        self._latest.show()
+        for panel in self._panels.values():
+            panel.show()
         self._show_status()

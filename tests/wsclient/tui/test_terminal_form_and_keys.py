@@ -9,6 +9,8 @@ from wsclient.tui.commands import COMMANDS
 from wsclient.tui.model.target import Target, TokenKind
 from wscore.errors import ConfigError
 
+PANEL_KEYS = {command.action: command.keys for command in COMMANDS if command.action.startswith("panel(")}
+
 
 async def test_the_form_connects_where_it_says(server, open_terminal):
     async with open_terminal(server.url, form=True) as terminal:
@@ -56,6 +58,25 @@ async def test_the_palette_has_every_action(server, open_terminal):
         await terminal.type("latest by")
         await terminal.press("enter")
         await terminal.until(lambda: terminal.screen.query("#latest.-shown"))
+
+
+async def test_every_panel_has_a_command(server, open_terminal):
+    async with open_terminal(server.url) as terminal:
+        panels = {f"panel({panel.id!r})" for panel in terminal.screen.query(".panel")}
+    assert panels == set(PANEL_KEYS)
+
+
+@pytest.mark.parametrize(("action", "key"), PANEL_KEYS.items(), ids=PANEL_KEYS)
+async def test_a_panel_is_shown_kept_up_to_date_and_hidden_by_its_key(server, open_terminal, action, key):
+    drawn = []
+    async with open_terminal(server.url) as terminal:
+        (panel,) = (panel for panel in terminal.screen.query(".panel") if f"panel({panel.id!r})" == action)
+        panel.draw = lambda: drawn.append("now")
+        assert not panel.display
+        await terminal.press(key)
+        await terminal.until(lambda: panel.display and len(drawn) > 1)
+        await terminal.press(key)
+        await terminal.until(lambda: not panel.display)
 
 
 async def test_keys_can_be_remapped(server, open_terminal):

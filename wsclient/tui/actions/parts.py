@@ -22,7 +22,7 @@ from wsclient.tui.model.ring import MessageRing
 from wsclient.tui.widgets.bar import Bar
 from wsclient.tui.widgets.composer import Composer
 from wsclient.tui.widgets.detail import Detail
-from wsclient.tui.widgets.panels import HealthPanel, Latest, StatusLine
+from wsclient.tui.widgets.panels import HealthPanel, Latest, Panel, StatusLine
 from wsclient.tui.widgets.stream import Stream
 from wscore.envelope import MessageProtocol
 
@@ -67,8 +67,8 @@ class MainScreenParts(Screen[None]):
         self.detail = Detail(ring, id="detail")
         self.composer = Composer(history, lambda: list(ring.counts), id="composer")
         self._status = StatusLine(health, title, id="status")
-        self._health_panel = HealthPanel(health, id="health")
-        self._latest = Latest(ring, id="latest")
+        panels: tuple[Panel, ...] = (HealthPanel(health, id="health"), Latest(ring, id="latest"))
+        self._panels = {panel.id: panel for panel in panels}  # from top to bottom
         self._bar = Bar(id="bar")
 
     def _draw(self) -> None:

@@ -54,15 +54,9 @@ class ViewingActions(MainScreenParts):
         self.toggle_class("-detail")
         self.detail.show(self.stream.selected)
 
-    def action_health(self) -> None:
-        """Show or hide the health panel."""
-        self._health_panel.toggle_class("-shown")
-        self._health_panel.show()
-
-    def action_latest(self) -> None:
-        """Show or hide the latest of each type."""
-        self._latest.toggle_class("-shown")
-        self._latest.show()
+    def action_panel(self, name: str) -> None:
+        """Show or hide a panel."""
+        self._panels[name].toggle()
 
     def _set_filter(self, text: str) -> str | None:
         try:

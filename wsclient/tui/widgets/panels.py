@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.containers import Vertical
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Sparkline, Static
 
 from wsclient.tui.model.health import Health, percentile
@@ -51,14 +52,30 @@ class StatusLine(Static):
         self.update(Content.assemble(*parts))
 
 
-class HealthPanel(Vertical):
+class Panel(Widget):
+    """Stands above the stream while somebody wants to see it; the main screen has the style of all panels."""
+
+    DEFAULT_CLASSES = "panel"
+
+    def toggle(self) -> None:
+        """Show or hide it."""
+        self.toggle_class("-shown")
+        self.show()
+
+    def show(self) -> None:
+        """Draw it anew, if it is to be seen; called each second."""
+        if self.has_class("-shown"):
+            self.draw()
+
+    def draw(self) -> None:
+        """Draw it anew."""
+        raise NotImplementedError
+
+
+class HealthPanel(Vertical, Panel):
     """Round trips as a sparkline with percentiles, rates both ways, and what the server allows."""
 
-    DEFAULT_CSS = """
-    HealthPanel { height: auto; background: $surface; padding: 0 1; border-bottom: solid $primary 40%; display: none; }
-    HealthPanel.-shown { display: block; }
-    HealthPanel Sparkline { height: 1; }
-    """
+    DEFAULT_CSS = "HealthPanel Sparkline { height: 1; }"
 
     def __init__(self, health: Health, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -70,10 +87,8 @@ class HealthPanel(Vertical):
         """Take words and sparkline in once the screen is to be seen, which is sooner without them."""
         self.call_after_refresh(self.mount, self._words, self._round_trips)
 
-    def show(self) -> None:
-        """Draw it anew, if it is to be seen."""
-        if not self.has_class("-shown"):
-            return
+    def draw(self) -> None:
+        """Draw it anew."""
         health = self._health
         lines = [
             f"round trip p50/p95/p99 {round_trip_text(health)} over {len(health.round_trips_ms)} pings",
@@ -98,23 +113,17 @@ class HealthPanel(Vertical):
         self._round_trips.data = list(health.round_trips_ms) or [0.0]
 
 
-class Latest(Static):
+class Latest(Static, Panel):
     """One line for each type: how many there were, when the last came, and its start."""
 
-    DEFAULT_CSS = """
-    Latest { height: auto; max-height: 8; background: $surface; padding: 0 1; display: none;
-             border-bottom: solid $primary 40%; text-wrap: nowrap; text-overflow: ellipsis; }
-    Latest.-shown { display: block; }
-    """
+    DEFAULT_CSS = "Latest { max-height: 8; text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def __init__(self, ring: MessageRing, *, id: str | None = None) -> None:
         super().__init__(markup=False, id=id)
         self._ring = ring
 
-    def show(self) -> None:
-        """Draw it anew, if it is to be seen; the types that came last stand first."""
-        if not self.has_class("-shown"):
-            return
+    def draw(self) -> None:
+        """Draw it anew; the types that came last stand first."""
         newest = sorted(self._ring.latest.values(), key=lambda entry: -entry.number)[:8]
         self.update(Content("\n".join(map(self._line, newest)) or "nothing came yet"))
 
