@@ -31,6 +31,8 @@ SECRET = b"a secret for tests, 32 bytes or more"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
 
+ENGINES = tuple(name for name in EngineName if name is not EngineName.AUTO)
+
 StartServer = Callable[..., Awaitable[WebSocketServer]]
 
 
@@ -82,7 +84,7 @@ def user_token() -> Callable[..., str]:
     return mint
 
 
-@pytest.fixture(params=[EngineName.PICOWS, EngineName.WEBSOCKETS])
+@pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> EngineName:
     """Each test that takes this runs once per engine."""
     name: EngineName = request.param

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +20,7 @@ from cli.main import COMMANDS, DEBUG_VARIABLE, load_command
 from cli.profiles import read_keys, read_profiles
 from cli.secrets import KEY_VARIABLES, SECRET_VARIABLE
 from cli.settings import SHARED_TABLES
-from tests.pages import BLOCK, ROOT, blocks
+from tests.pages import PAGES, ROOT, blocks
 from wsclient import Client
 from wsclient.tui.app import binding_ids
 from wsclient.tui.commands import COMMANDS as COMMANDS_OF_THE_TERMINAL
@@ -36,10 +35,6 @@ from wsserver.engines.assembly import max_fragments
 from wsserver.settings import Profile, ServerSettings, profile_defaults
 from wsserver.telemetry.logs import DROPPED
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-# Links in text and definitions below it, `[text](target)`; what stands in code is no link.
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-CODE = re.compile(r"^```.*?^```|^(?: {4}).*?$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 HANG_S = 60
 # Options of the other programs that the pages show.
 FOREIGN_OPTIONS = {
@@ -163,6 +158,8 @@ def test_every_option_has_a_row_with_its_spellings_its_variable_and_its_default(
     spellings, variable, default, meaning = option_row(name, option)
     assert all(f"`{spelling}`" in spellings for spelling in [*option.opts, *option.secondary_opts])
     assert variable == (f"`{option.envvar}`" if option.envvar else "")
+    if choices := getattr(option.type, "choices", ()):
+        assert f"({' / '.join(choices)})" in meaning
     default = default.replace("`", "")
     if isinstance(option.show_default, str):
         assert default == option.show_default
@@ -288,34 +285,6 @@ def test_every_exit_code_has_a_row():
     assert [cell for cell in first_cells(section(page("cli.md"), "Exit codes")) if cell.isdecimal()] == [
         str(code.value) for code in ExitCode
     ]
-
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_table_has_a_head_and_rows_of_one_width(path):
-    text = BLOCK.sub("", path.read_text("utf-8"))
-    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
-        lines = table.splitlines()
-        assert re.fullmatch(r"[|-]+", lines[1]), lines[0]
-        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, lines[0]
-
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_relative_link_leads_somewhere(path):
-    text = CODE.sub("", path.read_text("utf-8"))
-    for target in LINK.findall(text):
-        if re.match(r"[a-z]+:", target):
-            continue
-        file, _, anchor = target.partition("#")
-        linked = path if not file else (path.parent / file)
-        assert linked.exists(), f"{path.name}: {target}"
-        if anchor:
-            assert anchor in anchors(linked), f"{path.name}: {target}"
-
-
-def anchors(path: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
-    titles = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def run_block(code: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:

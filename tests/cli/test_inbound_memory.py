@@ -72,7 +72,6 @@ def count(client: websocket.WebSocket) -> int:
     return int(answer["data"])
 
 
-@pytest.mark.parametrize("engine", ["picows", "websockets"])
 @pytest.mark.parametrize(
     ("options", "cap", "data"),
     [

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.scenarios import SCENARIOS
+
 HANG_S = 60
 ROOT = Path(__file__).parents[2]
 QUICKLY = ("--connections", "5", "--ramp", "100ms", "--duration", "1s", "--drain", "500ms")
@@ -137,9 +139,7 @@ def test_a_table_in_wsctl_toml_sets_the_options_of_a_test(wsctl, tmp_path):
     assert "[loadtest.heartbeat] duration" in wsctl("loadtest", "heartbeat").stderr
 
 
-@pytest.mark.parametrize(
-    "name", ["quick", "heartbeat", "broadcast", "reconnect", "soak", "replay", "voice", "find-max", "compare"]
-)
+@pytest.mark.parametrize("name", ["quick", *SCENARIOS, "find-max", "compare"])
 def test_help_of_each_test_fits_80_columns(wsctl, name):
     result = wsctl("loadtest", name, "--help")
     assert (result.returncode, result.stderr) == (0, "")

@@ -158,7 +158,6 @@ def test_a_unix_socket_is_served_and_connected_to(serving, wsctl, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("engine", ["picows", "websockets"])
 def test_tls_is_served_and_checked(serving, wsctl, make_certificate, engine):
     made = make_certificate("127.0.0.1")
     server = serving("--engine", engine, "--tls-cert", str(made.cert), "--tls-key", str(made.key))

@@ -216,7 +216,6 @@ async def second(hub):
     assert (tmp_path / "taken-down").exists()
 
 
-@pytest.mark.parametrize("engine", ["picows", "websockets"])
 def test_a_silent_peer_costs_no_more_than_the_time_for_the_end(serving, guest_token, engine):
     server = serving("--engine", engine, "--drain-timeout", f"{DRAIN_S}s")
     silent = websocket.create_connection(f"{server.url}?token={guest_token()}", timeout=HANG_S)

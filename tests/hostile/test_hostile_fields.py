@@ -18,6 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from websockets.sync.client import ClientConnection, connect
 
+from tests.conftest import ENGINES
 from wscore.guest import mint_guest_token
 
 HANG_S = 20
@@ -46,7 +47,7 @@ class Peer:
             answers.append(envelope)
 
 
-@pytest.fixture(scope="module", params=["picows", "websockets"])
+@pytest.fixture(scope="module", params=ENGINES)
 def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
     """One open connection to a real `wsctl serve`, for all examples of an engine."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ENGINES
 from wscore.ratelimit import Rate
 from wsserver.connections.ratelimits import RatePolicy
-from wsserver.settings import EngineName
 
 HANG_S = 20
 CONT, TEXT, PING, PONG = 0x0, 0x1, 0x9, 0xA
@@ -23,7 +23,7 @@ SMALL_BUFFER = 4096
 needs_proc = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 
 
-@pytest.fixture(scope="module", params=[EngineName.PICOWS, EngineName.WEBSOCKETS])
+@pytest.fixture(scope="module", params=ENGINES)
 def measured(request, start_measured):
     return start_measured(request.param)
 

