@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wscore.reconnect import ReconnectPolicy
 
 JWT_TTL_S: Final = 3600
-READER_PATIENCE_S: Final = 1.0  # a reader of standard output that takes longer is told of
+READER_GRACE_S: Final = 1.0  # a reader of standard output that takes longer is told of
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ async def run_script(client: Client, options: ScriptOptions, lines: AsyncIterato
         if recorder is not None:
             recorder.close()
     try:
-        async with asyncio.timeout(READER_PATIENCE_S):
+        async with asyncio.timeout(READER_GRACE_S):
             await out.below(0)
     except TimeoutError:
         why = "" if end is None else f" ({end})"

@@ -257,7 +257,7 @@ def test_sigusr1_and_sigusr2_end_nothing_and_are_logged(serving, guest_token):
     assert server.stop() == 0
 
 
-def test_a_hang_up_that_nohup_ignores_stays_ignored(clean_environment, guest_token, tmp_path):
+def test_a_sighup_that_nohup_ignores_stays_ignored(clean_environment, guest_token, tmp_path):
     command = [sys.executable, "-m", "cli.main", "serve", "--port", "0", "--log-format", "json"]
     process = subprocess.Popen(
         command,

@@ -149,7 +149,7 @@ def check_picows_send() -> None:
 
 
 @part("picows: hung up on", "if connected is None", mend="drop the branch once `ws_connect` raises")
-def check_picows_hang_up() -> None:
+def check_picows_without_an_answer() -> None:
     """`ws_connect` returns None for the listener when the target hangs up before it answers."""
 
     async def main() -> None:

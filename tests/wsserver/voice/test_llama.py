@@ -56,7 +56,7 @@ async def test_the_model_writes_text_piece_by_piece(responder):
     assert await some_text(responder)
 
 
-async def test_callers_are_answered_beside_each_other_and_some_hang_up(responder):
+async def test_callers_are_answered_beside_each_other_and_some_leave(responder):
     async with asyncio.timeout(HANG_S):
         texts = await asyncio.gather(*(some_text(responder, pieces) for pieces in (1, 3, 8, 3, 1, 5)))
     assert all(texts)
