@@ -109,6 +109,13 @@ INVALID_UTF8: Final = Disconnect(
 MESSAGE_TOO_BIG: Final = Disconnect(
     "message-too-big", CloseCode.TOO_BIG, "", "A message had too many bytes, or came in too many fragments."
 )
+UNFINISHED: Final = Disconnect(
+    "unfinished-message",
+    CloseCode.TRY_AGAIN_LATER,
+    "Too much arrives at once; this message took the longest",
+    "All messages on their way together were too large, and this client's had been so for the longest time.",
+    drops=True,
+)
 HEARTBEAT_TIMEOUT: Final = Disconnect(
     "heartbeat-timeout",
     CloseCode.HEARTBEAT_TIMEOUT,
@@ -137,7 +144,7 @@ DISCONNECTS: Final[dict[str, Disconnect]] = {
     disconnect.name: disconnect
     for disconnect in (
         *(HOST_REFUSED, ORIGIN_REFUSED, SERVER_FULL, TOKEN_MISSING, TOKEN_REFUSED, TOKEN_EXPIRED, SESSION_REFUSED),
-        *(BINARY_MESSAGE, INVALID_UTF8, MESSAGE_TOO_BIG, PROTOCOL_ERROR, RATE_LIMIT),
+        *(BINARY_MESSAGE, INVALID_UTF8, MESSAGE_TOO_BIG, PROTOCOL_ERROR, RATE_LIMIT, UNFINISHED),
         *(HEARTBEAT_TIMEOUT, SLOW_CONSUMER, KICKED, CLOSED_BY_APP, SHUTDOWN, INTERNAL_ERROR),
     )
 }

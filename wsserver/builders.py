@@ -6,6 +6,7 @@ from wscore.guest import GuestVerifier
 from wscore.payloads import Limits, RateLimit
 from wscore.tokens import JwtVerifier
 from wsserver.engines.base import Engine, EngineSettings
+from wsserver.engines.unfinished import Unfinished
 from wsserver.handshake.authentication import AuthenticationHandler
 from wsserver.handshake.jwksfile import JwksFile
 from wsserver.outbound.backlog import Backlog
@@ -34,7 +35,7 @@ def authentication_of(settings: ServerSettings, clock: Clock, log: EventLog) -> 
     return AuthenticationHandler(jwt, guests, clock.now_ms, jwks)
 
 
-def engine_of(settings: ServerSettings, backlog: Backlog, log: EventLog) -> Engine:
+def engine_of(settings: ServerSettings, backlog: Backlog, unfinished: Unfinished, log: EventLog) -> Engine:
     """Return the engine that was chosen."""
     engine_settings = EngineSettings(
         settings.max_message_bytes,
@@ -45,7 +46,7 @@ def engine_of(settings: ServerSettings, backlog: Backlog, log: EventLog) -> Engi
     if settings.resolved_engine is EngineName.PICOWS:
         from wsserver.engines.picows import PicowsEngine
 
-        return PicowsEngine(engine_settings, backlog, log)
+        return PicowsEngine(engine_settings, backlog, unfinished, log)
     from wsserver.engines.websockets import WebsocketsEngine
 
-    return WebsocketsEngine(engine_settings, backlog, log)
+    return WebsocketsEngine(engine_settings, backlog, unfinished, log)

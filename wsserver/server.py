@@ -28,6 +28,7 @@ from wsserver.engines.certificate import server_context
 from wsserver.engines.listener import Listener, listen_tcp, listen_unix
 from wsserver.engines.networks import TrustedNetworks
 from wsserver.engines.pending import Pending
+from wsserver.engines.unfinished import Unfinished
 from wsserver.handshake.forwarded import Proxies
 from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.limits import ConnectionLimiter
@@ -156,6 +157,13 @@ class WebSocketServer:
             self.metrics,
             self._log,
         )
+        self._unfinished = Unfinished(
+            settings.inbound_limits.in_all,
+            settings.max_message_bytes,
+            lambda: self._inbound.used,
+            call_soon=loop.call_soon,
+            now_s=self._clock.now_s,
+        )
         self._drops = DropWatch(self.metrics, self._log, self._clock.now_s)
         self._heartbeats = Heartbeats(
             settings.heartbeat,
@@ -165,6 +173,7 @@ class WebSocketServer:
                 DescriptorWatch(self._log, self._clock.now_s).check,
                 self._drops.check,
                 expiry.check_clock,
+                self._unfinished.check,
             ),
             stalls=StallWatch(self._log, self.metrics, self._clock.now_s),
             clock=self._clock,
@@ -220,6 +229,7 @@ class WebSocketServer:
         read("wsctl_connections", "Connections that are open", "gauge", lambda: len(self.connections))
         read("wsctl_outbound_bytes", "Bytes that wait for slow readers", "gauge", lambda: self.backlog.size)
         read("wsctl_inbound_bytes", "Bytes that wait for handlers", "gauge", lambda: self._inbound.used)
+        read("wsctl_unfinished_bytes", "Bytes of messages on their way", "gauge", lambda: self._unfinished.used)
         read("wsctl_log_lines_dropped_total", "Log lines dropped", "counter", self._log.dropped_lines)
 
     async def start(self) -> None:
@@ -228,7 +238,7 @@ class WebSocketServer:
         tls = None
         if settings.tls_cert is not None and settings.tls_key is not None:
             tls = server_context(settings.tls_cert, settings.tls_key)
-        engine = engine_of(settings, self.backlog, self._log)
+        engine = engine_of(settings, self.backlog, self._unfinished, self._log)
         await self._lifespans.enter(self.hub)
         try:
             self._sockets = await self._listen(engine, tls)

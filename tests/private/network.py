@@ -89,6 +89,42 @@ def check_picows_protocol() -> None:
     on_both_loops(main)
 
 
+@part(
+    "picows: its buffer", "UNCOUNTED_BYTES", mend="find how large the buffer is, and what of it waits, in another way"
+)
+def check_picows_buffer() -> None:
+    """A buffer that is nearly full doubles, whole frames leave it, and its room may be written over."""
+
+    async def main() -> None:
+        ours, theirs = tcp_pair()
+        side = PicowsSide()
+        _, protocol = await asyncio.get_running_loop().connect_accepted_socket(lambda: side.protocol, theirs)
+        size = len(protocol.get_buffer(-1))
+        protocol.get_buffer(-1)[: len(REQUEST)] = REQUEST
+        protocol.buffer_updated(len(REQUEST))
+        assert len(protocol.get_buffer(-1)) == size
+        head = b"\x81\xfe\x0f\xa0\0\0\0\0"  # of a message of 4000 bytes
+        protocol.get_buffer(-1)[: len(head)] = head
+        protocol.buffer_updated(len(head))
+        end = len(head)
+        while end < 4000:
+            room = protocol.get_buffer(-1)
+            assert len(room) == size - end
+            part = min(len(room) - 1, 4000 - end)
+            protocol.buffer_updated(part)
+            end += part
+            if len(protocol.get_buffer(-1)) > size:
+                size *= 2
+        protocol.get_buffer(-1)[:] = bytes(size - end)
+        protocol.buffer_updated(len(head))
+        assert side.told == [picows.WSMsgType.TEXT]
+        assert len(protocol.get_buffer(-1)) == size
+        protocol.transport.disconnect(graceful=False)
+        ours.close()
+
+    on_both_loops(main)
+
+
 @part("picows: when it logs", "_ParserLog", mend="find what tells of a broken frame before picows answers it")
 def check_picows_logger() -> None:
     """Of a broken frame behind a close frame `error` is called before either is answered or handed over."""
@@ -272,7 +308,7 @@ def check_refused() -> None:
     mend="read what `ServerProtocol.accept` and `Protocol.parse` do now",
 )
 def check_websockets_server() -> None:
-    """`process_extensions`, `extensions` and their `encode`, `recv_frame` for all, `close_rcvd`; `accept_key`."""
+    """`process_extensions`, `extensions` and their `encode`, `recv_frame` for all, `reader.buffer`; `accept_key`."""
 
     class Frames(ServerProtocol):
         def recv_frame(self, frame: Frame) -> None:
@@ -288,6 +324,11 @@ def check_websockets_server() -> None:
     packed = protocol.extensions[0].encode(Frame(Opcode.TEXT, b"x" * 100))
     assert packed.rsv1
     assert len(packed.data) < 100
+    protocol.receive_data(b"\x81\x82\0")
+    assert len(protocol.reader.buffer) == 1  # of a frame that is not whole
+    protocol.receive_data(b"\0\0\0ok")
+    assert not protocol.reader.buffer
+    seen.clear()
     protocol.receive_data(b"\x89\x80\0\0\0\0" + b"\x88\x82\0\0\0\0\x03\xe8")
     assert seen == [Opcode.PING, Opcode.CLOSE]
     assert protocol.close_rcvd is not None

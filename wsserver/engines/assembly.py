@@ -46,6 +46,11 @@ class Assembler:
         """Whether a message has begun and not ended."""
         return self._opcode != CONTINUATION
 
+    @property
+    def size(self) -> int:
+        """How many bytes of a message it keeps."""
+        return len(self._message)
+
     def add(self, opcode: int, fin: bool, payload: bytes) -> tuple[int, bytes] | None:
         """Take one data frame; returns (opcode, message) when it completes one.
 

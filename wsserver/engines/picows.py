@@ -14,7 +14,6 @@ from picows import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
-from picows import picows as core
 
 from wscore.codes import CloseCode
 from wscore.disconnects import PROTOCOL_ERROR, Disconnect, DisconnectError, parser_disconnect
@@ -28,14 +27,15 @@ from wsserver.engines.base import (
     hand_over,
     is_sendable_code,
 )
+from wsserver.engines.reading import BoundedReads
 from wsserver.engines.request import SUBPROTOCOL, HandshakeRequest
+from wsserver.engines.unfinished import Unfinished
 from wsserver.engines.writing import WritingSide
 from wsserver.outbound.backlog import Backlog
 from wsserver.telemetry.logs import EventLog
 
 # Small, since each idle connection holds one; it grows with the messages that come (design section 5, point 6).
 READ_BUFFER_BYTES: Final = 2048
-MAX_READ_BYTES: Final = 1 << 16
 # picows' own `send` copies up to this much, and hands more to the transport in two pieces: then it is ours to frame.
 PICOWS_SENDS_BYTES: Final = 8192
 
@@ -58,13 +58,14 @@ _REQUEST: Final = (
 class PicowsEngine:
     """Speaks WebSocket with picows, on TCP."""
 
-    __slots__ = ("_backlog", "_log", "_settings")
+    __slots__ = ("_backlog", "_log", "_settings", "_unfinished")
 
-    def __init__(self, settings: EngineSettings, backlog: Backlog, log: EventLog) -> None:
+    def __init__(self, settings: EngineSettings, backlog: Backlog, unfinished: Unfinished, log: EventLog) -> None:
         if settings.compression:
             raise ConfigError("--compression", "the picows engine has none", "use --engine websockets or auto")
         self._settings = settings
         self._backlog = backlog
+        self._unfinished = unfinished
         self._log = log
 
     def upgrade(
@@ -77,11 +78,12 @@ class PicowsEngine:
     ) -> None:
         """Answer with 101, and speak WebSocket from then on."""
         log = _ParserLog()
-        log.peer = peer = _Peer(gateway, request, peer_ip, self._settings, self._backlog, self._log, log)
+        unfinished = self._unfinished
+        log.peer = peer = _Peer(gateway, request, peer_ip, self._settings, self._backlog, unfinished, self._log, log)
         headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if request.offers_subprotocol else None
         response = WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), peer)
         # picows' side of a connection, as its ws_create_server makes it, with a logger of our own.
-        protocol = _BoundedReads(
+        protocol = BoundedReads(
             None,  # host and port, path: a client's
             None,
             False,  # is no client
@@ -98,35 +100,13 @@ class PicowsEngine:
             None,  # extra headers: a client's
             READ_BUFFER_BYTES,
         )
+        protocol.owner, peer.reads = peer, protocol
         transport.set_protocol(protocol)
         transport.pause_reading()  # uvloop looks at a protocol's kind when it begins to read
         transport.resume_reading()
         protocol.connection_made(transport)
         protocol.data_received(_REQUEST % (request.header("sec-websocket-key") or "").encode())
         protocol.data_received(rest)
-
-
-class _BoundedReads(core.WSProtocol):  # type: ignore[name-defined,misc]
-    """picows doubles its buffer, for good, whenever a read fills it: a flood of small frames would not stop that."""
-
-    __slots__ = ()
-
-    def get_buffer(self, size_hint: int) -> memoryview:
-        room: memoryview = super().get_buffer(size_hint)
-        return room[:MAX_READ_BYTES]
-
-    def data_received(self, data: bytes) -> None:
-        """Take what was read before this protocol was there.
-
-        uvloop looks the name up: if it found none it would keep the protocol before this one, and its memory.
-        """
-        waiting = memoryview(data)
-        while waiting and not self.transport.underlying_transport.is_closing():
-            room = self.get_buffer(-1)
-            size = min(len(room), len(waiting))
-            room[:size] = waiting[:size]
-            self.buffer_updated(size)
-            waiting = waiting[size:]
 
 
 class _ParserLog:
@@ -160,6 +140,7 @@ class _Peer(WritingSide, WSListener):
     __slots__ = (
         "_assembler",
         "_backlog",
+        "_buffered",
         "_close_timer",
         "_closing",
         "_connection",
@@ -167,6 +148,7 @@ class _Peer(WritingSide, WSListener):
         "_direct",
         "_disconnect",
         "_gateway",
+        "_is_held",
         "_log",
         "_outbox",
         "_parser_log",
@@ -177,7 +159,9 @@ class _Peer(WritingSide, WSListener):
         "_said_goodbye",
         "_settings",
         "_transport",
+        "_unfinished",
         "peer_ip",
+        "reads",
     )
 
     def __init__(
@@ -187,18 +171,22 @@ class _Peer(WritingSide, WSListener):
         peer_ip: str | None,
         settings: EngineSettings,
         backlog: Backlog,
+        unfinished: Unfinished,
         log: EventLog,
         parser_log: _ParserLog,
     ) -> None:
+        self.reads: BoundedReads | None = None
         self.peer_ip = peer_ip
         self._gateway = gateway
         self._request: HandshakeRequest | None = request
         self._settings = settings
         self._backlog = backlog
+        self._unfinished = unfinished
         self._log = log
         self._parser_log = parser_log
         self._connection: Any = None
         self._assembler: Assembler | None = None
+        self._buffered = 0  # what picows keeps, where it is so much that it counts
         self._close_timer: asyncio.TimerHandle | None = None
         self._closing = False
         self._said_goodbye = False
@@ -239,6 +227,7 @@ class _Peer(WritingSide, WSListener):
             else:
                 self._assembler = self._assembler or Assembler(self._settings.max_message_bytes)
                 message = self._assembler.add(_OPCODES[kind], bool(frame.fin), frame.get_payload_as_bytes())
+                self._count(began=False)
                 if message is not None:
                     self._assembler = None
                     hand_over(self._gateway, connection, *message)
@@ -250,10 +239,29 @@ class _Peer(WritingSide, WSListener):
             self._close_timer.cancel()
         self._stop_writing()
         self._closing = True
-        self._parser_log.peer = None  # or the two would keep each other in memory
+        self._unfinished.forget(self)
+        self._assembler = None
+        self._parser_log.peer = None  # or they would keep each other in memory
+        reads, self.reads = self.reads, None
+        if reads is not None:
+            reads.owner = None
         connection, self._connection = self._connection, None
         if connection is not None:
             self._gateway.closed(connection, self._peer_code, self._peer_reason, self._ended_by())
+
+    def count(self, buffered: int, *, began: bool) -> None:
+        """Take down how much picows keeps; `began` if a frame in it is at its beginning."""
+        self._buffered = buffered
+        self._count(began=began and self._assembler is None)
+
+    def _count(self, *, began: bool) -> None:
+        fragments = 0 if self._assembler is None else self._assembler.size
+        self._unfinished.note(self, self._buffered + fragments, began=began)
+
+    def shrink(self) -> int:
+        """Give back what picows keeps and does not need; returns what it keeps of a message that is not whole yet."""
+        self._buffered = 0 if self.reads is None else self.reads.shrink()
+        return self._buffered + (0 if self._assembler is None else self._assembler.size)
 
     def _ended_by(self) -> Disconnect | None:
         """Return why the server closed, if the peer did not: picows itself does so for what it cannot read."""

@@ -23,6 +23,7 @@ from wscore.frames import binary_frame, frame_header, unframed
 from wsserver.engines.assembly import Assembler, check_text
 from wsserver.engines.base import EngineSettings, Gateway, close_reason, hand_over
 from wsserver.engines.request import SUBPROTOCOL, HandshakeRequest, HttpReply
+from wsserver.engines.unfinished import Unfinished
 from wsserver.engines.writing import WritingSide
 from wsserver.outbound.backlog import Backlog
 from wsserver.telemetry.logs import EventLog
@@ -42,11 +43,12 @@ INFLATED_AT_ONCE: Final = 4 << 10
 class WebsocketsEngine:
     """Speaks WebSocket on TCP or a Unix socket."""
 
-    __slots__ = ("_backlog", "_log", "_settings")
+    __slots__ = ("_backlog", "_log", "_settings", "_unfinished")
 
-    def __init__(self, settings: EngineSettings, backlog: Backlog, log: EventLog) -> None:
+    def __init__(self, settings: EngineSettings, backlog: Backlog, unfinished: Unfinished, log: EventLog) -> None:
         self._settings = settings
         self._backlog = backlog
+        self._unfinished = unfinished
         self._log = log
 
     def upgrade(
@@ -75,7 +77,7 @@ class WebsocketsEngine:
             headers[_EXTENSIONS] = extensions
         if request.offers_subprotocol:
             headers["Sec-WebSocket-Protocol"] = SUBPROTOCOL
-        peer = _Peer(protocol, gateway, transport, peer_ip, self._settings, self._backlog, self._log)
+        peer = _Peer(protocol, gateway, transport, peer_ip, self._settings, self._backlog, self._unfinished, self._log)
         transport.set_protocol(peer)
         status = HTTPStatus.SWITCHING_PROTOCOLS
         transport.write(Response(status.value, status.phrase, headers).serialize())
@@ -107,12 +109,15 @@ class _Peer(WritingSide, asyncio.Protocol):
         "_disconnect",
         "_gateway",
         "_has_ended",
+        "_is_counted",
+        "_is_held",
         "_log",
         "_outbox",
         "_protocol",
         "_raw",
         "_settings",
         "_timer",
+        "_unfinished",
         "peer_ip",
     )
 
@@ -124,6 +129,7 @@ class _Peer(WritingSide, asyncio.Protocol):
         peer_ip: str | None,
         settings: EngineSettings,
         backlog: Backlog,
+        unfinished: Unfinished,
         log: EventLog,
     ) -> None:
         self._protocol = protocol
@@ -133,11 +139,12 @@ class _Peer(WritingSide, asyncio.Protocol):
         self.peer_ip = peer_ip
         self._settings = settings
         self._backlog = backlog
+        self._unfinished = unfinished
         self._log = log
         self._connection: Any = None
         self._assembler: Assembler | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._has_ended = False
+        self._has_ended = self._is_counted = False
 
     def begin(self, request: HandshakeRequest, rest: bytes) -> None:
         """Introduce the peer to the server, then take what it sent along with its request."""
@@ -175,6 +182,15 @@ class _Peer(WritingSide, asyncio.Protocol):
         self._flush()
         if protocol.close_expected() and self._timer is None:
             self._abort_in(self._settings.close_timeout_s)
+        kept = self.shrink()
+        if kept or self._is_counted:
+            self._is_counted = kept > 0
+            self._unfinished.note(self, kept, began=bool(events) and self._assembler is None)
+
+    def shrink(self) -> int:
+        """Return how much it keeps of a message that is not whole yet; there is nothing to give back."""
+        assembler = self._assembler
+        return len(self._protocol.reader.buffer) + (0 if assembler is None else assembler.size)
 
     def eof_received(self) -> None:
         self._protocol.receive_eof()
@@ -183,6 +199,9 @@ class _Peer(WritingSide, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._stop_writing()
+        self._unfinished.forget(self)
+        self._protocol.reader.buffer.clear()  # the library's objects know each other, and go when the collector comes
+        self._assembler = None
         connection, self._connection = self._connection, None
         if connection is not None:
             received, sent = self._protocol.close_rcvd, self._protocol.close_sent
@@ -234,6 +253,7 @@ class _Peer(WritingSide, asyncio.Protocol):
     def _on_frame(self, frame: Frame) -> None:
         connection = self._connection
         payload = bytes(frame.data)
+        frame.data = b""  # the library's parser keeps the frame until the next one comes
         if frame.opcode is Opcode.TEXT and frame.fin and self._assembler is None:
             check_text(payload)
             self._gateway.text(connection, payload)

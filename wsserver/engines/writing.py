@@ -43,6 +43,7 @@ class WritingSide:
     _outbox: Outbox | None  # exists while anything waits, be it in the transport alone
     _raw: asyncio.Transport
     _descriptor: int  # -1 where bytes may not go past the transport
+    _is_held: bool  # whether the peer is not read
     _direct: int  # the descriptor while nothing waits and frames go out as they are, else -1
 
     @property
@@ -85,18 +86,26 @@ class WritingSide:
 
     def pause_reading(self) -> None:
         """Stop reading from the peer."""
+        self._is_held = True
         if not self._raw.is_closing():
             self._raw.pause_reading()
 
     def resume_reading(self) -> None:
         """Read again."""
+        self._is_held = False
         if not self._raw.is_closing():
             self._raw.resume_reading()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the peer is read."""
+        return not self._is_held
 
     def _start_writing(self, transport: asyncio.Transport) -> None:
         """Begin: the handshake is done."""
         self._raw = transport
         self._disconnect = None
+        self._is_held = False
         self._outbox = None
         # From the first byte that the transport holds on it says so. TLS would say it at 0 bytes too, if they were 0.
         is_secure = transport.get_extra_info("ssl_object") is not None

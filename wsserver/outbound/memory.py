@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
+from typing import Final
+
+_PAGE_BYTES: Final = 4096
+_DONT_NEED: Final = 4  # MADV_DONTNEED
 
 
 def give_back() -> None:
@@ -15,6 +20,33 @@ def give_back() -> None:
     trim = _malloc_trim()
     if trim is not None:
         trim(0)
+
+
+def give_back_pages(unused: memoryview) -> None:
+    """Return the pages of a part of a buffer to the system, on Linux: it stays usable, and is zero.
+
+    This is for buffers of others, which only grow.
+    """
+    advise = _madvise()
+    if advise is None or len(unused) < 2 * _PAGE_BYTES:
+        return
+    import ctypes
+
+    start = ctypes.addressof(ctypes.c_char.from_buffer(unused))
+    first = -(-start // _PAGE_BYTES) * _PAGE_BYTES
+    last = (start + len(unused)) // _PAGE_BYTES * _PAGE_BYTES
+    advise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _DONT_NEED)
+
+
+@cache
+def _madvise() -> Callable[..., object] | None:
+    import ctypes
+    import resource
+
+    if sys.platform != "linux" or resource.getpagesize() != _PAGE_BYTES:
+        return None
+    advise: Callable[..., object] = ctypes.CDLL(None).madvise
+    return advise
 
 
 @cache
