@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SERVING := .venv/.serving
 
-.PHONY: help install serve test test-slow fuzz bench check format clean
+.PHONY: help install serve test test-slow chaos fuzz bench check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ test: $(STAMP) ## run the tests, in parallel on all cores
 
 test-slow: $(STAMP) ## run the tests that take long or load the machine
 	$(BIN)/python -m pytest -m slow
+
+chaos: $(STAMP) ## run the tests with random seeds for long, e.g. SEEDS=1000
+	CHAOS_SEEDS=$(or $(SEEDS),20000) $(BIN)/python -m pytest -m chaos
 
 fuzz: $(STAMP) ## fuzz the decoders for a minute, e.g. FUZZ="--seconds 600 --target token"
 	@$(BIN)/python -m pip install --quiet --group fuzz || echo 'going on without atheris' >&2
