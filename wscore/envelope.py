@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import msgspec
 
-from wscore.codes import ERRORS, ErrorCode
+from wscore.codes import ERRORS
 from wscore.errors import WsctlError
 from wscore.jsonvalues import MAX_DIGITS, has_long_number, holds_no_number, place_of_no_number
 from wscore.messages import MESSAGES
@@ -138,10 +139,12 @@ def _reason(error: Exception, root: str = "$") -> str:
 class MessageProtocol:
     """Makes, serializes and reads envelopes; `now_ms` supplies the wall clock (ms since the epoch)."""
 
-    __slots__ = ("_now_ms",)
+    __slots__ = ("_now_ms", "_retryable")
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
+    def __init__(self, now_ms: Callable[[], int], own_errors: Mapping[str, bool] = MappingProxyType({})) -> None:
+        """Build it; `own_errors` are error codes beyond the table, each with whether it is retryable."""
         self._now_ms = now_ms
+        self._retryable: dict[str, bool] = {**{code: spec.retryable for code, spec in ERRORS.items()}, **own_errors}
 
     def create_envelope(
         self,
@@ -167,20 +170,21 @@ class MessageProtocol:
 
     def create_error_envelope(
         self,
-        code: ErrorCode,
+        code: str,
         message: str,
         session_id: str | None = None,
         *,
         id: str | None = None,
         details: dict[str, object] | None = None,
     ) -> OutboundEnvelope:
-        """Build an `error` envelope; whether it is retryable comes from the code table.
+        """Build an `error` envelope; whether it is retryable comes from the code's row or declaration.
 
-        Raises UnsendableError for a code that is not in it.
+        Raises UnsendableError for a code that has neither.
         """
-        if code not in ERRORS:
+        retryable = self._retryable.get(code)
+        if retryable is None:
             raise UnsendableError(repr(code), "there is no such error code")
-        data = ErrorData(code, message, ERRORS[code].retryable, details)
+        data = ErrorData(str(code), message, retryable, details)
         return self.create_envelope("error", data, session_id, id=id)
 
     @staticmethod

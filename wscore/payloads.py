@@ -6,8 +6,6 @@ from enum import StrEnum
 
 import msgspec
 
-from wscore.codes import ErrorCode
-
 
 class Payload(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Base of all payloads: camelCase on the wire, absent optional fields left out."""
@@ -53,9 +51,9 @@ class SessionCreated(Payload, frozen=True):
 
 
 class ErrorData(Payload, frozen=True):
-    """`error`: a code of the table, a text for people, and whether the same request may be tried again."""
+    """`error`: a code of the table or an app's own, a text for people, whether the same request may be tried again."""
 
-    code: ErrorCode
+    code: str
     message: str
     retryable: bool
     details: dict[str, object] | None = None

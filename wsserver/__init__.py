@@ -19,6 +19,7 @@ from wsserver.handshake.limits import ConnectionLimits
 from wsserver.outbound.backlog import OutboundLimits
 from wsserver.sdk.app import App, default_app, fan_out
 from wsserver.sdk.context import Context
+from wsserver.sdk.errors import AppError, AppErrorCode
 from wsserver.sdk.failures import ExitRequest
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import LifespanError
@@ -32,6 +33,8 @@ from wsserver.telemetry.metrics import Metrics, Sample
 __all__ = [
     "AbandonedError",
     "App",
+    "AppError",
+    "AppErrorCode",
     "ClaimNames",
     "Clock",
     "CloseCode",

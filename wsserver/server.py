@@ -50,6 +50,7 @@ from wsserver.sdk.background import BackgroundTasks
 from wsserver.sdk.failures import ExitRequest, Failures
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import LifespanError, Lifespans
+from wsserver.sdk.resources import Resources
 from wsserver.settings import Profile, ServerSettings
 from wsserver.telemetry.budget import AbandonedError, Budget
 from wsserver.telemetry.clock import Clock
@@ -98,7 +99,10 @@ class WebSocketServer:
         self._exiting: asyncio.Task[None] | None = None
         self._sockets: Listener | None = None
 
-        protocol = MessageProtocol(self._clock.now_ms)
+        own_errors = {code: declared.retryable for code, declared in self._app.errors.items()}
+        protocol = MessageProtocol(self._clock.now_ms, own_errors)
+        for code in own_errors:
+            self.metrics.errors.know(code)
         broker = MemoryBroker()
         groups = Groups(broker)
         self.connections = ConnectionManager(groups)
@@ -113,8 +117,19 @@ class WebSocketServer:
         sender = EnvelopeSender(protocol, self._delivery, self.metrics)
         failures = Failures(self.metrics, self._log, self._exit)
         background = BackgroundTasks(failures)
-        self.hub = Hub(protocol, broker, self._delivery, sender, self.connections, background, self.metrics)
-        self._lifespans = Lifespans(self._app.lifespans, background, self._log)
+        resources = Resources()
+        self.hub = Hub(
+            protocol,
+            broker,
+            self._delivery,
+            sender,
+            self.connections,
+            background,
+            resources,
+            self._app.new_state,
+            self.metrics,
+        )
+        self._lifespans = Lifespans(self._app.lifespans, background, resources, self._log)
         expiry = ExpiryWatch(
             authentication,
             self.connections,

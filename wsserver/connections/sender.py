@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from wscore.codes import ErrorCode
 from wscore.envelope import MessageProtocol, OutboundEnvelope
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.state import Connection
@@ -46,7 +45,7 @@ class EnvelopeSender:
     def error(
         self,
         connection: Connection,
-        code: ErrorCode,
+        code: str,
         message: str,
         *,
         id: str | None = None,

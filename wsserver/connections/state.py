@@ -48,6 +48,7 @@ class Connection:
         "principal",
         "private",
         "session",
+        "state",
     )
 
     def __init__(
@@ -72,6 +73,7 @@ class Connection:
         self.limiter = limiter
         self.private: list[tuple[int, bytes, bool]] | None = None
         self.handlers: HandlerQueue[Any] | None = None  # exists from the first async handler on
+        self.state: Any = None  # the app's own, made when it is first asked for
         self.is_open = True
 
     @property

@@ -100,7 +100,7 @@ class AppCalls:
 
     def _route(self, handler: Handler) -> Route:
         def route(connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
-            context = Context(connection, self._hub, envelope.type, envelope.id)
+            context: Context = Context(connection, self._hub, envelope.type, envelope.id)
             self.message(handler, connection, context, envelope.data, frame_bytes)
 
         return route
@@ -141,7 +141,7 @@ class AppCalls:
 
     def _hook(self, hook: Handler, connection: Connection) -> None:
         """Call a hook, now or after what was called for this connection before."""
-        context = Context(connection, self._hub)
+        context: Context = Context(connection, self._hub)
         result: object = None
         queue = connection.handlers
         if not hook.is_async and (queue is None or not queue.is_busy):

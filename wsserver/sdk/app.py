@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,14 +12,16 @@ from wscore.envelope import TYPE_RULE, is_message_type
 from wscore.errors import ConfigError
 from wscore.messages import RESERVED_TYPES
 from wsserver.sdk.context import Context
+from wsserver.sdk.errors import AppErrorCode, declared_code, merge_codes
 from wsserver.sdk.handlers import Handler
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import Lifespan, check_lifespan
 
+T = TypeVar("T")
 # What is registered keeps its type. What a handler returns is awaited if it can be, so that may be anything.
-F = TypeVar("F", bound=Callable[[Context], object] | Callable[[Context, Any], object])
-H = TypeVar("H", bound=Callable[[Context], object])
-L = TypeVar("L", bound=Callable[[Hub], AsyncIterator[None]])
+F = TypeVar("F", bound=Callable[[Context[Any]], object] | Callable[[Context[Any], Any], object])
+H = TypeVar("H", bound=Callable[[Context[Any]], object])
+L = TypeVar("L", bound=Callable[[Hub], AsyncIterator[object]])
 
 
 class App:
@@ -28,7 +31,11 @@ class App:
     not block. Without a handler for `message`, nothing fans it out: register `fan_out` to keep that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, state: Callable[[], Any] | None = None) -> None:
+        """Build it; `state` makes what `ctx.state` holds of each connection, such as a dataclass with defaults."""
+        self.state = state
+        self.errors: dict[str, AppErrorCode] = {}
+        self.is_included = False
         self.handlers: dict[str, Handler] = {}
         self.connect_hooks: list[Handler] = []
         self.disconnect_hooks: list[Handler] = []
@@ -40,6 +47,79 @@ class App:
         When a client goes, what it sent and nobody has begun to handle is dropped, and the handler that runs is
         cancelled; one that `outlives_client` is called and runs to its end all the same.
         """
+        self._check_type(type)
+
+        def register(function: F) -> F:
+            self.handlers[type] = self._handler(function, outlives_client=outlives_client)
+            return function
+
+        return register
+
+    def on_connect(self, function: H) -> H:
+        """Register `(ctx)` to be called after `session_created` was sent."""
+        self.connect_hooks.append(self._handler(function, is_hook=True))
+        return function
+
+    def on_disconnect(self, function: H) -> H:
+        """Register `(ctx)` to be called when a connection is gone; sending to it returns False."""
+        self.disconnect_hooks.append(self._handler(function, is_hook=True))
+        return function
+
+    def lifespan(self, function: L) -> L:
+        """Register an async generator `(hub)`: what precedes its `yield` runs before the server listens.
+
+        There may be several: they start in the order of registration and end in reverse. What one yields is found by
+        its type, with `hub.resource`. Raises ConfigError for anything else.
+        """
+        self._check_open()
+        check_lifespan(function)
+        self.lifespans.append(function)
+        return function
+
+    def error(self, code: str, meaning: str = "", *, retryable: bool = False) -> AppErrorCode:
+        """Declare an error code of the app's own, for `ctx.error` and to be raised; raises ConfigError.
+
+        `meaning` is what a client reads unless the error says more, `retryable` whether the same message may be sent
+        again later.
+        """
+        self._check_open()
+        declared = declared_code(code, meaning, retryable=retryable)
+        merge_codes(self.errors, {code: declared})
+        return declared
+
+    def include(self, other: App, *, prefix: str = "") -> None:
+        """Take over all that another app has: handlers, their types behind `prefix`, hooks, lifespans and errors.
+
+        Nothing can be registered in the other app afterwards. Raises ConfigError where the two do not fit together.
+        """
+        self._check_open()
+        if other is self:
+            raise ConfigError("app.include", "an app cannot include itself")
+        if other.state is not None and self.state not in (None, other.state):
+            raise ConfigError("app.include", "the two apps have states of two types", "let one class serve both")
+        for type, handler in other.handlers.items():
+            self._check_type(prefix + type)
+            self.handlers[prefix + type] = handler
+        merge_codes(self.errors, other.errors)
+        self.state = self.state or other.state
+        _add(self.connect_hooks, other.connect_hooks)
+        _add(self.disconnect_hooks, other.disconnect_hooks)
+        _add(self.lifespans, other.lifespans)
+        other.is_included = True
+
+    def new_state(self) -> Any:
+        """Return what `ctx.state` holds at first."""
+        return SimpleNamespace() if self.state is None else self.state()
+
+    def _handler(self, function: Callable[..., object], **options: bool) -> Handler:
+        self._check_open()
+        return Handler(function, **options)
+
+    def _check_open(self) -> None:
+        if self.is_included:
+            raise ConfigError("app.include", "this app is included in another already", "register everything before")
+
+    def _check_type(self, type: str) -> None:
         if not is_message_type(type):
             raise ConfigError(repr(type), "is no message type", TYPE_RULE)
         if type in RESERVED_TYPES:
@@ -47,31 +127,9 @@ class App:
         if type in self.handlers:
             raise ConfigError(type, "this message type has a handler already")
 
-        def register(function: F) -> F:
-            self.handlers[type] = Handler(function, outlives_client=outlives_client)
-            return function
 
-        return register
-
-    def on_connect(self, function: H) -> H:
-        """Register `(ctx)` to be called after `session_created` was sent."""
-        self.connect_hooks.append(Handler(function, is_hook=True))
-        return function
-
-    def on_disconnect(self, function: H) -> H:
-        """Register `(ctx)` to be called when a connection is gone; sending to it returns False."""
-        self.disconnect_hooks.append(Handler(function, is_hook=True))
-        return function
-
-    def lifespan(self, function: L) -> L:
-        """Register an async generator `(hub)`: what precedes its `yield` runs before the server listens.
-
-        There may be several: they start in the order of registration and end in reverse. Raises ConfigError for
-        anything else.
-        """
-        check_lifespan(function)
-        self.lifespans.append(function)
-        return function
+def _add(items: list[T], others: list[T]) -> None:
+    items += [item for item in others if item not in items]  # an app may be included twice, by two prefixes
 
 
 def fan_out(ctx: Context, data: msgspec.Raw) -> None:

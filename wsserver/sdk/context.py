@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Any, Generic
 
-from wscore.codes import CloseCode, ErrorCode
+import msgspec
+from typing_extensions import TypeVar
+
+from wscore.codes import CloseCode
 from wscore.principal import Principal
 from wsserver.brokers.base import PublishResult
 from wsserver.connections.state import Connection
 from wsserver.sdk.hub import Hub
 
+S = TypeVar("S", default=Any)  # the type of the state that the app keeps of each connection
+T = TypeVar("T")
 
-class Context:
-    """One message's sender and the ways to answer. Calls return at once; order is kept."""
+
+class Context(Generic[S]):
+    """One message's sender and the ways to answer. Calls return at once; order is kept.
+
+    `Context[Player]` says that `ctx.state` is a Player, as `App(state=Player)` makes it.
+    """
 
     __slots__ = ("_connection", "hub", "request_id", "type")
 
@@ -39,12 +48,28 @@ class Context:
         """The session it came from."""
         return self._connection.session_id
 
+    @property
+    def state(self) -> S:
+        """What the app keeps of this connection, made at first use; a plain namespace unless the app names a type."""
+        connection = self._connection
+        if connection.state is None:
+            connection.state = self.hub._new_state()
+        state: S = connection.state
+        return state
+
+    def resource(self, kind: type[T]) -> T:
+        """Return what a lifespan yielded, by its type; raises LookupError, see `Hub.resource`."""
+        return self.hub.resource(kind)
+
     def reply(self, type: str, data: object = msgspec.UNSET) -> bool:
         """Answer the sender, with the request's `id`; returns False if it is gone."""
         return self.hub.send(self.connection_id, type, data, id=self.request_id)
 
-    def error(self, code: ErrorCode, message: str, details: dict[str, object] | None = None) -> bool:
-        """Answer with an `error` envelope, with the request's `id`; the connection stays open."""
+    def error(self, code: str, message: str = "", details: dict[str, object] | None = None) -> bool:
+        """Answer with an `error` envelope, with the request's `id`; the connection stays open.
+
+        `code` is an ErrorCode or one that the app has declared, whose meaning is the message unless there is one.
+        """
         return self.hub.send_error(self.connection_id, code, message, details, id=self.request_id)
 
     def send(self, connection_id: str, type: str, data: object = msgspec.UNSET) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from wscore.codes import ErrorCode
+from wscore.envelope import UnsendableError
+from wsserver.sdk.errors import AppError
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics
 
@@ -22,7 +24,7 @@ class FailedCall(Protocol):
     def connection_id(self) -> str:
         """Whose message it handled."""
 
-    def error(self, code: ErrorCode, message: str) -> bool:
+    def error(self, code: str, message: str = "", details: dict[str, object] | None = None) -> bool:
         """Tell the sender."""
 
 
@@ -37,7 +39,16 @@ class Failures:
         self._leave = leave
 
     def handler(self, context: FailedCall, error: BaseException) -> None:
-        """A handler or a hook failed: its sender is told, and learns nothing of the cause."""
+        """A handler or a hook failed: its sender is told, and learns nothing of the cause.
+
+        An AppError is no failure but an answer; one that cannot be sent is.
+        """
+        if isinstance(error, AppError):
+            try:
+                context.error(error.code, error.message, error.details)
+                return
+            except (UnsendableError, TypeError) as unsendable:
+                error = unsendable
         self._metrics.handlers_failed.value += 1
         self._log.failure("handler.failed", error, type=context.type, connection=context.connection_id)
         context.error(ErrorCode.PROCESSING_ERROR, "The server failed to process the message.")

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from wscore.codes import CloseCode, ErrorCode
+from wscore.codes import CloseCode
 from wscore.disconnects import app_disconnect
 from wscore.envelope import MessageProtocol
 from wsserver.brokers.base import SESSION, Broker, PublishResult
@@ -18,6 +18,8 @@ from wsserver.connections.delivery import Delivery
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.sdk.background import BackgroundTasks
+from wsserver.sdk.errors import meaning_of
+from wsserver.sdk.resources import Resources
 from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_slice
 from wsserver.telemetry.metrics import Counter, Metrics
 
@@ -41,7 +43,9 @@ class Hub:
         "_connections",
         "_delivery",
         "_loop",
+        "_new_state",
         "_protocol",
+        "_resources",
         "_sender",
         "_thread_id",
         "_types",
@@ -55,6 +59,8 @@ class Hub:
         sender: EnvelopeSender,
         connections: ConnectionManager,
         background: BackgroundTasks,
+        resources: Resources,
+        new_state: Callable[[], Any],
         metrics: Metrics,
     ) -> None:
         self._protocol = protocol
@@ -63,6 +69,8 @@ class Hub:
         self._sender = sender
         self._connections = connections
         self._background = background
+        self._resources = resources
+        self._new_state = new_state
         self._types = SendableTypes(metrics.sent)
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
@@ -112,15 +120,20 @@ class Hub:
     def send_error(
         self,
         connection_id: str,
-        code: ErrorCode,
-        message: str,
+        code: str,
+        message: str = "",
         details: dict[str, object] | None = None,
         *,
         id: str | None = None,
     ) -> bool:
-        """Send an `error` envelope to one connection, as the answer to message `id`. Returns as `send`."""
+        """Send an `error` envelope to one connection, as the answer to message `id`. Returns as `send`.
+
+        `code` is an ErrorCode or one that the app has declared; without a message the client gets its meaning.
+        """
         connection = self._connections.get(connection_id)
-        return connection is not None and self._sender.error(connection, code, message, id=id, details=details)
+        if connection is None:
+            return False
+        return self._sender.error(connection, code, message or meaning_of(code), id=id, details=details)
 
     def close(self, connection_id: str, code: int = CloseCode.KICKED, reason: str = "") -> bool:
         """Close a connection, after what was sent to it before. Returns as `send`.
@@ -133,6 +146,13 @@ class Hub:
         check_close(code, reason)
         self._delivery.close(connection, app_disconnect(code, reason))
         return True
+
+    def resource(self, kind: type[T]) -> T:
+        """Return what a lifespan yielded, by its type or a base of it.
+
+        Raises LookupError if there is none at the moment, or more than one.
+        """
+        return self._resources.find(kind)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
         """Run a coroutine beside the handlers until it ends, or the server does; returns its task.

@@ -12,10 +12,11 @@ from wsserver.sdk.background import BackgroundTasks
 from wsserver.sdk.failures import is_thrown_away
 from wsserver.sdk.handlers import name_of, underlying
 from wsserver.sdk.hub import Hub
+from wsserver.sdk.resources import Resources
 from wsserver.telemetry.budget import ALL, BACKGROUND, LIFESPANS, Budget
 from wsserver.telemetry.logs import EventLog
 
-Lifespan = Callable[[Hub], AsyncIterator[None]]
+Lifespan = Callable[[Hub], AsyncIterator[object]]
 
 
 class LifespanError(WsctlError):
@@ -53,14 +54,18 @@ class Lifespans:
         "_log",
         "_over",
         "_ready",
+        "_resources",
         "_task",
     )
 
-    def __init__(self, functions: Sequence[Lifespan], background: BackgroundTasks, log: EventLog) -> None:
+    def __init__(
+        self, functions: Sequence[Lifespan], background: BackgroundTasks, resources: Resources, log: EventLog
+    ) -> None:
         self._functions = functions
         self._background = background
+        self._resources = resources
         self._log = log
-        self._entered: list[tuple[str, AbstractAsyncContextManager[None]]] = []
+        self._entered: list[tuple[str, AbstractAsyncContextManager[object], object]] = []
         self._failed: Exception | SystemExit | KeyboardInterrupt | None = None  # what enter or leave is to raise
         self._is_cut = False  # its time is over
         self._leaving = ""
@@ -125,7 +130,10 @@ class Lifespans:
             name = name_of(function)
             context = asynccontextmanager(function)(hub)
             try:
-                await context.__aenter__()
+                resource = await context.__aenter__()
+                self._entered.append((name, context, resource))
+                if resource is not None:
+                    self._resources.add(resource)
             except BaseException as error:  # an app's code may raise anything
                 if isinstance(error, GeneratorExit) and is_thrown_away():
                     raise
@@ -136,12 +144,12 @@ class Lifespans:
                     self._log.failure("app.failed", error, lifespan=name)
                     self._failed = ConfigError("APP", f"its lifespan failed: {_problem(error)} (in {name})")
                 return False
-            self._entered.append((name, context))
         return True
 
     async def _leave_all(self) -> None:
         while self._entered:
-            self._leaving, context = self._entered.pop()
+            self._leaving, context, resource = self._entered.pop()
+            self._resources.remove(resource)
             failed: Exception | SystemExit | KeyboardInterrupt
             try:
                 # Nothing is thrown in, whatever went wrong: what follows the yield shall run.
