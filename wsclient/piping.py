@@ -11,12 +11,13 @@ from typing import Final
 from wsclient.dialling import read_envelope
 from wsclient.flight import OutgoingLine
 from wsclient.losses import Losses
-from wsclient.outgoing import outgoing_frame, piped_frame, with_id
+from wsclient.outgoing import piped_frame, with_id
 from wsclient.pacing import Pacer
 from wsclient.reliablesender import NOT_SENT, ReliableSender
 from wsclient.templates import TemplateContext, TemplateError, expand
 from wscore.envelope import InvalidMessageError, MessageProtocol
 from wscore.errors import ConfigError
+from wscore.foreign.ours import outgoing_frame
 from wscore.payloads import SessionCreated
 
 _TOLD: Final = 10  # lost lines that are named one by one

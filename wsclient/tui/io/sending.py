@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 
 from wsclient.errors import NotConnectedError
-from wsclient.outgoing import outgoing_frame
 from wsclient.pacing import Pacer
 from wsclient.templates import TemplateContext, TemplateError, expand
 from wsclient.tui.io.live import LiveConnection
 from wsclient.tui.model.history import Draft
 from wscore.envelope import MessageProtocol
+from wscore.foreign.ours import outgoing_frame
 
 Say = Callable[[str, str], None]  # a text and its severity
 

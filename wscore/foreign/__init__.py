@@ -1,0 +1,18 @@
+"""Protocols of other servers, each an adapter: data and pure functions that client and load tester share."""
+
+from wscore.foreign.adapter import Adapter, Frame, HeartbeatFrame, Kind, Reading
+from wscore.foreign.ours import is_ours, lacks_token, wsctl_adapter
+from wscore.foreign.settings import ProtocolName, ProtocolSettings
+
+__all__ = [
+    "Adapter",
+    "Frame",
+    "HeartbeatFrame",
+    "Kind",
+    "ProtocolName",
+    "ProtocolSettings",
+    "Reading",
+    "is_ours",
+    "lacks_token",
+    "wsctl_adapter",
+]
