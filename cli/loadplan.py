@@ -44,6 +44,8 @@ def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target
         headers=Headers(target.handshake.headers()),
         ca=None if trust.ca is None else str(trust.ca.absolute()),
         insecure=trust.insecure,
+        reply_timeout_s=target.patience.reply_timeout / 1000,
+        reconnects=target.patience.reconnect,
         **fields,
     )
 

@@ -69,6 +69,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     config: dict[str, Any]
     started_at_ms: int
     steady_s: float
+    asked: int = 0
+    away_s: float = 0.0
     sent: int
     received: int
     sent_per_s: float
@@ -80,6 +82,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     close_codes: dict[str, int]
     heartbeats_missed: int
     server_rss_kib: tuple[int, int] | None
+    all_lost_at_s: float | None = None
     target_died_at_s: float | None
     was_interrupted: bool
     latencies: dict[str, Distribution]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,8 @@ from loadtest.thresholds import Threshold, check_rules
 from loadtest.wire import Measured, Phase, Plan, RunProgress, Second
 from wscore.text import redact
 from wscore.units import format_figure
+
+MOST_ABSENT: Final = 0.01  # of the load; a run with less of it is not the run that was asked for
 
 
 def summarise(
@@ -32,6 +35,8 @@ def summarise(
         config=config_of(plan),
         started_at_ms=measured.started_at_ms,
         steady_s=measured.steady_s,
+        asked=measured.asked,
+        away_s=measured.away_s,
         sent=measured.sent,
         received=measured.received,
         sent_per_s=measured.sent / steady_s,
@@ -50,6 +55,7 @@ def summarise(
         close_codes=measured.close_codes,
         heartbeats_missed=measured.heartbeats_missed,
         server_rss_kib=measured.server_rss_kib,
+        all_lost_at_s=measured.all_lost_at_s,
         target_died_at_s=measured.target_died_at_s,
         was_interrupted=measured.was_interrupted,
         latencies=distributions(measured.histograms.encoded),
@@ -66,16 +72,20 @@ def summarise(
 
 def _doubts(summary: Summary) -> Iterator[str]:
     yield from summary.generator.doubts
-    if summary.target_died_at_s is None and not any(second.phase == Phase.STEADY for second in summary.series):
+    if summary.all_lost_at_s is None and not any(second.phase == Phase.STEADY for second in summary.series):
         yield "Nothing was measured: the steady window never began."
     else:
         yield from SCENARIOS[summary.kind].doubts(summary)
 
 
 def _failures(summary: Summary, checks: Sequence[Check], *, judged: bool) -> Iterator[str]:
-    if summary.target_died_at_s is not None:
+    if summary.all_lost_at_s is not None:
         codes = ", ".join(f"{code} ×{count}" for code, count in summary.close_codes.items()) or "no close code"
-        yield f"The target died {summary.target_died_at_s:.1f} s after the start ({codes})."
+        if summary.target_died_at_s is not None:
+            yield f"The target died {summary.target_died_at_s:.1f} s after the start ({codes})."
+        else:
+            yield f"The target ended every connection {summary.all_lost_at_s:.1f} s after the start ({codes})."
+    yield from _absences(summary)
     for check in checks:
         if not check.passed:
             yield f"{check.rule} was missed: {shown(check)}."
@@ -94,6 +104,19 @@ def _failures(summary: Summary, checks: Sequence[Check], *, judged: bool) -> Ite
     for count, what in counts:
         if count:
             yield f"{count:,} {what}."
+
+
+def _absences(summary: Summary) -> Iterator[str]:
+    """Yield why much of the load did not happen, which no rule about what did can excuse."""
+    unsent = summary.asked - summary.sent
+    wanted_s = summary.connections.wanted * summary.steady_s
+    if unsent > MOST_ABSENT * summary.asked:
+        yield (
+            f"{unsent:,} of {summary.asked:,} messages that were due were not sent: "
+            "their connections had failed or were lost."
+        )
+    elif summary.away_s > MOST_ABSENT * wanted_s:
+        yield f"Connections were missing for {summary.away_s / wanted_s:.0%} of the window."
 
 
 def _second(progress: RunProgress) -> Second:

@@ -113,6 +113,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sessions: int = 1
     publishers: int = 1
     rate: float | None = None
+    reply_timeout_s: float = 10.0  # after which a connection no longer waits for a reply
+    reconnects: bool = False  # lost connections come back
     think_ms: float | None = None
     payload_bytes: int = 100
     ramp_s: float = 1.0
@@ -141,7 +143,7 @@ class Histograms(msgspec.Struct, frozen=True):
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """What became of the broadcasts, summed over receivers."""
+    """What became of the broadcasts, summed over receivers, or of the requests."""
 
     published: int = 0
     expected: int = 0
@@ -149,6 +151,9 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: int = 0
     duplicated: int = 0
     reordered: int = 0
+    late: int = 0  # of those received: after the reply timeout
+    misdelivered: int = 0  # to another connection than the one that asked
+    unknown: int = 0  # answers to nothing that was asked
 
 
 class Generator(msgspec.Struct, frozen=True, rename="camel"):
@@ -206,9 +211,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     connections_lost: int
     sent: int
     received: int
+    asked: int = 0  # what was due in the window, whether or not its connection was there to send it
+    away_s: float = 0.0  # connection-seconds of the window in which a connection had failed or was lost
     errors: dict[str, int] = {}  # by text, such as `connection refused` or `RATE_LIMITED`
     close_codes: dict[str, int] = {}
-    target_died_at_s: float | None = None  # since the start, when every connection was lost
+    all_lost_at_s: float | None = None  # since the start, when every connection was lost
+    target_died_at_s: float | None = None  # the same, if it took no connection any more
     resumed: int = 0
     heartbeats_missed: int = 0
     server_rss_kib: tuple[int, int] | None = None  # at the start and at the end of the window

@@ -32,6 +32,20 @@ def option_of(hint: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PatienceOptions:
+    """What a connection does about a reply that does not come, and about its own end."""
+
+    TITLE: ClassVar = "Replies and lost connections"
+
+    reply_timeout: Annotated[int, duration_option("No connection waits longer for a reply.", show_default="10s")] = (
+        10_000
+    )
+    reconnect: Annotated[
+        bool, typer.Option("--reconnect", help="Lost connections come back, as those of clients do.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTargetOptions:
     """Whom to load, and as whom."""
 
@@ -41,6 +55,7 @@ class LoadTargetOptions:
     who: CrowdOptions = field(default_factory=CrowdOptions)
     handshake: HandshakeOptions = field(default_factory=HandshakeOptions)
     trust: TrustOptions = field(default_factory=TrustOptions)
+    patience: PatienceOptions = field(default_factory=PatienceOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,14 +28,22 @@ COUNTED_NS: Final = 2 * 10**9
 
 
 class RunController:
-    """Leads one run; `interrupt` ends it early."""
+    """Leads one run; `interrupt` ends it early. `answers` tells whether the target still takes a connection."""
 
-    def __init__(self, plan: Plan, processes: Processes, runner: Any, memory: ServerMemory) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        processes: Processes,
+        runner: Any,
+        memory: ServerMemory,
+        answers: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._plan = plan
         self._scenario = SCENARIOS[plan.kind]
         self._processes = processes
         self._runner = runner
         self._memory = memory
+        self._answers = answers
         self._phase = Phase.RAMP
         self._wanted = 0
         self._spawning: Any = None
@@ -88,6 +96,7 @@ class RunController:
             was_interrupted=self._interrupted,
             rss_kib=(rss_before, rss_after) if rss_before is not None and rss_after is not None else None,
             workers=processes.size,
+            is_target_alive=self._is_target_gone() and self._answers(),
         )
         result = measured(plan, processes.parts(), course)
         self._phase = Phase.DONE
@@ -146,7 +155,7 @@ class RunController:
 
     def _is_target_gone(self) -> bool:
         counts = self._processes.peek()
-        return counts.lost > 0 and counts.connected == 0
+        return counts.lost > 0 and counts.connected == 0 and not counts.awaited
 
     def _until(self, condition: Callable[[], bool], timeout_s: float = float("inf")) -> None:
         deadline = time.monotonic() + timeout_s

@@ -68,24 +68,27 @@ def _lead(plan: Plan, children: list[Child]) -> int:
     loop = LoopGreenlet()
     loop.start()
     dialer = Dialer.of(plan)
-    if (
-        plan.master_port is None
-        and (obstacle := loop.run(probe(plan, dialer, SCENARIOS[plan.kind].probe_query(plan)))) is not None
-    ):
+    query = SCENARIOS[plan.kind].probe_query(plan)
+
+    def answers() -> bool:
+        # A master need not reach the target itself.
+        return plan.master_port is None and loop.run(probe(plan, dialer, query)) is None
+
+    if plan.master_port is None and (obstacle := loop.run(probe(plan, dialer, query))) is not None:
         return _refused(obstacle)
     environment = new_environment(plan)
     memory = ServerMemory(plan.server_pid, dialer.port if dialer.is_loopback else None)
     if not children and plan.master_port is None:
         local = environment.create_local_runner()
         process = LoadProcess(plan, loop, environment.stats, floor_us=loop.run(receive_floor_us(plan, dialer)))
-        return _control(RunController(plan, OwnProcess(process), local, memory), plan, environment)
+        return _control(RunController(plan, OwnProcess(process), local, memory, answers), plan, environment)
     runner = environment.create_master_runner("127.0.0.1" if children else "*", plan.master_port or 0)
     for child in children:
         child.start(runner.server.port)
     processes = LocustWorkers(runner, len(children) or max(1, plan.expected_workers))
     if not children:
         say(f"waiting for {processes.size} workers on port {plan.master_port}")
-    controller = RunController(plan, processes, runner, memory)
+    controller = RunController(plan, processes, runner, memory, answers)
     gevent.signal_handler(signal.SIGINT, controller.interrupt)
     if processes.gather(plan, lambda: not controller.is_interrupted and all(child.is_running() for child in children)):
         return _control(controller, plan, environment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -18,8 +19,8 @@ from wscore.payloads import ErrorData
 from wscore.wallclock import now_ms
 
 TEXT: Final = WSMsgType.TEXT
+BINARY: Final = WSMsgType.BINARY
 _CONTINUATION: Final = WSMsgType.CONTINUATION
-_PING: Final = WSMsgType.PING
 _CLOSE: Final = WSMsgType.CLOSE
 _NORMAL: Final = WSCloseCode.OK
 
@@ -61,6 +62,18 @@ class SessionInfo(msgspec.Struct, rename="camel"):
 decode_envelope: Final = msgspec.json.Decoder(Inbound).decode
 
 
+def fault_of(payload: bytes) -> str:
+    """Return in few words what is wrong with a text that is no envelope."""
+    try:
+        payload.decode()
+        msgspec.json.decode(payload)
+    except UnicodeDecodeError:
+        return "a text that is not UTF-8"
+    except (msgspec.DecodeError, RecursionError):
+        return "a text that is not JSON"
+    return "JSON that is no envelope"
+
+
 class ConnectionOwner(Protocol):
     """Whom a connection tells what becomes of it."""
 
@@ -84,8 +97,10 @@ class LoadConnection(WSListener):
         "_error_code",
         "_fragments",
         "_heartbeat_ns",
+        "_is_binary",
         "_last_ping_ns",
         "_leaving",
+        "asked",
         "close_code",
         "dialled_ns",
         "index",
@@ -114,11 +129,13 @@ class LoadConnection(WSListener):
         self.close_code: int = CloseCode.ABNORMAL
         self.session_info: SessionInfo | None = None
         self.seq: int | None = None
+        self.asked: deque[str] | None = None  # the ids of its requests, where replies carry none
         self.settled: asyncio.Future[None] = (loop or asyncio.get_running_loop()).create_future()  # ready, or gone
         self._error_code = ""
         self._fragments: list[bytes] | None = None
         self._heartbeat_ns = 0
         self._last_ping_ns = 0
+        self._is_binary = False  # which the fragments are
         self._leaving = False
 
     # What subclasses fill in
@@ -127,13 +144,17 @@ class LoadConnection(WSListener):
         """Start: `session_created` is there."""
 
     def text(self, payload: bytes) -> None:
-        """Handle a message."""
+        """Handle a text."""
         try:
             envelope = decode_envelope(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            self.traffic.error("not an envelope")
+            self.traffic.error(fault_of(payload))
         else:
             self.other(envelope)
+
+    def binary(self, payload: bytes) -> None:
+        """Handle what is no text."""
+        self.traffic.error("a binary frame")
 
     # What picows calls
 
@@ -196,22 +217,29 @@ class LoadConnection(WSListener):
                     self.seq = envelope.seq
 
     def unusual(self, frame: WSFrame) -> None:
-        """Handle what is no whole text: fragments, pings and close frames."""
+        """Handle what is no whole text: binary frames, fragments, pings and close frames."""
         kind = frame.msg_type
         payload = frame.get_payload_as_bytes()
         if kind is _CLOSE:
             self.close_code = int.from_bytes(payload[:2], "big") if payload else CloseCode.NO_STATUS
             self.transport.send(_CLOSE, payload[:2])
             self.transport.disconnect()
-        elif kind is TEXT:
-            self._fragments = [payload]
+        elif kind is BINARY and frame.fin:
+            self.binary(payload)
+        elif kind is TEXT or kind is BINARY:
+            self._fragments, self._is_binary = [payload], kind is BINARY
         elif kind is _CONTINUATION and self._fragments is not None:
             self._fragments.append(payload)
             if frame.fin:
                 whole, self._fragments = b"".join(self._fragments), None
-                self.text(whole)
+                (self.binary if self._is_binary else self.text)(whole)
 
     def _on_created(self, envelope: Inbound) -> None:
+        if self.joined_ns:
+            self.traffic.error("session_created came twice")
+            return
+        if self._leaving:  # it came too late
+            return
         try:
             self.session_info = decode_data(envelope.data, SessionInfo)
         except WsctlError:

@@ -25,6 +25,8 @@ PER_SOURCE_ADDRESS: Final = 25_000  # ephemeral ports are some 28,000 an address
 NO_HEADERS: Final = Headers()
 _TOKEN_LIFE_S: Final = 7 * 24 * 3600
 
+_REFUSALS: Final = ("HTTP 401", "HTTP 403", "AUTH_", "SESSION_CREATE_FAILED")
+
 _ERRNO_TEXTS: Final = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
@@ -146,6 +148,11 @@ def reason(error: BaseException) -> str:
     if isinstance(error, WSError | RuntimeError):
         return "no WebSocket answer"
     return type(error).__name__
+
+
+def is_refusal(reason: str) -> bool:
+    """Tell whether that reason will be the same next time, unless the token is another."""
+    return reason.startswith(_REFUSALS)
 
 
 class _Silent:

@@ -54,7 +54,8 @@ Command = Begin | Window | DropConnections | Finish | Assign | Time
 class Counts(msgspec.Struct):
     """What became of the connections and messages of one process, or of several together, since the start.
 
-    The counted ones belong to the window. `errors` are by text, `close_codes` by number.
+    The counted ones belong to the window, and so do those `unsent`: what was due when its connection had failed or was
+    lost. `errors` are by text, `close_codes` by number.
     """
 
     connected: int = 0
@@ -66,6 +67,7 @@ class Counts(msgspec.Struct):
     awaited: int = 0  # connections that are to come back, or callers that wait for an answer
     sent: int = 0
     received: int = 0
+    unsent: int = 0
     counted_sent: int = 0
     counted_received: int = 0
     late_sends: int = 0
@@ -118,6 +120,10 @@ class Part(msgspec.Struct):
     replies_received: int = 0
     duplicated: int = 0
     reordered: int = 0
+    away_ns: int = 0  # how long connections were missing in the window, all together
+    late: int = 0
+    misdelivered: int = 0
+    unknown: int = 0
     generator: Generator = Generator()
     clock_uncertainty_us: float = 0.0
 

@@ -13,7 +13,7 @@ from typing import Final
 from picows import ws_connect
 
 from loadtest.generator.connections import LoadConnection, decode_envelope, monotonic_ns
-from loadtest.generator.dialing import Dialer
+from loadtest.generator.dialing import Dialer, is_refusal
 from loadtest.generator.traffic import Traffic
 from loadtest.wire import Plan
 from wscore.codes import CloseCode
@@ -22,7 +22,6 @@ from wscore.frames import text_frame
 _PAIRS: Final = 20
 _ROUNDS: Final = 50
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
-_UNAUTHORISED: Final = ("HTTP 401", "HTTP 403", "AUTH_", "SESSION_CREATE_FAILED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class TargetRefusal:
 
 def refusal(reason: str, close_codes: object = ()) -> TargetRefusal:
     """Return what a failed connection's reason means."""
-    is_token = reason.startswith(_UNAUTHORISED) or str(int(CloseCode.AUTH_FAILED)) in str(close_codes)
+    is_token = is_refusal(reason) or str(int(CloseCode.AUTH_FAILED)) in str(close_codes)
     return TargetRefusal(reason, is_token)
 
 
@@ -57,8 +56,9 @@ async def probe(plan: Plan, dialer: Dialer, query: dict[str, str]) -> TargetRefu
     """Open one connection, with `query` in its URL, and close it again; returns what is in the way."""
     traffic = _ProbeTraffic(plan, dialer, query)
     traffic.reserve()
-    if not await traffic.connect(0):
-        return refusal(next(iter(traffic.counts.errors), "no connection"), list(traffic.counts.close_codes))
+    problem = await traffic.connect(0)
+    if problem is not None:
+        return refusal(problem, list(traffic.counts.close_codes))
     connection = traffic.slots[0]
     assert connection is not None
     connection.close()

@@ -14,6 +14,7 @@ from loadtest.wire import Generator, Histograms, HostClock, Ledger, Measured, Pl
 MAX_CPU_PERCENT: Final = 90.0
 MAX_LAG_P99_US: Final = 50_000.0
 MAX_LATE_SHARE: Final = 0.01
+_ODDITIES: Final = ("duplicated", "reordered", "late", "misdelivered", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Course:
     was_interrupted: bool
     rss_kib: tuple[int, int] | None
     workers: int = 1
+    is_target_alive: bool = False  # asked only where every connection was lost
 
 
 def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
@@ -33,7 +35,8 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
     counts = Counts()
     for part in parts:
         counts.add(part.counts)
-    died_ns = max((part.all_lost_ns for part in parts), default=0) if all(p.all_lost_ns for p in parts) else 0
+    lost_ns = max((part.all_lost_ns for part in parts), default=0) if all(p.all_lost_ns for p in parts) else 0
+    lost_at_s = round((lost_ns - course.started_ns) / 1e9, 2) if lost_ns else None
     uncertainty_us = max((part.clock_uncertainty_us for part in parts), default=0.0)
     return Measured(
         run_id=plan.run_id,
@@ -44,10 +47,13 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
         connections_failed=counts.failed,
         connections_lost=counts.lost,
         sent=counts.counted_sent,
+        asked=counts.counted_sent + counts.unsent,
+        away_s=round(sum(part.away_ns for part in parts) / 1e9, 3),
         received=counts.counted_received,
         errors=counts.errors,
         close_codes=counts.close_codes,
-        target_died_at_s=round((died_ns - course.started_ns) / 1e9, 2) if died_ns else None,
+        all_lost_at_s=lost_at_s,
+        target_died_at_s=None if course.is_target_alive else lost_at_s,
         resumed=counts.resumed,
         heartbeats_missed=counts.heartbeats_missed,
         server_rss_kib=course.rss_kib,
@@ -60,17 +66,16 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
 
 
 def _ledger(parts: list[Part]) -> Ledger:
-    duplicated = sum(part.duplicated for part in parts)
-    reordered = sum(part.reordered for part in parts)
+    oddities = {name: sum(getattr(part, name) for part in parts) for name in _ODDITIES}
     replies = sum(part.replies_expected for part in parts)
     if replies:
         received = sum(part.replies_received for part in parts)
-        return Ledger(replies, replies, received, replies - received, duplicated, reordered)
+        return Ledger(replies, replies, received, replies - received, **oddities)
     streaks: Counter[Streak] = Counter()
     for part in parts:
         for streak, receivers in part.streaks:
             streaks[streak] += receivers
-    return settle([log for part in parts for log in part.logs], streaks, duplicated, reordered)
+    return settle([log for part in parts for log in part.logs], streaks, oddities["duplicated"], oddities["reordered"])
 
 
 def _histograms(parts: list[Part]) -> Histograms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,7 +17,8 @@ BATCH: Final = 200  # after so many sends what came in is read
 class Timetable:
     """Message number m of the run is due at the start plus m / rate, and is sender m modulo `senders`.
 
-    This process takes those of its own senders. What is due while a sender is not connected is not sent.
+    This process takes those of its own senders. What is due while a sender is not connected is not sent; it counts as
+    unsent if the sender had failed or was lost.
     """
 
     def __init__(self, traffic: Traffic, rate: float, send: Callable[[Any, int], None]) -> None:
@@ -39,9 +41,17 @@ class Timetable:
         if self._own:
             self._arm(self._due_ns())
 
-    def _due_ns(self) -> int:
+    def backlog(self) -> int:
+        """Return how many messages were due within the window and have not come up yet."""
+        if not self._own:
+            return 0
+        end_ns = self._traffic.window_end_ns
+        most = int((end_ns - self._traffic.start_ns) * self._rate / 1e9) + 2
+        return max(0, bisect_left(range(most), end_ns, key=self._due_ns) - self._count)
+
+    def _due_ns(self, count: int | None = None) -> int:
         traffic = self._traffic
-        turn, slot = divmod(self._count, self._own)
+        turn, slot = divmod(self._count if count is None else count, self._own)
         number = turn * self._senders + slot * traffic.processes + traffic.position
         return traffic.start_ns + int(number * 1e9 / self._rate)
 
@@ -66,6 +76,8 @@ class Timetable:
                 if now - due_ns > LATE_NS and due_ns >= traffic.window_start_ns:
                     traffic.counts.late_sends += 1
                 send(connection, due_ns)
+            elif slot in traffic.away and due_ns >= traffic.window_start_ns:
+                traffic.counts.unsent += 1
             self._count += 1
             due_ns = self._due_ns()
         self._handle = asyncio.get_running_loop().call_soon(self._tick)

@@ -7,8 +7,9 @@ import random
 from collections.abc import Collection, Coroutine
 from typing import Any, Final
 
+from loadtest.generator.absences import Absences
 from loadtest.generator.connections import LoadConnection, monotonic_ns
-from loadtest.generator.dialing import HANDSHAKE_TIMEOUT_S, Dialer, reason
+from loadtest.generator.dialing import HANDSHAKE_TIMEOUT_S, Dialer, is_refusal, reason
 from loadtest.generator.measurements import Measurements
 from loadtest.generator.messages import Begin, Command, DropConnections, Part, Window
 from loadtest.generator.owntime import OwnTime
@@ -47,7 +48,9 @@ class Traffic:
         self._wanted = 0
         self._handshakes = asyncio.Semaphore(MAX_HANDSHAKES)
         self._tasks: set[asyncio.Task[object]] = set()
-        self._drop_ns = 0
+        self.away = Absences()
+        self._coming_back: dict[int, int] = {}  # slots, and since when they have no connection
+        self._policy = ReconnectPolicy()
         self._is_ending = False
 
     # What subclasses fill in
@@ -56,6 +59,7 @@ class Traffic:
     row: str  # its name in Locust's table
     latencies: Collection[str] = ()  # those that only this kind of load has
     is_open_model = False
+    greeting = "session_created"  # what makes a connection ready
 
     def new_connection(self, slot: int, index: int) -> LoadConnection:
         """Return a new connection."""
@@ -74,6 +78,11 @@ class Traffic:
     def result(self, part: Part) -> None:
         """Add what this kind of load alone knows."""
 
+    @property
+    def window(self) -> Window:
+        """What is measured."""
+        return Window(self.window_start_ns, self.window_end_ns)
+
     # What Locust's users and the controller call
 
     def arrive(self) -> None:
@@ -90,10 +99,12 @@ class Traffic:
     def leave(self) -> None:
         """Close the connection that came last."""
         self._wanted -= 1
-        connection = self.slots[self._wanted]
+        slot = self._wanted
+        connection = self.slots[slot]
         if connection is not None and connection.is_open:
             connection.close()
-        self.slots[self._wanted] = None
+        self.slots[slot] = None
+        self.away.end(slot, monotonic_ns(), self.window)
 
     def apply(self, command: Command) -> None:
         """Do what the controller says."""
@@ -125,6 +136,7 @@ class Traffic:
         part = Part(
             counts=self.counts,
             all_lost_ns=measurements.all_lost_ns + self.offset_ns if measurements.all_lost_ns else 0,
+            away_ns=self.away.total_ns(monotonic_ns(), self.window),
             histograms=measurements.histograms(is_open_model=self.is_open_model),
         )
         self.result(part)
@@ -138,11 +150,14 @@ class Traffic:
         counts.connected += 1
         counts.peak = max(counts.peak, counts.connected)
         counts.opened += 1
-        if not self._drop_ns:
+        self.measurements.all_lost_ns = 0
+        self.away.end(connection.slot, connection.joined_ns, self.window)
+        lost_ns = self._coming_back.pop(connection.slot, None)
+        if lost_ns is None:
             self.recorders[CONNECT].record([connection.joined_ns - connection.dialled_ns])
         else:
             counts.awaited -= 1
-            self.recorders[RECONNECT].record([connection.joined_ns - self._drop_ns])
+            self.recorders[RECONNECT].record([connection.joined_ns - lost_ns])
             info = connection.session_info
             if info and info.recovery and info.recovery.recovered:
                 counts.resumed += 1
@@ -157,8 +172,13 @@ class Traffic:
             return
         counts.lost += 1
         counts.closed(connection.close_code)
+        self.away.begin(connection.slot, connection.left_ns)
         if counts.connected == 0:
-            self.measurements.all_lost_ns = monotonic_ns()
+            self.measurements.all_lost_ns = connection.left_ns
+        if self.plan.reconnects and self._policy.may_retry(connection.close_code, 0):
+            counts.awaited += 1
+            self._coming_back[connection.slot] = connection.left_ns
+            self._spawn(self._come_back(connection, self._pause_s(0)))
 
     def error(self, text: str) -> None:
         """Something went wrong that the target is to blame for."""
@@ -171,51 +191,68 @@ class Traffic:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def connect(self, slot: int, before: LoadConnection | None = None) -> bool:
-        """Open the connection of a slot, `before` being the one to resume; tells whether it came about."""
+    async def connect(self, slot: int, before: LoadConnection | None = None) -> str | None:
+        """Open the connection of a slot, `before` being the one to resume; returns what was in the way, if anything."""
         connection = self.new_connection(slot, slot * self.processes + self.position)
         query = self.query(connection)
         if before is not None:
             query |= _resume(before)
         async with self._handshakes:
             if slot >= self._wanted or self._is_ending:
-                return True
+                return None
             connection.dialled_ns = monotonic_ns()
-            try:
-                await self.dialer.dial(connection, connection.index, query)
-                async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-                    await connection.settled
-            except Exception as error:
-                self.counts.failed += before is None
-                self.error(reason(error))
-                return False
-        if not connection.joined_ns:
+            problem = await self._dial(connection, query)
+        if problem is not None:
             self.counts.failed += before is None
-            self.counts.closed(connection.close_code)
-            self.error(connection.refusal or f"closed with {int(connection.close_code)} before session_created")
-            return False
-        if slot < self._wanted:
+            self.away.begin(slot, connection.dialled_ns)
+            self.error(problem)
+        elif slot < self._wanted:
             self.slots[slot] = connection
         else:
             connection.close()
-        return True
+        return problem
+
+    async def _dial(self, connection: LoadConnection, query: dict[str, str]) -> str | None:
+        try:
+            await self.dialer.dial(connection, connection.index, query)
+        except Exception as error:
+            return reason(error)
+        try:
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+                await connection.settled
+        except TimeoutError:
+            connection.cut()
+            return f"no {self.greeting} within {HANDSHAKE_TIMEOUT_S:g} s"
+        if connection.joined_ns:
+            return None
+        self.counts.closed(connection.close_code)
+        return connection.refusal or f"closed with {int(connection.close_code)} before {self.greeting}"
 
     # The storm
 
     def _drop(self) -> None:
-        self._drop_ns = monotonic_ns()
+        now = monotonic_ns()
         cut = [connection for connection in self.slots if connection is not None and connection.is_open]
-        self.counts.awaited = len(cut)
+        self.counts.awaited += len(cut)
         for connection in cut:
+            self._coming_back[connection.slot] = now
             connection.cut()
         for connection in cut:
             self._spawn(self._come_back(connection))
 
-    async def _come_back(self, before: LoadConnection) -> None:
-        policy, attempt = ReconnectPolicy(), 0
-        while not self._is_ending and not await self.connect(before.slot, before):
-            await asyncio.sleep(policy.delay_ms(attempt, random.random()) / 1000)  # noqa: S311
+    async def _come_back(self, before: LoadConnection, pause_s: float = 0.0) -> None:
+        attempt = 0
+        while not self._is_ending:
+            await asyncio.sleep(pause_s)
+            problem = await self.connect(before.slot, before)
+            if problem is None or is_refusal(problem):
+                break
+            pause_s = self._pause_s(attempt)
             attempt += 1
+        self.counts.awaited -= self._coming_back.pop(before.slot, None) is not None
+
+    def _pause_s(self, attempt: int) -> float:
+        return self._policy.delay_ms(attempt, random.random()) / 1000  # noqa: S311
 
     def _flush(self) -> None:
         self.flush()

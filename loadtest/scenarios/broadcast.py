@@ -26,6 +26,7 @@ from wscore.errors import ConfigError
 from wscore.units import counted_noun
 
 BROADCASTS_A_SECOND: Final = 10
+SWEEP_NS: Final = 50_000_000  # between two looks for publishers that wait in vain
 _LATENCIES: Final = {FIRST: "first receiver", MEDIAN: "median receiver", LAST: "last receiver"}
 
 
@@ -79,6 +80,7 @@ class BroadcastTraffic(Traffic):
         super().__init__(plan, dialer, position=position, processes=processes)
         self.rooms = [Room() for _ in range(plan.sessions)]
         self.receivers: list[ReceiverConnection] = []
+        self._sweeps_ns = 0
         self.think_s = (plan.think_ms or 0) / 1000
         self.duplicated = 0
         self.reordered = 0
@@ -128,6 +130,11 @@ class BroadcastTraffic(Traffic):
 
     def flush(self) -> None:
         now = monotonic_ns()
+        if not self.is_open_model and now >= self._sweeps_ns:
+            self._sweeps_ns = now + SWEEP_NS
+            for connection in self.receivers:
+                if isinstance(connection, PublisherConnection):
+                    connection.give_up(now - int(self.plan.reply_timeout_s * 1e9))
         for room in self.rooms:
             done = []
             for payload, flight in room.flights.items():
@@ -163,6 +170,8 @@ class BroadcastTraffic(Traffic):
                 self._land(flight)
             room.flights.clear()
         part.duplicated, part.reordered = self.duplicated, self.reordered
+        if self._timetable is not None:
+            self.counts.unsent += self._timetable.backlog()
         streaks: Counter[Streak] = Counter()
         for connection in self.receivers:
             # Who was there before the window began had to get all of it: naming the moment would tell equals apart.
@@ -234,19 +243,19 @@ class ReceiverConnection(LoadConnection):
 class PublisherConnection(ReceiverConnection):
     """A connection that publishes, and receives as all do."""
 
-    __slots__ = ("_due_ns", "_rank", "_sent_ns")
+    __slots__ = ("_due_ns", "_is_pausing", "_rank", "_sent_ns")
 
     def __init__(self, traffic: BroadcastTraffic, slot: int, index: int, session: int, rank: int) -> None:
         super().__init__(traffic, slot, index, session)
         self._rank = rank
         self._due_ns = array("q")
         self._sent_ns = array("q")
+        self._is_pausing = False  # until it publishes again
 
     def ready(self) -> None:
         super().ready()
         if not self.traffic.is_open_model:
-            pause_s = self.traffic.think_s * random.random()  # noqa: S311
-            asyncio.get_running_loop().call_later(pause_s, self._again)
+            self._pause(self.traffic.think_s * random.random())  # noqa: S311
 
     def publish(self, due_ns: int) -> None:
         """Publish the message that was due then."""
@@ -270,10 +279,22 @@ class PublisherConnection(ReceiverConnection):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         before = self._ends[self._rank]
         super().on_ws_frame(transport, frame)
-        if not self.traffic.is_open_model and self._ends[self._rank] != before:
-            asyncio.get_running_loop().call_later(self.traffic.think_s, self._again)
+        end = self._ends[self._rank]
+        if not self.traffic.is_open_model and end != before and end == len(self._sent_ns):
+            self._pause(self.traffic.think_s)
+
+    def give_up(self, sent_before_ns: int) -> None:
+        """Publish again if the last message was sent before then and has not come back."""
+        if self.is_open and self._sent_ns and self._sent_ns[-1] < sent_before_ns:
+            self._pause(self.traffic.think_s)
+
+    def _pause(self, pause_s: float) -> None:
+        if not self._is_pausing:
+            self._is_pausing = True
+            asyncio.get_running_loop().call_later(pause_s, self._again)
 
     def _again(self) -> None:
+        self._is_pausing = False
         now = monotonic_ns()
         if self.left_ns == 0 and now < self.traffic.window_end_ns:
             self.publish(now)

@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
-from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, monotonic_ns
+from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, fault_of, monotonic_ns
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.messages import Part
+from loadtest.generator.pairing import Pairing
 from loadtest.generator.schedule import Timetable
 from loadtest.generator.traffic import Traffic
 from loadtest.options import LoadOptions
@@ -21,22 +22,18 @@ _BARE: Final = len('{"timestamp":1700000000000,"pad":""}')
 
 
 class HeartbeatTraffic(Traffic):
-    """Every connection pings: by timetable in the open model, else after each pong and a pause.
-
-    `pending` holds the pings without a pong: when they were due, when they were sent, and whether they count.
-    """
+    """Every connection pings: by timetable in the open model, else after each pong and a pause."""
 
     shown = SERVICE
     row = "ping"
 
     def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
         super().__init__(plan, dialer, position=position, processes=processes)
-        self.pending: dict[str, tuple[int, int, bool]] = {}
         self.number = 0
+        self.pairing = Pairing(plan.reply_timeout_s, self._was_issued)
         self.service: list[int] = []
         self.latency: list[int] = []
         self.warm: list[int] = []
-        self.unasked = 0
         self.think_s = (plan.think_ms or 0) / 1000
         pad = max(0, plan.payload_bytes - _BARE)
         filling = b',"pad":"%s"' % (b"x" * pad) if pad else b""
@@ -53,7 +50,16 @@ class HeartbeatTraffic(Traffic):
         if self._timetable is not None:
             self._timetable.start(self.connections)
 
+    def _was_issued(self, key: str) -> bool:
+        try:
+            return 0 < int(key, 16) <= self.number
+        except ValueError:
+            return False
+
     def flush(self) -> None:
+        for request in self.pairing.expired(monotonic_ns()):
+            if not self.is_open_model:
+                request[3].again_soon()
         service, self.service = self.service, []
         latency, self.latency = self.latency, []
         warm, self.warm = self.warm, []
@@ -67,13 +73,15 @@ class HeartbeatTraffic(Traffic):
     def result(self, part: Part) -> None:
         part.replies_expected = self.counts.counted_sent
         part.replies_received = self.counts.counted_received
-        part.duplicated = self.unasked
+        if self._timetable is not None:
+            self.counts.unsent += self._timetable.backlog()
+        self.pairing.result(part)
 
 
 class HeartbeatConnection(LoadConnection):
     """One connection that pings."""
 
-    __slots__ = ("_awaited",)
+    __slots__ = ()
 
     traffic: HeartbeatTraffic
 
@@ -95,7 +103,7 @@ class HeartbeatConnection(LoadConnection):
         number = traffic.number = traffic.number + 1
         now = monotonic_ns()
         is_counted = traffic.window_start_ns <= due_ns < traffic.window_end_ns
-        traffic.pending[f"{number:x}"] = (due_ns, now, is_counted)
+        traffic.pairing.enter(f"{number:x}", (due_ns, now, is_counted, self))
         counts.sent += 1
         if is_counted:
             counts.counted_sent += 1
@@ -106,29 +114,42 @@ class HeartbeatConnection(LoadConnection):
         try:
             envelope = decode_envelope(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            self.traffic.error("not an envelope")
+            self.traffic.error(fault_of(payload))
             return
         if envelope.type != "pong":
             self.other(envelope)
             return
         now = monotonic_ns()
         traffic = self.traffic
-        sent = traffic.pending.pop(envelope.id or "", None)
-        if sent is None:
-            traffic.unasked += now >= traffic.window_start_ns
-            return
-        due_ns, sent_ns, is_counted = sent
+        pairing, is_overdue = traffic.pairing, False
+        request = pairing.pending.get(envelope.id)  # type: ignore[arg-type]
+        if request is not None and request[3] is self:
+            del pairing.pending[envelope.id]  # type: ignore[arg-type]
+        else:
+            found = pairing.odd(self, envelope.id, counts=now >= traffic.window_start_ns)
+            if found is None:
+                return
+            request, is_overdue = found
+        due_ns, sent_ns, is_counted, _ = request
         if is_counted:
-            traffic.service.append(now - sent_ns)
+            service_ns = now - sent_ns
+            traffic.service.append(service_ns)
+            if service_ns > pairing.timeout_ns:
+                pairing.late += 1
             if traffic.is_open_model:
                 traffic.latency.append(now - due_ns)
         else:
             traffic.warm.append(now - due_ns)
-        if not traffic.is_open_model:
-            if traffic.think_s:
-                asyncio.get_running_loop().call_later(traffic.think_s, self.again)
-            else:
-                self.again()
+        if not traffic.is_open_model and not is_overdue:
+            self.again_soon()
+
+    def again_soon(self) -> None:
+        """Send the next ping of the closed model after its pause."""
+        think_s = self.traffic.think_s
+        if think_s:
+            asyncio.get_running_loop().call_later(think_s, self.again)
+        else:
+            self.again()
 
 
 class HeartbeatScenario(Scenario):

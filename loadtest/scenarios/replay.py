@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
-from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, monotonic_ns
+from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, fault_of, monotonic_ns
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.messages import Command, Window
 from loadtest.generator.schedule import LATE_NS
@@ -114,7 +114,7 @@ class ReplayConnection(LoadConnection):
         try:
             envelope = decode_envelope(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            traffic.error("not an envelope")
+            traffic.error(fault_of(payload))
             return
         if envelope.type in ("session_created", "ping"):
             self.other(envelope)

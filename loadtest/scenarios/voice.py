@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
-from loadtest.generator.connections import TEXT, Inbound, LoadConnection, decode_envelope, monotonic_ns
+from loadtest.generator.connections import TEXT, Inbound, LoadConnection, decode_envelope, fault_of, monotonic_ns
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.messages import Part
 from loadtest.generator.schedule import LATE_NS
@@ -207,7 +207,7 @@ class CallerConnection(LoadConnection):
         try:
             envelope = decode_envelope(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            traffic.error("not an envelope")
+            traffic.error(fault_of(payload))
             return
         now = monotonic_ns()
         traffic.counts.received += 1

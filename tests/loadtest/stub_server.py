@@ -35,6 +35,9 @@ class Lies:
     heartbeat_ms: int = 25_000
     ping_first: bool = False
     recovers: bool = False
+    bare_pongs: bool = False  # without the id of their ping, as the seed's server sends them
+    greetings: int = 1
+    noise: tuple[str, ...] = ()  # sent after the greeting; "0x…" is a binary frame
     accept: int | None = None  # after so many connections: HTTP 503
 
 
@@ -77,7 +80,10 @@ class Stub:
         session = self.sessions.setdefault(name, Session())
         session.members.append(connection)
         self.everyone.add(connection)
-        await connection.send(envelope("session_created", created))
+        for _ in range(lies.greetings):
+            await connection.send(envelope("session_created", created))
+        for text in lies.noise:
+            await connection.send(bytes.fromhex(text[2:]) if text.startswith("0x") else text)
         if lies.ping_first:
             await connection.send(envelope("ping", {"timestamp": 1}))
         try:
@@ -108,7 +114,7 @@ class Stub:
     def answer(self, connection: ServerConnection, message: dict[str, Any]) -> None:
         lies = self.lies
         digit = self.handled % 10
-        pong = envelope("pong", {"timestamp": 1}, id=message.get("id"))
+        pong = envelope("pong", {"timestamp": 1}, id=None if lies.bare_pongs else message.get("id"))
         if digit != lies.lose:
             self.later(connection, pong)
         if digit == lies.repeat:

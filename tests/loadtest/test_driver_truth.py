@@ -77,3 +77,78 @@ def test_the_closed_model_asks_again_after_each_answer():
     assert 3 <= outcome.measured.sent <= 18
     assert outcome.histogram(LATENCY).get_min_value() >= 50 * MS
     assert outcome.measured.histograms.encoded[LATENCY] == outcome.measured.histograms.encoded[SERVICE]
+
+
+@pytest.mark.parametrize("model", [{"rate": 400.0}, {"rate": None, "think_ms": 5.0}])
+def test_pongs_without_an_id_answer_pings_in_order(model):
+    with lying_server(bare_pongs=True, delay_ms=20) as url:
+        outcome = drive(short_plan(url, connections=4, **model))
+    ledger = outcome.measured.ledger
+    assert ledger == Ledger(ledger.expected, ledger.expected, ledger.expected)
+    assert ledger.expected > 20
+    assert outcome.histogram(LATENCY).get_min_value() >= 20 * MS
+
+
+def test_a_lost_reply_holds_its_connection_up_no_longer_than_the_reply_timeout():
+    with lying_server(lose=3) as url:
+        outcome = drive(short_plan(url, rate=None, think_ms=1.0, connections=2, duration_s=1.5, reply_timeout_s=0.1))
+    ledger = outcome.measured.ledger
+    # Every tenth ping is lost: two connections that hung after their first loss would have sent 20 at most.
+    assert ledger.expected > 60
+    assert ledger.expected // 10 - 1 <= ledger.lost <= ledger.expected // 10 + 1
+
+
+def test_a_reply_after_the_reply_timeout_is_late_and_not_lost():
+    with lying_server(delay_ms=150) as url:
+        outcome = drive(short_plan(url, rate=None, think_ms=1.0, connections=2, reply_timeout_s=0.05, drain_s=1.0))
+    ledger = outcome.measured.ledger
+    assert ledger == Ledger(ledger.expected, ledger.expected, ledger.expected, late=ledger.expected)
+    assert ledger.late > 4
+    assert outcome.histogram(LATENCY).get_min_value() >= 150 * MS
+
+
+def test_two_greetings_are_one_connection_and_an_error():
+    with lying_server(greetings=2) as url:
+        measured = drive(short_plan(url, connections=3)).measured
+    assert (measured.connections_opened, measured.peak_connections) == (3, 3)
+    assert measured.errors == {"session_created came twice": 3}
+
+
+def test_binary_and_garbled_frames_are_errors_by_name():
+    noise = ["0x00ff", "{no", "[1]"]
+    with lying_server(noise=noise) as url:
+        measured = drive(short_plan(url, connections=2)).measured
+    assert measured.errors == {"a binary frame": 2, "a text that is not JSON": 2, "JSON that is no envelope": 2}
+    assert measured.ledger.lost == 0
+
+
+@pytest.mark.parametrize("kind", ["heartbeat", "broadcast"])
+def test_what_was_due_on_a_connection_that_is_gone_was_asked_for_and_not_sent(kind):
+    with lying_server(accept=3) as url:  # the probe before the run is one of them
+        measured = drive(short_plan(url, kind, connections=4, publishers=4 if kind == "broadcast" else 1)).measured
+    assert (measured.asked, measured.sent, measured.connections_failed) == (100, 50, 2)
+    assert measured.away_s == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_target_that_ends_all_connections_and_takes_new_ones_did_not_die():
+    with lying_server(close_after=20, close_code=1000) as url:
+        measured = drive(short_plan(url, duration_s=5.0)).measured
+    assert measured.all_lost_at_s is not None
+    assert measured.target_died_at_s is None
+    assert measured.close_codes == {"1000": 4}
+
+
+def test_lost_connections_come_back_if_they_are_to():
+    with lying_server(close_after=20, close_code=4003) as url:
+        measured = drive(short_plan(url, duration_s=2.0, reconnects=True)).measured
+    assert (measured.connections_lost, measured.connections_opened) == (4, 8)
+    assert measured.all_lost_at_s is None
+    assert 0 < measured.away_s < 4 * 1.0
+
+
+def test_a_publisher_whose_own_message_is_lost_publishes_again_after_the_reply_timeout():
+    with lying_server(lose=3) as url:
+        plan = short_plan(url, "broadcast", rate=None, think_ms=1.0, connections=2, duration_s=1.5, reply_timeout_s=0.1)
+        ledger = drive(plan).measured.ledger
+    assert ledger.published > 30  # it would have hung at its fourth
+    assert 0 < ledger.lost <= ledger.expected // 10 + 2

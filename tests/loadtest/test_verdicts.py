@@ -141,7 +141,7 @@ def test_a_run_that_the_generator_could_not_drive_is_invalid_whatever_it_shows()
 
 
 def test_a_target_that_died_fails_the_run_with_the_time_and_the_codes():
-    died = summary("errors<=9", target_died_at_s=4.25, close_codes={"1006": 10}, series=SERIES[:3])
+    died = summary("errors<=9", target_died_at_s=4.25, all_lost_at_s=4.25, close_codes={"1006": 10}, series=SERIES[:3])
     assert died.verdict is Verdict.FAILED
     assert died.reasons[0] == "The target died 4.2 s after the start (1006 ×10)."
 
