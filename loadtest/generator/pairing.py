@@ -100,10 +100,11 @@ class Pairing:
             self.is_in_order = True
             for key, request in self.pending.items():
                 _line_up(key, request)
-        while connection.asked:
-            key: str = connection.asked.popleft()
-            if key in self.pending:  # else it had a reply with an id, or waited too long
-                return key
+        asked: deque[str] | None = connection.asked
+        while asked:
+            oldest = asked.popleft()
+            if oldest in self.pending:  # else it had a reply with an id, or waited too long
+                return oldest
         return None
 
 
