@@ -96,14 +96,14 @@ def _fills_terminal() -> bool:
 
 
 def _look_through(path: Path, options: ScriptOptions, by_lines: bool, theme: str | None, config: Path | None) -> None:
-    from wsclient.recording import line_of, read_recording
+    from wsclient.recording import line_of, read_everything, read_recording
 
     if by_lines:
         for record in read_recording(path):
             if options.shows.matches(record):
                 out(record.text if options.raw else line_of(record))
         return
-    records = list(read_recording(path))
+    records = list(read_everything(path))
     collector.rest()
     from cli.terminal import run_terminal
 

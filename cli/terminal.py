@@ -10,6 +10,7 @@ from cli import collector
 from cli.profiles import SavedProfile, config_path, read_keys, read_profiles, save_profile
 from wsclient import Client
 from wsclient.filters import EVERYTHING, MessageFilter
+from wsclient.happenings import Happening
 from wsclient.recording import Record
 from wsclient.tui.app import ConnectApp, binding_ids
 from wsclient.tui.model.history import history_path
@@ -23,7 +24,7 @@ def run_terminal(
     session: str | None,
     new_client: Callable[[SavedProfile, str | None], Client],
     client: Callable[[], Client] | None,
-    recording: tuple[str, Sequence[Record]] | None = None,
+    recording: tuple[str, Sequence[Record | Happening]] | None = None,
     config: Path | None = None,
     theme: str | None = None,
     record: Path | None = None,

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from wsclient.dialling import DialOptions, End, read_envelope
-from wsclient.errors import AuthenticationRefusedError, ConnectionClosedError, NoReplyError, NotConnectedError
+from wsclient.errors import (
+    AuthenticationRefusedError,
+    ConnectionClosedError,
+    ConnectionFailedError,
+    NoReplyError,
+    NotConnectedError,
+)
 from wsclient.events import TRANSITIONS, ClientState, Closed, Event, Opened, Received, Reconnecting, Sent
 from wsclient.greeting import Greeting, greet
 from wsclient.inbox import Inbox
@@ -209,7 +215,9 @@ class Client:
             self._retry_after_ms = 0
             attempt += 1
             self._move(ClientState.WAITING)
-            summary = problem.summary if isinstance(problem, ConnectionClosedError) else str(problem)
+            summary = str(problem)
+            if isinstance(problem, ConnectionClosedError | ConnectionFailedError):
+                summary = problem.summary
             self._tell(Reconnecting(attempt, delay_ms, summary))
             await self._sleep(delay_ms / 1000)
             self._move(ClientState.CONNECTING)

@@ -15,6 +15,11 @@ class ConnectionFailedError(TargetError):
         self.url = url
         self.problem = problem
 
+    @property
+    def summary(self) -> str:
+        """Why not, for who sees where to already."""
+        return f"cannot connect: {self.problem}"
+
     def __str__(self) -> str:
         return f"cannot connect to {self.url}: {self.problem}"
 

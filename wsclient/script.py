@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ from wsclient.errors import ConnectionClosedError, ConnectionFailedError, descri
 from wsclient.events import Closed, Event, Opened, Received, Reconnecting, Sent
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.goals import Goal, Progress, UnmetError
+from wsclient.happenings import Happening, Happenings
 from wsclient.piping import Sending, SendOptions
 from wsclient.recording import Record, Recorder, line_of
 from wsclient.templates import TemplateContext
@@ -20,6 +21,7 @@ from wscore.codes import CloseCode
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError, WsctlError
 from wscore.units import format_figure, format_size
+from wscore.wallclock import now_ms
 
 # While so much waits for whoever reads our output nothing more is sent, so that the server's echoes cease.
 MAX_WAITING_BYTES: Final = 64 << 10
@@ -88,6 +90,7 @@ class Script:
         self._protocol = protocol
         self._templates = templates
         self._recorder = recorder
+        self._happenings = Happenings()
         self._lines = lines
         self._out = out
         self._note = note
@@ -132,6 +135,7 @@ class Script:
             end = error
         finally:
             await self._client.close()
+            self._happened(self._happenings.ended(now_ms()))
         self._sending.give_up()
         lost = self._sending.losses.error
         is_told = self._failure is not None or isinstance(end, ConfigError)
@@ -228,6 +232,7 @@ class Script:
             self._decided.set()
 
     def _on_event(self, event: Event) -> None:
+        self._happened(self._happenings.of(event, now_ms()))
         match event:
             case Opened(session):
                 if session is None:
@@ -246,6 +251,12 @@ class Script:
                     self._note(f"closed {describe_close(code, reason)}")
             case Reconnecting(attempt, delay_ms, problem):
                 self._note(f"{problem}; reconnecting in {delay_ms / 1000:.1f} s (try {attempt})")
+
+    def _happened(self, happenings: Iterable[Happening]) -> None:
+        for happening in happenings:
+            if self._recorder is not None:
+                self._recorder.write_happening(happening)
+                self._recorder.flush()
 
     def _record(self, record: Record) -> None:
         if self._recorder is not None:

@@ -12,7 +12,16 @@ REDACTED: Final = "[redacted]"
 
 # C0, DEL, C1, line and paragraph separators, and every bidi control: what can move a cursor, forge a log
 # line or turn the reading direction.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+_CONTROLS: Final = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff"
+_UNSAFE = re.compile(f"[{_CONTROLS}]")
+# What nobody sees and two texts can differ by: soft hyphen, zero widths, fillers, invisible operators, tags. Inside of
+# an emoji a joiner and a variation selector are seen.
+_INVISIBLE: Final = (
+    "\xad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u2060-\u206f\u2800\u3164\uffa0\ufff9-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_PICTURE: Final = "\xa9\xae\u203c-\u3299\ufe0f\U0001f000-\U0001faff"
+_UNSEEN = re.compile(f"[{_CONTROLS}{_INVISIBLE}]|(?<![{_PICTURE}])\u200d|(?<![#*0-9{_PICTURE}])[\ufe00-\ufe0f]")
 # Both kinds of token anywhere in a text: a JWT is three base64url parts, the first of them `{"...`.
 _TOKENS = re.compile(r"eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*|guest_[0-9a-fA-F-]{36}_[0-9]+(?:_[a-z2-7]+)?")
 _QUERY_SECRETS = re.compile(r"(?i)((?:token|resume)=)[^&\s\"']+")
@@ -21,14 +30,21 @@ _USERINFO = re.compile(r"(?<=://)[^/?#\s]*(?=@)")  # a URL's name and password
 
 
 def neutralise(text: str) -> str:
-    """Replace each control character with its visible escape (`\\n`, `\\x1b`, `\\u202e`)."""
-    return _UNSAFE.sub(lambda match: _escape(match[0]), text)
+    """Replace each control and each invisible character with a visible escape (`\\n`, `\\x1b`, `\\u200b`)."""
+    return text if text.isascii() and text.isprintable() else _UNSEEN.sub(lambda match: _escape(match[0]), text)
+
+
+def masked(text: str) -> str:
+    """Replace each such character with one that is seen, so that every other stays in its place."""
+    return text if text.isascii() and text.isprintable() else _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _escape(character: str) -> str:
     code = ord(character)
     short = {9: "\\t", 10: "\\n", 13: "\\r"}.get(code)
-    return short or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+    if short is not None:
+        return short
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def redact(text: str) -> str:

@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from wsclient.client import Client
 from wsclient.filters import EVERYTHING, MessageFilter
+from wsclient.happenings import Happening
 from wsclient.recording import Record
 from wsclient.templates import TemplateContext
 from wsclient.tui.commands import COMMANDS
@@ -55,7 +56,7 @@ class ConnectApp(App[None]):
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(140, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "toggle_help", "Help", id="help"),
-        Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
+        Binding("ctrl+q", "quit", "Quit", priority=True, id="quit"),
     ]
 
     def __init__(
@@ -65,7 +66,7 @@ class ConnectApp(App[None]):
         new_client: Callable[[Target], Client],
         history_path: Path,
         client: Callable[[], Client] | None = None,
-        recording: tuple[str, Sequence[Record]] | None = None,
+        recording: tuple[str, Sequence[Record | Happening]] | None = None,
         profiles: Mapping[str, Target] | None = None,
         save_profile: Callable[[str, Target], None] | None = None,
         keys: Mapping[str, str] | None = None,
@@ -159,10 +160,13 @@ class ConnectApp(App[None]):
         live = LiveConnection(client, ring, health, templates, now_ms=self._now_ms)
         return self._screen(ring, health, live, templates, shown_url(target.url))
 
-    def _recording_screen(self, name: str, records: Sequence[Record]) -> MainScreen:
-        ring, health = MessageRing(max(self._ring_limit, len(records))), Health()
+    def _recording_screen(self, name: str, records: Sequence[Record | Happening]) -> MainScreen:
+        ring, health = MessageRing(max(self._ring_limit, len(records)), None), Health()
         for record in records:
-            ring.add_record(record)
+            if isinstance(record, Record):
+                ring.add_record(record)
+            else:
+                ring.add_note(str(record), record.at_ms)
         health.state = "recording"
         return self._screen(ring, health, None, self._templates(), name)
 

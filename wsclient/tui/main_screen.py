@@ -14,6 +14,7 @@ from wsclient.tui.actions.selected import SelectedActions
 from wsclient.tui.actions.viewing import ViewingActions
 from wsclient.tui.actions.writing import WritingActions
 from wsclient.tui.commands import NEEDING_SERVER, bindings
+from wsclient.tui.model.history import Draft
 from wsclient.tui.widgets.bar import Bar
 from wsclient.tui.widgets.composer import Composer
 from wsclient.tui.widgets.stream import Stream
@@ -66,7 +67,7 @@ class MainScreen(ViewingActions, SelectedActions, WritingActions, ConnectionActi
     def on_unmount(self) -> None:
         """Finish the recording, and be quiet."""
         if self._live is not None:
-            self._live.stop_recording()
+            self._live.close()
         if self._speaker is not None:
             self._speaker.stop_playing()
 
@@ -87,11 +88,14 @@ class MainScreen(ViewingActions, SelectedActions, WritingActions, ConnectionActi
         """Go back to the stream."""
         self.action_to_stream()
 
-    async def on_composer_submitted(self, event: Composer.Submitted) -> None:
-        """Send what was written."""
+    def on_composer_submitted(self, event: Composer.Submitted) -> None:
+        """Send what was written; a server that reads nothing holds up no key."""
+        self.run_worker(self._send(event.draft))
+
+    async def _send(self, draft: Draft) -> None:
         assert self._sender is not None
-        if await self._sender.send(event.draft):
-            self.composer.sent(event.draft)
+        if await self._sender.send(draft):
+            self.composer.sent(draft)
 
     def action_to_stream(self) -> None:
         """Go back to the stream."""

@@ -11,6 +11,7 @@ import msgspec
 from wscore.codes import ErrorCode
 from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol, decode_data
 from wscore.foreign.adapter import UNREADABLE, Adapter, Frame, Kind, Reading
+from wscore.jsonvalues import has_long_number
 from wscore.payloads import SessionCreated, Timestamp
 
 GREETING: Final = "session_created"
@@ -95,7 +96,19 @@ def outgoing_frame(line: str, bare_type: str, protocol: MessageProtocol) -> str:
             return line
         now_ms = protocol.create_envelope(bare_type).timestamp
         return f'{{"timestamp":{now_ms},{line.strip()[1:]}'  # what was typed stays as it is
+    else:
+        value = _as_typed(line, value)
     return protocol.serialize(protocol.create_envelope(bare_type, value)).decode()
+
+
+def _as_typed(line: str, value: object) -> object:
+    """Return JSON on one line, its numbers and its doubled keys as they were typed; `value` if not all can read it."""
+    try:
+        text = line.encode()
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return value
+    return value if has_long_number(text) else msgspec.Raw(msgspec.json.format(text, indent=-1))
 
 
 def _refuse(constant: str) -> None:

@@ -27,8 +27,6 @@ class ConnectionActions(MainScreenParts):
     def action_reconnect(self) -> None:
         """Connect anew."""
         assert self._live is not None
-        if self._connecting is not None:
-            self._connecting.cancel()
         self._connect(self._live)
 
     def action_form(self) -> None:
@@ -37,7 +35,7 @@ class ConnectionActions(MainScreenParts):
             self._open_form()
 
     def _connect(self, live: LiveConnection) -> None:
-        self._connecting = self.run_worker(live.run(), exclusive=True, exit_on_error=True)
+        self.run_worker(live.run(), group="connection", exclusive=True, exit_on_error=True)
 
     def _start_recording(self, name: str) -> str | None:
         assert self._live is not None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.worker import Worker
 
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.templates import TemplateContext
@@ -58,16 +57,17 @@ class MainScreenParts(Screen[None]):
         self._choice = Choice(shows, heartbeats=live is None)
         self._repeating: str | None = None
         self._repeat_timer: Timer | None = None
-        self._connecting: Worker[None] | None = None
         self._sender = None if live is None else Sender(live, MessageProtocol(now_ms), templates, self._say)
         self._speaker: Speaker | None = None  # from the first speech on
         self._shown_state = ""
         self._view = FilteredView(ring, self._choice.passes)
         self.stream = Stream(ring, self._view, id="stream")
         self.detail = Detail(ring, id="detail")
-        self.composer = Composer(history, lambda: list(ring.counts), id="composer")
+        self.composer = Composer(
+            history, lambda: list(ring.counts), lambda: live is not None and live.is_ours, id="composer"
+        )
         self._status = StatusLine(health, title, id="status")
-        panels: tuple[Panel, ...] = (HealthPanel(health, id="health"), Latest(ring, id="latest"))
+        panels: tuple[Panel, ...] = (HealthPanel(health, ring, id="health"), Latest(ring, id="latest"))
         self._panels = {panel.id: panel for panel in panels}  # from top to bottom
         self._bar = Bar(id="bar")
 

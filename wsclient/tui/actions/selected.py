@@ -5,7 +5,7 @@ from __future__ import annotations
 from wsclient.tui.actions.parts import MainScreenParts
 from wsclient.tui.io.editing import send_line
 from wsclient.tui.model.history import Draft
-from wsclient.tui.widgets.detail import pretty_json
+from wsclient.tui.model.jsontext import is_json, readable
 
 
 class SelectedActions(MainScreenParts):
@@ -29,6 +29,6 @@ class SelectedActions(MainScreenParts):
         """Put the selected message into the composer."""
         entry = self.stream.selected
         if entry is not None and entry.record is not None:
-            text = pretty_json(entry.record.text) or entry.record.text
-            self.composer.draft = Draft(entry.type or "message", text)
+            text = entry.record.text
+            self.composer.draft = Draft(entry.type or "message", readable(text) if is_json(text) else text)
             self.composer.focus_data()

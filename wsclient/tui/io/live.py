@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from wsclient.client import Client
 from wsclient.dialling import read_envelope
-from wsclient.errors import NotConnectedError, close_spec, describe_close
+from wsclient.errors import ConnectionFailedError, NotConnectedError, close_spec, describe_close
 from wsclient.events import Closed, Event, Opened, Received, Reconnecting, Sent
+from wsclient.happenings import Happening, Happenings
 from wsclient.recording import Record, Recorder, RecordingError
 from wsclient.templates import TemplateContext
 from wsclient.tui.model.health import Health
@@ -32,7 +34,7 @@ PROBE_TIMEOUT_S: Final = 10.0
 
 
 class LiveConnection:
-    """One target, connected as long as it lasts; `restart` begins anew after an end."""
+    """One target, connected as long as it lasts; `run` again begins anew."""
 
     def __init__(
         self,
@@ -51,16 +53,20 @@ class LiveConnection:
         self._client: Client | None = None
         self._recorder: Recorder | None = None
         self._talk_hears: asyncio.Queue[Envelope | None] | None = None
+        self._happenings = Happenings()
         self.recording_to: Path | None = None
-        self.is_running = False
 
     async def run(self) -> None:
-        """Connect and stay until the connection ends for good; what ended it becomes a note."""
-        self.is_running = True
+        """Connect and stay until the connection ends for good; what ended it becomes a note.
+
+        A run that began later takes its place: what still comes of this one changes nothing any more.
+        """
         health = self._health
+        client: Client | None = None
+        self._leave(self._client)
         try:
             self._client = client = self._new_client()
-            client.watch(self._on_event)
+            client.watch(partial(self._on_event, client))
             health.state, health.problem = "connecting", ""
             async with client:
                 probing = asyncio.create_task(self._probe(client))
@@ -69,13 +75,25 @@ class LiveConnection:
                         pass
                 finally:
                     probing.cancel()
+                    self._leave(client)
         except WsctlError as error:
-            health.problem = str(error)
-            self._note(str(error))
+            if self._client is client:
+                health.problem = error.summary if isinstance(error, ConnectionFailedError) else str(error)
+                self._note(health.problem)
         finally:
-            health.state, health.session, health.reconnect_at_ms = "closed", None, None
+            self._leave(client)
+
+    def _leave(self, client: Client | None) -> None:
+        """Show that this client is no more, unless another one has taken its place."""
+        if self._client is client:
+            self._happened(self._happenings.ended(self._now_ms()))
+            self._health.state, self._health.session, self._health.reconnect_at_ms = "closed", None, None
             self._client = None
-            self.is_running = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the server greeted as one of ours does."""
+        return self._client is not None and self._client.session is not None
 
     @property
     def limits(self) -> Limits | None:
@@ -131,6 +149,11 @@ class LiveConnection:
             self._note(f"the recording is not complete: {error}")
         return recorder.count
 
+    def close(self) -> None:
+        """Note that the connection ends, and end the recording."""
+        self._leave(self._client)
+        self.stop_recording()
+
     def flush(self) -> None:
         """Bring what was recorded to the disk."""
         if self._recorder is not None:
@@ -146,7 +169,10 @@ class LiveConnection:
                 pass  # lost or late: the connection's own events tell
             await asyncio.sleep(PROBE_INTERVAL_S)
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, client: Client, event: Event) -> None:
+        if client is not self._client:
+            return
+        self._happened(self._happenings.of(event, self._now_ms()))
         health = self._health
         match event:
             case Received(text, envelope, at_ms):
@@ -176,11 +202,15 @@ class LiveConnection:
                 health.reconnect_at_ms = self._now_ms() + delay_ms
                 self._note(f"reconnecting in {delay_ms / 1000:.1f} s (try {attempt}): {problem}")
 
+    def _happened(self, happenings: Iterable[Happening]) -> None:
+        for happening in happenings:
+            if (recorder := self._recorder) is not None:
+                self._guarded(partial(recorder.write_happening, happening))
+
     def _take(self, record: Record) -> None:
         self._ring.add_record(record)
-        if self._recorder is not None:
-            recorder = self._recorder
-            self._guarded(lambda: recorder.write(record))
+        if (recorder := self._recorder) is not None:
+            self._guarded(partial(recorder.write, record))
 
     def _guarded(self, write: Callable[[], None]) -> None:
         """Write to the recording; a full disk ends it, and not the connection."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from wsclient.errors import NotConnectedError
 from wsclient.pacing import Pacer
-from wsclient.templates import TemplateContext, TemplateError, expand
+from wsclient.templates import TemplateContext, expand
 from wsclient.tui.io.live import LiveConnection
-from wsclient.tui.model.history import Draft
-from wscore.envelope import MessageProtocol
+from wsclient.tui.model.checking import problem_of
+from wsclient.tui.model.history import Draft, Form
+from wscore.envelope import InvalidMessageError, MessageProtocol
+from wscore.errors import WsctlError
 from wscore.foreign.ours import outgoing_frame
 
 Say = Callable[[str, str], None]  # a text and its severity
@@ -29,12 +31,24 @@ class Sender:
     async def send(self, draft: Draft) -> bool:
         """Send one message; returns whether it went out."""
         try:
-            text = expand(draft.text, self._templates)
-            await self._live.send(outgoing_frame(text, draft.type, self._protocol))
-        except (TemplateError, NotConnectedError) as error:
+            await self._live.send(self._frame(draft))
+        except WsctlError as error:
             self._say(str(error), "error")
             return False
         return True
+
+    def _frame(self, draft: Draft) -> str:
+        """Return the frame of a draft; raises ConfigError, and InvalidMessageError for what is no message."""
+        text = expand(draft.text, self._templates)
+        problem = problem_of(replace(draft, text=text), is_ours=self._live.is_ours)
+        if problem is not None:
+            raise InvalidMessageError(f"not sent: {problem}")
+        protocol = self._protocol
+        if draft.form is Form.TEXT:
+            return protocol.serialize(protocol.create_envelope(draft.type, text)).decode()
+        if not text.strip():
+            return protocol.serialize(protocol.create_envelope(draft.type)).decode()
+        return outgoing_frame(text, draft.type, protocol)
 
     async def send_all(self, drafts: list[Draft]) -> None:
         """Send messages at the pace that the server allows, up to the first that does not go out."""

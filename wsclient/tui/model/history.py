@@ -5,18 +5,37 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 KEPT: Final = 1000
 
 
+class Form(StrEnum):
+    """What the text of a draft is."""
+
+    AUTO = "auto"  # JSON if it begins so, else text
+    TEXT = "text"
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the composer holds: a message type and the text beside it."""
+    """What the composer holds: a message type, the text beside it, and what that is."""
 
     type: str
     text: str
+    form: Form = Form.AUTO
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as it is kept in a file."""
+        kept = {"type": self.type, "text": self.text}
+        return kept if self.form is Form.AUTO else {**kept, "form": self.form}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Draft:
+        """Read what `to_json` gave; raises KeyError, TypeError or ValueError."""
+        return cls(str(value["type"]), str(value["text"]), Form(value.get("form", Form.AUTO)))
 
 
 def history_path() -> Path:
@@ -59,7 +78,7 @@ class History:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             with os.fdopen(descriptor, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"type": draft.type, "text": draft.text}) + "\n")
+                file.write(json.dumps(draft.to_json()) + "\n")
         except OSError:
             pass
 
@@ -72,8 +91,7 @@ def _read(path: Path) -> list[Draft]:
     drafts = []
     for line in lines[-KEPT:]:
         try:
-            value = json.loads(line)
-            drafts.append(Draft(str(value["type"]), str(value["text"])))
-        except (ValueError, KeyError, TypeError):
+            drafts.append(Draft.from_json(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return drafts

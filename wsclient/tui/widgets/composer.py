@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,9 +13,10 @@ from textual.message import Message
 from textual.suggester import Suggester
 from textual.widgets import Input, Static, TextArea
 
-from wsclient.tui.model.history import Draft, History
+from wsclient.tui.model.checking import BARE_TYPE, describe, problem_of
+from wsclient.tui.model.history import Draft, Form, History
 from wscore.messages import CLIENT_TYPES
-from wscore.text import neutralise
+from wscore.text import masked, neutralise
 
 
 class TypeSuggester(Suggester):
@@ -39,11 +39,18 @@ class DataArea(TextArea):
     HELP = """
 ## Composer
 
-The data of the message. JSON is checked as you type; anything else is sent as text. A whole envelope (an object with
-a `type`) is sent as it is. `{{uuid}}`, `{{now}}` and `{{last.data.x}}` are filled in when it is sent.
+The data of the message. JSON is checked as you type; anything else is sent as text, and so is what only looks like
+JSON after `f8`. A whole envelope (an object with a `type`) is sent as it is. `{{uuid}}`, `{{now}}` and
+`{{last.data.x}}` are filled in when it is sent. Without data a message is sent if its type is not `message`.
 
 `ctrl+j` sends, up and down go through the history, `ctrl+r` searches it.
 """
+
+    def get_line(self, line_index: int) -> Any:
+        """Return a line as it is shown: nothing in it moves the cursor, and nothing is unseen."""
+        line = super().get_line(line_index)
+        line.plain = masked(line.plain)
+        return line
 
     class HistoryRequested(Message):
         """Asks for the draft before (-1) or after (1)."""
@@ -73,6 +80,7 @@ class Composer(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         # Without priority: it must not overtake the letters that were typed before it.
         Binding("ctrl+j", "send", "Send", id="composer.send"),
+        Binding("f8", "next_form", "Send as…", id="composer.form", tooltip="Send as text what looks like JSON, or not"),
         Binding("escape", "screen.to_stream", "To the stream", show=False, id="composer.back"),
     ]
     DEFAULT_CSS = """
@@ -91,10 +99,14 @@ class Composer(Vertical):
             self.draft = draft
             super().__init__()
 
-    def __init__(self, history: History, seen: Callable[[], Iterable[str]], *, id: str | None = None) -> None:
+    def __init__(
+        self, history: History, seen: Callable[[], Iterable[str]], is_ours: Callable[[], bool], *, id: str | None = None
+    ) -> None:
         super().__init__(id=id)
         self._history = history
         self._seen = seen
+        self._is_ours = is_ours
+        self._form = Form.AUTO
 
     def compose(self) -> ComposeResult:
         """Yield the fields, made here and not before: a text area needs a screen that is shown."""
@@ -115,16 +127,17 @@ class Composer(Vertical):
 
     def on_mount(self) -> None:
         """Say how to send."""
-        self._check_data()
+        self._check_draft()
 
     @property
     def draft(self) -> Draft:
         """What is written now."""
-        return Draft(self._type.value.strip() or "message", self._data.text)
+        return Draft(self._type.value.strip() or BARE_TYPE, self._data.text, self._form)
 
     @draft.setter
     def draft(self, draft: Draft) -> None:
         self._type.value = draft.type or self._type.value
+        self._form = draft.form
         self._data.load_text(draft.text)
         self._data.move_cursor(self._data.document.end)
 
@@ -133,11 +146,20 @@ class Composer(Vertical):
         self._data.focus()
 
     def action_send(self) -> None:
-        """Ask for it to be sent."""
-        if self._check.has_class("-bad"):
+        """Ask for it to be sent, unless something is wrong with it."""
+        draft = self.draft
+        problem = problem_of(draft, is_ours=self._is_ours())
+        if problem is None:
+            self.post_message(self.Submitted(draft))
+        else:
+            self._show(problem, is_bad=True)
             self.app.bell()
-            return
-        self.post_message(self.Submitted(self.draft))
+
+    def action_next_form(self) -> None:
+        """Send it as something else."""
+        forms = list(Form)
+        self._form = forms[(forms.index(self._form) + 1) % len(forms)]
+        self._check_draft()
 
     def sent(self, draft: Draft) -> None:
         """Remember what was sent and make room for the next, unless that is being written already."""
@@ -151,8 +173,13 @@ class Composer(Vertical):
         self._data.focus()
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
-        """Check the JSON."""
-        self._check_data()
+        """Check it."""
+        self._check_draft()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Check the type."""
+        event.stop()
+        self._check_draft()
 
     def on_data_area_history_requested(self, event: DataArea.HistoryRequested) -> None:
         """Show another draft."""
@@ -161,23 +188,11 @@ class Composer(Vertical):
         if draft is not None:
             self.draft = draft
 
-    def _check_data(self) -> None:
-        problem = json_problem(self._data.text)
-        self._check.set_class(problem is not None, "-bad")
-        text = self._data.text
-        good = "JSON" if text.lstrip()[:1] in ("{", "[") and text.strip() else "text" if text else "ctrl+j sends"
-        self._check.update(Content(neutralise(problem or good)))
+    def _check_draft(self) -> None:
+        draft = self.draft
+        problem = problem_of(draft, is_ours=self._is_ours()) if draft.text.strip() else None
+        self._show(describe(draft) if problem is None else problem, is_bad=problem is not None)
 
-
-def json_problem(text: str) -> str | None:
-    """Return what is wrong with text that means to be JSON, with the place, or None; templates pass."""
-    start = text.lstrip()[:1]
-    if start not in ("{", "[") or "{{" in text:
-        return None
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        return f"line {error.lineno}, column {error.colno}: {error.msg}"
-    except (ValueError, RecursionError) as error:
-        return str(error) or "nested too deeply"
-    return None
+    def _show(self, words: str, *, is_bad: bool) -> None:
+        self._check.set_class(is_bad, "-bad")
+        self._check.update(Content(neutralise(words)))

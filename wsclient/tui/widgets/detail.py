@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,6 +13,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from wsclient.tui.model.jsontext import is_json, lay_out, shown_string
 from wsclient.tui.model.levels import describe_audio
 from wsclient.tui.model.ring import Entry, MessageRing
 from wsclient.tui.model.rows import clock_time, size_text
@@ -82,47 +83,34 @@ def _body(entry: Entry) -> Content:
         return Content(neutralise(entry.note))
     text = pretty_json(entry.record.text)
     if text is None:
-        return Content(_cut(neutralise(entry.record.text)))
+        return Content(_cut(neutralise(entry.record.text), entry.record.text))
     from textual.highlight import highlight  # loads Pygments: not before a message is looked at
 
-    body = highlight(_cut(text), language="json")
+    body = highlight(_cut(text, entry.record.text), language="json")
     audio = describe_audio(entry.record.envelope)
     return Content.assemble((audio, "$text-accent"), "\n", body) if audio else body
 
 
 def pretty_json(text: str) -> str | None:
     """Return indented JSON without a control character in it and with long strings cut, or None if it is no JSON."""
+    return lay_out(text, _shown, MAX_SHOWN_CHARS) if is_json(text) else None
+
+
+def _shown(token: str, key: str) -> str:
+    value: str = json.loads(token, strict=False)
+    if key == '"audioData"' and (size := _audio_bytes(value)) is not None:
+        return f'"({size:,} bytes of audio)"'
+    if len(value) > MAX_STRING_CHARS:
+        return shown_string(f"{value[:MAX_STRING_CHARS]}… ({len(value):,} characters)")
+    return shown_string(value)
+
+
+def _audio_bytes(value: str) -> int | None:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    try:
-        lines = json.dumps(_shortened(value), indent=2, ensure_ascii=False).split("\n")
-    except RecursionError:
-        return None
-    return "\n".join(map(neutralise, lines))
-
-
-def _shortened(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: _audio_text(element) if key == "audioData" else _shortened(element) for key, element in value.items()
-        }
-    if isinstance(value, list):
-        return [_shortened(element) for element in value]
-    if isinstance(value, str) and len(value) > MAX_STRING_CHARS:
-        return f"{value[:MAX_STRING_CHARS]}… ({len(value):,} characters)"
-    return value
-
-
-def _audio_text(value: Any) -> Any:
-    if not isinstance(value, str):
-        return _shortened(value)
-    try:
-        return f"({len(base64.b64decode(value, validate=True)):,} bytes of audio)"
+        return len(base64.b64decode(value, validate=True))
     except (binascii.Error, ValueError):
-        return _shortened(value)
+        return None
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}\n… {len(text):,} characters in all"
+def _cut(shown: str, text: str) -> str:
+    return shown if len(shown) <= MAX_SHOWN_CHARS else f"{shown[:MAX_SHOWN_CHARS]}\n… {len(text):,} characters in all"

@@ -25,9 +25,10 @@ def round_trip_text(health: Health) -> str:
 class StatusLine(Static):
     """State, target, who we are, rates, round trip, and what is going on."""
 
-    DEFAULT_CSS = (
-        "StatusLine { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }"
-    )
+    DEFAULT_CSS = """
+    StatusLine { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    StatusLine.-problem { height: auto; max-height: 6; text-wrap: wrap; }
+    """
 
     def __init__(self, health: Health, target: str, *, id: str | None = None) -> None:
         super().__init__(markup=False, id=id)
@@ -46,8 +47,13 @@ class StatusLine(Static):
         parts: list[str | tuple[str, str]] = [("● ", style), (state, style)]
         for flag in flags:
             parts += ["  ", (f" {flag} ", "$text on $warning 60%")]
-        if health.problem and health.state != "open":
+        has_problem = bool(health.problem) and health.state != "open"
+        self.set_class(has_problem, "-problem")
+        if has_problem:
+            # In lines of its own, however many it takes; how fast nothing goes says nothing.
             parts.append((f"  {neutralise(health.problem)}", "$text-error"))
+            self.update(Content.assemble(*parts, f"\n  {neutralise(self._target)}"))
+            return
         parts.append(f"  {rates}  rtt {round_trip_text(health)}  {neutralise(self._target)}{user}")
         self.update(Content.assemble(*parts))
 
@@ -77,9 +83,10 @@ class HealthPanel(Vertical, Panel):
 
     DEFAULT_CSS = "HealthPanel Sparkline { height: 1; }"
 
-    def __init__(self, health: Health, *, id: str | None = None) -> None:
+    def __init__(self, health: Health, ring: MessageRing, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._health = health
+        self._ring = ring
         self._words = Static(markup=False, id="health-words")
         self._round_trips = Sparkline([], id="health-rtt")
 
@@ -97,6 +104,10 @@ class HealthPanel(Vertical, Panel):
             f"received {health.received.messages} messages, {size_text(health.received.bytes)} bytes; now "
             f"{health.received.messages_per_s}/s, {size_text(health.received.bytes_per_s)} bytes/s",
         ]
+        forgotten = f"; {self._ring.forgotten:,} older ones are forgotten" if self._ring.forgotten else ""
+        lines.append(
+            f"kept     {len(self._ring):,} rows, {size_text(self._ring.size_bytes)} bytes of memory{forgotten}"
+        )
         if (session := health.session) is not None:
             lines.append(
                 f"session {neutralise(session.session_id)}, user {neutralise(session.user_id)}, "
@@ -124,9 +135,9 @@ class Latest(Static, Panel):
 
     def draw(self) -> None:
         """Draw it anew; the types that came last stand first."""
-        newest = sorted(self._ring.latest.values(), key=lambda entry: -entry.number)[:8]
-        self.update(Content("\n".join(map(self._line, newest)) or "nothing came yet"))
+        newest = sorted(self._ring.latest.items(), key=lambda item: -item[1].number)[:8]
+        self.update(Content("\n".join(self._line(*item) for item in newest) or "nothing came yet"))
 
-    def _line(self, entry: Entry) -> str:
-        count = self._ring.counts[entry.type]
-        return f"{neutralise(entry.type)[:20]:<20} ×{count:<6} {clock_time(entry.at_ms)} {preview(entry)}"
+    def _line(self, kind: str, entry: Entry) -> str:
+        count = self._ring.counts[kind]
+        return f"{neutralise(kind)[:20]:<20} ×{count:<6} {clock_time(entry.at_ms)} {preview(entry)}"

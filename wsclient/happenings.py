@@ -1,0 +1,86 @@
+"""What happens to a connection, as it stands in a recording: opened, closed, coming back, and what was missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from wsclient.errors import describe_close
+from wsclient.events import Closed, Event, Opened, Reconnecting
+from wscore.codes import CloseCode
+
+
+class HappeningKind(StrEnum):
+    """The value of `event` in a line of a recording."""
+
+    OPENED = "opened"
+    CLOSED = "closed"
+    RECONNECTING = "reconnecting"
+    RECONNECTED = "reconnected"
+    GAP = "gap"
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One of them, when (wall-clock ms), with what is known of it; `fields` are JSON."""
+
+    kind: str
+    at_ms: int
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        fields = self.fields
+        match self.kind:
+            case HappeningKind.OPENED | HappeningKind.RECONNECTED:
+                who = f" as {fields['userId']}, session {fields['sessionId']}" if "userId" in fields else ""
+                return self.kind + who
+            case HappeningKind.CLOSED:
+                code = fields.get("code")
+                words = describe_close(code, str(fields.get("reason", ""))) if isinstance(code, int) else "?"
+                return f"closed {words}"
+            case HappeningKind.RECONNECTING:
+                return f"reconnecting (try {fields.get('attempt')}): {fields.get('problem')}"
+            case HappeningKind.GAP:
+                return f"a gap of {fields.get('awayMs')} ms: what was sent meanwhile may be missing"
+            case _:
+                return self.kind
+
+
+class Happenings:
+    """Follows a client's events, and says what stands in a recording of them."""
+
+    __slots__ = ("_closed_at_ms", "_is_open")
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self._closed_at_ms: int | None = None
+
+    def of(self, event: Event, at_ms: int) -> Iterator[Happening]:
+        """Yield what an event means; a message is none."""
+        match event:
+            case Opened(session):
+                who: dict[str, object] = {}
+                if session is not None:
+                    who = {"sessionId": session.session_id, "userId": session.user_id}
+                    who["connectionId"] = session.connection_id
+                away_since_ms, self._closed_at_ms, self._is_open = self._closed_at_ms, None, True
+                if away_since_ms is None:
+                    yield Happening(HappeningKind.OPENED, at_ms, who)
+                    return
+                yield Happening(HappeningKind.RECONNECTED, at_ms, who)
+                yield Happening(HappeningKind.GAP, at_ms, {"awayMs": at_ms - away_since_ms})
+            case Closed(code, reason):
+                yield self._closed(at_ms, code, reason)
+            case Reconnecting(attempt, delay_ms, problem):
+                fields = {"attempt": attempt, "delayMs": delay_ms, "problem": problem}
+                yield Happening(HappeningKind.RECONNECTING, at_ms, fields)
+
+    def ended(self, at_ms: int) -> Iterator[Happening]:
+        """Yield that an open connection was closed from our side."""
+        if self._is_open:
+            yield self._closed(at_ms, CloseCode.NORMAL, "")
+
+    def _closed(self, at_ms: int, code: int, reason: str) -> Happening:
+        self._is_open, self._closed_at_ms = False, at_ms
+        return Happening(HappeningKind.CLOSED, at_ms, {"code": code, "reason": reason})
