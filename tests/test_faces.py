@@ -17,11 +17,15 @@ import pytest
 
 import wsclient
 import wsserver
-from wsserver import Context, Hub
+from wsserver import ConnectRequest, Context, Hub
 
 OURS = ("cli", "wsserver", "wsclient", "loadtest", "wscore")
 FACES = [wsserver, wsclient]
-HANDED = {Context, Hub}  # an app gets these and never makes one, so what makes them is no business of its
+HANDED = {
+    ConnectRequest,
+    Context,
+    Hub,
+}  # an app gets these and never makes one, so what makes them is no business of its
 # What the server's own rooms call: they have connections at hand where an app has ids, and use what an app only sets.
 NOT_FOR_APPS = {"JwtKey.payload", "RatePolicy.limiter"}
 ALIASES = (types.GenericAlias, types.UnionType)

@@ -239,7 +239,7 @@ _CLOSES = (
     CloseSpec(
         CloseCode.TRY_AGAIN_LATER,
         "try again later",
-        "The server is full: a connection limit is reached, or too much arrives at once.",
+        "A connection limit is reached, too much arrives at once, or an app could not decide about the newcomer.",
         Action.BACKOFF,
         "Reconnect with backoff.",
     ),

@@ -26,7 +26,7 @@ class Disconnect:
     close_code: int
     reason: str
     meaning: str
-    error: ErrorCode | None = None
+    error: str | None = None
     drops: bool = False
 
     @property
@@ -94,6 +94,19 @@ RATE_LIMIT: Final = Disconnect(
     "The client went on sending over its rate limit.",
     ErrorCode.RATE_LIMITED,
 )
+REFUSED_BY_APP: Final = Disconnect(
+    "refused-by-app",
+    CloseCode.POLICY_VIOLATION,
+    "",
+    "The app's connecting hook refused the client; the close code follows from the error, or is the app's own.",
+    ErrorCode.FORBIDDEN,
+)
+HOOK_FAILED: Final = Disconnect(
+    "hook-failed",
+    CloseCode.TRY_AGAIN_LATER,
+    "The server could not decide about the connection",
+    "The app's connecting hook failed or took too long; the server's log holds the cause.",
+)
 BINARY_MESSAGE: Final = Disconnect(
     "binary-message",
     CloseCode.UNSUPPORTED_DATA,
@@ -144,12 +157,13 @@ DISCONNECTS: Final[dict[str, Disconnect]] = {
     disconnect.name: disconnect
     for disconnect in (
         *(HOST_REFUSED, ORIGIN_REFUSED, SERVER_FULL, TOKEN_MISSING, TOKEN_REFUSED, TOKEN_EXPIRED, SESSION_REFUSED),
+        *(REFUSED_BY_APP, HOOK_FAILED),
         *(BINARY_MESSAGE, INVALID_UTF8, MESSAGE_TOO_BIG, PROTOCOL_ERROR, RATE_LIMIT, UNFINISHED),
         *(HEARTBEAT_TIMEOUT, SLOW_CONSUMER, KICKED, CLOSED_BY_APP, SHUTDOWN, INTERNAL_ERROR),
     )
 }
 # Those that refuse or end a connection for its token.
-OF_AUTH_ERRORS: Final = {
+OF_AUTH_ERRORS: Final[dict[str | None, Disconnect]] = {
     disconnect.error: disconnect for disconnect in (TOKEN_MISSING, TOKEN_REFUSED, TOKEN_EXPIRED, SESSION_REFUSED)
 }
 _OF_PARSERS: Final = {

@@ -18,6 +18,7 @@ from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
 from wsserver.outbound.backlog import OutboundLimits
 from wsserver.sdk.app import App, default_app, fan_out
+from wsserver.sdk.connecting import ConnectRequest
 from wsserver.sdk.context import Context
 from wsserver.sdk.errors import AppError, AppErrorCode
 from wsserver.sdk.failures import ExitRequest
@@ -39,6 +40,7 @@ __all__ = [
     "Clock",
     "CloseCode",
     "ConfigError",
+    "ConnectRequest",
     "ConnectionLimits",
     "Context",
     "EngineName",

@@ -35,6 +35,7 @@ from wsserver.handshake.limits import ConnectionLimiter
 from wsserver.handshake.origins import OriginPolicy
 from wsserver.handshake.upgrade import Upgrade, path_variants
 from wsserver.lifetime.calls import AppCalls
+from wsserver.lifetime.connecting import ConnectingRoom
 from wsserver.lifetime.controller import WebSocketController
 from wsserver.lifetime.drain import Drain
 from wsserver.lifetime.echo import EchoRoom
@@ -217,6 +218,21 @@ class WebSocketServer:
             metrics=self.metrics,
             log=self._log,
         )
+        self._connecting: ConnectingRoom | None = None
+        if self._app.connecting_hooks:
+            self._connecting = ConnectingRoom(
+                self._app.connecting_hooks,
+                self._controller,
+                self._upgrade,
+                self.hub,
+                self._app.new_state,
+                self._tasks,
+                failures,
+                self._clock,
+                self._log,
+                timeout_s=settings.handshake_timeout_ms / 1000,
+                max_message_bytes=settings.max_message_bytes,
+            )
         self._echo = EchoRoom(self._upgrade, limiter, self._log)
         self._drain = Drain(
             connections=self.connections,
@@ -237,7 +253,8 @@ class WebSocketServer:
             by_tls=settings.tls_cert is not None,
         )
         self._show_numbers()
-        self._upgrades = Endpoints(proxies, self._upgrade, self._controller, self._echo, echo_paths, self._exposure)
+        gateway = self._connecting or self._controller
+        self._upgrades = Endpoints(proxies, self._upgrade, gateway, self._echo, echo_paths, self._exposure)
 
     def _show_numbers(self) -> None:
         read = self.metrics.read
@@ -297,6 +314,8 @@ class WebSocketServer:
         if self._sockets is None or self._upgrade.draining:
             return
         self._upgrade.draining = True
+        if self._connecting is not None:
+            self._connecting.close_all()
         await self._drain.run(self.settings.drain_timeout_ms, self._stop_listening)
 
     def _stop_listening(self) -> None:

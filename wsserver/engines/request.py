@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -83,6 +83,16 @@ class HandshakeRequest:
         """Return the first value of a query field."""
         return self._query.get(name)
 
+    @property
+    def query_fields(self) -> Mapping[str, str]:
+        """The fields of the query, of each the first value; the token may be among them."""
+        return self._query
+
+    @property
+    def headers(self) -> Mapping[str, Sequence[str]]:
+        """Every header by its name in lower case; the token may be among them."""
+        return self._headers
+
     def header_values(self, name: str) -> list[str]:
         """Return every value of a header, in order; `name` in lower case."""
         return self._headers.get(name, [])
@@ -137,10 +147,15 @@ class HandshakeRequest:
         """Whether the client offered `wsctl.v1`, which the server then echoes."""
         return SUBPROTOCOL in self.header_items("sec-websocket-protocol")
 
+    @staticmethod
+    def is_token(subprotocol: str) -> bool:
+        """Tell whether an offered subprotocol is a token."""
+        return subprotocol.startswith(_TOKEN_SUBPROTOCOL)
+
     def subprotocol_token(self) -> str | None:
         """Return the token of a `token.<base64url>` subprotocol; one that does not decode counts as empty."""
         for item in self.header_items("sec-websocket-protocol"):
-            if item.startswith(_TOKEN_SUBPROTOCOL):
+            if self.is_token(item):
                 encoded = item.removeprefix(_TOKEN_SUBPROTOCOL)
                 try:
                     return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()

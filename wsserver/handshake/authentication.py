@@ -36,15 +36,21 @@ class AuthenticationHandler:
         self._jwks = jwks
 
     @staticmethod
-    def extract_token(request: HandshakeRequest) -> str:
+    def find_token(request: HandshakeRequest) -> str | None:
         """Return the token from `?token=`, `Authorization: Bearer` or a `token.*` subprotocol, in this order.
 
-        Raises AuthError with AUTH_REQUIRED when there is none.
+        None without any; empty where there is one that cannot be read.
         """
         token = request.query("token")
         if not token:
             scheme, _, value = (request.header("authorization") or "").partition(" ")
             token = value.strip() if scheme.lower() == "bearer" else request.subprotocol_token()
+        return token
+
+    @classmethod
+    def extract_token(cls, request: HandshakeRequest) -> str:
+        """Return the token of a request; raises AuthError with AUTH_REQUIRED when there is none."""
+        token = cls.find_token(request)
         if not token:
             raise AuthError(ErrorCode.AUTH_REQUIRED, "The connection carries no token.", "token-missing")
         return token

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from wscore.disconnects import HOST_REFUSED, ORIGIN_REFUSED, Disconnect, DisconnectError
+from wscore.keys import unverified_claims
 from wscore.principal import Principal
 from wsserver.connections.sessions import SessionService
 from wsserver.connections.state import Group
@@ -16,6 +18,7 @@ from wsserver.handshake.limits import ConnectionLimiter
 from wsserver.handshake.origins import OriginPolicy, normalise
 
 _UPGRADE: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))  # RFC 6455 section 4.4
+NOBODY: Final = ""  # whom the limits count a connection for that has no token
 _MAX_SHOWN: Final = 200  # characters of what a stranger wrote into a header
 
 
@@ -91,6 +94,40 @@ class Upgrade:
         session = self._sessions.enter(principal, request.query("sessionId"))
         self._limiter.enter(request.client_ip, principal.user_id)
         return principal, session
+
+    def identify(self, request: HandshakeRequest) -> tuple[Principal | None, Mapping[str, Any]]:
+        """Return whom a connection's token names, None without one, and the claims of the token.
+
+        All else is as for `admit`, but that the connection has no session yet: `enter` lets it in, `release` undoes it.
+        """
+        self.screen(request)
+        self._limiter.check_peer(request.client_ip)
+        principal: Principal | None = None
+        claims: Mapping[str, Any] = {}
+        if self._authentication.find_token(request) is not None:
+            token = self._authentication.extract_token(request)
+            principal = self._authentication.authenticate(token)
+            if not principal.is_guest:
+                claims = unverified_claims(token)[1]  # which were verified a line ago
+            self._limiter.check_user(principal.user_id)
+        self._limiter.enter(request.client_ip, NOBODY if principal is None else principal.user_id)
+        return principal, claims
+
+    def enter(self, request: HandshakeRequest, principal: Principal, claim: str) -> Group:
+        """Let a connection in, as whoever it turned out to be; `claim` is the user that it is counted for so far.
+
+        Raises DisconnectError or AuthError.
+        """
+        if principal.user_id != claim:
+            self._limiter.check_user(principal.user_id)
+        session = self._sessions.enter(principal, request.query("sessionId"))
+        self.release(request, claim)
+        self._limiter.enter(request.client_ip, principal.user_id)
+        return session
+
+    def release(self, request: HandshakeRequest, claim: str) -> None:
+        """Count a connection out that `identify` counted in."""
+        self._limiter.leave(request.client_ip, claim)
 
     def leave(self, principal: Principal, client_ip: str | None) -> None:
         """Count a connection out that `admit` let in."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from wscore.codes import ErrorCode
 from wscore.disconnects import (
     BINARY_MESSAGE,
@@ -12,12 +14,12 @@ from wscore.disconnects import (
     disconnect_of,
 )
 from wscore.envelope import InvalidMessageError, MessageProtocol, readable_id
-from wscore.principal import AuthError
+from wscore.principal import AuthError, Principal
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.ratelimits import RateLimiter, Refusal
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.sender import EnvelopeSender
-from wsserver.connections.state import Connection
+from wsserver.connections.state import Connection, Group
 from wsserver.engines.channel import Channel
 from wsserver.engines.request import HandshakeRequest, client_fields
 from wsserver.handshake.upgrade import Upgrade
@@ -71,9 +73,16 @@ class WebSocketController:
         try:
             principal, session = self._upgrade.admit(request)
         except (DisconnectError, AuthError) as error:
-            self._refuse(request, channel, disconnect_of(error))
+            self.refuse(request, channel, disconnect_of(error))
             return None
+        return self.welcome(request, channel, principal, session)
+
+    def welcome(
+        self, request: HandshakeRequest, channel: Channel, principal: Principal, session: Group, state: Any = None
+    ) -> Connection:
+        """Register a connection that is let in and greet it; `state` is what the app keeps of it already."""
         connection = self._welcome.connection(principal, session, channel, request.client_ip, self._wheel.now_s)
+        connection.state = state
         self._delivery.flush(session)  # what was sent before it came is not for it
         self._connections.register(connection)
         self._wheel.add(connection)
@@ -163,11 +172,24 @@ class WebSocketController:
             details=None if retry_after_ms is None else {"retryAfterMs": retry_after_ms},
         )
 
-    def _refuse(self, request: HandshakeRequest, channel: Channel, refusal: DisconnectError) -> None:
+    def refuse(
+        self,
+        request: HandshakeRequest,
+        channel: Channel,
+        refusal: DisconnectError,
+        details: dict[str, object] | None = None,
+    ) -> None:
+        """Turn a connection away, with an error first where its disconnect has one; `details` go with that.
+
+        Raises UnsendableError or TypeError, and has done nothing, for texts and details that cannot be sent.
+        """
         disconnect = refusal.disconnect
+        payload = b""
+        if disconnect.error is not None:
+            envelope = self._protocol.create_error_envelope(disconnect.error, disconnect.reason, details=details)
+            payload = self._protocol.serialize(envelope)
         count_refusal(self._metrics, refusal)
         self._log.info("connection.refused", **client_fields(request, channel.peer_ip), **refusal_fields(refusal))
-        if disconnect.error is not None:
-            envelope = self._protocol.create_error_envelope(disconnect.error, disconnect.reason)
-            channel.send_text(self._protocol.serialize(envelope))
+        if payload:
+            channel.send_text(payload)
         channel.close(disconnect)

@@ -11,6 +11,7 @@ import msgspec
 from wscore.envelope import TYPE_RULE, is_message_type
 from wscore.errors import ConfigError
 from wscore.messages import RESERVED_TYPES
+from wsserver.sdk.connecting import ConnectRequest
 from wsserver.sdk.context import Context
 from wsserver.sdk.errors import AppErrorCode, declared_code, merge_codes
 from wsserver.sdk.handlers import Handler
@@ -20,6 +21,7 @@ from wsserver.sdk.lifespans import Lifespan, check_lifespan
 T = TypeVar("T")
 # What is registered keeps its type. What a handler returns is awaited if it can be, so that may be anything.
 F = TypeVar("F", bound=Callable[[Context[Any]], object] | Callable[[Context[Any], Any], object])
+C = TypeVar("C", bound=Callable[[ConnectRequest[Any]], object])
 H = TypeVar("H", bound=Callable[[Context[Any]], object])
 L = TypeVar("L", bound=Callable[[Hub], AsyncIterator[object]])
 
@@ -37,6 +39,7 @@ class App:
         self.errors: dict[str, AppErrorCode] = {}
         self.is_included = False
         self.handlers: dict[str, Handler] = {}
+        self.connecting_hooks: list[Handler] = []
         self.connect_hooks: list[Handler] = []
         self.disconnect_hooks: list[Handler] = []
         self.lifespans: list[Lifespan] = []
@@ -54,6 +57,14 @@ class App:
             return function
 
         return register
+
+    def connecting(self, function: C) -> C:
+        """Register `(request)`, which sees each handshake before `session_created` and may refuse it.
+
+        There may be several, called in the order of registration; they have the time-out of a handshake altogether.
+        """
+        self.connecting_hooks.append(self._handler(function, is_hook=True))
+        return function
 
     def on_connect(self, function: H) -> H:
         """Register `(ctx)` to be called after `session_created` was sent."""
@@ -102,6 +113,7 @@ class App:
             self.handlers[prefix + type] = handler
         merge_codes(self.errors, other.errors)
         self.state = self.state or other.state
+        _add(self.connecting_hooks, other.connecting_hooks)
         _add(self.connect_hooks, other.connect_hooks)
         _add(self.disconnect_hooks, other.disconnect_hooks)
         _add(self.lifespans, other.lifespans)

@@ -59,6 +59,12 @@ class Failures:
         self._metrics.handlers_cancelled.value += 1
         self._log.debug("handler.cancelled", type=context.type, connection=context.connection_id)
 
+    def connecting(self, error: BaseException) -> None:
+        """A connecting hook failed, or took too long: its client is turned away by whoever asked it."""
+        self._metrics.handlers_failed.value += 1
+        self._log.failure("connecting.failed", error)
+        self._exit(error)
+
     def task(self, name: str, error: BaseException) -> None:
         """A background task died."""
         self._metrics.tasks_failed.value += 1
