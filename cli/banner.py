@@ -77,6 +77,8 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     yield "no limit per IP" if per_ip is None else f"{per_ip} connections per IP"
     yield from _pending(settings.pending)
     yield f"messages up to {format_size(settings.max_message_bytes)}"
+    rooms = settings.rooms
+    yield f"{counted_noun(rooms.per_connection, 'room')} per connection, {format_size(rooms.in_all)} in all"
     inbound = settings.inbound_limits
     yield f"{format_size(inbound.per_connection)} waiting per connection, {format_size(inbound.in_all)} in all"
     outbound = settings.outbound

@@ -62,6 +62,7 @@ def jwt(*, wanted: MintOptions, key: ClaimOptions, json: Json = False, config: C
         "exp": ("--ttl", now_s + max(1, wanted.ttl // 1000)),
         names.session: ("--sid", wanted.sid),
         names.scope: ("--scope", wanted.scope),
+        "rooms": ("--room", wanted.room or None),
         "iss": ("--issuer", wanted.issuer),
         "aud": ("--audience", wanted.audience),
     }

@@ -179,7 +179,9 @@ RECIPES = {
     ),
     "docs/cli.md: wsctl loadtest voice question.wav --connections 10 --threshold 'answer.p95<1500ms' "
     "--threshold 'stalls<=0'": replace(SPEAKING, instead=SMALL, shows=("voice",), exits=(0, 98, 99)),
-    """docs/cli.md: wsctl token jwt --sub alice --ttl 8h --claim roles='["editor"]'""": Recipe(shows=("eyJ",)),
+    """docs/cli.md: wsctl token jwt --sub alice --ttl 8h --claim roles='["editor"]' --room 'team.*'""": Recipe(
+        shows=("eyJ",)
+    ),
     "docs/cli.md: wsctl token inspect - --jwt-secret-file jwt.secret < token.txt": Recipe(
         before=secret_and_token, shows=("verdict    valid", '"sub": "alice"')
     ),

@@ -14,6 +14,7 @@ from wscore.errors import WsctlError
 from wscore.jsonvalues import MAX_DIGITS, has_long_number, holds_no_number, place_of_no_number
 from wscore.messages import MESSAGES
 from wscore.payloads import ErrorData, Timestamp
+from wscore.rooms import is_room_name
 
 MAX_ID_LENGTH: Final = 64
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # larger integers lose digits in JavaScript clients
@@ -32,8 +33,8 @@ class Envelope(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
 
     `timestamp` is milliseconds since the epoch on the sender's clock, for information only. `data` stays the
     raw JSON slice of the frame (empty when absent), so a broadcast passes it on byte for byte. `id` ties a
-    reply or an error to its request. `user_id` is set by the server on a fanned-out `message`, never read
-    from a client.
+    reply or an error to its request. `room` is the room that it is for, or came by. `user_id` is set by the server on a
+    fanned-out `message`, never read from a client.
     """
 
     type: str
@@ -41,6 +42,7 @@ class Envelope(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     session_id: str | None = None
     data: msgspec.Raw = NO_DATA
     id: str | None = None
+    room: str | None = None
     user_id: str | None = None
 
 
@@ -52,6 +54,7 @@ class OutboundEnvelope(msgspec.Struct, rename="camel", omit_defaults=True, gc=Fa
     session_id: str | None = None
     data: object = msgspec.UNSET
     id: str | None = None
+    room: str | None = None
     user_id: str | None = None
 
 
@@ -153,6 +156,7 @@ class MessageProtocol:
         session_id: str | None = None,
         *,
         id: str | None = None,
+        room: str | None = None,
         user_id: str | None = None,
     ) -> OutboundEnvelope:
         """Build an envelope stamped with the current time.
@@ -161,7 +165,7 @@ class MessageProtocol:
         """
         if isinstance(data, msgspec.Raw) and data == NO_DATA:
             data = msgspec.UNSET
-        return OutboundEnvelope(type, self._now_ms(), session_id, data, id, user_id)
+        return OutboundEnvelope(type, self._now_ms(), session_id, data, id, room, user_id)
 
     def serialize_pong(self, session_id: str, id: str | None) -> bytes:
         """Return the answer to a ping, the hottest message there is: one clock reading, one call."""
@@ -233,6 +237,8 @@ class MessageProtocol:
             raise InvalidMessageError(f"Expected `str` of length <= {MAX_ID_LENGTH} - at `$.id`")
         if envelope.type not in _KNOWN_TYPES and not _TYPE.fullmatch(envelope.type):
             raise InvalidMessageError("Expected 1 to 64 of `A-Z a-z 0-9 _ . : -` - at `$.type`", request_id)
+        if envelope.room is not None and not is_room_name(envelope.room):
+            raise InvalidMessageError("Expected 1 to 128 of `A-Z a-z 0-9 _ . : -` - at `$.room`", request_id)
         if not 0 <= envelope.timestamp <= MAX_SAFE_INTEGER:
             raise InvalidMessageError("Expected milliseconds since the epoch - at `$.timestamp`", request_id)
         return envelope

@@ -25,12 +25,20 @@ _TOKEN = re.compile(
 )
 
 
+_ID = re.compile(r"guest_[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
 class GuestMode(StrEnum):
     """Which guest tokens a server accepts."""
 
     UNSIGNED = "unsigned"
     SIGNED = "signed"
     OFF = "off"
+
+
+def is_guest_id(user_id: str) -> bool:
+    """Tell whether this is the user id of a guest, `guest_{uuid4}` in lower case."""
+    return _ID.fullmatch(user_id) is not None
 
 
 def mint_guest_token(uuid: UUID, now_ms: int, secret: bytes | None = None) -> str:

@@ -23,6 +23,10 @@ from wscore.payloads import (
     Payload,
     ResponseDone,
     ResponseStarted,
+    RoomJoin,
+    RoomJoined,
+    RoomLeave,
+    RoomLeft,
     SessionCreated,
     TextInput,
     Timestamp,
@@ -86,7 +90,12 @@ class MessageSpec:
 
 _ROWS: Final = (
     MessageSpec(
-        "message", None, Direction.BOTH, Owner.APP, "Anything; it goes to everyone in the session.", recoverable=True
+        "message",
+        None,
+        Direction.BOTH,
+        Owner.APP,
+        "Anything; it goes to everyone in the session, or in the room that it names.",
+        recoverable=True,
     ),
     MessageSpec("ping", Timestamp, Direction.BOTH, Owner.SERVER, answered_by="pong", heartbeat=True),
     # An answer to that server, and a token for it.
@@ -96,6 +105,10 @@ _ROWS: Final = (
     ),
     MessageSpec("auth_refreshed", AuthRefreshed, Direction.SERVER, Owner.SERVER),
     MessageSpec("session_created", SessionCreated, Direction.SERVER, Owner.SERVER),
+    MessageSpec("room.join", RoomJoin, Direction.CLIENT, Owner.SERVER, answered_by="room.joined"),
+    MessageSpec("room.joined", RoomJoined, Direction.SERVER, Owner.SERVER),
+    MessageSpec("room.leave", RoomLeave, Direction.CLIENT, Owner.SERVER, answered_by="room.left"),
+    MessageSpec("room.left", RoomLeft, Direction.SERVER, Owner.SERVER),
     MessageSpec("error", ErrorData, Direction.SERVER, Owner.SERVER),
     MessageSpec("disconnect", Disconnect, Direction.SERVER, Owner.SERVER),
     MessageSpec("text_input", TextInput, Direction.CLIENT, Owner.VOICE, answered_by="response_started"),

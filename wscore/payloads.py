@@ -77,6 +77,31 @@ class AuthRefreshed(Payload, frozen=True):
     expires_at_ms: int
 
 
+class RoomJoin(Payload, frozen=True):
+    """`room.join`: be a member of a room from now on."""
+
+    room: str
+
+
+class RoomJoined(Payload, frozen=True):
+    """`room.joined`: the answer to `room.join`, or the app has put the connection into the room."""
+
+    room: str
+
+
+class RoomLeave(Payload, frozen=True):
+    """`room.leave`: be a member of a room no longer."""
+
+    room: str
+
+
+class RoomLeft(Payload, frozen=True):
+    """`room.left`: the answer to `room.leave`; with a `reason` nobody asked, and the connection was made to leave."""
+
+    room: str
+    reason: str | None = None
+
+
 class AudioStart(Payload, frozen=True):
     """`audio_start`: the format of the audio that follows, and of the answer's audio (which is mono)."""
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 
 from wscore.codes import ErrorCode
 from wscore.errors import CredentialError
+from wscore.rooms import RoomGrant
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated user or guest.
 
-    `expires_at_ms` is wall-clock ms since the epoch; `session_id` is the token's `sid`, which pins the session.
+    `expires_at_ms` is wall-clock ms since the epoch; `session_id` is the token's `sid`, which pins the session;
+    `rooms` is its claim of that name, None where there is none.
     """
 
     user_id: str
@@ -20,6 +22,7 @@ class Principal:
     expires_at_ms: int
     session_id: str | None = None
     scopes: frozenset[str] = field(default_factory=frozenset)
+    rooms: tuple[RoomGrant, ...] | None = None
 
 
 class AuthError(CredentialError):

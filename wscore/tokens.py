@@ -11,6 +11,7 @@ from typing import Any, Final, TypeGuard
 from wscore.codes import ErrorCode
 from wscore.keys import JwtKey, mint_jwt, unverified_claims
 from wscore.principal import AuthError, Principal
+from wscore.rooms import RoomGrant, read_grants
 
 __all__ = ["ClaimNames", "JwtKey", "JwtVerifier", "check_claims", "mint_jwt", "unverified_claims"]
 
@@ -108,7 +109,7 @@ def check_claims(
         raise _wrong(names.session, session_id, "a string", "jwt-sid")
     # Who came in on the leeway stays until its end; for everybody else the token's own expiry is enforced.
     expires_s = exp if now_s < exp else exp + LEEWAY_S
-    return Principal(user_id, False, int(expires_s * 1000), session_id, _scopes(claims, names.scope))
+    return Principal(user_id, False, int(expires_s * 1000), session_id, _scopes(claims, names.scope), _rooms(claims))
 
 
 def _check_issuer(claims: Mapping[str, Any], issuer: str) -> None:
@@ -139,6 +140,15 @@ def _scopes(claims: Mapping[str, Any], name: str) -> frozenset[str]:
     if isinstance(scope, list) and all(isinstance(word, str) for word in scope):
         return frozenset(scope)
     raise _wrong(name, scope, "a string or a list of strings", "jwt-scope")
+
+
+def _rooms(claims: Mapping[str, Any]) -> tuple[RoomGrant, ...] | None:
+    if "rooms" not in claims:
+        return None
+    try:
+        return read_grants(claims["rooms"])
+    except ValueError as error:
+        raise _wrong("rooms", claims["rooms"], str(error), "jwt-rooms") from None
 
 
 def _time(claims: Mapping[str, Any], name: str, default: float) -> float:

@@ -8,11 +8,14 @@ from wscore.heartbeat import HeartbeatPolicy
 from wscore.keys import JwtKey
 from wscore.principal import Principal
 from wscore.ratelimit import Rate
+from wscore.rooms import RoomAccess, RoomGrant
 from wscore.tokens import ClaimNames
 from wsserver.brokers.base import PublishResult
 from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
+from wsserver.connections.rooms import RoomLimitError, RoomLimits
 from wsserver.connections.sessions import SessionJoin
+from wsserver.connections.users import User
 from wsserver.engines.pending import PendingLimits
 from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
@@ -63,10 +66,15 @@ __all__ = [
     "PublishResult",
     "Rate",
     "RatePolicy",
+    "RoomAccess",
+    "RoomGrant",
+    "RoomLimitError",
+    "RoomLimits",
     "Sample",
     "ServerSettings",
     "SessionJoin",
     "UnsendableError",
+    "User",
     "WebSocketServer",
     "default_app",
     "fan_out",

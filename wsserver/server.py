@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
+from wscore.guest import GuestMode
 from wscore.payloads import Heartbeat
 from wsserver.brokers.memory import MemoryBroker
 from wsserver.builders import announced_limits, authentication_of, engine_of
@@ -20,8 +21,10 @@ from wsserver.connections.groups import Groups
 from wsserver.connections.handlerqueue import HandlerTasks
 from wsserver.connections.inbound import InboundMemory
 from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.sessions import SessionService
+from wsserver.connections.users import UserGroups
 from wsserver.engines.arrival import Reception
 from wsserver.engines.base import Engine
 from wsserver.engines.certificate import server_context
@@ -43,6 +46,7 @@ from wsserver.lifetime.endpoints import Endpoints
 from wsserver.lifetime.expiry import ExpiryWatch
 from wsserver.lifetime.exposure import ExposureWatch
 from wsserver.lifetime.heartbeats import Heartbeats
+from wsserver.lifetime.rooms import RoomHandlers
 from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.welcome import Welcome
 from wsserver.outbound.backlog import Backlog
@@ -106,7 +110,9 @@ class WebSocketServer:
             self.metrics.errors.know(code)
         broker = MemoryBroker()
         groups = Groups(broker)
-        self.connections = ConnectionManager(groups)
+        # A guest token that nobody signed can be written by anybody: outside dev its user gets nothing of its own.
+        for_guests = settings.profile is Profile.DEV or settings.guests is not GuestMode.UNSIGNED
+        self.connections = ConnectionManager(groups, UserGroups(groups, for_guests=for_guests))
         sessions = SessionService(settings.session_join, groups, _new_id)
         authentication = authentication_of(settings, self._clock, self._log)
         loop = asyncio.get_running_loop()
@@ -116,6 +122,7 @@ class WebSocketServer:
         self._delivery = Delivery(groups, self.backlog, self.metrics, call_soon=loop.call_soon)
         broker.attach(self._delivery.deliver)
         sender = EnvelopeSender(protocol, self._delivery, self.metrics)
+        self._rooms = Rooms(groups, self._delivery, sender, settings.rooms)
         failures = Failures(self.metrics, self._log, self._exit)
         background = BackgroundTasks(failures)
         resources = Resources()
@@ -125,6 +132,7 @@ class WebSocketServer:
             self._delivery,
             sender,
             self.connections,
+            self._rooms,
             background,
             resources,
             self._app.new_state,
@@ -166,6 +174,7 @@ class WebSocketServer:
         calls = AppCalls(
             self._app,
             self.hub,
+            self._rooms,
             self._tasks,
             self._inbound,
             settings.inbound_limits,
@@ -195,12 +204,16 @@ class WebSocketServer:
             clock=self._clock,
             metrics=self.metrics,
         )
-        router = MessageRouter(sender, self.metrics, self._log, helps=settings.profile is Profile.DEV)
-        for room in (self._heartbeats, expiry, calls):
+        is_dev = settings.profile is Profile.DEV
+        room_handlers = RoomHandlers(self._rooms, self.connections, sender, calls, self._app.join_hooks, is_open=is_dev)
+        expiry.on_refresh = room_handlers.refreshed
+        router = MessageRouter(sender, self._rooms, self.metrics, self._log, helps=is_dev)
+        for room in (self._heartbeats, expiry, room_handlers, calls):
             room.register(router)
         self._controller = WebSocketController(
             upgrade=self._upgrade,
             connections=self.connections,
+            rooms=self._rooms,
             delivery=self._delivery,
             sender=sender,
             protocol=protocol,
@@ -259,6 +272,8 @@ class WebSocketServer:
     def _show_numbers(self) -> None:
         read = self.metrics.read
         read("wsctl_connections", "Connections that are open", "gauge", lambda: len(self.connections))
+        read("wsctl_rooms", "Rooms that somebody is in", "gauge", lambda: len(self._rooms))
+        read("wsctl_room_bytes", "Bytes that memberships of rooms take", "gauge", lambda: self._rooms.used)
         read("wsctl_outbound_bytes", "Bytes that wait for slow readers", "gauge", lambda: self.backlog.size)
         read("wsctl_inbound_bytes", "Bytes that wait for handlers", "gauge", lambda: self._inbound.used)
         read("wsctl_unfinished_bytes", "Bytes of messages on their way", "gauge", lambda: self._unfinished.used)

@@ -15,6 +15,7 @@ from wscore.ratelimit import Rate
 from wscore.tokens import ClaimNames, JwtKey
 from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
+from wsserver.connections.rooms import RoomLimits
 from wsserver.connections.sessions import SessionJoin
 from wsserver.engines.pending import PendingLimits
 from wsserver.handshake.forwarded import ForwardedHeader
@@ -126,6 +127,7 @@ class ServerSettings:
     connections: ConnectionLimits = ConnectionLimits(total=DEFAULT_MAX_CONNECTIONS)
     pending: PendingLimits = PendingLimits(total=DEFAULT_MAX_PENDING)
     rates: RatePolicy = RatePolicy()
+    rooms: RoomLimits = RoomLimits()
     inbound: InboundLimits | None = None
     outbound: OutboundLimits = OutboundLimits()
     max_message_bytes: int = 1 << 20

@@ -16,6 +16,7 @@ from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
 from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
+from wsserver.connections.rooms import DEFAULT_MAX_ROOMS, DEFAULT_ROOM_MEMORY, RoomLimits
 from wsserver.connections.sessions import SessionJoin
 from wsserver.engines.pending import PendingLimits
 from wsserver.handshake.forwarded import ForwardedHeader
@@ -174,6 +175,12 @@ class LimitOptions:
             min=0, metavar="N", help="New connections a second from one address; 0: no limit.", show_default=BY_PROFILE
         ),
     ] = None
+    max_rooms: Annotated[int, typer.Option(min=0, metavar="N", help="Rooms that one connection may be in.")] = (
+        DEFAULT_MAX_ROOMS
+    )
+    max_room_memory: Annotated[
+        int, size_option("What memberships of rooms may take, in all.", show_default="256MiB")
+    ] = DEFAULT_ROOM_MEMORY
     max_outbound_memory: Annotated[
         int, size_option("Messages that wait for clients to read, in all.", show_default="256MiB")
     ] = OUTBOUND_IN_ALL
@@ -295,6 +302,7 @@ def server_settings(
         connections=limits.connections(defaults),
         pending=limits.pending(defaults),
         rates=limits.rates(defaults),
+        rooms=RoomLimits(limits.max_rooms, limits.max_room_memory),
         inbound=limits.inbound(max_message_bytes),
         outbound=limits.outbound(),
         max_message_bytes=max_message_bytes,

@@ -18,7 +18,7 @@ from wscore.secrets import SecretEncoding, checked_secret, decode_secret
 if TYPE_CHECKING:
     from wscore.tokens import ClaimNames, JwtKey
 
-_REGISTERED: Final = {"iss", "aud", "exp", "nbf", "iat", "jti"}  # RFC 7519 section 4.1
+_REGISTERED: Final = {"iss", "aud", "exp", "nbf", "iat", "jti", "rooms"}  # RFC 7519 section 4.1, and ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,10 @@ class MintOptions:
     scope: Annotated[str | None, typer.Option(metavar="WORDS", help="Scopes, such as admin.")] = None
     issuer: Annotated[str | None, typer.Option(metavar="ISS", help="Issuer.")] = None
     audience: Annotated[str | None, typer.Option(metavar="AUD", help="Audience.")] = None
+    room: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Room to join, a name or the start of one and * (repeatable)."),
+    ] = None
     claim: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Further claim, the value JSON or text (repeatable).")
     ] = None

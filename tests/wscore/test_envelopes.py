@@ -35,9 +35,13 @@ def refusal(text: bytes) -> InvalidMessageError:
 
 
 def test_an_envelope_survives_the_round_trip():
-    sent = protocol.create_envelope("message", {"text": "héllo", "n": [1, None]}, "room", id="r-1", user_id="alice")
+    sent = protocol.create_envelope(
+        "message", {"text": "héllo", "n": [1, None]}, "room", id="r-1", room="kitchen", user_id="alice"
+    )
     data = msgspec.Raw('{"text":"héllo","n":[1,null]}'.encode())
-    assert protocol.deserialize(protocol.serialize(sent)) == Envelope("message", NOW_MS, "room", data, "r-1", "alice")
+    assert protocol.deserialize(protocol.serialize(sent)) == Envelope(
+        "message", NOW_MS, "room", data, "r-1", "kitchen", "alice"
+    )
 
 
 def test_the_wire_form_is_compact_and_in_camel_case():

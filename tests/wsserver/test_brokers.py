@@ -40,8 +40,8 @@ def test_what_is_published_is_delivered_in_order_and_byte_for_byte(broker):
     broker.attach(lambda *message: delivered.append(message))
     broker.subscribe(SESSION, "room")
     assert broker.publish(SESSION, "room", b"1") == PublishResult()
-    broker.publish(SESSION, "room", b"2", lossy=True)
-    assert delivered == [(SESSION, "room", b"1", False), (SESSION, "room", b"2", True)]
+    broker.publish(SESSION, "room", b"2", lossy=True, except_connection="one")
+    assert delivered == [(SESSION, "room", b"1", False, None), (SESSION, "room", b"2", True, "one")]
 
 
 def test_a_result_says_nothing_of_receivers():

@@ -14,6 +14,7 @@ from wsserver.brokers.memory import MemoryBroker
 from wsserver.connections.groups import Groups
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.state import Group
+from wsserver.connections.users import UserGroups
 from wsserver.sdk.lifespans import LifespanError
 from wsserver.telemetry.budget import ALL, BACKGROUND, GOODBYE, HANDLERS, LIFESPANS, AbandonedError, Budget
 
@@ -21,7 +22,8 @@ HANG_S = 20
 
 
 async def test_everybody_who_waits_for_an_empty_server_hears_of_it():
-    manager = ConnectionManager(Groups(MemoryBroker()))
+    groups = Groups(MemoryBroker())
+    manager = ConnectionManager(groups, UserGroups(groups, for_guests=True))
     await manager.wait_empty()
     connection = SimpleNamespace(id="one", session=Group(SESSION, "room"))
     manager.register(connection)
@@ -33,7 +35,8 @@ async def test_everybody_who_waits_for_an_empty_server_hears_of_it():
 
 
 async def test_who_waits_for_an_empty_server_is_not_told_while_somebody_is_there():
-    manager = ConnectionManager(Groups(MemoryBroker()))
+    groups = Groups(MemoryBroker())
+    manager = ConnectionManager(groups, UserGroups(groups, for_guests=True))
     manager.register(SimpleNamespace(id="one", session=Group(SESSION, "room")))
     waiting = asyncio.create_task(manager.wait_empty())
     await asyncio.sleep(0)

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 # What a group is; each kind has names of its own (design section 4). Text, since an enum's hash costs more.
-GroupKind = Literal["session"]
+GroupKind = Literal["session", "room", "user"]
 SESSION: Final[GroupKind] = "session"
-GROUP_KINDS: Final[tuple[GroupKind, ...]] = (SESSION,)
+ROOM: Final[GroupKind] = "room"
+USER: Final[GroupKind] = "user"
+GROUP_KINDS: Final[tuple[GroupKind, ...]] = (SESSION, ROOM, USER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,9 @@ class PublishResult:
 
 UNNUMBERED: Final = PublishResult()
 
-# Takes what came for a group in this process: kind, name, payload, and whether a slow reader may miss it.
-Deliver = Callable[[GroupKind, str, bytes, bool], None]
+# Takes what came for a group in this process: kind, name, payload, whether a slow reader may miss it, and the id of the
+# connection that is left out.
+Deliver = Callable[[GroupKind, str, bytes, bool, str | None], None]
 
 
 class Broker(Protocol):
@@ -39,8 +42,13 @@ class Broker(Protocol):
     def attach(self, deliver: Deliver) -> None:
         """Name what takes the messages of the groups that are subscribed to; called once, before anything else."""
 
-    def publish(self, kind: GroupKind, name: str, payload: bytes, *, lossy: bool = False) -> PublishResult:
-        """Publish one serialized envelope to a group, wherever its members are; their order is that of these calls."""
+    def publish(
+        self, kind: GroupKind, name: str, payload: bytes, *, lossy: bool = False, except_connection: str | None = None
+    ) -> PublishResult:
+        """Publish one serialized envelope to a group, wherever its members are; their order is that of these calls.
+
+        The connection of the id `except_connection` is left out, wherever it is.
+        """
 
     def subscribe(self, kind: GroupKind, name: str) -> None:
         """Have a group's messages delivered here: it has its first member in this process."""

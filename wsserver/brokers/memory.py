@@ -16,9 +16,11 @@ class MemoryBroker:
         """Name what takes the messages."""
         self._deliver = deliver
 
-    def publish(self, kind: GroupKind, name: str, payload: bytes, *, lossy: bool = False) -> PublishResult:
+    def publish(
+        self, kind: GroupKind, name: str, payload: bytes, *, lossy: bool = False, except_connection: str | None = None
+    ) -> PublishResult:
         """Deliver one message to those who are in the group now."""
-        self._deliver(kind, name, payload, lossy)
+        self._deliver(kind, name, payload, lossy, except_connection)
         return UNNUMBERED
 
     def subscribe(self, kind: GroupKind, name: str) -> None:

@@ -1,14 +1,14 @@
-"""Outbound messages: to one connection, or framed once, joined once and written once to a session (design section 5).
+"""Outbound messages: to one connection, or framed once, joined once and written once to a group (design section 5).
 
-Frames for a session gather during one turn of the event loop; at its end each connection gets one write. A
-message for one connection that comes between keeps its place. What a peer does not take waits in the backlog, which
-closes those that read too slowly; nobody else is looked at (design section 6).
+Frames for a group gather during one turn of the event loop; at its end each connection gets one write. A message for
+one connection that comes between keeps its place among those of its session. What a peer does not take waits in the
+backlog, which closes those that read too slowly; nobody else is looked at (design section 6).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Final
 
 from wscore.disconnects import SLOW_CONSUMER, Disconnect
@@ -24,12 +24,13 @@ from wsserver.telemetry.metrics import Metrics
 GATHER_BYTES: Final = 1 << 20
 MESSAGE_BYTES: Final = 64  # what a message that gathers takes besides its payload
 OWN_BYTES: Final = 16 << 10  # of replies in a batch, which counts as broadcast nevertheless
+Skips = Mapping[int, bytes]  # by the position in a batch: what stands there for one connection, if not nothing
 # What waits is cut between messages into pieces of about this size, which are let go of one by one.
 PIECE_BYTES: Final = 64 << 10
 
 
 class Delivery:
-    """Sends to one and broadcasts to a session.
+    """Sends to one and broadcasts to a group.
 
     `call_soon` runs a function at the end of the current loop turn.
     """
@@ -70,14 +71,16 @@ class Delivery:
         connection.channel.send_text(payload)
         return connection.is_open
 
-    def deliver(self, kind: GroupKind, name: str, payload: bytes, lossy: bool) -> None:
+    def deliver(self, kind: GroupKind, name: str, payload: bytes, lossy: bool, except_connection: str | None) -> None:
         """Take a message from the broker to everyone here who is in the group now."""
         group = self._groups.get(kind, name)
         if group is not None:
-            self.broadcast(group, payload, lossy=lossy)
+            self.broadcast(group, payload, lossy=lossy, except_connection=except_connection)
 
-    def broadcast(self, group: Group, payload: bytes, *, lossy: bool = False) -> None:
-        """Send one message to every member that the group has here now."""
+    def broadcast(
+        self, group: Group, payload: bytes, *, lossy: bool = False, except_connection: str | None = None
+    ) -> None:
+        """Send one message to every member that the group has here now, but for one that is left out."""
         pending = group.pending
         if not pending:
             if not self._is_gathering:
@@ -89,6 +92,10 @@ class Delivery:
             if group.lossy is None:
                 group.lossy = set()
             group.lossy.add(len(pending))
+        if except_connection is not None and except_connection in group.members:
+            if group.skips is None:
+                group.skips = {}
+            group.skips.setdefault(except_connection, {})[len(pending)] = b""
         pending.append(payload)
         self._gather(payload)
 
@@ -98,13 +105,16 @@ class Delivery:
         if not payloads:
             return
         lossy: Set[int] = group.lossy or frozenset()
+        skips, group.skips = group.skips, None
         group.lossy = None
         frames = b"".join(map(text_frame, payloads))
         chunks: Sequence[Chunk] = ()
         self._delivered.value += len(payloads) * len(group.members)
         for connection in tuple(group.members.values()):
-            if connection.private is not None:
-                self._write_own(connection, payloads, lossy)
+            if connection.private is not None and connection.session is group:
+                self._write_own(connection, group, payloads, lossy, skips.get(connection.id) if skips else None)
+            elif skips and connection.id in skips:
+                self._write_own(connection, group, payloads, lossy, skips[connection.id])
             elif left := connection.channel.write(frames):
                 chunks = chunks or self._chunks(frames, payloads, lossy, self._backlog.turn)
                 connection.channel.keep(chunks, left)
@@ -112,7 +122,8 @@ class Delivery:
     def close(self, connection: Connection, disconnect: Disconnect) -> None:
         """Close a connection after what was sent to it before; a second call does nothing."""
         if connection.is_open:
-            self.flush(connection.session)
+            for group in self._groups.of(connection):
+                self.flush(group)
         if connection.is_open:
             connection.is_open = False
             connection.channel.close(disconnect)
@@ -139,9 +150,16 @@ class Delivery:
         for group in dirty:
             self.flush(group)
 
-    def _write_own(self, connection: Connection, payloads: Sequence[bytes], lossy: Set[int]) -> None:
-        """Write a batch that only this connection gets: its private messages are in it."""
-        private, connection.private = connection.private or [], None
+    def _write_own(
+        self, connection: Connection, group: Group, payloads: Sequence[bytes], lossy: Set[int], skips: Skips | None
+    ) -> None:
+        """Write a batch that only this connection gets: its private messages are in it, and what it skips is not."""
+        private: list[tuple[int, bytes, bool]] = []
+        if group is connection.session:
+            private, connection.private = connection.private or [], None
+        if skips:
+            self._delivered.value -= len(skips)
+            payloads = [skips.get(number, payload) for number, payload in enumerate(payloads)]
         batch: list[bytes] = []
         droppable: set[int] = set()
         start = 0
@@ -155,8 +173,12 @@ class Delivery:
         if lossy:
             positions = [position for position, _, _ in private]
             droppable.update(number + bisect_right(positions, number) for number in lossy)
+        if skips:
+            kept = [number for number, payload in enumerate(batch) if payload]
+            droppable = {number for number, old in enumerate(kept) if old in droppable}
+            batch = [batch[number] for number in kept]
         frames = b"".join(map(text_frame, batch))
-        left = connection.channel.write(frames)
+        left = connection.channel.write(frames) if frames else 0
         if left:
             # Only what is broadcast may exceed the limit for a while, or one client could ask for as much as it likes.
             own = sum(len(payload) for _, payload, _ in private)

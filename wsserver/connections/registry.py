@@ -6,18 +6,20 @@ import asyncio
 from collections.abc import Iterable
 
 from wscore.principal import Principal
-from wsserver.brokers.base import SESSION
+from wsserver.brokers.base import SESSION, USER
 from wsserver.connections.groups import Groups
 from wsserver.connections.state import Connection
+from wsserver.connections.users import User, UserGroups
 
 
 class ConnectionManager:
-    """Registers connections by id, and makes them members of their session's group."""
+    """Registers connections by id, and makes them members of their session's group and their user's."""
 
-    __slots__ = ("_connections", "_groups", "_is_empty")
+    __slots__ = ("_connections", "_groups", "_is_empty", "_users")
 
-    def __init__(self, groups: Groups) -> None:
+    def __init__(self, groups: Groups, users: UserGroups) -> None:
         self._groups = groups
+        self._users = users
         self._connections: dict[str, Connection] = {}
         self._is_empty = asyncio.Event()
         self._is_empty.set()
@@ -30,6 +32,7 @@ class ConnectionManager:
         self._connections[connection.id] = connection
         self._is_empty.clear()
         self._groups.join(connection.session, connection)
+        self._users.enter(connection)
 
     def get(self, connection_id: str) -> Connection | None:
         """Return the connection of that id, or None once it is gone."""
@@ -38,6 +41,15 @@ class ConnectionManager:
     def by_session(self, session_id: str) -> Iterable[Connection]:
         """Return the connections of a session, safe to iterate while they come and go."""
         group = self._groups.get(SESSION, session_id)
+        return () if group is None else tuple(group.members.values())
+
+    def user_group(self, user: User) -> str:
+        """Return the name of a user's group, of which all connections of that user are members from now on."""
+        return self._users.name_of(user, self._connections.values())
+
+    def by_user(self, user: User) -> tuple[Connection, ...]:
+        """Return the connections of a user, safe to iterate while they come and go."""
+        group = self._groups.get(USER, self.user_group(user))
         return () if group is None else tuple(group.members.values())
 
     def all(self) -> tuple[Connection, ...]:
@@ -57,6 +69,7 @@ class ConnectionManager:
         connection = self._connections.pop(connection_id, None)
         if connection is not None:
             self._groups.leave(connection.session, connection)
+            self._users.leave(connection)
         if not self._connections:
             self._is_empty.set()
         return connection

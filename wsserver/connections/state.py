@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Flag, auto
 from typing import Any
 
 from wscore.principal import Principal
@@ -11,14 +12,22 @@ from wsserver.connections.ratelimits import RateLimiter
 from wsserver.engines.channel import Channel
 
 
-class Group:
-    """What a message fans out to: a session, which its first member makes and its last one ends (design section 4).
+class Mark(Flag):
+    """What is special about a member of a room: it may not publish there, or the app has put it there."""
 
-    `members` are those of this process, by connection id. `pending` gathers the payloads of one event-loop turn for
-    the fan-out (see delivery.py), `lossy` the positions among them that a slow reader may miss.
+    LISTENS = auto()
+    IS_PLACED = auto()
+
+
+class Group:
+    """What a message fans out to: a session, a room or a user, from its first member to its last (design section 4).
+
+    `members` are those of this process, by connection id; `marks` says what is special about some of them. `pending`
+    gathers the payloads of one event-loop turn for the fan-out (see delivery.py), `lossy` the positions among them that
+    a slow reader may miss, `skips` by connection id what stands in place of some (nothing, if it is empty).
     """
 
-    __slots__ = ("kind", "lossy", "members", "name", "pending")
+    __slots__ = ("kind", "lossy", "marks", "members", "name", "pending", "skips")
 
     def __init__(self, kind: GroupKind, name: str) -> None:
         self.kind = kind
@@ -26,6 +35,8 @@ class Group:
         self.members: dict[str, Connection] = {}
         self.pending: list[bytes] = []
         self.lossy: set[int] | None = None
+        self.marks: dict[str, Mark] | None = None
+        self.skips: dict[str, dict[int, bytes]] | None = None
 
 
 class Connection:
@@ -33,7 +44,8 @@ class Connection:
 
     `client_ip` is the client's own address, whatever proxies are between; None: a Unix socket. `last_seen_s` is the
     heartbeat wheel's time, `created_at_ms` wall-clock ms. `private` holds the payloads for this connection alone that
-    gather among its session's pending ones, each with its position and whether it is lossy.
+    gather among its session's pending ones, each with its position and whether it is lossy. `rooms` are those that it
+    is a member of, in a list: it is the smallest, and there are few.
     """
 
     __slots__ = (
@@ -47,6 +59,7 @@ class Connection:
         "limiter",
         "principal",
         "private",
+        "rooms",
         "session",
         "state",
     )
@@ -72,6 +85,7 @@ class Connection:
         self.last_seen_s = now_s
         self.limiter = limiter
         self.private: list[tuple[int, bytes, bool]] | None = None
+        self.rooms: list[Group] | None = None  # exists from the first room on
         self.handlers: HandlerQueue[Any] | None = None  # exists from the first async handler on
         self.state: Any = None  # the app's own, made when it is first asked for
         self.is_open = True

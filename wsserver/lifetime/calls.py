@@ -13,6 +13,7 @@ from wscore.envelope import NO_DATA, Envelope, InvalidMessageError
 from wsserver.connections.handlerqueue import HandlerQueue, HandlerTasks
 from wsserver.connections.inbound import MESSAGE_OVERHEAD, InboundLimits, InboundMemory
 from wsserver.connections.peerclose import PeerCloseWatcher
+from wsserver.connections.rooms import Rooms
 from wsserver.connections.state import Connection
 from wsserver.lifetime.router import MessageRouter, Route
 from wsserver.sdk.app import App
@@ -68,6 +69,7 @@ class AppCalls:
         "_limit",
         "_log",
         "_memory",
+        "_rooms",
         "_tasks",
     )
 
@@ -75,6 +77,7 @@ class AppCalls:
         self,
         app: App,
         hub: Hub,
+        rooms: Rooms,
         tasks: HandlerTasks,
         memory: InboundMemory,
         limits: InboundLimits,
@@ -84,6 +87,7 @@ class AppCalls:
     ) -> None:
         self._app = app
         self._hub = hub
+        self._rooms = rooms
         self._tasks = tasks
         self._memory = memory
         self._limit = limits.per_connection
@@ -96,11 +100,13 @@ class AppCalls:
     def register(self, router: MessageRouter) -> None:
         """Put the app's handlers into the table."""
         for type, handler in self._app.handlers.items():
-            router.register(type, self._route(handler))
+            router.register(type, self.route(handler))
 
-    def _route(self, handler: Handler) -> Route:
+    def route(self, handler: Handler) -> Route:
+        """Return what calls a handler for each message of its type."""
+
         def route(connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
-            context: Context = Context(connection, self._hub, envelope.type, envelope.id)
+            context: Context = Context(connection, self._hub, envelope.type, envelope.id, envelope.room)
             self.message(handler, connection, context, envelope.data, frame_bytes)
 
         return route
@@ -108,7 +114,7 @@ class AppCalls:
     def connected(self, connection: Connection) -> None:
         """Call the app's connect hooks."""
         for hook in self._app.connect_hooks:
-            self._hook(hook, connection)
+            self.hook(hook, connection)
 
     def disconnected(self, connection: Connection, *, by_shutdown: bool) -> None:
         """Give up what the app still does for a client that is gone, and call the disconnect hooks.
@@ -117,7 +123,7 @@ class AppCalls:
         """
         self._leave(connection, cancel=not by_shutdown)
         for hook in self._app.disconnect_hooks:
-            self._hook(hook, connection)
+            self.hook(hook, connection)
 
     def message(
         self, handler: Handler, connection: Connection, context: Context, data: msgspec.Raw, frame_bytes: int
@@ -139,7 +145,7 @@ class AppCalls:
             return
         queue.put(Job(handler, context, data, size, result))
 
-    def _hook(self, hook: Handler, connection: Connection) -> None:
+    def hook(self, hook: Handler, connection: Connection) -> None:
         """Call a hook, now or after what was called for this connection before."""
         context: Context = Context(connection, self._hub)
         result: object = None
@@ -214,6 +220,11 @@ class AppCalls:
     async def _run(self, job: Job) -> None:
         result: Any = job.result
         if result is None:
+            context = job.context
+            # Asked at its turn: what came before it may be a join that had to wait.
+            if context.room is not None and (refusal := self._rooms.refusal(context.connection_id, context.room)):
+                context.error(ErrorCode.FORBIDDEN, refusal)
+                return
             try:
                 arguments = job.handler.arguments(job.context, job.data, job.size - MESSAGE_OVERHEAD)
             except InvalidMessageError as error:

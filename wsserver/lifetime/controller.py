@@ -18,6 +18,7 @@ from wscore.principal import AuthError, Principal
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.ratelimits import RateLimiter, Refusal
 from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection, Group
 from wsserver.engines.channel import Channel
@@ -43,6 +44,7 @@ class WebSocketController:
         *,
         upgrade: Upgrade,
         connections: ConnectionManager,
+        rooms: Rooms,
         delivery: Delivery,
         sender: EnvelopeSender,
         protocol: MessageProtocol,
@@ -56,6 +58,7 @@ class WebSocketController:
     ) -> None:
         self._upgrade = upgrade
         self._connections = connections
+        self._rooms = rooms
         self._delivery = delivery
         self._sender = sender
         self._protocol = protocol
@@ -142,6 +145,7 @@ class WebSocketController:
         """Forget a connection. `code` and `reason` are the peer's; `disconnect` counts if we closed first."""
         connection.is_open = False
         self._connections.unregister(connection.id)
+        self._rooms.leave_all(connection)
         self._upgrade.leave(connection.principal, connection.client_ip)
         self._wheel.remove(connection)
         self._expiry.forget(connection)

@@ -45,6 +45,7 @@ class ExpiryWatch:
         "_now_ms",
         "_sender",
         "_timers",
+        "on_refresh",
     )
 
     def __init__(
@@ -68,6 +69,7 @@ class ExpiryWatch:
         self._now_ms = clock.now_ms
         self._lead_ms = self._wall_clock_lead_ms()
         self._timers: dict[str, Timer] = {}
+        self.on_refresh: Callable[[Connection], None] = lambda connection: None  # told of each new principal
 
     def watch(self, connection: Connection) -> None:
         """Start or restart watching a connection."""
@@ -121,6 +123,7 @@ class ExpiryWatch:
         self._connections.update(connection.id, principal)
         self._sender.send(connection, "auth_refreshed", AuthRefreshed(principal.expires_at_ms), id=envelope.id)
         self.watch(connection)
+        self.on_refresh(connection)
 
     def _wall_clock_lead_ms(self) -> float:
         return self._now_ms() - self._clock.now_s() * 1000

@@ -12,6 +12,7 @@ from typing import Final
 from wscore.codes import ErrorCode
 from wscore.envelope import Envelope
 from wscore.messages import MESSAGES
+from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
 from wsserver.telemetry.logs import EventLog
@@ -24,11 +25,12 @@ Route = Callable[[Connection, Envelope, int], None]
 class MessageRouter:
     """Finds the handler of each message."""
 
-    __slots__ = ("_helps", "_log", "_metrics", "_routes", "_sender")
+    __slots__ = ("_helps", "_log", "_metrics", "_rooms", "_routes", "_sender")
 
-    def __init__(self, sender: EnvelopeSender, metrics: Metrics, log: EventLog, *, helps: bool) -> None:
+    def __init__(self, sender: EnvelopeSender, rooms: Rooms, metrics: Metrics, log: EventLog, *, helps: bool) -> None:
         """Build it; one that `helps` those who write clients answers every unknown type, and names a similar one."""
         self._sender = sender
+        self._rooms = rooms
         self._metrics = metrics
         self._log = log
         self._helps = helps
@@ -40,7 +42,11 @@ class MessageRouter:
         self._routes[type] = route, self._metrics.received.know(type)
 
     def route(self, connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
-        """Have an envelope handled."""
+        """Have an envelope handled, unless it is for a room that its sender may not publish to."""
+        if envelope.room is not None and (refusal := self._refusal(connection, envelope.room)):
+            self._metrics.received[envelope.type].value += 1
+            self._sender.error(connection, ErrorCode.FORBIDDEN, refusal, id=envelope.id)
+            return
         row = self._routes.get(envelope.type)
         if row is None:
             self._unhandled(connection, envelope)
@@ -48,6 +54,12 @@ class MessageRouter:
             route, received = row
             received.value += 1
             route(connection, envelope, frame_bytes)
+
+    def _refusal(self, connection: Connection, room: str) -> str | None:
+        queue = connection.handlers
+        if queue is not None and queue.is_busy:
+            return None  # it is asked again at its turn: a join may wait before it
+        return self._rooms.refusal(connection.id, room)
 
     def _unhandled(self, connection: Connection, envelope: Envelope) -> None:
         kind = envelope.type

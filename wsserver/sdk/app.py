@@ -11,6 +11,7 @@ import msgspec
 from wscore.envelope import TYPE_RULE, is_message_type
 from wscore.errors import ConfigError
 from wscore.messages import RESERVED_TYPES
+from wscore.rooms import PATTERN_RULE, ROOM_RULE, is_room_pattern
 from wsserver.sdk.connecting import ConnectRequest
 from wsserver.sdk.context import Context
 from wsserver.sdk.errors import AppErrorCode, declared_code, merge_codes
@@ -23,6 +24,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[[Context[Any]], object] | Callable[[Context[Any], Any], object])
 C = TypeVar("C", bound=Callable[[ConnectRequest[Any]], object])
 H = TypeVar("H", bound=Callable[[Context[Any]], object])
+J = TypeVar("J", bound=Callable[[Context[Any]], object] | Callable[[Context[Any], str], object])
 L = TypeVar("L", bound=Callable[[Hub], AsyncIterator[object]])
 
 
@@ -42,6 +44,7 @@ class App:
         self.connecting_hooks: list[Handler] = []
         self.connect_hooks: list[Handler] = []
         self.disconnect_hooks: list[Handler] = []
+        self.join_hooks: dict[str, Handler] = {}
         self.lifespans: list[Lifespan] = []
 
     def on(self, type: str, *, outlives_client: bool = False) -> Callable[[F], F]:
@@ -75,6 +78,22 @@ class App:
         """Register `(ctx)` to be called when a connection is gone; sending to it returns False."""
         self.disconnect_hooks.append(self._handler(function, is_hook=True))
         return function
+
+    def on_join(self, pattern: str) -> Callable[[J], J]:
+        """Register `(ctx, room)`, which decides alone who may join the rooms that match, by its answer.
+
+        True lets the client in, False does not, and `RoomAccess.LISTEN` lets it in without letting it publish. Of
+        several patterns the narrowest decides. Asked again after `auth_refresh`. Raises ConfigError.
+        """
+        if not is_room_pattern(pattern):
+            raise ConfigError(repr(pattern), "is no pattern for rooms", f"{ROOM_RULE}; {PATTERN_RULE}")
+        self._check_rooms(pattern)
+
+        def register(function: J) -> J:
+            self.join_hooks[pattern] = self._handler(function, takes_room=True)
+            return function
+
+        return register
 
     def lifespan(self, function: L) -> L:
         """Register an async generator `(hub)`: what precedes its `yield` runs before the server listens.
@@ -111,6 +130,10 @@ class App:
         for type, handler in other.handlers.items():
             self._check_type(prefix + type)
             self.handlers[prefix + type] = handler
+        for pattern, hook in other.join_hooks.items():
+            if self.join_hooks.get(pattern) is not hook:  # an app may be included twice, by two prefixes
+                self._check_rooms(pattern)
+                self.join_hooks[pattern] = hook
         merge_codes(self.errors, other.errors)
         self.state = self.state or other.state
         _add(self.connecting_hooks, other.connecting_hooks)
@@ -131,6 +154,10 @@ class App:
         if self.is_included:
             raise ConfigError("app.include", "this app is included in another already", "register everything before")
 
+    def _check_rooms(self, pattern: str) -> None:
+        if pattern in self.join_hooks:
+            raise ConfigError(pattern, "these rooms have an on_join hook already")
+
     def _check_type(self, type: str) -> None:
         if not is_message_type(type):
             raise ConfigError(repr(type), "is no message type", TYPE_RULE)
@@ -145,8 +172,11 @@ def _add(items: list[T], others: list[T]) -> None:
 
 
 def fan_out(ctx: Context, data: msgspec.Raw) -> None:
-    """Send a client's `message` to everybody in its session, the sender included, its data byte for byte."""
-    ctx.hub.forward("message", data, session=ctx.session_id, user_id=ctx.principal.user_id)
+    """Send a client's `message` to everybody in its session or the room that it names, its sender included.
+
+    Its data goes byte for byte.
+    """
+    ctx.hub.forward("message", data, session=ctx.session_id, room=ctx.room, user_id=ctx.principal.user_id)
 
 
 def default_app() -> App:

@@ -9,8 +9,10 @@ from typing_extensions import TypeVar
 
 from wscore.codes import CloseCode
 from wscore.principal import Principal
+from wscore.rooms import RoomAccess
 from wsserver.brokers.base import PublishResult
 from wsserver.connections.state import Connection
+from wsserver.connections.users import User
 from wsserver.sdk.hub import Hub
 
 S = TypeVar("S", default=Any)  # the type of the state that the app keeps of each connection
@@ -23,15 +25,21 @@ class Context(Generic[S]):
     `Context[Player]` says that `ctx.state` is a Player, as `App(state=Player)` makes it.
     """
 
-    __slots__ = ("_connection", "hub", "request_id", "type")
+    __slots__ = ("_connection", "hub", "request_id", "room", "type")
 
     def __init__(
-        self, connection: Connection, hub: Hub, type: str | None = None, request_id: str | None = None
+        self,
+        connection: Connection,
+        hub: Hub,
+        type: str | None = None,
+        request_id: str | None = None,
+        room: str | None = None,
     ) -> None:
         self._connection = connection
         self.hub = hub
         self.type = type  # the message's; None in a connect or disconnect hook
         self.request_id = request_id  # the message's `id`, which `reply` and `error` carry back
+        self.room = room  # which the message is for, and its sender may publish to; None: for the session
 
     @property
     def principal(self) -> Principal:
@@ -76,9 +84,39 @@ class Context(Generic[S]):
         """Send to any connection by its id; returns False if it is gone."""
         return self.hub.send(connection_id, type, data)
 
-    def publish(self, type: str, data: object = msgspec.UNSET, *, lossy: bool = False) -> PublishResult:
-        """Publish to every connection of the session, the sender included; see `Hub.publish`."""
-        return self.hub.publish(type, data, session=self.session_id, user_id=self.principal.user_id, lossy=lossy)
+    def publish(
+        self,
+        type: str,
+        data: object = msgspec.UNSET,
+        *,
+        session: str | None = None,
+        room: str | None = None,
+        user: User | None = None,
+        lossy: bool = False,
+        except_connection: str | None = None,
+    ) -> PublishResult:
+        """Publish to where the message was addressed, the sender included, or to another target; see `Hub.publish`."""
+        if session is None and room is None and user is None:
+            room = self.room
+            session = self.session_id if room is None else None
+        return self.hub.publish(
+            type,
+            data,
+            session=session,
+            room=room,
+            user=user,
+            user_id=self.principal.user_id,
+            lossy=lossy,
+            except_connection=except_connection,
+        )
+
+    def join(self, room: str, *, access: RoomAccess = RoomAccess.PUBLISH) -> bool:
+        """Put the sender into a room, which needs no permission; returns False if it is gone, raises as `Hub.join`."""
+        return self.hub.join(room, connection=self.connection_id, access=access) > 0
+
+    def leave(self, room: str, reason: str = "") -> bool:
+        """Take the sender out of a room, and tell it so; returns False if it was not in it."""
+        return self.hub.leave(room, connection=self.connection_id, reason=reason) > 0
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> bool:
         """Close the sender's connection, after what was sent to it before."""

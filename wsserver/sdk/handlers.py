@@ -34,9 +34,17 @@ class Handler:
     )
 
     def __init__(
-        self, function: Callable[..., object], *, is_hook: bool = False, outlives_client: bool = False
+        self,
+        function: Callable[..., object],
+        *,
+        is_hook: bool = False,
+        takes_room: bool = False,
+        outlives_client: bool = False,
     ) -> None:
-        """Read the signature, `(ctx)` or for a message `(ctx, data)`; raises ConfigError for what cannot work."""
+        """Read the signature; raises ConfigError for what cannot work.
+
+        It is `(ctx)` or for a message `(ctx, data)`, and for a hook that `takes_room` may be `(ctx, room)`.
+        """
         self.name = name_of(function)
         if isinstance(function, classmethod):
             raise ConfigError(self.name, "is a classmethod of no class yet", "register it once the class is there")
@@ -51,6 +59,7 @@ class Handler:
         if not 1 <= len(positional) <= (1 if is_hook else 2) or any(other.default is other.empty for other in others):
             mend = "let its decorator use functools.wraps" if others else ""
             takes = "a hook takes (ctx)" if is_hook else "a handler takes (ctx) or (ctx, data)"
+            takes = "a hook takes (ctx) or (ctx, room)" if takes_room else takes
             raise ConfigError(self.name, takes, mend)
         self.function = function
         # Hooks always: what a connect hook has set up a disconnect hook takes down.
@@ -80,6 +89,11 @@ class Handler:
         if self._fields is not None and (problem := self._fields.misspelt(data)) is not None:
             raise InvalidMessageError(f"{problem} - at `$.data`", context.request_id)
         return (context, decode_data(data, self._data_type, request_id=context.request_id))
+
+    @property
+    def takes_data(self) -> bool:
+        """Whether it takes a second argument."""
+        return self._takes_data
 
     def growth_of(self, data: msgspec.Raw) -> int:
         """Return about how many bytes more the data takes once it is decoded for this handler, if they are many."""

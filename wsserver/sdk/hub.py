@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,14 +13,18 @@ import msgspec
 from wscore.codes import CloseCode
 from wscore.disconnects import app_disconnect
 from wscore.envelope import MessageProtocol
-from wsserver.brokers.base import SESSION, Broker, PublishResult
+from wscore.rooms import RoomAccess
+from wsserver.brokers.base import ROOM, SESSION, USER, Broker, GroupKind, PublishResult
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
+from wsserver.connections.state import Connection
+from wsserver.connections.users import User
 from wsserver.sdk.background import BackgroundTasks
 from wsserver.sdk.errors import meaning_of
 from wsserver.sdk.resources import Resources
-from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_slice
+from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_room, check_slice
 from wsserver.telemetry.metrics import Counter, Metrics
 
 P = ParamSpec("P")
@@ -28,11 +32,12 @@ T = TypeVar("T")
 
 
 class Hub:
-    """Sends to connections and sessions by id. Calls return at once; what they send keeps its order.
+    """Sends to connections, sessions, rooms and users. Calls return at once; what they send keeps its order.
 
     `data` may be any JSON value, a msgspec Struct, a dataclass, or a raw slice. What a receiver could not read is
-    refused at the call: UnsendableError, a ValueError, for a type, an id or data that cannot be sent, and TypeError for
-    data of a type that JSON does not have. For a connection that is gone nothing is looked at, and nothing raised.
+    refused at the call: UnsendableError, a ValueError, for a type, an id, a room or data that cannot be sent, and
+    TypeError for data of a type that JSON does not have. For a connection that is gone nothing is looked
+    at, and nothing raised.
 
     All calls belong on the server's event loop: another thread goes through `from_thread`.
     """
@@ -46,6 +51,7 @@ class Hub:
         "_new_state",
         "_protocol",
         "_resources",
+        "_rooms",
         "_sender",
         "_thread_id",
         "_types",
@@ -58,6 +64,7 @@ class Hub:
         delivery: Delivery,
         sender: EnvelopeSender,
         connections: ConnectionManager,
+        rooms: Rooms,
         background: BackgroundTasks,
         resources: Resources,
         new_state: Callable[[], Any],
@@ -68,6 +75,7 @@ class Hub:
         self._delivery = delivery
         self._sender = sender
         self._connections = connections
+        self._rooms = rooms
         self._background = background
         self._resources = resources
         self._new_state = new_state
@@ -80,27 +88,66 @@ class Hub:
         type: str,
         data: object = msgspec.UNSET,
         *,
-        session: str,
+        session: str | None = None,
+        room: str | None = None,
+        user: User | None = None,
         user_id: str | None = None,
         lossy: bool = False,
+        except_connection: str | None = None,
     ) -> PublishResult:
-        """Publish a message to every connection of a session, by the session's id.
+        """Publish a message to every connection of a session, of a room or of a user: of one of the three.
 
-        `user_id` tells the receivers who sent it; a slow reader may miss a `lossy` one. Returns where the message
-        stands in its group; how many receive it nobody knows.
+        A `user` is named by a Principal or a user id. `user_id` tells the receivers who sent it; a slow reader may miss
+        a `lossy` one; `except_connection` is the id of one that gets nothing. Returns where the message stands in its
+        group; how many receive it nobody knows. Raises UnsendableError also for a room that cannot be, TypeError for no
+        target or more than one.
         """
         published = self._check(type, data)
-        envelope = self._protocol.create_envelope(type, data, session, user_id=user_id)
-        result = self._broker.publish(SESSION, session, self._protocol.serialize(envelope), lossy=lossy)
+        kind, name = self._target(session, room, user)
+        envelope = self._protocol.create_envelope(type, data, session, room=room, user_id=user_id)
+        payload = self._protocol.serialize(envelope)
+        result = self._broker.publish(kind, name, payload, lossy=lossy, except_connection=except_connection)
         published.value += 1
         return result
 
-    def forward(self, type: str, data: msgspec.Raw, *, session: str, user_id: str) -> PublishResult:
-        """Publish a message that came in, and was checked then."""
-        envelope = self._protocol.create_envelope(type, data, session, user_id=user_id)
-        result = self._broker.publish(SESSION, session, self._protocol.encode(envelope))
+    def forward(
+        self, type: str, data: msgspec.Raw, *, session: str, room: str | None = None, user_id: str
+    ) -> PublishResult:
+        """Publish a message that came in, and was checked then, to its room or else to its session."""
+        if room is None:
+            envelope = self._protocol.create_envelope(type, data, session, user_id=user_id)
+            result = self._broker.publish(SESSION, session, self._protocol.encode(envelope))
+        else:
+            envelope = self._protocol.create_envelope(type, data, room=room, user_id=user_id)
+            result = self._broker.publish(ROOM, room, self._protocol.encode(envelope))
         self._types[type].value += 1
         return result
+
+    def join(
+        self,
+        room: str,
+        *,
+        connection: str | None = None,
+        user: User | None = None,
+        access: RoomAccess = RoomAccess.PUBLISH,
+    ) -> int:
+        """Put a connection, by its id, or all of a user into a room; returns how many are members now.
+
+        That needs no permission. Each newcomer is sent `room.joined`. Raises RoomLimitError for one that is in as many
+        rooms as it may be, and UnsendableError for a room that cannot be.
+        """
+        check_room(room)
+        if access is RoomAccess.NONE:
+            raise ValueError("a member may at least listen; hub.leave takes it out")
+        wanted = self._wanted(connection, user)
+        return sum(self._rooms.join(member, room, access, placed=True) for member in wanted)
+
+    def leave(self, room: str, *, connection: str | None = None, user: User | None = None, reason: str = "") -> int:
+        """Take a connection or all of a user out of a room; returns how many were members.
+
+        Each is sent `room.left` with the `reason`.
+        """
+        return sum(self._rooms.leave(member, room, reason=reason) for member in self._wanted(connection, user))
 
     def send(
         self, connection_id: str, type: str, data: object = msgspec.UNSET, *, id: str | None = None, lossy: bool = False
@@ -173,6 +220,26 @@ class Hub:
         future: Future[T] = Future()
         self._loop.call_soon_threadsafe(self._background.call, future, call, args, kwargs)
         return future
+
+    def _target(self, session: str | None, room: str | None, user: User | None) -> tuple[GroupKind, str]:
+        """Return the group that is published to."""
+        if (session is None) + (room is None) + (user is None) != 2:
+            raise TypeError("publish to one of session=, room= and user=")
+        if session is not None:
+            return SESSION, session
+        if room is not None:
+            check_room(room)
+            return ROOM, room
+        assert user is not None
+        return USER, self._connections.user_group(user)
+
+    def _wanted(self, connection: str | None, user: User | None) -> Iterable[Connection]:
+        if (connection is None) == (user is None):
+            raise TypeError("name one of connection= and user=")
+        if user is not None:
+            return self._connections.by_user(user)
+        found = self._connections.get(connection or "")
+        return () if found is None else (found,)
 
     def _check(self, type: str, data: object) -> Counter:
         """Return what counts messages of this type; raises for what cannot be sent."""

@@ -16,6 +16,7 @@ from wscore.envelope import (
     is_message_type,
 )
 from wscore.messages import RESERVED_TYPES
+from wscore.rooms import ROOM_RULE, is_room_name
 from wsserver.engines.base import MAX_REASON_BYTES, is_sendable_code
 from wsserver.telemetry.metrics import Counter, Labelled
 
@@ -50,6 +51,12 @@ def check_id(id: object) -> None:
     """Raise UnsendableError for what no message may have as its id."""
     if not isinstance(id, str) or len(id) > MAX_ID_LENGTH:
         raise UnsendableError(f"id {id!r:.80}", f"an id is a string of at most {MAX_ID_LENGTH} characters")
+
+
+def check_room(room: object) -> None:
+    """Raise UnsendableError for what no room can be called."""
+    if not is_room_name(room):
+        raise UnsendableError(f"room {room!r:.80}", ROOM_RULE)
 
 
 def check_slice(type: str, data: msgspec.Raw) -> None:

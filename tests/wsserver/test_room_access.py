@@ -1,0 +1,116 @@
+"""Who may join which room: by the app's hook, the token's claim or the profile."""
+
+from __future__ import annotations
+
+import asyncio
+
+from wsserver import App, Context, GuestMode, Profile, RoomAccess, fan_out
+
+
+async def join(client, room: str, **fields: object) -> dict:
+    """Ask to join a room, and return the answer."""
+    await client.send("room.join", {"room": room}, **fields)
+    return await client.receive()
+
+
+def prod(**settings):
+    return {"profile": Profile.PROD, "guests": GuestMode.OFF, **settings}
+
+
+async def test_outside_dev_a_token_needs_a_claim_that_allows_the_room(start_server, open_raw, user_token, jwt_key):
+    server = await start_server(**prod(jwt_key=jwt_key))
+    rooms = ["chat.*", {"pattern": "news", "publish": False}]
+    client = await open_raw(server.url, token=user_token(rooms=rooms))
+    assert (await join(client, "chat.a"))["type"] == "room.joined"
+    assert (await join(client, "chats"))["data"]["code"] == "FORBIDDEN"
+    assert (await join(client, "news"))["type"] == "room.joined"
+    await client.send("message", 1, room="news", id="m")
+    error = await client.receive()
+    assert (error["id"], error["data"]["code"]) == ("m", "FORBIDDEN")
+    assert "publish" in error["data"]["message"]
+    server.hub.publish("headline", "x", room="news")
+    assert (await client.receive())["data"] == "x"
+    without = await open_raw(server.url, token=user_token("bob"))
+    assert (await join(without, "chat.a", id="j"))["data"]["code"] == "FORBIDDEN"
+
+
+async def test_in_dev_a_claim_decides_where_there_is_one(start_server, open_raw, user_token, jwt_key):
+    server = await start_server(jwt_key=jwt_key)
+    client = await open_raw(server.url, token=user_token(rooms=["a"]))
+    assert (await join(client, "a"))["type"] == "room.joined"
+    assert (await join(client, "b"))["data"]["code"] == "FORBIDDEN"
+    assert (await join(await open_raw(server.url, token=user_token()), "b"))["type"] == "room.joined"
+
+
+async def test_a_refresh_that_narrows_leaves_the_rooms_that_are_no_longer_allowed(
+    start_server, open_raw, user_token, jwt_key, engine
+):
+    app = App()
+    app.on("message")(fan_out)
+    app.on_connect(lambda ctx: ctx.join("given"))
+    asked = []
+
+    @app.on_join("team.*")
+    async def team(ctx: Context, room: str) -> bool:
+        asked.append(room)
+        return "team" in ctx.principal.scopes
+
+    @app.on_join("broken")
+    def broken(ctx: Context, room: str) -> bool:
+        if "team" not in ctx.principal.scopes:
+            raise ValueError("the hook is broken")
+        return True
+
+    server = await start_server(app, **prod(jwt_key=jwt_key, engine=engine))
+    client = await open_raw(server.url, token=user_token(rooms=["a", "b", "c"], scope="team"))
+    assert (await client.receive())["data"] == {"room": "given"}
+    for room in ("a", "b", "c", "team.x", "broken"):
+        assert (await join(client, room))["type"] == "room.joined"
+    token = user_token(rooms=["a", {"pattern": "c", "publish": False}])
+    await client.send("auth_refresh", {"token": token}, id="r")
+    got = [await client.receive() for _ in range(5)]
+    assert got[0]["type"] == "auth_refreshed"
+    left = {envelope["data"]["room"]: envelope["data"]["reason"] for envelope in got if envelope["type"] == "room.left"}
+    assert left.keys() == {"b", "team.x", "broken"}
+    assert all(left.values())
+    assert [envelope["data"]["code"] for envelope in got if envelope["type"] == "error"] == ["PROCESSING_ERROR"]
+    await client.send("message", 1, room="a")
+    await client.send("message", 2, room="b")
+    await client.send("message", 3, room="c")
+    await client.send("message", 4, room="given")
+    results = [await client.receive() for _ in range(4)]
+    assert {envelope["room"] for envelope in results if envelope["type"] == "message"} == {"a", "given"}
+    assert [envelope["data"]["code"] for envelope in results if envelope["type"] == "error"] == ["FORBIDDEN"] * 2
+    assert asked == ["team.x", "team.x"]
+
+
+async def test_a_join_hook_decides_alone_and_sees_the_claim(start_server, open_raw, user_token, jwt_key, engine):
+    seen = []
+    app = App()
+    app.on("message")(fan_out)
+
+    @app.on_join("*")
+    def anything(ctx: Context, room: str) -> bool:
+        seen.append((room, ctx.principal.rooms))
+        return room == "yes"
+
+    @app.on_join("listen.*")
+    async def listen(ctx: Context, room: str) -> RoomAccess:
+        await asyncio.sleep(0)
+        return RoomAccess.LISTEN
+
+    @app.on_join("bad.*")
+    def forgets_to_answer(ctx: Context) -> None:
+        return None
+
+    server = await start_server(app, jwt_key=jwt_key, engine=engine)
+    client = await open_raw(server.url, token=user_token(rooms=["no"]))
+    assert (await join(client, "yes"))["type"] == "room.joined"
+    assert (await join(client, "no"))["data"]["code"] == "FORBIDDEN"
+    assert [(room, [grant.pattern for grant in rooms]) for room, rooms in seen] == [("yes", ["no"]), ("no", ["no"])]
+    assert (await join(client, "listen.a"))["type"] == "room.joined"
+    await client.send("message", 1, room="listen.a")
+    assert (await client.receive())["data"]["code"] == "FORBIDDEN"
+    assert (await join(client, "bad.a", id="b"))["data"]["code"] == "PROCESSING_ERROR"
+    await client.send("message", 1, room="bad.a")
+    assert (await client.receive())["data"]["code"] == "FORBIDDEN"
