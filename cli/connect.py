@@ -62,6 +62,7 @@ def connect(
         stop_at_eof=is_terminal(),
         raw=lines.raw,
         show_pings=not keeping.auto_pong,
+        verbose=view.verbose,
     )
     if view.open is not None:
         _look_through(view.open, options, by_lines, terminal.theme, config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -142,28 +141,3 @@ class _Computed:
 
     async def __call__(self) -> str:
         return self._function()
-
-
-def parse_header(text: str) -> tuple[str, str]:
-    """Return the name and the value of `--header`; raises ConfigError."""
-    name, separator, value = text.partition(":")
-    if not separator or not name.strip():
-        # Only the first word is repeated: what follows may be a secret.
-        raise ConfigError("--header", f"{(text.split() or [text])[0]!r} is not NAME:VALUE")
-    return name.strip(), value.strip(" \t")
-
-
-def tls_context(ca: Path | None, insecure: bool) -> ssl.SSLContext | None:
-    """Return whom to trust, None for the CAs of this machine; raises ConfigError for a file that does not say it."""
-    if ca is None and not insecure:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-    except ssl.SSLError:
-        raise ConfigError("--ca", f"{ca} holds no certificates", "give a PEM file") from None
-    except OSError as error:
-        raise ConfigError("--ca", f"{ca}: {error.strerror or error}") from None
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -25,9 +25,9 @@ def exit_code_of(error: WsctlError) -> ExitCode:
     match error:
         case ConfigError():
             return ExitCode.USAGE
+        case CredentialError():  # first: a target that refuses them was reached
+            return ExitCode.AUTH_REFUSED
         case TargetError():
             return ExitCode.UNREACHABLE
-        case CredentialError():
-            return ExitCode.AUTH_REFUSED
         case _:
             return ExitCode.FAILED

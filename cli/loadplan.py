@@ -46,6 +46,8 @@ def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target
         insecure=trust.insecure,
         reply_timeout_s=target.patience.reply_timeout / 1000,
         reconnects=target.patience.reconnect,
+        cert=None if trust.cert is None else str(trust.cert.absolute()),
+        key=None if trust.key is None else str(trust.key.absolute()),
         **fields,
     )
 

@@ -11,13 +11,13 @@ from typing import Final, Self
 
 import msgspec
 
-from cli.connecting import tls_context
 from cli.exits import ExitCode
 from cli.loadplan import Place
 from cli.loadserver import serving
 from cli.loadview import View, view_of
 from cli.options.load import GateOptions, LoadTargetOptions, ReportOptions
 from cli.output import note
+from cli.tls import tls_context
 from loadtest import running
 from loadtest.running import Driver, NothingMeasuredError, TargetUnreachableError
 from loadtest.scenarios import SCENARIOS
@@ -135,7 +135,8 @@ class _NothingThereError(TargetUnreachableError):
 
 async def _explained(error: TargetUnreachableError, plan: Plan) -> TargetError:
     """Return the error with what is known about its cause: the driver counts reasons in few words."""
-    context = tls_context(None if plan.ca is None else Path(plan.ca), plan.insecure)
+    ca, cert, key = (None if name is None else Path(name) for name in (plan.ca, plan.cert, plan.key))
+    context = tls_context(ca, plan.insecure, cert, key)
     if (problem := await tls_obstacle(plan.url, context)) is not None:
         return ConnectionFailedError(shown_url(plan.url), problem)
     is_nothing_there = error.reason == NOTHING_LISTENS and is_loopback_url(error.url)

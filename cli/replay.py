@@ -50,6 +50,7 @@ def replay(
         goal=NO_GOAL,
         linger_s=playback.linger / 1000,
         shows=shown.shows(),
+        verbose=shown.verbose,
     )
     asyncio.run(run_script(client, options, played.lines(), shown.record))
     note(f"{played.given} messages in {played.took_s:.1f} s (recorded in {played.recorded_s:.1f} s)")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import codecs
 import os
+import sys
+from functools import cache
 from pathlib import Path
 
 from wscore.errors import ConfigError
 from wscore.secrets import checked_token
+from wscore.text import checked_text, neutralise
 from wscore.units import format_size
 
 SECRET_VARIABLE = "WSCTL_JWT_SECRET"
@@ -25,6 +28,33 @@ def read_token_file(file: Path) -> str:
     option = "--token-file"
     token = read_file(file, option).removeprefix(codecs.BOM_UTF8).strip()
     return checked_token(token.decode("latin-1"), f"{option} {file}")
+
+
+def read_user(pair: str | None, file: Path | None) -> str:
+    """Return `USER:PASSWORD` of `--user` or `--user-file`; asks for a password that is missing, where somebody is.
+
+    Raises ConfigError for what no request can carry.
+    """
+    option = "--user" if file is None else f"--user-file {file}"
+    if file is not None:
+        pair = read_file(file, "--user-file").removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape").strip()
+    text = checked_text(pair or "", option)
+    user, separator, _ = text.partition(":")
+    if not text.isprintable() or not user:
+        raise ConfigError(option, "is not USER:PASSWORD")
+    if separator:
+        return text
+    if file is not None or not sys.stdin or not sys.stdin.isatty():
+        raise ConfigError(option, "has no password", "write USER:PASSWORD into WSCTL_USER or a --user-file")
+    return checked_text(f"{user}:{_password_of(user)}", option)
+
+
+@cache
+def _password_of(user: str) -> str:
+    """Ask for a password, once."""
+    from getpass import getpass
+
+    return getpass(f"password of {neutralise(user)}: ")
 
 
 def read_key(stage: str, key_file: Path | None) -> str | None:

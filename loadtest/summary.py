@@ -17,7 +17,7 @@ SCHEMA: Final = 1
 # What makes two runs comparable: not where to and as whom, nor what names or watches the run.
 _NOT_CONFIGURATION: Final = frozenset(
     (
-        *("runId", "url", "tokens", "headers", "serverPid", "ca", "insecure"),
+        *("runId", "url", "tokens", "headers", "serverPid", "ca", "insecure", "cert", "key"),
         *("webPort", "masterPort", "expectedWorkers", "workerOf"),
     )
 )

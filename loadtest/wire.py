@@ -67,7 +67,7 @@ class Headers(msgspec.Struct, frozen=True):
     def have_token(self) -> bool:
         """Whether they say who connects: in Authorization, or in a subprotocol `token.…`."""
         return any(
-            name.lower() == "authorization"
+            (name.lower() == "authorization" and not value.lower().startswith("basic "))
             or (name.lower() == "sec-websocket-protocol" and any(map(_is_token, value.split(","))))
             for name, value in self.items
         )
@@ -130,6 +130,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     server_pid: int | None = None  # to watch its memory
     ca: str | None = None  # file with the certificates to trust, on the machine that dials
     insecure: bool = False
+    cert: str | None = None  # client certificate and its key, files on the machine that dials
+    key: str | None = None
     web_port: int | None = None  # Locust's web UI
     master_port: int | None = None  # be a Locust master and wait for `expected_workers`
     expected_workers: int = 0

@@ -6,11 +6,14 @@ from wsclient.errors import (
     AuthenticationRefusedError,
     ConnectionClosedError,
     ConnectionFailedError,
+    CredentialsRefusedError,
+    HandshakeRefusedError,
     NoReplyError,
     NotConnectedError,
     ServerError,
 )
 from wsclient.events import ClientState, Closed, Event, Opened, Received, Reconnecting, Sent
+from wsclient.handshake import Handshake, Mark, TlsFacts
 from wsclient.tokens import GuestTokens, StaticToken, TokenSource
 from wscore.codes import Action, CloseCode, CloseSpec
 from wscore.envelope import Envelope, InvalidMessageError, OutboundEnvelope
@@ -29,13 +32,17 @@ __all__ = [
     "ConfigError",
     "ConnectionClosedError",
     "ConnectionFailedError",
+    "CredentialsRefusedError",
     "DialOptions",
     "Envelope",
     "Event",
     "GuestTokens",
+    "Handshake",
+    "HandshakeRefusedError",
     "Heartbeat",
     "InvalidMessageError",
     "Limits",
+    "Mark",
     "NoReplyError",
     "NotConnectedError",
     "Opened",
@@ -48,5 +55,6 @@ __all__ = [
     "ServerError",
     "SessionCreated",
     "StaticToken",
+    "TlsFacts",
     "TokenSource",
 ]

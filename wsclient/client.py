@@ -15,6 +15,7 @@ from wsclient.errors import (
     AuthenticationRefusedError,
     ConnectionClosedError,
     ConnectionFailedError,
+    HandshakeRefusedError,
     NoReplyError,
     NotConnectedError,
 )
@@ -228,6 +229,10 @@ class Client:
                 break
             except TargetError as error:
                 problem, code = error, CloseCode.ABNORMAL
+                if isinstance(error, HandshakeRefusedError):
+                    self._retry_after_ms = error.retry_after_ms
+                    if not error.may_retry:
+                        break
             except ConnectionClosedError as error:
                 problem, code = error, error.code
         await self._give_up(problem)
@@ -241,7 +246,7 @@ class Client:
         url = connect_url(self._url, token=token or None, session_id=self._session_id)
         from wsclient.clientsocket import ClientSocket  # its library takes a while to load
 
-        socket = await ClientSocket.dial(url, self.shown_url, self._dial)
+        socket = await ClientSocket.dial(url, self.shown_url, self._dial, self._tell)
         try:
             greeting = await greet(socket, self.shown_url, self._dial.open_timeout_s)
             if self.state is ClientState.CLOSED:

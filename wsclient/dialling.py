@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol
 from wscore.errors import ConfigError
@@ -16,11 +17,20 @@ _HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
+NO_PROXY: Final = "none"
+_PROXY_SCHEMES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+
+
+def is_token_header(name: str, value: str) -> bool:
+    """Tell whether a header carries a token; a user and a password are for whoever stands before the server."""
+    return name.lower() == "authorization" and not value.lower().startswith("basic ")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialOptions:
-    """How to dial; sizes in bytes, times in seconds.
+    """How to dial; sizes in bytes, times in seconds. Without a `proxy` the environment's is used; NO_PROXY is none.
 
-    Raises ConfigError for a header, origin or subprotocol that a handshake cannot carry; it shows no value.
+    Raises ConfigError for a header, origin, subprotocol or proxy that no handshake can have; it shows no value.
     """
 
     headers: Mapping[str, str] | Sequence[tuple[str, str]] = field(default=(), repr=False)
@@ -31,9 +41,10 @@ class DialOptions:
     open_timeout_s: float = 10
     close_timeout_s: float = 5
     max_message_bytes: int = 16 << 20
+    proxy: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name, value in self._header_items:
+        for name, value in self.header_items:
             if not _HEADER_NAME.fullmatch(name):
                 raise ConfigError("--header", "the name of a header has a character that none can have")
             if not _HEADER_VALUE.fullmatch(value):
@@ -42,17 +53,37 @@ class DialOptions:
             raise ConfigError("--origin", "has a control character, or one beyond Latin-1, in it")
         if not all(_HEADER_NAME.fullmatch(name) for name in self.subprotocols):
             raise ConfigError("--subprotocol", "has a character that none can have, such as a space")
+        if self.proxy not in (None, NO_PROXY):
+            _check_proxy(self.proxy or "")
 
     @property
-    def _header_items(self) -> Iterable[tuple[str, str]]:
+    def header_items(self) -> Iterable[tuple[str, str]]:
+        """Every header, of a name as often as it is given."""
         return self.headers.items() if isinstance(self.headers, Mapping) else self.headers
 
     @property
     def has_token(self) -> bool:
         """Whether a header or a subprotocol carries a token (design section 3)."""
-        return any(name.lower() == "authorization" for name, _ in self._header_items) or any(
+        return any(is_token_header(*item) for item in self.header_items) or any(
             name.startswith("token.") for name in self.subprotocols
         )
+
+
+def _check_proxy(proxy: str) -> None:
+    """Raise ConfigError for what is no proxy; nothing of it is shown, as it may hold a password."""
+    mend = f"write it as http://HOST:PORT or socks5h://HOST:PORT, or {NO_PROXY}"
+    try:
+        parts = urlsplit(proxy)
+        is_whole = bool(parts.hostname) and parts.port is not None and parts.path in ("", "/") and not parts.query
+    except ValueError:
+        is_whole = False
+    else:
+        if parts.scheme not in _PROXY_SCHEMES:
+            raise ConfigError("--proxy", "is not the URL of a proxy", mend)
+        if (parts.username is None) is not (parts.password is None):
+            raise ConfigError("--proxy", "has a user without a password", "write it as http://USER:PASSWORD@HOST:PORT")
+    if not is_whole:
+        raise ConfigError("--proxy", "is not the address of a proxy", mend)
 
 
 @dataclass(frozen=True, slots=True)

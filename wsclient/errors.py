@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from typing import Final
+
 from wscore.codes import CLOSES, CloseCode, CloseSpec
 from wscore.errors import CredentialError, TargetError, WsctlError
 from wscore.units import format_figure
+
+# Of the statuses that blame the request these pass: a proxy without a backend answers 404 while that starts anew.
+_PASSING: Final = frozenset({404, 408, 425, 429})
 
 
 class ConnectionFailedError(TargetError):
@@ -22,6 +28,27 @@ class ConnectionFailedError(TargetError):
 
     def __str__(self) -> str:
         return f"cannot connect to {self.url}: {self.problem}"
+
+
+class HandshakeRefusedError(ConnectionFailedError):
+    """An HTTP status came in place of a WebSocket; `retry_after_ms` is how long to wait, 0 if that was not said.
+
+    What asks for another request than this one is not worth a second try: `may_retry` is False.
+    """
+
+    def __init__(self, url: str, problem: str, status: int, retry_after_ms: int = 0) -> None:
+        super().__init__(url, problem)
+        self.status = status
+        self.retry_after_ms = retry_after_ms
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether the same request may be answered otherwise later."""
+        return self.status in _PASSING or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class CredentialsRefusedError(HandshakeRefusedError, CredentialError):
+    """The server, or a proxy, answered with HTTP 401, 403 or 407: it wants other credentials, or lets nobody in."""
 
 
 class AuthenticationRefusedError(CredentialError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from wsclient.handshake import Handshake
 from wscore.envelope import Envelope
 from wscore.payloads import SessionCreated
 
@@ -71,4 +72,4 @@ class Reconnecting:
     problem: str
 
 
-Event = Opened | Received | Sent | Closed | Reconnecting
+Event = Opened | Received | Sent | Closed | Reconnecting | Handshake

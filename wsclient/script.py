@@ -13,6 +13,7 @@ from wsclient.errors import ConnectionClosedError, ConnectionFailedError, descri
 from wsclient.events import Closed, Event, Opened, Received, Reconnecting, Sent
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.goals import Goal, Progress, UnmetError
+from wsclient.handshake import Handshake
 from wsclient.happenings import Happening, Happenings
 from wsclient.piping import Sending, SendOptions
 from wsclient.recording import Record, Recorder, line_of
@@ -53,7 +54,7 @@ class ScriptOptions:
 
     The script is done when the goal is reached and the first lines of `sends` are out. Without a goal the end of the
     input ends it, after `linger_s` without a message; if nothing was said it listens on, unless `stop_at_eof`. `shows`
-    chooses what is printed, `raw` prints frames as they came.
+    chooses what is printed, `raw` prints frames as they came; `verbose` tells each handshake.
     """
 
     sends: SendOptions
@@ -64,6 +65,7 @@ class ScriptOptions:
     stop_at_eof: bool = False
     raw: bool = False
     show_pings: bool = False
+    verbose: bool = False
 
 
 class Script:
@@ -240,6 +242,9 @@ class Script:
                 else:
                     self._note(f"connected as {session.user_id}, session {session.session_id}")
                 self._sending.opened(session)
+            case Handshake() if self._options.verbose:
+                for mark, line in event.lines():
+                    self._note(f"{mark} {line}".rstrip())
             case Received(text, envelope, at_ms):
                 self._take(Record(at_ms, False, text, envelope))
             case Sent(text, at_ms):

@@ -29,11 +29,26 @@ _CERTIFICATE: Final = {
     64: (_OTHER_HOST, _USE_ITS_NAME),
 }
 
+# By words of OpenSSL's reason for an alert of the server, and what it fails by before any certificate.
+_REFUSED: Final = "the server does not accept the client certificate; give one that its CA signed by --cert and --key"
+_ALERTS: Final = {
+    "ALERT_CERTIFICATE_REQUIRED": "the server asks for a client certificate; give it by --cert and --key",
+    "ALERT_UNKNOWN_CA": _REFUSED,
+    "ALERT_BAD_CERTIFICATE": _REFUSED,
+    "ALERT_CERTIFICATE_UNKNOWN": _REFUSED,
+    "ALERT_CERTIFICATE_EXPIRED": "the client certificate has expired; give another one by --cert and --key",
+    "ALERT_HANDSHAKE_FAILURE": "the server may ask for a client certificate (--cert and --key), or share no cipher",
+    "ALERT_PROTOCOL_VERSION": "the server speaks no version of TLS that is allowed here",
+    "UNSUPPORTED_PROTOCOL": "the server speaks no version of TLS that is allowed here",
+}
+
 
 def tls_problem(error: ssl.SSLError, url: str) -> str:
     """Return what a failed TLS handshake with `url` means, in words."""
     if not isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {error.reason or 'failed'}"
+        reason = error.reason or "failed"
+        mend = next((mend for words, mend in _ALERTS.items() if words in reason), None)
+        return f"TLS: {reason}" if mend is None else f"TLS: {reason}: {mend}"
     problem, mend = _CERTIFICATE.get(error.verify_code, (error.verify_message.rstrip("."), _TRUST))
     return neutralise(f"TLS: {error.reason}: {problem.format(host=urlsplit(url).hostname)}; {mend}")
 
@@ -43,11 +58,14 @@ async def wrong_scheme(url: str) -> str | None:
     host, port = _place(url)
     if url.startswith("wss:"):
         return "this port speaks no TLS; did you mean ws://?" if await _speaks_plain_http(host, port) else None
-    unchecked = ssl.create_default_context()
-    unchecked.check_hostname = False
-    unchecked.verify_mode = ssl.CERT_NONE
-    speaks_tls = await _handshake(host, port, unchecked) is None
+    speaks_tls = not isinstance(await _handshake(host, port, _unchecked()), OSError)
     return "this port speaks TLS; did you mean wss://?" if speaks_tls else None
+
+
+async def peer_certificate(url: str) -> bytes | None:
+    """Return the certificate, in DER, that a server shows whom nobody trusts yet; None if it shows none."""
+    shown = await _handshake(*_place(url), _unchecked())
+    return None if isinstance(shown, OSError) else shown
 
 
 async def tls_obstacle(url: str, context: ssl.SSLContext | None) -> str | None:
@@ -60,7 +78,8 @@ async def tls_obstacle(url: str, context: ssl.SSLContext | None) -> str | None:
     error = await _handshake(*_place(url), context or ssl.create_default_context())
     if isinstance(error, ssl.SSLCertVerificationError):
         return tls_problem(error, url)
-    problem = None if error is None or isinstance(error, ConnectionRefusedError) else await wrong_scheme(url)
+    is_other = isinstance(error, OSError) and not isinstance(error, ConnectionRefusedError)
+    problem = await wrong_scheme(url) if is_other else None
     return problem or (tls_problem(error, url) if isinstance(error, ssl.SSLError) else None)
 
 
@@ -69,15 +88,23 @@ def _place(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
 
 
-async def _handshake(host: str, port: int, context: ssl.SSLContext) -> OSError | None:
-    """Return why a TLS handshake fails, None if it does not."""
+def _unchecked() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _handshake(host: str, port: int, context: ssl.SSLContext) -> OSError | bytes | None:
+    """Return why a TLS handshake fails, else the server's certificate."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
     except OSError as error:  # of TLS, of the network, or out of time
         return error
+    certificate: bytes | None = writer.get_extra_info("ssl_object").getpeercert(True)
     writer.transport.abort()
-    return None
+    return certificate
 
 
 async def _speaks_plain_http(host: str, port: int) -> bool:

@@ -1,9 +1,10 @@
-"""The URL of a connection: defaults filled in, token and session added, secrets hidden for display."""
+"""The URL of a connection: its scheme filled in, token and session added, secrets hidden for display."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -11,15 +12,25 @@ from wscore.errors import ConfigError
 from wscore.text import REDACTED, checked_text, redact
 
 DEFAULT_URL: Final = "ws://127.0.0.1:8765/socket.io/"
-DEFAULT_PATH: Final = "/socket.io/"
 
+HTTPS_PORT: Final = 443
+_HAS_PLACE = re.compile(r"[^\s/?#]+")
 _MEND: Final = f"write it as {DEFAULT_URL}"
 _BEFORE_AT = re.compile(r"(?<=//).*(?=@)")
 _USER_INFO = re.compile(r"(?<=//)[^/?#]*@")
+_SECRET_FIELD = re.compile(r"(?i)([?&][^=&#\s]*(?:token|key|secret|passw|auth|sig)[^=&#\s]*=)[^&#\s\"']*")
 
 
 def normalise_url(url: str) -> str:
-    """Return `url` with the default path if it has none; raises ConfigError for anything but ws:// and wss://."""
+    """Return `url` with the scheme and the path `/` if it has none; raises ConfigError for what is no ws:// or wss://.
+
+    What names no scheme is wss://, but for this machine and for a port that is not 443.
+    """
+    if "://" not in url and _HAS_PLACE.match(url):
+        place = f"ws://{url}"
+        with suppress(ValueError):
+            is_plain = urlsplit(place).port not in (None, HTTPS_PORT) or is_loopback_url(place)
+            url = place if is_plain else f"wss://{url}"
     shown = shown_url(url)
     problem = "its host is malformed"
     try:
@@ -39,12 +50,12 @@ def normalise_url(url: str) -> str:
         raise ConfigError("URL", f"{shown!r} contains a space", _MEND)
     if not url.isprintable():
         raise ConfigError("URL", f"{shown!r} contains a character that no URL can have", _MEND)
-    return urlunsplit((parts.scheme, parts.netloc, parts.path or DEFAULT_PATH, parts.query, ""))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path or "/", parts.query, ""))
 
 
 def shown_url(url: str) -> str:
-    """Return `url` as it may be shown: without token, user name and password."""
-    return redact(_USER_INFO.sub(f"{REDACTED}@", url))
+    """Return `url` as it may be shown: without user name and password, and what its query calls a token or a key."""
+    return redact(_SECRET_FIELD.sub(rf"\g<1>{REDACTED}", _USER_INFO.sub(f"{REDACTED}@", url)))
 
 
 def has_token(url: str) -> bool:

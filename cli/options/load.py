@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
-from cli.options.connection import HandshakeOptions, TrustOptions
 from cli.options.credentials import CrowdOptions
+from cli.options.handshake import ClientTlsOptions, HandshakeOptions
 from cli.options.output import Json
 from cli.settings import duration_option
 from loadtest.options import PAYLOAD, PUBLISHERS, Option, Unit
@@ -54,7 +54,7 @@ class LoadTargetOptions:
     serve: Annotated[bool, typer.Option("--serve", help="Start a server for the run, in place of URL.")] = False
     who: CrowdOptions = field(default_factory=CrowdOptions)
     handshake: HandshakeOptions = field(default_factory=HandshakeOptions)
-    trust: TrustOptions = field(default_factory=TrustOptions)
+    trust: ClientTlsOptions = field(default_factory=ClientTlsOptions)
     patience: PatienceOptions = field(default_factory=PatienceOptions)
 
 

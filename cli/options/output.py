@@ -29,6 +29,10 @@ class ShownOptions:
         Path | None, typer.Option(metavar="FILE", help="Record every message, in and out, to this new file.")
     ] = None
 
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell the handshake: request, answer, TLS; secrets are left out.")
+    ] = False
+
     def shows(self) -> MessageFilter:
         """Return what is shown; raises ConfigError."""
         return read_filter(self.filter or "", "--filter")

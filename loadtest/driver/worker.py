@@ -110,6 +110,8 @@ class LoadWorker:
             headers=self._own_plan.headers,
             ca=self._own_plan.ca,
             insecure=self._own_plan.insecure,
+            cert=self._own_plan.cert,
+            key=self._own_plan.key,
             worker_of=self._own_plan.worker_of,
         )
         if command.machine != machine_id():

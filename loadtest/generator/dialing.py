@@ -49,11 +49,13 @@ class Dialer:
         headers: Headers = NO_HEADERS,
         ca: str | None = None,
         insecure: bool = False,
+        cert: str | None = None,
+        key: str | None = None,
     ) -> None:
         self._tokens = tokens
         self._headers = headers.items
         self._parts = parts = urlsplit(url)
-        self._tls = _tls_context(ca, insecure) if parts.scheme == "wss" else None
+        self._tls = _tls_context(ca, insecure, cert, key) if parts.scheme == "wss" else None
         self._host = parts.hostname or ""
         self.port = parts.port or (443 if self._tls else 80)
         self._family, self._address = self._resolve()
@@ -63,7 +65,15 @@ class Dialer:
     @classmethod
     def of(cls, plan: Plan) -> Dialer:
         """Return the one for a plan."""
-        return cls(plan.url, plan.tokens, headers=plan.headers, ca=plan.ca, insecure=plan.insecure)
+        return cls(
+            plan.url,
+            plan.tokens,
+            headers=plan.headers,
+            ca=plan.ca,
+            insecure=plan.insecure,
+            cert=plan.cert,
+            key=plan.key,
+        )
 
     @property
     def is_loopback(self) -> bool:
@@ -170,9 +180,11 @@ class _Silent:
 _SILENT: Final = _Silent()
 
 
-def _tls_context(ca: str | None, is_insecure: bool) -> ssl.SSLContext:
+def _tls_context(ca: str | None, is_insecure: bool, cert: str | None, key: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca)
     if is_insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    if cert is not None:
+        context.load_cert_chain(cert, key)
     return context

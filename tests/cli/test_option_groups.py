@@ -19,7 +19,8 @@ SECRET = "a secret for tests, 32 bytes or more"
 MAX_PARAMETERS = 10
 # What one name means to a server and another to its client, or what each load test measures in a way of its own.
 OF_SEVERAL_MEANINGS = {
-    *("audience", "issuer", "origin", "out", "profile", "reconnect", "speed", "sub", "timeout", "uds"),
+    *("audience", "handshake_timeout", "issuer", "origin", "out", "profile", "reconnect"),
+    *("speed", "sub", "timeout", "uds"),
     *("connections", "drain", "duration", "rate", "sessions", "think"),
 }
 CONNECTS = ["connect", "replay", "voice say", "voice send"]
@@ -80,7 +81,7 @@ def test_an_option_of_several_commands_is_defined_once():
     assert {name for name, shapes in definitions.items() if len(shapes) > 1} == OF_SEVERAL_MEANINGS
 
 
-@pytest.mark.parametrize("title", ["Target", "Who connects", "Handshake", "TLS"])
+@pytest.mark.parametrize("title", ["Target", "Who connects", "Handshake", "TLS", "Way to the server"])
 def test_every_command_with_one_connection_takes_the_same_options_for_it(title):
     connect, *others = [[option.name for option in groups(name)[title]] for name in CONNECTS]
     assert connect

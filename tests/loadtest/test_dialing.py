@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import pytest
 from picows import WSListener
@@ -33,6 +34,7 @@ async def test_a_target_that_hangs_up_without_an_answer_is_no_connection(answer)
     [
         ((("X-Key", "1"),), True),
         ((("authorization", "Bearer t"),), False),
+        ((("authorization", "Basic YTpi"),), True),  # for the proxy before the server
         ((("Sec-WebSocket-Protocol", "wsctl.v1, token.dA"),), False),
         ((("Sec-WebSocket-Protocol", "wsctl.v1"),), True),
     ],
@@ -52,6 +54,27 @@ async def test_headers_go_along_and_one_with_a_token_takes_the_place_of_a_guests
     (request,) = requests
     assert all(f"{name}: {value}\r\n".encode() in request for name, value in headers)
     assert (b"?token=" in request) == has_token
+
+
+async def test_a_client_certificate_is_shown_to_a_server_that_asks_for_one(make_certificate):
+    made, own = make_certificate("127.0.0.1"), make_certificate("load")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(own.cert))
+    tls.load_cert_chain(made.cert, made.key)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    shown: list[object] = []
+
+    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        shown.append(writer.get_extra_info("peercert")["subject"])
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(on_connection, "127.0.0.1", 0, ssl=tls)
+    async with listening, asyncio.timeout(HANG_S):
+        url = f"wss://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        files = {"ca": str(made.cert), "cert": str(own.cert), "key": str(own.key)}
+        with pytest.raises(Exception):  # noqa: B017, PT011 # as above; it has no answer
+            await Dialer(url, Tokens(), **files).dial(WSListener(), 0, {})
+    assert shown == [((("commonName", "load"),),)]
 
 
 def test_the_values_of_headers_are_in_no_repr():

@@ -20,17 +20,24 @@ GUEST = "guest_0b8f9c5e-3f0a-4c6e-9b1d-2a7e5d4c3b21_1700000000000"
     ("url", "normal"),
     [
         (DEFAULT_URL, "ws://127.0.0.1:8765/socket.io/"),
-        ("ws://host", "ws://host/socket.io/"),
-        ("ws://host:9000", "ws://host:9000/socket.io/"),
+        ("ws://host", "ws://host/"),
+        ("ws://host:9000", "ws://host:9000/"),
         ("ws://host/", "ws://host/"),
         ("wss://host/chat", "wss://host/chat"),
-        ("WS://host", "ws://host/socket.io/"),
-        ("ws://host?a=1", "ws://host/socket.io/?a=1"),
+        ("WS://host", "ws://host/"),
+        ("ws://host?a=1", "ws://host/?a=1"),
         ("ws://host/x?a=1&b=%20#part", "ws://host/x?a=1&b=%20"),
-        ("ws://[::1]:8765", "ws://[::1]:8765/socket.io/"),
+        ("ws://[::1]:8765", "ws://[::1]:8765/"),
+        ("localhost:3000", "ws://localhost:3000/"),
+        ("localhost", "ws://localhost/"),
+        ("127.0.0.1:3000/chat?a=1", "ws://127.0.0.1:3000/chat?a=1"),
+        ("[::1]:3000", "ws://[::1]:3000/"),
+        ("app.example:8080", "ws://app.example:8080/"),
+        ("app.example", "wss://app.example/"),
+        ("app.example:443/x", "wss://app.example:443/x"),
     ],
 )
-def test_a_url_gets_the_default_path_and_keeps_the_rest(url, normal):
+def test_a_url_gets_a_scheme_and_keeps_the_rest(url, normal):
     assert normalise_url(url) == normal
     assert normalise_url(normal) == normal
 
@@ -41,7 +48,7 @@ def test_a_url_gets_the_default_path_and_keeps_the_rest(url, normal):
         ("http://host/", "'http://host/' is not a ws:// or wss:// URL", "did you mean ws://?"),
         ("https://host/", "'https://host/' is not a ws:// or wss:// URL", "did you mean wss://?"),
         ("ftp://host/", "'ftp://host/' is not a ws:// or wss:// URL", f"write it as {DEFAULT_URL}"),
-        ("host:8765", "'host:8765' is not a ws:// or wss:// URL", f"write it as {DEFAULT_URL}"),
+        ("/host", "'/host' is not a ws:// or wss:// URL", f"write it as {DEFAULT_URL}"),
         ("", "'' is not a ws:// or wss:// URL", f"write it as {DEFAULT_URL}"),
         ("ws://", "'ws://' has no host", f"write it as {DEFAULT_URL}"),
         ("ws:///path", "'ws:///path' has no host", f"write it as {DEFAULT_URL}"),

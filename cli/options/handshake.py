@@ -1,0 +1,135 @@
+"""The options of a handshake: what its request carries, which certificates are in play, and the way to the server."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import typer
+
+from cli.options.tokens import refuse_empty
+from cli.secrets import read_user
+from cli.settings import duration_option, size_option
+from cli.tls import tls_context
+from wscore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsclient import DialOptions
+
+CLOSE_TIMEOUT_S = 2  # somebody waits for the prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteOptions:
+    """The way to the server, and how long and how large things may be on it."""
+
+    TITLE: ClassVar = "Way to the server"
+
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="HTTP or SOCKS proxy; none: go straight.", show_default="that of the environment"
+        ),
+    ] = field(default=None, repr=False)
+    handshake_timeout: Annotated[int, duration_option("How long it may take to connect.", show_default="10s")] = 10_000
+    max_size: Annotated[int, size_option("Largest message that is received.", show_default="16MiB")] = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandshakeOptions:
+    """What the request for the WebSocket carries."""
+
+    TITLE: ClassVar = "Handshake"
+
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="HTTP header (repeatable).")
+    ] = field(default=None, repr=False)
+    user: Annotated[
+        str | None,
+        typer.Option(
+            "--user", "-u", metavar="USER[:PASSWORD]", help="Basic auth; asks for the password, or see WSCTL_USER."
+        ),
+    ] = field(default=None, repr=False)
+    user_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with USER:PASSWORD.")] = None
+    cookie: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Cookie (repeatable).")] = field(
+        default=None, repr=False
+    )
+    origin: Annotated[str | None, typer.Option(metavar="ORIGIN", help="Origin header, as a web page sends.")] = None
+    subprotocol: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Subprotocol (repeatable).")] = field(
+        default=None, repr=False
+    )
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Return all of it as headers; raises ConfigError for what no handshake can carry."""
+        dial = self.dial()
+        more = [] if self.origin is None else [("Origin", self.origin)]
+        if self.subprotocol:
+            more.append(("Sec-WebSocket-Protocol", ", ".join(self.subprotocol)))
+        return (*dial.header_items, *more)
+
+    def dial(
+        self, *, tls: ssl.SSLContext | None = None, uds: str | None = None, route: RouteOptions = RouteOptions()
+    ) -> DialOptions:
+        """Return how to dial; raises ConfigError for what no handshake can carry."""
+        from wsclient import DialOptions
+
+        return DialOptions(
+            headers=[*map(parse_header, self.header or ()), *self._user_header(), *self._cookie_header()],
+            origin=self.origin,
+            subprotocols=tuple(self.subprotocol or ()),
+            tls=tls,
+            uds=uds,
+            open_timeout_s=route.handshake_timeout / 1000,
+            close_timeout_s=CLOSE_TIMEOUT_S,
+            max_message_bytes=route.max_size,
+            proxy=route.proxy,
+        )
+
+    def _user_header(self) -> list[tuple[str, str]]:
+        refuse_empty(self, HandshakeOptions)
+        if self.user is None and self.user_file is None:
+            return []
+        if self.user is not None and self.user_file is not None:
+            raise ConfigError("--user", "--user-file is given too", "use one of them")
+        if any(parse_header(text)[0].lower() == "authorization" for text in self.header or ()):
+            raise ConfigError("--user", "--header has an Authorization too", "use one of them")
+        pair = read_user(self.user, self.user_file)
+        return [("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")]
+
+    def _cookie_header(self) -> list[tuple[str, str]]:
+        for text in self.cookie or ():
+            if not text.partition("=")[0].strip() or "=" not in text or ";" in text:
+                raise ConfigError("--cookie", "is not NAME=VALUE", "give each cookie by an option of its own")
+        return [("Cookie", "; ".join(self.cookie))] if self.cookie else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTlsOptions:
+    """Which servers to trust, and the certificate to show them."""
+
+    TITLE: ClassVar = "TLS"
+
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="CA certificates to trust, PEM.")] = None
+    insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the TLS certificate.")] = False
+    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Client certificate, PEM.")] = None
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its private key, PEM.", show_default="in the same file")
+    ] = None
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return whom to trust and what to show, None for the CAs of this machine and nothing; raises ConfigError."""
+        if self.key is not None and self.cert is None:
+            raise ConfigError("--key", "there is no --cert", "give the certificate too")
+        return tls_context(self.ca, self.insecure, self.cert, self.key)
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """Return the name and the value of `--header`; raises ConfigError."""
+    name, separator, value = text.partition(":")
+    if not separator or not name.strip():
+        # Only the first word is repeated: what follows may be a secret.
+        raise ConfigError("--header", f"{(text.split() or [text])[0]!r} is not NAME:VALUE")
+    return name.strip(), value.strip(" \t")
