@@ -14,7 +14,7 @@ from wscore.text import REDACTED, checked_text, redact
 DEFAULT_URL: Final = "ws://127.0.0.1:8765/socket.io/"
 
 HTTPS_PORT: Final = 443
-_HAS_PLACE = re.compile(r"[^\s/?#]+")
+_HAS_PLACE = re.compile(r"(localhost|[^\s/?#]*[.:\]][^\s/?#]*)($|[/?#])")  # a word alone is a slip: `2s`, `nowhere`
 _MEND: Final = f"write it as {DEFAULT_URL}"
 _BEFORE_AT = re.compile(r"(?<=//).*(?=@)")
 _USER_INFO = re.compile(r"(?<=//)[^/?#]*@")

@@ -100,9 +100,9 @@ def test_a_goal_missed_because_the_connection_ended_ends_with_1(echo, wsctl):
     ("arguments", "exit_code", "expected"),
     [
         (["ws://127.0.0.1:{closed}/"], 3, "connection refused; is the server running? `wsctl serve` starts one"),
-        (["ws://no-such-host.invalid"], 3, "cannot connect to ws://no-such-host.invalid/socket.io/"),
+        (["ws://no-such-host.invalid"], 3, "cannot connect to ws://no-such-host.invalid/"),
         (["http://127.0.0.1/"], 2, "did you mean ws://?"),
-        (["127.0.0.1:8765"], 2, "is not a ws:// or wss:// URL"),
+        (["/127.0.0.1"], 2, "is not a ws:// or wss:// URL"),
         (["ws://"], 2, "has no host"),
         (["ws://127.0.0.1:port/"], 2, "Port could not be cast"),
         (["--token", "a", "--sub", "b"], 2, "more than one token is given"),

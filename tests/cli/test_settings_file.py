@@ -130,7 +130,7 @@ REFUSED = [
     ("connect", "url", "http://127.0.0.1/", "'http://127.0.0.1/' is not a ws:// or wss:// URL"),
     ("connect", "filter", "type:", ""),
     ("connect", "timeout", "soon", "'soon': a duration is"),
-    ("loadtest.heartbeat", "url", "/nowhere", "'/nowhere' is not a ws:// or wss:// URL"),
+    ("loadtest.heartbeat", "url", "nowhere", "'nowhere' is not a ws:// or wss:// URL"),
     ("explain", "code", "9999x", "9999x: is no known code, disconnect or message type"),
     ("connect", "open", "none.jsonl", "none.jsonl: No such file"),
 ]
