@@ -13,7 +13,7 @@ from wsclient.errors import (
     ServerError,
 )
 from wsclient.events import ClientState, Closed, Event, Opened, Received, Reconnecting, Sent
-from wsclient.handshake import Handshake, Mark, TlsFacts
+from wsclient.handshake import Handshake, LineMark, TlsFacts
 from wsclient.tokens import GuestTokens, StaticToken, TokenSource
 from wscore.codes import Action, CloseCode, CloseSpec
 from wscore.envelope import Envelope, InvalidMessageError, OutboundEnvelope
@@ -42,7 +42,7 @@ __all__ = [
     "Heartbeat",
     "InvalidMessageError",
     "Limits",
-    "Mark",
+    "LineMark",
     "NoReplyError",
     "NotConnectedError",
     "Opened",

@@ -20,7 +20,7 @@ _HARMLESS: Final = frozenset({"sec-websocket-key", "www-authenticate", "proxy-au
 _SCHEME: Final = re.compile(r"(?i)(basic|bearer|digest|negotiate)\b")
 
 
-class Mark(StrEnum):
+class LineMark(StrEnum):
     """What a line of a handshake tells of, as curl marks it."""
 
     FACT = "*"
@@ -58,33 +58,33 @@ class Handshake:
     extensions: tuple[str, ...] = ()
     tls: TlsFacts | None = None
 
-    def lines(self) -> Iterator[tuple[Mark, str]]:
+    def lines(self) -> Iterator[tuple[LineMark, str]]:
         """Yield it line by line, each without control characters."""
         for mark, text in self._lines():
             yield mark, neutralise(text)
 
-    def _lines(self) -> Iterator[tuple[Mark, str]]:
+    def _lines(self) -> Iterator[tuple[LineMark, str]]:
         yield (
-            Mark.FACT,
+            LineMark.FACT,
             f"connecting to {self.url}" + ("" if self.proxy is None else f" through the proxy {self.proxy}"),
         )
         if self.tls is not None:
-            yield from ((Mark.FACT, line) for line in tls_lines(self.tls))
+            yield from ((LineMark.FACT, line) for line in tls_lines(self.tls))
         if self.request_line:
-            yield Mark.REQUEST, self.request_line
-            yield from ((Mark.REQUEST, f"{name}: {value}") for name, value in self.request_headers)
+            yield LineMark.REQUEST, self.request_line
+            yield from ((LineMark.REQUEST, f"{name}: {value}") for name, value in self.request_headers)
         if self.status is not None:
-            yield Mark.RESPONSE, f"HTTP/1.1 {self.status} {self.reason}".rstrip()
-            yield from ((Mark.RESPONSE, f"{name}: {value}") for name, value in self.response_headers)
+            yield LineMark.RESPONSE, f"HTTP/1.1 {self.status} {self.reason}".rstrip()
+            yield from ((LineMark.RESPONSE, f"{name}: {value}") for name, value in self.response_headers)
         if self.body:
-            yield Mark.RESPONSE, ""
-            yield from ((Mark.RESPONSE, line) for line in self.body.splitlines())
+            yield LineMark.RESPONSE, ""
+            yield from ((LineMark.RESPONSE, line) for line in self.body.splitlines())
         if self.problem is None:
-            yield Mark.FACT, f"open after {format_figure(round(self.took_ms, 1))} ms"
-            yield Mark.FACT, f"subprotocol: {self.subprotocol or 'none'}"
-            yield Mark.FACT, f"extensions: {', '.join(self.extensions) or 'none'}"
+            yield LineMark.FACT, f"open after {format_figure(round(self.took_ms, 1))} ms"
+            yield LineMark.FACT, f"subprotocol: {self.subprotocol or 'none'}"
+            yield LineMark.FACT, f"extensions: {', '.join(self.extensions) or 'none'}"
         else:
-            yield Mark.FACT, f"failed after {format_figure(round(self.took_ms, 1))} ms: {self.problem}"
+            yield LineMark.FACT, f"failed after {format_figure(round(self.took_ms, 1))} ms: {self.problem}"
 
 
 def tls_lines(tls: TlsFacts) -> Iterator[str]:
