@@ -25,7 +25,7 @@ HANDED = {
     ConnectRequest,
     Context,
     Hub,
-}  # an app gets these and never makes one, so what makes them is no business of its
+}  # an app gets these and never makes one: what makes them is not its business
 # What the server's own rooms call: they have connections at hand where an app has ids, and use what an app only sets.
 NOT_FOR_APPS = {"JwtKey.payload", "RatePolicy.limiter"}
 ALIASES = (types.GenericAlias, types.UnionType)
