@@ -11,7 +11,7 @@ import msgspec
 
 from wscore.codes import ERRORS
 from wscore.errors import WsctlError
-from wscore.jsonvalues import MAX_DIGITS, has_long_number, holds_no_number, place_of_no_number
+from wscore.jsonvalues import MAX_DIGITS, has_long_number, holds_no_number, place_of_no_number, plain_of
 from wscore.messages import MESSAGES
 from wscore.payloads import ErrorData, Timestamp
 from wscore.rooms import is_room_name
@@ -93,7 +93,7 @@ class UnsendableError(WsctlError, ValueError):
 
 T = TypeVar("T")
 
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=plain_of)
 _decoder = msgspec.json.Decoder(Envelope)
 _decode_any = msgspec.json.Decoder().decode
 

@@ -56,11 +56,20 @@ def place_of_no_number(data: object) -> str | None:
 
 
 def _plain(data: object) -> Any:
-    return msgspec.to_builtins(data, str_keys=True, enc_hook=_skip_raw)
+    return msgspec.to_builtins(data, str_keys=True, enc_hook=plain_of)
 
 
-def _skip_raw(value: object) -> None:
-    """Take a raw slice for null: it holds JSON."""
+def plain_of(value: Any) -> Any:
+    """Return what msgspec encodes in place of what it does not know: the plain values of a pydantic model.
+
+    A raw slice, which it knows, holds JSON, and counts as null where there is nothing but values to look at. Raises
+    TypeError for anything else.
+    """
+    if isinstance(value, msgspec.Raw):
+        return None
+    if hasattr(type(value), "__pydantic_validator__"):
+        return value.model_dump(mode="json", by_alias=True)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
 
 
 def _place(value: Any, path: str) -> str | None:

@@ -1,7 +1,7 @@
 """The server: engines, sessions, fan-out and heartbeats; `App` and `Context` are its SDK."""
 
 from wscore.codes import CloseCode, ErrorCode
-from wscore.envelope import UnsendableError
+from wscore.envelope import Envelope, InvalidMessageError, UnsendableError
 from wscore.errors import ConfigError
 from wscore.guest import GuestMode
 from wscore.heartbeat import HeartbeatPolicy
@@ -27,6 +27,8 @@ from wsserver.sdk.errors import AppError, AppErrorCode
 from wsserver.sdk.failures import ExitRequest
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import LifespanError
+from wsserver.sdk.message import Message
+from wsserver.sdk.requests import ConnectionGoneError
 from wsserver.server import ListenError, WebSocketServer
 from wsserver.settings import EngineName, Profile, ServerSettings
 from wsserver.telemetry.budget import AbandonedError
@@ -44,9 +46,11 @@ __all__ = [
     "CloseCode",
     "ConfigError",
     "ConnectRequest",
+    "ConnectionGoneError",
     "ConnectionLimits",
     "Context",
     "EngineName",
+    "Envelope",
     "ErrorCode",
     "EventLog",
     "ExitRequest",
@@ -55,9 +59,11 @@ __all__ = [
     "HeartbeatPolicy",
     "Hub",
     "InboundLimits",
+    "InvalidMessageError",
     "JwtKey",
     "LifespanError",
     "ListenError",
+    "Message",
     "Metrics",
     "OutboundLimits",
     "PendingLimits",

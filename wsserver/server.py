@@ -52,9 +52,11 @@ from wsserver.lifetime.welcome import Welcome
 from wsserver.outbound.backlog import Backlog
 from wsserver.sdk.app import App, default_app
 from wsserver.sdk.background import BackgroundTasks
+from wsserver.sdk.declared import DeclaredTypes
 from wsserver.sdk.failures import ExitRequest, Failures
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import LifespanError, Lifespans
+from wsserver.sdk.requests import Requests
 from wsserver.sdk.resources import Resources
 from wsserver.settings import Profile, ServerSettings
 from wsserver.telemetry.budget import AbandonedError, Budget
@@ -125,7 +127,10 @@ class WebSocketServer:
         self._rooms = Rooms(groups, self._delivery, sender, settings.rooms)
         failures = Failures(self.metrics, self._log, self._exit)
         background = BackgroundTasks(failures)
-        resources = Resources()
+        resources, requests = Resources(), Requests()
+        declared = None
+        if settings.profile is Profile.DEV and (self._app.sent or self._app.replies):
+            declared = DeclaredTypes(self._app.sent, self._app.replies)
         self.hub = Hub(
             protocol,
             broker,
@@ -135,7 +140,9 @@ class WebSocketServer:
             self._rooms,
             background,
             resources,
+            requests,
             self._app.new_state,
+            declared,
             self.metrics,
         )
         self._lifespans = Lifespans(self._app.lifespans, background, resources, self._log)
@@ -219,6 +226,7 @@ class WebSocketServer:
             protocol=protocol,
             router=router,
             calls=calls,
+            requests=requests,
             expiry=expiry,
             wheel=self._heartbeats.wheel,
             welcome=Welcome(

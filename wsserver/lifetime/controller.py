@@ -29,6 +29,7 @@ from wsserver.lifetime.expiry import ExpiryWatch
 from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.welcome import Welcome
 from wsserver.lifetime.wheel import HeartbeatWheel
+from wsserver.sdk.requests import Requests
 from wsserver.telemetry.endings import count_end, count_refusal, end_fields, refusal_fields
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import OTHER, Drop, Metrics
@@ -50,6 +51,7 @@ class WebSocketController:
         protocol: MessageProtocol,
         router: MessageRouter,
         calls: AppCalls,
+        requests: Requests,
         expiry: ExpiryWatch,
         wheel: HeartbeatWheel,
         welcome: Welcome,
@@ -64,6 +66,8 @@ class WebSocketController:
         self._protocol = protocol
         self._router = router
         self._calls = calls
+        self._requests = requests
+        self._awaited = requests.waiting  # looked at for each message: empty unless the app asks its clients
         self._expiry = expiry
         self._wheel = wheel
         self._welcome = welcome
@@ -122,6 +126,9 @@ class WebSocketController:
             self._metrics.received[OTHER].value += 1
             self._sender.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=error.request_id)
             return
+        if self._awaited and self._requests.deliver(connection.id, envelope):
+            self._metrics.received[envelope.type].value += 1
+            return
         self._router.route(connection, envelope, len(payload))
 
     def binary(self, connection: Connection, payload: bytes) -> None:
@@ -146,6 +153,8 @@ class WebSocketController:
         connection.is_open = False
         self._connections.unregister(connection.id)
         self._rooms.leave_all(connection)
+        if self._awaited:
+            self._requests.leave(connection.id)
         self._upgrade.leave(connection.principal, connection.client_ip)
         self._wheel.remove(connection)
         self._expiry.forget(connection)

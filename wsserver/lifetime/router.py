@@ -15,6 +15,7 @@ from wscore.messages import MESSAGES
 from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
+from wsserver.sdk.requests import REQUEST_PREFIX
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Counter, Drop, Metrics
 
@@ -66,6 +67,8 @@ class MessageRouter:
         self._metrics.received[kind].value += 1
         self._metrics.dropped[Drop.NO_HANDLER].value += 1
         self._log.debug("message.unhandled", type=kind, connection=connection.id)
+        if envelope.id is not None and envelope.id.startswith(REQUEST_PREFIX):
+            return  # a reply that came too late
         # Without an `id` as in the seed: its clients may send what this app does not care for, such as audio.
         if envelope.id is None and (kind in MESSAGES or not self._helps):
             return

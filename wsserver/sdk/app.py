@@ -8,16 +8,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from wscore.envelope import TYPE_RULE, is_message_type
+from wscore.envelope import TYPE_RULE, UnsendableError, is_message_type
 from wscore.errors import ConfigError
 from wscore.messages import RESERVED_TYPES
 from wscore.rooms import PATTERN_RULE, ROOM_RULE, is_room_pattern
 from wsserver.sdk.connecting import ConnectRequest
 from wsserver.sdk.context import Context
+from wsserver.sdk.datatypes import reader_of
 from wsserver.sdk.errors import AppErrorCode, declared_code, merge_codes
 from wsserver.sdk.handlers import Handler
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import Lifespan, check_lifespan
+from wsserver.sdk.sendable import check_type
 
 T = TypeVar("T")
 # What is registered keeps its type. What a handler returns is awaited if it can be, so that may be anything.
@@ -38,6 +40,8 @@ class App:
     def __init__(self, *, state: Callable[[], Any] | None = None) -> None:
         """Build it; `state` makes what `ctx.state` holds of each connection, such as a dataclass with defaults."""
         self.state = state
+        self.sent: dict[str, Any] = {}
+        self.replies: dict[str, Any] = {}
         self.errors: dict[str, AppErrorCode] = {}
         self.is_included = False
         self.handlers: dict[str, Handler] = {}
@@ -47,8 +51,10 @@ class App:
         self.join_hooks: dict[str, Handler] = {}
         self.lifespans: list[Lifespan] = []
 
-    def on(self, type: str, *, outlives_client: bool = False) -> Callable[[F], F]:
+    def on(self, type: str, *, outlives_client: bool = False, replies: Any = None) -> Callable[[F], F]:
         """Register a handler for a message type; raises ConfigError for a reserved, taken or impossible one.
+
+        `replies` is the type of data that its `ctx.reply` sends, see `sends`.
 
         When a client goes, what it sent and nobody has begun to handle is dropped, and the handler that runs is
         cancelled; one that `outlives_client` is called and runs to its end all the same.
@@ -57,6 +63,9 @@ class App:
 
         def register(function: F) -> F:
             self.handlers[type] = self._handler(function, outlives_client=outlives_client)
+            if replies is not None:
+                reader_of(replies, type)
+                self.replies[type] = replies
             return function
 
         return register
@@ -117,6 +126,21 @@ class App:
         merge_codes(self.errors, {code: declared})
         return declared
 
+    def sends(self, type: str, data_type: Any) -> None:
+        """Declare the data of a message that the app sends; raises ConfigError for a type that cannot be sent.
+
+        The dev profile holds what is sent against it, and UnsendableError names the field; prod looks at nothing.
+        """
+        self._check_open()
+        try:
+            check_type(type)
+        except UnsendableError as error:
+            raise ConfigError(error.what, error.problem) from None
+        if type in self.sent:
+            raise ConfigError(type, "the data of this message is declared already")
+        reader_of(data_type, type)
+        self.sent[type] = data_type
+
     def include(self, other: App, *, prefix: str = "") -> None:
         """Take over all that another app has: handlers, their types behind `prefix`, hooks, lifespans and errors.
 
@@ -135,6 +159,10 @@ class App:
                 self._check_rooms(pattern)
                 self.join_hooks[pattern] = hook
         merge_codes(self.errors, other.errors)
+        for type, kind in other.sent.items():
+            if self.sent.setdefault(type, kind) != kind:
+                raise ConfigError(type, "the two apps declare different data for this message")
+        self.replies |= {prefix + type: kind for type, kind in other.replies.items()}
         self.state = self.state or other.state
         _add(self.connecting_hooks, other.connecting_hooks)
         _add(self.connect_hooks, other.connect_hooks)

@@ -71,6 +71,8 @@ class Context(Generic[S]):
 
     def reply(self, type: str, data: object = msgspec.UNSET) -> bool:
         """Answer the sender, with the request's `id`; returns False if it is gone."""
+        if self.hub._declared is not None:
+            self.hub._declared.check_reply(self.type, data)
         return self.hub.send(self.connection_id, type, data, id=self.request_id)
 
     def error(self, code: str, message: str = "", details: dict[str, object] | None = None) -> bool:

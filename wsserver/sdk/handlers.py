@@ -9,13 +9,13 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, get_type_hints
 
 import msgspec
-import msgspec.inspect
 
 from wscore.envelope import InvalidMessageError, decode_data
 from wscore.errors import ConfigError
 from wscore.fields import FieldNames
 from wscore.jsonvalues import MAX_DIGITS, has_long_number
 from wsserver.sdk.context import Context
+from wsserver.sdk.datatypes import holds_raw, reader_of
 from wsserver.sdk.growth import growth_of
 
 
@@ -26,6 +26,7 @@ class Handler:
         "_data_type",
         "_fields",
         "_passes_raw_on",
+        "_read",
         "_takes_data",
         "function",
         "is_async",
@@ -70,10 +71,10 @@ class Handler:
         self._data_type: Any = Any
         if self._takes_data:
             self._data_type = self._hints().get(positional[1].name, Any)
-            self._check_data_type()
+        self._read = reader_of(self._data_type, self.name)
         self._fields = FieldNames.of(self._data_type)
         # A raw slice within other data is passed on unread: the whole of it is checked first.
-        self._passes_raw_on = self._data_type is not msgspec.Raw and _holds_raw(self._data_type)
+        self._passes_raw_on = self._data_type is not msgspec.Raw and holds_raw(self._data_type)
 
     def arguments(self, context: Context, data: msgspec.Raw, size: int) -> tuple[Any, ...]:
         """Return what to call the function with; `size` is at least what the data has, in bytes.
@@ -88,7 +89,7 @@ class Handler:
             decode_data(data, Any, request_id=context.request_id)
         if self._fields is not None and (problem := self._fields.misspelt(data)) is not None:
             raise InvalidMessageError(f"{problem} - at `$.data`", context.request_id)
-        return (context, decode_data(data, self._data_type, request_id=context.request_id))
+        return (context, self._read(data, context.request_id))
 
     @property
     def takes_data(self) -> bool:
@@ -104,15 +105,6 @@ class Handler:
             return get_type_hints(_annotated(self.function))
         except NameError as error:
             raise ConfigError(self.name, f"its annotations cannot be resolved: {error}") from None
-
-    def _check_data_type(self) -> None:
-        try:
-            info = msgspec.inspect.type_info(self._data_type)
-        except TypeError as error:
-            raise ConfigError(self.name, f"its data type cannot be read from JSON: {error}") from None
-        if isinstance(info, msgspec.inspect.CustomType):
-            mend = "use a msgspec.Struct, a dataclass, dict or another type that JSON has"
-            raise ConfigError(self.name, f"{self._data_type!r} cannot be read from JSON", mend)
 
 
 def is_awaited(result: object) -> bool:
@@ -151,19 +143,3 @@ def _annotated(function: Any) -> Any:
 def _is_generator(function: Any) -> bool:
     function = underlying(function)
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-
-
-def _holds_raw(data_type: Any) -> bool:
-    """Tell whether a type has a raw slice somewhere within."""
-    seen: set[int] = set()
-    infos: list[Any] = [msgspec.inspect.type_info(data_type)]
-    while infos:
-        info = infos.pop()
-        if isinstance(info, msgspec.inspect.RawType):
-            return True
-        if isinstance(info, (tuple, list)):
-            infos += info
-        elif isinstance(info, (msgspec.inspect.Type, msgspec.inspect.Field)) and id(info) not in seen:
-            seen.add(id(info))
-            infos += msgspec.structs.astuple(info)
-    return False

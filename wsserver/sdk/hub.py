@@ -22,7 +22,10 @@ from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
 from wsserver.connections.users import User
 from wsserver.sdk.background import BackgroundTasks
+from wsserver.sdk.declared import DeclaredTypes
 from wsserver.sdk.errors import meaning_of
+from wsserver.sdk.message import Message
+from wsserver.sdk.requests import ConnectionGoneError, Requests
 from wsserver.sdk.resources import Resources
 from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_room, check_slice
 from wsserver.telemetry.metrics import Counter, Metrics
@@ -46,10 +49,12 @@ class Hub:
         "_background",
         "_broker",
         "_connections",
+        "_declared",
         "_delivery",
         "_loop",
         "_new_state",
         "_protocol",
+        "_requests",
         "_resources",
         "_rooms",
         "_sender",
@@ -67,7 +72,9 @@ class Hub:
         rooms: Rooms,
         background: BackgroundTasks,
         resources: Resources,
+        requests: Requests,
         new_state: Callable[[], Any],
+        declared: DeclaredTypes | None,
         metrics: Metrics,
     ) -> None:
         self._protocol = protocol
@@ -78,7 +85,9 @@ class Hub:
         self._rooms = rooms
         self._background = background
         self._resources = resources
+        self._requests = requests
         self._new_state = new_state
+        self._declared = declared
         self._types = SendableTypes(metrics.sent)
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
@@ -164,6 +173,23 @@ class Hub:
         self._check(type, data)
         return self._sender.send(connection, type, data, id=id, lossy=lossy)
 
+    async def request(
+        self, connection_id: str, type: str, data: object = msgspec.UNSET, *, timeout_s: float = 10
+    ) -> Message:
+        """Send a message to one connection and return its reply, which carries the same `id`, whatever its type.
+
+        The reply reaches no handler, and waits for none. Raises ConnectionGoneError if the connection is gone, or goes
+        before it has answered, TimeoutError after `timeout_s`.
+        """
+        with self._requests.awaited(connection_id) as (request_id, reply):
+            if not self.send(connection_id, type, data, id=request_id):
+                raise ConnectionGoneError(connection_id)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return Message(await reply)
+            except TimeoutError:
+                raise TimeoutError(f"no reply to {type} within {timeout_s} s") from None
+
     def send_error(
         self,
         connection_id: str,
@@ -244,6 +270,8 @@ class Hub:
     def _check(self, type: str, data: object) -> Counter:
         """Return what counts messages of this type; raises for what cannot be sent."""
         counter = self._types[type]
+        if self._declared is not None:
+            self._declared.check_sent(type, data)
         if data.__class__ is msgspec.Raw:
             check_slice(type, data)
         return counter

@@ -36,15 +36,20 @@ class SendableTypes(dict[str, Counter]):
         self._sent = sent
 
     def __missing__(self, type: str) -> Counter:
-        if not is_message_type(type):
-            raise UnsendableError(f"message type {type!r:.80}", TYPE_RULE)
-        if type in RESERVED_TYPES:
-            mend = "use ctx.error or hub.send_error" if type == "error" else "choose another"
-            raise UnsendableError(f"message type {type!r}", f"it belongs to the server; {mend}")
+        check_type(type)
         counter = self._sent[type]
         if len(self) < _MAX_REMEMBERED:
             self[type] = counter
         return counter
+
+
+def check_type(type: str) -> None:
+    """Raise UnsendableError for a message type that no app may send."""
+    if not is_message_type(type):
+        raise UnsendableError(f"message type {type!r:.80}", TYPE_RULE)
+    if type in RESERVED_TYPES:
+        mend = "use ctx.error or hub.send_error" if type == "error" else "choose another"
+        raise UnsendableError(f"message type {type!r}", f"it belongs to the server; {mend}")
 
 
 def check_id(id: object) -> None:
