@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loadtest.driver.user import EnvelopeUser, Message
+    from loadtest.driver.user import EnvelopeUser
+    from wscore.message import Message
 
 __all__ = ["EnvelopeUser", "Message"]
 

@@ -1,11 +1,12 @@
 """The server: engines, sessions, fan-out and heartbeats; `App` and `Context` are its SDK."""
 
 from wscore.codes import CloseCode, ErrorCode
-from wscore.envelope import Envelope, InvalidMessageError, UnsendableError
+from wscore.envelope import InvalidMessageError, UnsendableError
 from wscore.errors import ConfigError
 from wscore.guest import GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.keys import JwtKey
+from wscore.message import Message
 from wscore.principal import Principal
 from wscore.ratelimit import Rate
 from wscore.rooms import RoomAccess, RoomGrant
@@ -27,7 +28,6 @@ from wsserver.sdk.errors import AppError, AppErrorCode
 from wsserver.sdk.failures import ExitRequest
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import LifespanError
-from wsserver.sdk.message import Message
 from wsserver.sdk.requests import ConnectionGoneError
 from wsserver.server import ListenError, WebSocketServer
 from wsserver.settings import EngineName, Profile, ServerSettings
@@ -50,7 +50,6 @@ __all__ = [
     "ConnectionLimits",
     "Context",
     "EngineName",
-    "Envelope",
     "ErrorCode",
     "EventLog",
     "ExitRequest",

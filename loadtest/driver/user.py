@@ -20,22 +20,12 @@ from loadtest.generator.dialing import Dialer, reason
 from loadtest.wire import Tokens
 from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
+from wscore.message import Message
 from wscore.units import format_figure
 from wscore.wallclock import now_ms
 
 DEFAULT_PATH: Final = "/socket.io/"
 KEPT: Final = 1000  # messages that nobody has asked for yet
-
-
-class Message(msgspec.Struct, frozen=True, rename="camel"):
-    """An envelope that came, with its data as Python values."""
-
-    type: str
-    timestamp: int
-    data: Any = None
-    id: str | None = None
-    session_id: str | None = None
-    user_id: str | None = None
 
 
 class ScenarioError(WsctlError):

@@ -13,6 +13,7 @@ import msgspec
 from wscore.codes import CloseCode
 from wscore.disconnects import app_disconnect
 from wscore.envelope import MessageProtocol
+from wscore.message import Message, message_of
 from wscore.rooms import RoomAccess
 from wsserver.brokers.base import ROOM, SESSION, USER, Broker, GroupKind, PublishResult
 from wsserver.connections.delivery import Delivery
@@ -24,7 +25,6 @@ from wsserver.connections.users import User
 from wsserver.sdk.background import BackgroundTasks
 from wsserver.sdk.declared import DeclaredTypes
 from wsserver.sdk.errors import meaning_of
-from wsserver.sdk.message import Message
 from wsserver.sdk.requests import ConnectionGoneError, Requests
 from wsserver.sdk.resources import Resources
 from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_room, check_slice
@@ -179,14 +179,14 @@ class Hub:
         """Send a message to one connection and return its reply, which carries the same `id`, whatever its type.
 
         The reply reaches no handler, and waits for none. Raises ConnectionGoneError if the connection is gone, or goes
-        before it has answered, TimeoutError after `timeout_s`.
+        before it has answered, TimeoutError after `timeout_s`, InvalidMessageError for a reply that cannot be read.
         """
         with self._requests.awaited(connection_id) as (request_id, reply):
             if not self.send(connection_id, type, data, id=request_id):
                 raise ConnectionGoneError(connection_id)
             try:
                 async with asyncio.timeout(timeout_s):
-                    return Message(await reply)
+                    return message_of(await reply)
             except TimeoutError:
                 raise TimeoutError(f"no reply to {type} within {timeout_s} s") from None
 

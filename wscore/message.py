@@ -1,0 +1,48 @@
+"""A message as a program reads it: the fields of its envelope, with its data as plain Python values."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any, TypeVar
+
+import msgspec
+
+from wscore.envelope import Envelope, InvalidMessageError, decode_data
+
+T = TypeVar("T")
+
+
+class Message(msgspec.Struct, frozen=True, rename="camel"):
+    """An envelope that came. `data` is a dict, a list, a text, a number, True, False, or None without any."""
+
+    type: str
+    timestamp: int
+    data: Any = None
+    id: str | None = None
+    session_id: str | None = None
+    room: str | None = None
+    seq: int | None = None
+    user_id: str | None = None
+
+    def data_as(self, kind: builtins.type[T]) -> T:
+        """Return the data as a Struct, a dataclass or another type; raises InvalidMessageError with the place."""
+        try:
+            return msgspec.convert(self.data, kind)
+        except msgspec.ValidationError as error:
+            text = str(error)
+            place = text.replace("`$", "`$.data", 1) if "`$" in text else f"{text} - at `$.data`"
+            raise InvalidMessageError(place, self.id) from None
+
+
+def message_of(envelope: Envelope) -> Message:
+    """Return the message that an envelope is; raises InvalidMessageError for data that cannot be read."""
+    data: Any = decode_data(envelope.data, Any, request_id=envelope.id)
+    return Message(
+        envelope.type,
+        envelope.timestamp,
+        data,
+        envelope.id,
+        envelope.session_id,
+        room=envelope.room,
+        user_id=envelope.user_id,
+    )
