@@ -78,15 +78,21 @@ class AuthRefreshed(Payload, frozen=True):
 
 
 class RoomJoin(Payload, frozen=True):
-    """`room.join`: be a member of a room from now on."""
+    """`room.join`: be a member of a room from now on; with `presence`, be told who is there, comes and goes."""
 
     room: str
+    presence: bool = False
 
 
 class RoomJoined(Payload, frozen=True):
-    """`room.joined`: the answer to `room.join`, or the app has put the connection into the room."""
+    """`room.joined`: the answer to `room.join`, or the app has put the connection into the room.
+
+    To who asked for presence it names the users who are there, if they are not too many, and how many they are.
+    """
 
     room: str
+    members: list[str] | None = None
+    member_count: int | None = None
 
 
 class RoomLeave(Payload, frozen=True):
@@ -100,6 +106,15 @@ class RoomLeft(Payload, frozen=True):
 
     room: str
     reason: str | None = None
+
+
+class Presence(Payload, frozen=True, omit_defaults=False):
+    """`presence`: which users have come into a room and left it, and how many are there; of many only that."""
+
+    room: str
+    joined: list[str]
+    left: list[str]
+    count: int
 
 
 class AudioStart(Payload, frozen=True):

@@ -46,6 +46,7 @@ from wsserver.lifetime.endpoints import Endpoints
 from wsserver.lifetime.expiry import ExpiryWatch
 from wsserver.lifetime.exposure import ExposureWatch
 from wsserver.lifetime.heartbeats import Heartbeats
+from wsserver.lifetime.presence import PresenceWatch
 from wsserver.lifetime.rooms import RoomHandlers
 from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.welcome import Welcome
@@ -124,7 +125,10 @@ class WebSocketServer:
         self._delivery = Delivery(groups, self.backlog, self.metrics, call_soon=loop.call_soon)
         broker.attach(self._delivery.deliver)
         sender = EnvelopeSender(protocol, self._delivery, self.metrics)
-        self._rooms = Rooms(groups, self._delivery, sender, settings.rooms)
+        presence = PresenceWatch(
+            self._delivery, protocol, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s
+        )
+        self._rooms = Rooms(groups, self._delivery, sender, presence, settings.rooms)
         failures = Failures(self.metrics, self._log, self._exit)
         background = BackgroundTasks(failures)
         resources, requests = Resources(), Requests()

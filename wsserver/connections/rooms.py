@@ -7,7 +7,7 @@ from before, and whoever leaves gets everything.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from wscore.codes import ErrorCode
 from wscore.errors import ConfigError, WsctlError
@@ -63,20 +63,58 @@ class RoomLimitError(WsctlError):
         return f"A connection may be in {self.limit} rooms at a time."
 
 
+class MemberWatch(Protocol):
+    """What keeps who is in a room, for those who asked to be told; `used` is what that takes, in bytes."""
+
+    used: int
+
+    def joined(self, room: Group, connection: Connection) -> None:
+        """Note that a connection is a member now."""
+
+    def left(self, room: Group, connection: Connection, *, is_lost: bool) -> None:
+        """Note that a connection is no member any more: it left the room, or it is lost altogether."""
+
+    def watch(self, room: Group, connection: Connection) -> tuple[list[str] | None, int]:
+        """Tell a member of what changes; returns the users who are there, None if too many, and how many they are."""
+
+    def size_of_watching(self, room: Group) -> int:
+        """Return how many bytes it takes to watch a room, beyond what is taken already."""
+
+    def members(self, room: str) -> list[str] | None:
+        """Return the user ids of who is in a room, None unless somebody watches it."""
+
+
 class Rooms:
-    """Joins and leaves, and tells the connection of both; `used` is what all memberships take, in bytes."""
+    """Joins and leaves, and tells the connection of both."""
 
-    __slots__ = ("_delivery", "_groups", "_limits", "_sender", "used")
+    __slots__ = ("_delivery", "_groups", "_limits", "_sender", "_used", "_watch")
 
-    def __init__(self, groups: Groups, delivery: Delivery, sender: EnvelopeSender, limits: RoomLimits) -> None:
+    def __init__(
+        self, groups: Groups, delivery: Delivery, sender: EnvelopeSender, watch: MemberWatch, limits: RoomLimits
+    ) -> None:
         self._groups = groups
+        self._watch = watch
         self._delivery = delivery
         self._sender = sender
         self._limits = limits
-        self.used = 0
+        self._used = 0
 
     def __len__(self) -> int:
         return self._groups.count(ROOM)
+
+    @property
+    def used(self) -> int:
+        """What all memberships take, and what is kept for those who watch a room, in bytes."""
+        return self._used + self._watch.used
+
+    def members(self, room: str) -> list[str]:
+        """Return the user ids of who is in a room, as those are told who watch it."""
+        if (watched := self._watch.members(room)) is not None:
+            return watched
+        group = self._groups.get(ROOM, room)
+        return (
+            [] if group is None else list(dict.fromkeys(member.principal.user_id for member in group.members.values()))
+        )
 
     def of(self, connection: Connection) -> tuple[str, ...]:
         """Return the rooms that a connection is in, safe to iterate while it joins and leaves."""
@@ -105,7 +143,14 @@ class Rooms:
         return group is not None and Mark.IS_PLACED in _mark(group, connection_id)
 
     def join(
-        self, connection: Connection, room: str, access: RoomAccess, *, placed: bool = False, id: str | None = None
+        self,
+        connection: Connection,
+        room: str,
+        access: RoomAccess,
+        *,
+        placed: bool = False,
+        presence: bool = False,
+        id: str | None = None,
     ) -> bool:
         """Make a connection a member, and send it `room.joined`; returns False if it is closing.
 
@@ -114,7 +159,7 @@ class Rooms:
         group = self._groups.find(ROOM, room)
         is_new = connection.id not in group.members
         if is_new:
-            self._check(connection, group)
+            self._check(connection, group, watches=presence)
             self._delivery.flush(group)
             # Then the answer is written at once, before anything that is said in the room.
             self._delivery.flush(connection.session)
@@ -124,11 +169,17 @@ class Rooms:
             self._enter(connection, group)
         listens = Mark.LISTENS if access is RoomAccess.LISTEN else Mark(0)
         _set_mark(group, connection, listens | (Mark.IS_PLACED if placed else Mark(0)))
-        return not is_new or self.confirm(connection, room, id=id)
+        return not is_new or self._tell(connection, group, presence=presence, id=id)
 
-    def confirm(self, connection: Connection, room: str, *, id: str | None = None) -> bool:
-        """Send `room.joined` to a member; returns False if it is closing."""
-        return self._sender.send(connection, "room.joined", RoomJoined(room), id=id)
+    def confirm(self, connection: Connection, room: str, *, presence: bool = False, id: str | None = None) -> bool:
+        """Send `room.joined` to a member, with who is there if it asks for `presence`; returns False if it is closing.
+
+        Raises RoomLimitError if there is no room to keep who is there.
+        """
+        group = self._groups.find(ROOM, room)
+        if presence:
+            self._check_memory(group, self._watch.size_of_watching(group))
+        return self._tell(connection, group, presence=presence, id=id)
 
     def leave(self, connection: Connection, room: str, *, reason: str | None = None) -> bool:
         """Take a connection out of a room, and tell it with a `reason` that it was made to; False if it is not in."""
@@ -138,7 +189,7 @@ class Rooms:
         self._delivery.flush(group)
         assert connection.rooms is not None
         connection.rooms.remove(group)
-        self._exit(connection, group)
+        self._exit(connection, group, is_lost=False)
         if reason is not None:
             self._sender.send(connection, "room.left", RoomLeft(room, reason))
         return True
@@ -147,27 +198,36 @@ class Rooms:
         """Take a connection that is gone out of all its rooms."""
         rooms, connection.rooms = connection.rooms, None
         for group in rooms or ():
-            self._exit(connection, group)
+            self._exit(connection, group, is_lost=True)
 
-    def _check(self, connection: Connection, group: Group) -> None:
+    def _tell(self, connection: Connection, group: Group, *, presence: bool, id: str | None) -> bool:
+        found = self._watch.watch(group, connection) if presence else (None, None)
+        return self._sender.send(connection, "room.joined", RoomJoined(group.name, *found), id=id)
+
+    def _check(self, connection: Connection, group: Group, *, watches: bool) -> None:
         """Raise RoomLimitError unless there is room for one more member."""
         if len(connection.rooms or ()) >= self._limits.per_connection:
             raise RoomLimitError(group.name, self._limits.per_connection)
-        if self.used + _size(group) > self._limits.in_all:
+        self._check_memory(group, _size(group) + (self._watch.size_of_watching(group) if watches else 0))
+
+    def _check_memory(self, group: Group, size: int) -> None:
+        if self.used + size > self._limits.in_all:
             raise RoomLimitError(group.name, None)
 
     def _enter(self, connection: Connection, group: Group) -> None:
-        self.used += _size(group)
+        self._used += _size(group)
         self._groups.join(group, connection)
         if connection.rooms is None:
             connection.rooms = [group]
         else:
             connection.rooms.append(group)
+        self._watch.joined(group, connection)
 
-    def _exit(self, connection: Connection, group: Group) -> None:
+    def _exit(self, connection: Connection, group: Group, *, is_lost: bool) -> None:
         _set_mark(group, connection, Mark(0))
         self._groups.leave(group, connection)
-        self.used -= _size(group)
+        self._used -= _size(group)
+        self._watch.left(group, connection, is_lost=is_lost)
 
 
 def _size(group: Group) -> int:

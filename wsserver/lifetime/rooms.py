@@ -71,27 +71,30 @@ class RoomHandlers:
             ctx.error(ErrorCode.INVALID_MESSAGE, _BAD_NAME)
         elif connection is None:
             pass
-        elif self._rooms.access(connection.id, data.room) is not RoomAccess.NONE:
-            self._rooms.confirm(connection, data.room, id=ctx.request_id)
+        elif (access := self._rooms.access(connection.id, data.room)) is not RoomAccess.NONE:
+            self._admit(ctx, data, access)
         else:
             answer = self._ask(ctx, data.room)
             if not isinstance(answer, RoomAccess):
-                return self._admit_later(ctx, data.room, answer)
-            self._admit(ctx, data.room, answer)
+                return self._admit_later(ctx, data, answer)
+            self._admit(ctx, data, answer)
         return None
 
-    async def _admit_later(self, ctx: Context, room: str, answer: Awaitable[object]) -> None:
-        self._admit(ctx, room, _access(await answer))
+    async def _admit_later(self, ctx: Context, data: RoomJoin, answer: Awaitable[object]) -> None:
+        self._admit(ctx, data, _access(await answer))
 
-    def _admit(self, ctx: Context, room: str, access: RoomAccess) -> None:
+    def _admit(self, ctx: Context, data: RoomJoin, access: RoomAccess) -> None:
         connection = self._connections.get(ctx.connection_id)
         if connection is None:
             return
         if access is RoomAccess.NONE:
-            ctx.error(ErrorCode.FORBIDDEN, f"You may not join the room {room}.")
+            ctx.error(ErrorCode.FORBIDDEN, f"You may not join the room {data.room}.")
             return
         try:
-            self._rooms.join(connection, room, access, id=ctx.request_id)
+            if self._rooms.access(connection.id, data.room) is RoomAccess.NONE:
+                self._rooms.join(connection, data.room, access, presence=data.presence, id=ctx.request_id)
+            else:
+                self._rooms.confirm(connection, data.room, presence=data.presence, id=ctx.request_id)
         except RoomLimitError as error:
             ctx.error(error.code, str(error), error.details)
 

@@ -247,6 +247,10 @@ class Hub:
         self._loop.call_soon_threadsafe(self._background.call, future, call, args, kwargs)
         return future
 
+    def members(self, room: str) -> list[str]:
+        """Return the user ids of who is in a room, as `presence` tells those who asked for it."""
+        return self._rooms.members(room)
+
     def _target(self, session: str | None, room: str | None, user: User | None) -> tuple[GroupKind, str]:
         """Return the group that is published to."""
         if (session is None) + (room is None) + (user is None) != 2:

@@ -1,0 +1,291 @@
+"""Presence: who is in a room, gathered, by user and not by connection, and without flicker."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from wscore.envelope import MessageProtocol
+from wscore.principal import Principal
+from wscore.rooms import RoomAccess
+from wsserver import App, RoomLimits
+from wsserver.brokers.memory import MemoryBroker
+from wsserver.connections.delivery import Delivery
+from wsserver.connections.groups import Groups
+from wsserver.connections.rooms import RoomLimitError, Rooms
+from wsserver.connections.sender import EnvelopeSender
+from wsserver.connections.state import Connection, Group
+from wsserver.lifetime import presence
+from wsserver.lifetime.presence import GATHER_S, LINGER_S, MAX_LISTED, PresenceWatch
+from wsserver.outbound.backlog import Backlog, OutboundLimits
+from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Metrics
+
+
+class Channel:
+    """Stands for a socket; `written` are the envelopes that it was given."""
+
+    def __init__(self) -> None:
+        self.written: list[dict] = []
+
+    def send_text(self, payload: bytes) -> None:
+        self.written.append(json.loads(payload))
+
+    def write(self, frames: bytes) -> int:
+        while frames:  # a server's text frames of less than 64 KiB, unmasked
+            assert frames[0] == 0x81
+            size, start = (frames[1], 2) if frames[1] < 126 else (int.from_bytes(frames[2:4], "big"), 4)
+            self.send_text(frames[start : start + size])
+            frames = frames[start + size :]
+        return 0
+
+
+class House:
+    """Rooms with a clock that a test moves."""
+
+    def __init__(self, limits: RoomLimits = RoomLimits(per_connection=10_000)) -> None:  # noqa: B008
+        self.now_s = 100.0
+        self.timers: list[tuple[float, int, object, tuple]] = []
+        metrics = Metrics()
+        groups = Groups(MemoryBroker())
+        backlog = Backlog(OutboundLimits(), metrics, call_later=self.call_later, now_s=lambda: 0.0, log=EventLog())
+        protocol = MessageProtocol(lambda: 1)
+        delivery = Delivery(groups, backlog, metrics, call_soon=lambda call: self.call_later(0, call))
+        self.watch = PresenceWatch(delivery, protocol, metrics, call_later=self.call_later, now_s=lambda: self.now_s)
+        self.rooms = Rooms(groups, delivery, EnvelopeSender(protocol, delivery, metrics), self.watch, limits)
+        self.made = 0
+
+    def call_later(self, delay_s: float, call, *arguments) -> None:
+        self.timers.append((self.now_s + delay_s, len(self.timers), call, arguments))
+
+    def pass_time(self, seconds: float) -> None:
+        end_s = self.now_s + seconds
+        while self.timers and min(self.timers)[0] <= end_s + 1e-9:
+            timer = min(self.timers)
+            self.timers.remove(timer)
+            self.now_s = max(self.now_s, timer[0])
+            timer[2](*timer[3])
+        self.now_s = end_s
+
+    def connect(self, user: str) -> Connection:
+        self.made += 1
+        session = Group("session", f"s{self.made}")
+        return Connection(f"c{self.made}", Principal(user, False, 0), session, Channel(), created_at_ms=0, now_s=0)
+
+    def join(self, user: str, room: str = "hall", *, watching: bool = False) -> Connection:
+        connection = self.connect(user)
+        self.rooms.join(connection, room, RoomAccess.PUBLISH, presence=watching)
+        return connection
+
+    def lose(self, connection: Connection) -> None:
+        connection.is_open = False
+        self.rooms.leave_all(connection)
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def events(connection: Connection) -> list[tuple[set[str], set[str], int]]:
+    """Return the presence events that came since this was asked last."""
+    written, connection.channel.written = connection.channel.written, []
+    data = [envelope["data"] for envelope in written if envelope["type"] == "presence"]
+    assert all(len(set(event["joined"])) == len(event["joined"]) for event in data)
+    return [(set(event["joined"]), set(event["left"]), event["count"]) for event in data]
+
+
+def joined(connection: Connection) -> dict:
+    return connection.channel.written[0]["data"]
+
+
+def test_who_asks_is_told_who_is_there_and_how_many_and_nobody_else_is(house):
+    a = house.join("alice")
+    b = house.join("bob", watching=True)
+    assert joined(a) == {"room": "hall"}
+    assert joined(b) == {"room": "hall", "members": ["alice", "bob"], "memberCount": 2}
+    house.join("carol")
+    house.pass_time(GATHER_S)
+    assert events(b) == [({"carol"}, set(), 3)]
+    assert events(a) == []
+
+
+def test_changes_are_gathered_for_250_ms_and_told_at_once(house):
+    watcher = house.join("watcher", watching=True)
+    house.pass_time(1)
+    first = house.join("u0")
+    house.pass_time(0.2)
+    for n in range(1, 50):
+        house.join(f"u{n}")
+    house.rooms.leave(first, "hall")
+    assert events(watcher) == []
+    house.pass_time(0.05)
+    assert events(watcher) == [({f"u{n}" for n in range(1, 50)}, set(), 50)]
+    house.pass_time(10)
+    assert events(watcher) == []
+
+
+def test_a_joiner_is_told_of_those_who_come_after_it_and_never_of_itself_or_of_whom_it_was_told(house):
+    a = house.join("a", watching=True)
+    house.join("b")
+    c = house.join("c", watching=True)
+    assert joined(c)["members"] == ["a", "b", "c"]
+    house.join("d")
+    e = house.join("e", watching=True)
+    house.pass_time(GATHER_S)
+    assert events(a) == [({"b", "c", "d", "e"}, set(), 5)]
+    assert events(c) == [({"d", "e"}, set(), 5)]
+    assert events(e) == []
+    house.join("f")
+    house.pass_time(GATHER_S)
+    assert events(a) == events(c) == events(e) == [({"f"}, set(), 6)]
+
+
+def test_presence_is_by_user_and_not_by_connection(house):
+    watcher = house.join("watcher", watching=True)
+    first, second = house.join("u"), house.join("u")
+    house.pass_time(GATHER_S)
+    assert events(watcher) == [({"u"}, set(), 2)]
+    house.rooms.leave(first, "hall")
+    house.pass_time(10)
+    assert events(watcher) == []
+    house.rooms.leave(second, "hall")
+    house.pass_time(GATHER_S)
+    assert events(watcher) == [(set(), {"u"}, 1)]
+
+
+def test_who_leaves_goes_at_once_and_a_lost_connection_after_5_s(house):
+    watcher = house.join("watcher", watching=True)
+    leaver, lost = house.join("leaver"), house.join("lost")
+    house.pass_time(1)
+    events(watcher)
+    house.rooms.leave(leaver, "hall")
+    house.lose(lost)
+    house.pass_time(GATHER_S)
+    assert events(watcher) == [(set(), {"leaver"}, 2)]
+    assert house.rooms.members("hall") == ["watcher", "lost"]
+    house.pass_time(LINGER_S - GATHER_S - 0.01)
+    assert events(watcher) == []
+    house.pass_time(0.01 + GATHER_S)
+    assert events(watcher) == [(set(), {"lost"}, 1)]
+    assert house.rooms.members("hall") == ["watcher"]
+
+
+def test_a_reconnect_within_5_s_is_no_flicker_however_often(house):
+    watcher = house.join("watcher", watching=True)
+    connection = house.join("u")
+    house.pass_time(1)
+    events(watcher)
+    for _ in range(5):
+        house.lose(connection)
+        house.pass_time(3)  # a loss of before must not end this one early
+        connection = house.join("u")
+        house.pass_time(1)
+    assert events(watcher) == []
+    house.lose(connection)
+    house.pass_time(LINGER_S + GATHER_S)
+    assert events(watcher) == [(set(), {"u"}, 1)]
+
+
+def test_a_watcher_that_reconnects_finds_those_who_were_lost_with_it(house):
+    watcher, other = house.join("watcher", watching=True), house.join("other")
+    house.pass_time(1)
+    for connection in (watcher, other):
+        house.lose(connection)
+    house.pass_time(2)
+    again = house.join("watcher", watching=True)
+    assert joined(again)["members"] == ["watcher", "other"]
+    house.join("other")
+    house.pass_time(10)
+    assert events(again) == []
+
+
+def test_above_1000_members_only_numbers_are_told(house):
+    watcher = house.join("watcher", watching=True)
+    members = [house.join(f"u{n}") for n in range(MAX_LISTED)]
+    late = house.join("late", watching=True)
+    assert joined(late) == {"room": "hall", "memberCount": MAX_LISTED + 2}
+    house.pass_time(GATHER_S)
+    assert events(watcher) == [(set(), set(), MAX_LISTED + 2)]
+    events(late)
+    for member in members[:10]:
+        house.rooms.leave(member, "hall")
+    house.pass_time(GATHER_S)
+    expected = (set(), {f"u{n}" for n in range(10)}, MAX_LISTED - 8)
+    assert events(watcher) == events(late) == [expected]
+
+
+def test_who_left_the_room_is_told_nothing_more_and_what_was_kept_is_forgotten(house):
+    watcher, other = house.join("watcher", watching=True), house.join("other", watching=True)
+    house.pass_time(1)
+    events(watcher)
+    house.rooms.leave(watcher, "hall")
+    house.pass_time(1)
+    assert events(watcher) == []
+    assert house.watch.used > 0
+    house.lose(other)
+    house.pass_time(LINGER_S + GATHER_S)
+    assert house.watch.used == house.rooms.used == 0
+    assert house.rooms.members("hall") == []
+    assert house.timers == []
+
+
+def test_a_storm_of_joiners_who_all_ask_costs_no_more_than_what_they_are_told(house):
+    everyone = [house.join(f"u{n}", watching=True) for n in range(300)]
+    house.pass_time(GATHER_S)
+    for n, connection in enumerate(everyone):
+        expected = {f"u{later}" for later in range(n + 1, 300)}
+        assert events(connection) == ([(expected, set(), 300)] if expected else [])
+
+
+def test_what_watching_takes_counts_against_the_memory_of_rooms():
+    house = House(RoomLimits(in_all=4000))
+    plain = house.join("alice")
+    for n in range(50):
+        try:
+            house.join(f"u{n}")
+        except RoomLimitError:
+            break
+    assert house.rooms.used <= 4000
+    with pytest.raises(RoomLimitError):
+        house.rooms.confirm(plain, "hall", presence=True)
+    assert house.watch.used == 0
+
+
+async def test_over_sockets_members_see_each_other_come_and_go(
+    start_server, open_raw, user_token, jwt_key, engine, monkeypatch
+):
+    monkeypatch.setattr(presence, "LINGER_S", 0.3)
+    server = await start_server(jwt_key=jwt_key, engine=engine)
+    alice = await open_raw(server.url, token=user_token("alice"))
+    await alice.send("room.join", {"room": "hall", "presence": True}, id="j")
+    answer = await alice.receive()
+    assert answer["data"] == {"room": "hall", "members": ["alice"], "memberCount": 1}
+    bob = await open_raw(server.url, token=user_token("bob"))
+    await bob.send("room.join", {"room": "hall"})
+    event = await alice.receive()
+    assert (event["type"], event["data"]) == ("presence", {"room": "hall", "joined": ["bob"], "left": [], "count": 2})
+    assert event.keys() == {"type", "timestamp", "data"}
+    assert server.hub.members("hall") == ["alice", "bob"]
+    await bob.send("room.join", {"room": "hall", "presence": True})  # a member asks later
+    while (answer := await bob.receive())["data"].get("members") is None:
+        pass
+    assert answer["data"]["members"] == ["alice", "bob"]
+    await alice.send("room.leave", {"room": "hall"})
+    assert (await bob.receive())["data"]["left"] == ["alice"]
+    carol = await open_raw(server.url, token=user_token("carol"))
+    await carol.send("room.join", {"room": "hall"})
+    assert (await bob.receive())["data"]["joined"] == ["carol"]
+    await carol.ws.close()
+    assert (await bob.receive())["data"]["left"] == ["carol"]
+
+
+async def test_the_hub_knows_the_members_of_any_room(start_server, open_raw, user_token, jwt_key):
+    server = await start_server(App(), jwt_key=jwt_key)
+    for user in ("alice", "bob", "alice"):
+        client = await open_raw(server.url, token=user_token(user))
+        await client.send("room.join", {"room": "hall"})
+        await client.receive()
+    assert server.hub.members("hall") == ["alice", "bob"]
+    assert server.hub.members("elsewhere") == []
