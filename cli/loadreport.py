@@ -13,6 +13,7 @@ from cli.loadrun import summary_file
 from cli.loadview import latency
 from cli.output import note, out, out_json, table
 from loadtest.comparison import Change, Comparison, Row, compare
+from loadtest.reports.figures import late_sends, ledger_columns, receiver_rows, sent_of_asked
 from loadtest.scenarios import LATENCY_TITLES, SCENARIOS
 from loadtest.summary import Summary, read_summary
 from loadtest.verdicts import shown
@@ -70,15 +71,18 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
             "thresholds" if number == 0 else "",
             f"{check.rule}: {'holds' if check.passed else 'missed'} ({shown(check)})",
         )
-    yield "sent", f"{summary.sent:,} ({summary.sent_per_s:,.0f}/s for {format_figure(summary.steady_s)} s)"
+    yield "sent", f"{sent_of_asked(summary)} ({summary.sent_per_s:,.0f}/s for {format_figure(summary.steady_s)} s)"
     yield "received", f"{summary.received:,} ({summary.received_per_s:,.0f}/s)"
     ledger = summary.ledger
     if ledger.expected:
         yield (
             "ledger",
-            f"expected {ledger.expected:,}, lost {ledger.lost:,} ({summary.loss:.3%}), "
-            f"twice {ledger.duplicated:,}, out of order {ledger.reordered:,}",
+            ", ".join(
+                [f"expected {ledger.expected:,}", *(f"{name} {count}" for name, count in ledger_columns(summary))]
+            ),
         )
+    for number, row in enumerate(receiver_rows(summary)):
+        yield "whose" if number == 0 else "", row
     connections = summary.connections
     yield (
         "connections",
@@ -94,7 +98,11 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         before, after = (kib / 1024 for kib in summary.server_rss_kib)
         yield "server", f"memory {before:,.1f} MiB, at the end {after:,.1f} MiB"
     generator = summary.generator
-    yield "generator", f"CPU {generator.cpu_percent:.0f} %, loop p99 {latency(generator.lag_p99_us)} late"
+    yield (
+        "generator",
+        f"CPU {generator.cpu_percent:.0f} %, loop p99 {latency(generator.lag_p99_us)} late, "
+        f"max {latency(generator.lag_max_us)}; {late_sends(summary)}",
+    )
     if summary.clock.uncertainty_us:
         yield "clock", f"{summary.clock.kind}, uncertain by {latency(summary.clock.uncertainty_us)}"
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from loadtest.histograms import Distribution
-from loadtest.wire import Generator, HostClock, Ledger, Plan, Second
+from loadtest.wire import Generator, HostClock, Ledger, Plan, ReceiverLedger, Second
 from wscore.errors import ConfigError
 
 SCHEMA: Final = 1
@@ -45,7 +45,8 @@ class Connections(msgspec.Struct, frozen=True, rename="camel"):
 class Check(msgspec.Struct, frozen=True, rename="camel"):
     """How a rule fared. `actual` and `limit` are in `unit`: us, a ratio, or a plain number where it is empty.
 
-    `actual` is None for what was not measured; then the rule is missed.
+    `actual` is None for what was not measured; then the rule is missed, as it is where `shortage` says that there were
+    too few samples for its percentile.
     """
 
     rule: str
@@ -53,6 +54,7 @@ class Check(msgspec.Struct, frozen=True, rename="camel"):
     limit: float
     passed: bool
     unit: str = ""
+    shortage: str = ""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -77,6 +79,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     received_per_s: float
     loss: float
     ledger: Ledger
+    receivers: tuple[ReceiverLedger, ...] = ()
+    receivers_affected: int = 0
     connections: Connections
     errors: dict[str, int]
     close_codes: dict[str, int]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from loadtest import wire
+from loadtest.faults import FAULTS
 from loadtest.scenarios import SCENARIOS
 from loadtest.summary import Check, Summary
 from wscore.errors import ConfigError
+from wscore.units import counted_noun
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
@@ -26,20 +30,38 @@ _LATENCIES: Final = {
     **{name: name for name in (wire.SERVICE, wire.CONNECT, wire.RECONNECT)},
     **{name: name for scenario in SCENARIOS.values() for name in scenario.latencies},
 }
+
+
+def _looks_for(summary: Summary, fault: str) -> bool:
+    return summary.ledger.expected > 0 and fault in SCENARIOS[summary.kind].faults
+
+
+def _count_of(fault: str, summary: Summary) -> float | None:
+    count: int = getattr(summary.ledger, fault)
+    return count if count or _looks_for(summary, fault) else None
+
+
+def _own_count(kind: str, figure: Callable[[Summary], float], summary: Summary) -> float | None:
+    return figure(summary) if summary.kind == kind else None
+
+
 _STATISTICS: Final = ("p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99", "max", "mean")
+_OF_MESSAGES: Final = frozenset((wire.LATENCY, wire.SERVICE, wire.FIRST, wire.MEDIAN, wire.LAST))
 _TIME_UNITS: Final = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
-COUNTS: Final[dict[str, Callable[[Summary], float]]] = {
+COUNTS: Final[dict[str, Callable[[Summary], float | None]]] = {
     "rate": lambda summary: summary.sent_per_s,
     "received_rate": lambda summary: summary.received_per_s,
-    "loss": lambda summary: summary.loss,
-    "lost": lambda summary: summary.ledger.lost,
-    "duplicates": lambda summary: summary.ledger.duplicated,
-    "reorders": lambda summary: summary.ledger.reordered,
+    "loss": lambda summary: summary.loss if _looks_for(summary, "lost") else None,
+    **{fault.rule: partial(_count_of, fault.field) for fault in FAULTS},
     "errors": lambda summary: sum(summary.errors.values()),
     "failed_connections": lambda summary: summary.connections.failed,
     "lost_connections": lambda summary: summary.connections.lost,
     "missed_heartbeats": lambda summary: summary.heartbeats_missed,
-    **{name: figure for scenario in SCENARIOS.values() for name, figure in scenario.counts.items()},
+    **{
+        name: partial(_own_count, scenario.name, figure)
+        for scenario in SCENARIOS.values()
+        for name, figure in scenario.counts.items()
+    },
 }
 _RULE: Final = re.compile(r"\s*([a-z_]+(?:\.[a-z0-9.]+)?)\s*(<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµ%]*)\s*")
 
@@ -74,6 +96,29 @@ class Threshold:
             return found.max_us if statistic == "max" else found.mean_us
         return found.percentile_us(float(statistic[1:]))
 
+    def tail(self) -> float | None:
+        """Return the share of the samples that are above its percentile; None if it is about no latency's percentile.
+
+        The maximum is above all but one of them.
+        """
+        family, _, statistic = self.metric.partition(".")
+        if family not in _LATENCIES or statistic == "mean":
+            return None
+        return 0.0 if statistic == "max" else round(1 - float(statistic[1:]) / 100, 6)
+
+    @property
+    def is_of_messages(self) -> bool:
+        """Whether it is about latencies of what is sent by timetable."""
+        return _LATENCIES.get(self.metric.partition(".")[0]) in _OF_MESSAGES
+
+    def shortage(self, summary: Summary) -> str:
+        """Return why its percentile cannot be told from that few samples; empty if it can."""
+        tail = self.tail()
+        found = summary.latencies.get(_LATENCIES.get(self.metric.partition(".")[0], ""))
+        if not tail or found is None or found.count * tail >= 1:
+            return ""
+        return f"{counted_noun(found.count, 'sample')}, which takes {math.ceil(1 / tail):,}"
+
     def __str__(self) -> str:
         return self.text
 
@@ -104,10 +149,10 @@ def check_rules(thresholds: Sequence[Threshold], summary: Summary) -> tuple[Chec
     checks = []
     for threshold in thresholds:
         actual = threshold.actual(summary)
-        passed = actual is not None and threshold.holds(actual)
-        checks.append(
-            Check(threshold.text, None if actual is None else float(actual), threshold.limit, passed, threshold.unit)
-        )
+        shortage = threshold.shortage(summary)
+        passed = actual is not None and not shortage and threshold.holds(actual)
+        value = None if actual is None else float(actual)
+        checks.append(Check(threshold.text, value, threshold.limit, passed, threshold.unit, shortage))
     return tuple(checks)
 
 

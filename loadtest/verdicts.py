@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from loadtest.faults import FAULTS
 from loadtest.histograms import distributions
 from loadtest.scenarios import SCENARIOS
 from loadtest.summary import Check, Connections, Summary, Verdict, config_hash, config_of
@@ -43,6 +44,8 @@ def summarise(
         received_per_s=measured.received / steady_s,
         loss=ledger.lost / ledger.expected if ledger.expected else 0.0,
         ledger=ledger,
+        receivers=measured.receivers,
+        receivers_affected=measured.receivers_affected,
         connections=Connections(
             plan.connections,
             measured.peak_connections,
@@ -61,10 +64,11 @@ def summarise(
         latencies=distributions(measured.histograms.encoded),
         generator=measured.generator,
         clock=measured.clock,
-        series=tuple(map(_second, series)),
+        series=tuple(_seconds(series, measured.lost_by_second)),
     )
     checks = check_rules(thresholds, summary)
-    invalid, failures = tuple(_doubts(summary)), tuple(_failures(summary, checks, judged=bool(thresholds)))
+    invalid = (*_doubts(summary), *_late_percentiles(summary, thresholds, checks))
+    failures = tuple(_failures(summary, checks, judged=bool(thresholds)))
     verdict = Verdict.INVALID if invalid else Verdict.FAILED if failures else Verdict.PASSED
     notes = ("The run was interrupted; this is what ran until then.",) if measured.was_interrupted else ()
     return msgspec.structs.replace(summary, verdict=verdict, reasons=(*invalid, *failures, *notes), checks=checks)
@@ -93,9 +97,7 @@ def _failures(summary: Summary, checks: Sequence[Check], *, judged: bool) -> Ite
         return
     ledger, connections = summary.ledger, summary.connections
     counts = (
-        (ledger.lost, "messages were lost"),
-        (ledger.duplicated, "messages came twice"),
-        (ledger.reordered, "messages came out of order"),
+        *((getattr(ledger, fault.field), fault.sentence) for fault in FAULTS),
         (connections.failed, "connections failed"),
         (connections.lost, "connections were lost"),
         (sum(summary.errors.values()), "errors occurred"),
@@ -119,14 +121,40 @@ def _absences(summary: Summary) -> Iterator[str]:
         yield f"Connections were missing for {summary.away_s / wanted_s:.0%} of the window."
 
 
-def _second(progress: RunProgress) -> Second:
-    return Second(**{name: getattr(progress, name) for name in Second.__struct_fields__})
+def _late_percentiles(summary: Summary, thresholds: Sequence[Threshold], checks: Sequence[Check]) -> Iterator[str]:
+    """Yield the rules whose percentile tells how late the generator was: what came behind a late send came late.
+
+    A maximum that holds is no better for that, so it counts only where it was missed.
+    """
+    generator = summary.generator
+    share = generator.late_sends / summary.sent if summary.sent else 0.0
+    for threshold, check in zip(thresholds, checks, strict=True):
+        tail = threshold.tail() if threshold.is_of_messages else None
+        if not share or tail is None or tail > share or (not tail and check.passed):
+            continue
+        yield (
+            f"{threshold} lies within the {format_figure(share * 100)} % of messages that were sent late; "
+            f"the generator's loop was late by up to {format_figure(generator.lag_max_us / 1000)} ms."
+        )
+
+
+def _seconds(series: Sequence[RunProgress], lost: Mapping[int, int]) -> Iterator[Second]:
+    """Yield the seconds as reports have them, each with what was lost of what was sent in it."""
+    rest = dict(lost)
+    for progress in series:
+        ended = [second for second in rest if second < round(progress.elapsed_s)]
+        if progress is series[-1]:
+            ended = list(rest)
+        fields = {name: getattr(progress, name) for name in Second.__struct_fields__}
+        yield Second(**{**fields, "lost": sum(rest.pop(second) for second in ended)})
 
 
 def shown(check: Check) -> str:
     """Return what a rule came to, for people."""
     if check.actual is None:
         return "nothing of the kind was measured"
+    if check.shortage:
+        return f"of {check.shortage}"
     if check.unit == "us":
         return f"{format_figure(check.actual / 1000)} ms"
     return f"{format_figure(check.actual * 100)} %" if check.unit == "ratio" else format_figure(check.actual, 6)

@@ -153,9 +153,18 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: int = 0
     duplicated: int = 0
     reordered: int = 0
-    late: int = 0  # of those received: after the reply timeout
-    misdelivered: int = 0  # to another connection than the one that asked
-    unknown: int = 0  # answers to nothing that was asked
+    late: int = 0  # of those received: so late that nobody waited for them any more
+    misdelivered: int = 0  # to another session, or to another connection than the one that asked
+    unknown: int = 0  # which nobody sent, or nobody asked for
+    corrupt: int = 0  # not as they were sent
+
+
+class ReceiverLedger(msgspec.Struct, frozen=True, rename="camel"):
+    """What went wrong at one connection: its number in the run, its session, and counts by their name in the ledger."""
+
+    connection: int
+    session: int
+    faults: dict[str, int]
 
 
 class Generator(msgspec.Struct, frozen=True, rename="camel"):
@@ -195,6 +204,16 @@ class Second(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     max_us: float | None = None
     server_rss_kib: int | None = None
     cpu_percent: float = 0.0
+    lost: int = 0  # of what was sent in this second, known at the end; while it runs: what has not come so far
+    failed_connections: int = 0
+    lost_connections: int = 0
+    missed_heartbeats: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    late: int = 0
+    misdelivered: int = 0
+    unknown: int = 0
+    corrupt: int = 0
 
 
 class RunProgress(Second, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="progress"):
@@ -223,6 +242,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     heartbeats_missed: int = 0
     server_rss_kib: tuple[int, int] | None = None  # at the start and at the end of the window
     ledger: Ledger = Ledger()
+    receivers: tuple[ReceiverLedger, ...] = ()  # the worst ones
+    receivers_affected: int = 0
+    lost_by_second: dict[int, int] = {}  # of what was sent in that second of the run
     histograms: Histograms = Histograms()
     generator: Generator = Generator()
     clock: HostClock = HostClock()

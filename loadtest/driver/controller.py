@@ -200,6 +200,11 @@ def progress(
         max_us=float(last.max_us) if last.latencies else None,
         server_rss_kib=rss_kib,
         cpu_percent=last.cpu_percent,
+        lost=now.missing,
+        failed_connections=now.failed,
+        lost_connections=now.lost,
+        missed_heartbeats=now.heartbeats_missed,
+        **now.faults,
     )
 
 

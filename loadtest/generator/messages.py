@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
+from loadtest.generator.flights import Landed
 from loadtest.ledger import NEVER, PublisherLog, Streak
 from loadtest.wire import Generator, Plan
 
@@ -55,7 +58,7 @@ class Counts(msgspec.Struct):
     """What became of the connections and messages of one process, or of several together, since the start.
 
     The counted ones belong to the window, and so do those `unsent`: what was due when its connection had failed or was
-    lost. `errors` are by text, `close_codes` by number.
+    lost. `errors` are by text, `close_codes` by number, `faults` by their name in the ledger.
     """
 
     connected: int = 0
@@ -72,6 +75,8 @@ class Counts(msgspec.Struct):
     counted_received: int = 0
     late_sends: int = 0
     heartbeats_missed: int = 0
+    missing: int = 0  # what has not come so far, though what was sent after it has
+    faults: dict[str, int] = {}
     errors: dict[str, int] = {}
     close_codes: dict[str, int] = {}
 
@@ -79,13 +84,14 @@ class Counts(msgspec.Struct):
         """Add what another process counted."""
         for name in _NUMBERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for own, theirs in ((self.errors, other.errors), (self.close_codes, other.close_codes)):
-            for key, count in theirs.items():
+        for name in _DICTS:
+            own = getattr(self, name)
+            for key, count in getattr(other, name).items():
                 own[key] = own.get(key, 0) + count
 
     def copy(self) -> Counts:
         """Return the counts of this moment."""
-        return msgspec.structs.replace(self, errors=self.errors.copy(), close_codes=self.close_codes.copy())
+        return msgspec.structs.replace(self, **{name: getattr(self, name).copy() for name in _DICTS})
 
     def error(self, text: str) -> None:
         """Count something that the target is to blame for."""
@@ -96,7 +102,8 @@ class Counts(msgspec.Struct):
         self.close_codes[str(int(code))] = self.close_codes.get(str(int(code)), 0) + 1
 
 
-_NUMBERS = tuple(name for name in Counts.__struct_fields__ if name not in ("errors", "close_codes"))
+_DICTS = ("errors", "close_codes", "faults")
+_NUMBERS = tuple(name for name in Counts.__struct_fields__ if name not in _DICTS)
 
 
 class Snapshot(msgspec.Struct):
@@ -109,13 +116,19 @@ class Snapshot(msgspec.Struct):
 
 
 class Part(msgspec.Struct):
-    """What one process measured; a histogram is in the library's own encoding."""
+    """What one process measured; a histogram is in the library's own encoding.
+
+    `streaks` are with the numbers of the connections that had each of them; `faults` are those of a connection, as
+    (number, session, counts by their name in the ledger).
+    """
 
     counts: Counts = msgspec.field(default_factory=Counts)
     all_lost_ns: int = 0
     histograms: dict[str, str] = {}
     logs: list[PublisherLog] = []
-    streaks: list[tuple[Streak, int]] = []
+    streaks: list[tuple[Streak, list[int]]] = []
+    landed: Landed | None = None
+    faults: list[tuple[int, int, dict[str, int]]] = []
     replies_expected: int = 0
     replies_received: int = 0
     duplicated: int = 0
@@ -124,8 +137,15 @@ class Part(msgspec.Struct):
     late: int = 0
     misdelivered: int = 0
     unknown: int = 0
+    corrupt: int = 0
     generator: Generator = Generator()
     clock_uncertainty_us: float = 0.0
+
+    def add_faults(self, index: int, session: int, faults: Mapping[str, int]) -> None:
+        """Add what was wrong with the messages that came to a connection."""
+        self.faults.append((index, session, dict(faults)))
+        for name, count in faults.items():
+            setattr(self, name, getattr(self, name) + count)
 
 
 FOREVER = Window(NEVER, NEVER)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from loadtest.generator.latencies import merged
+from loadtest.generator.flights import first_median_last
+from loadtest.generator.latencies import LatencyRecorder, encode, merged
 from loadtest.generator.messages import Counts, Part, Window
-from loadtest.ledger import Streak, settle
-from loadtest.wire import Generator, Histograms, HostClock, Ledger, Measured, Plan
+from loadtest.ledger import Settlement, Streak, settle
+from loadtest.wire import (
+    FIRST,
+    LAST,
+    MEDIAN,
+    Generator,
+    Histograms,
+    HostClock,
+    Ledger,
+    Measured,
+    Plan,
+    ReceiverLedger,
+)
 
 MAX_CPU_PERCENT: Final = 90.0
 MAX_LAG_P99_US: Final = 50_000.0
 MAX_LATE_SHARE: Final = 0.01
-_ODDITIES: Final = ("duplicated", "reordered", "late", "misdelivered", "unknown")
+WORST: Final = 20  # receivers that are named
+_ODDITIES: Final = ("duplicated", "reordered", "late", "misdelivered", "unknown", "corrupt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,8 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
         counts.add(part.counts)
     lost_ns = max((part.all_lost_ns for part in parts), default=0) if all(p.all_lost_ns for p in parts) else 0
     lost_at_s = round((lost_ns - course.started_ns) / 1e9, 2) if lost_ns else None
+    settled = _settled(parts, course.started_ns)
+    receivers = _receivers(plan, parts, settled.lost_of)
     uncertainty_us = max((part.clock_uncertainty_us for part in parts), default=0.0)
     return Measured(
         run_id=plan.run_id,
@@ -57,7 +73,10 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
         resumed=counts.resumed,
         heartbeats_missed=counts.heartbeats_missed,
         server_rss_kib=course.rss_kib,
-        ledger=_ledger(parts),
+        ledger=settled.ledger,
+        receivers=tuple(receivers[:WORST]),
+        receivers_affected=len(receivers),
+        lost_by_second=dict(sorted(settled.lost_at_s.items())),
         histograms=_histograms(parts),
         generator=_generator(parts, counts.counted_sent, course.workers),
         clock=HostClock("estimated", uncertainty_us) if uncertainty_us else HostClock(),
@@ -65,24 +84,42 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
     )
 
 
-def _ledger(parts: list[Part]) -> Ledger:
+def _settled(parts: list[Part], origin_ns: int) -> Settlement:
     oddities = {name: sum(getattr(part, name) for part in parts) for name in _ODDITIES}
     replies = sum(part.replies_expected for part in parts)
     if replies:
         received = sum(part.replies_received for part in parts)
-        return Ledger(replies, replies, received, replies - received, **oddities)
-    streaks: Counter[Streak] = Counter()
+        return Settlement(Ledger(replies, replies, received, replies - received, **oddities), Counter(), Counter())
+    streaks: defaultdict[Streak, list[int]] = defaultdict(list)
     for part in parts:
         for streak, receivers in part.streaks:
             streaks[streak] += receivers
-    return settle([log for part in parts for log in part.logs], streaks, oddities["duplicated"], oddities["reordered"])
+    return settle([log for part in parts for log in part.logs], streaks, origin_ns, **oddities)
+
+
+def _receivers(plan: Plan, parts: list[Part], lost_of: Mapping[int, int]) -> list[ReceiverLedger]:
+    """Return every connection at which something went wrong, the worst first."""
+    found: dict[int, Counter[str]] = {index: Counter(lost=lost) for index, lost in lost_of.items()}
+    for part in parts:
+        for index, _, faults in part.faults:
+            found.setdefault(index, Counter()).update(faults)
+    worst_first = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))
+    return [ReceiverLedger(index, index % plan.sessions, dict(faults)) for index, faults in worst_first]
 
 
 def _histograms(parts: list[Part]) -> Histograms:
     names = sorted({name for part in parts for name in part.histograms})
-    return Histograms(
-        {name: merged(part.histograms[name] for part in parts if name in part.histograms) for name in names}
-    )
+    encoded = {name: merged(part.histograms[name] for part in parts if name in part.histograms) for name in names}
+    landed = [part.landed for part in parts if part.landed is not None]
+    if landed:
+        recorders = {name: LatencyRecorder() for name in (FIRST, MEDIAN, LAST)}
+        for latencies_us in first_median_last(landed):
+            for recorder, latency_us in zip(recorders.values(), latencies_us, strict=True):
+                recorder.record((latency_us * 1000,))
+        for name, recorder in recorders.items():
+            recorder.fold_all()
+            encoded[name] = encode(recorder.histogram)
+    return Histograms(encoded)
 
 
 def _generator(parts: list[Part], sent: int, workers: int) -> Generator:

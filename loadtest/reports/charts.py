@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
@@ -11,8 +11,9 @@ from typing import Final
 from wscore.units import format_figure
 
 WIDTH: Final = 640
-HEIGHT: Final = 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 40
+HEIGHT: Final = 300
+LEAST: Final = 1e-3  # on a logarithmic axis: a microsecond
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 16, 14, 52
 
 Point = tuple[float, float]
 
@@ -35,6 +36,21 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round((first + number) * step, 10) for number in range(math.ceil(high / step) - first + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return values that cover a range of positive ones: powers of ten, 2 and 5 between a few."""
+    low = max(low, LEAST)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(max(high, low * 1.01)))
+    factors = (1, 2, 5) if last - first <= 2 else (1,)
+    marks = [factor * 10.0**power for power in range(first, last) for factor in factors] + [10.0**last]
+    start = max((place for place, mark in enumerate(marks) if mark <= low), default=0)
+    end = next((place for place, mark in enumerate(marks) if mark >= high), len(marks) - 1)
+    return marks[start : max(end, start + 1) + 1]
+
+
+def _logarithm(value: float) -> float:
+    return math.log10(max(value, LEAST))
+
+
 def number(value: float) -> str:
     """Return an axis label."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -44,22 +60,33 @@ def number(value: float) -> str:
 
 
 def chart(
-    title: str, x_name: str, y_name: str, lines: Sequence[Series], *, x_ticks: Sequence[tuple[float, str]] = ()
+    title: str,
+    x_name: str,
+    y_name: str,
+    lines: Sequence[Series],
+    *,
+    x_ticks: Sequence[tuple[float, str]] = (),
+    is_log: bool = False,
 ) -> str:
-    """Return a figure with its legend; empty lines are left out. `x_ticks` replaces the usual labels."""
+    """Return a figure with its legend; empty lines are left out.
+
+    `x_ticks` replaces the usual labels, `is_log` gives each power of ten the same height.
+    """
     lines = [line for line in lines if line.points]
     if not lines:
         return ""
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points]
-    y_marks = ticks(0, max(ys) or 1)
+    y_marks = log_ticks(min(ys), max(ys)) if is_log else ticks(0, max(ys) or 1)
+    scale: Callable[[float], float] = _logarithm if is_log else float
     x_marks = list(x_ticks) or [(value, number(value)) for value in ticks(min(xs), max(xs))]
     x_low, x_high = min(xs), max(*xs, min(xs) + 1e-9)
-    y_high = y_marks[-1]
+    y_low, y_high = scale(y_marks[0]), scale(y_marks[-1])
 
     def place(x: float, y: float) -> str:
+        up = (max(y_low, scale(y)) - y_low) / (y_high - y_low)
         across = _LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - _LEFT - _RIGHT)
-        return f"{across:.1f},{HEIGHT - _BOTTOM - y / y_high * (HEIGHT - _TOP - _BOTTOM):.1f}"
+        return f"{across:.1f},{HEIGHT - _BOTTOM - up * (HEIGHT - _TOP - _BOTTOM):.1f}"
 
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
@@ -71,10 +98,10 @@ def chart(
         parts.append(f'<text class="y" x="{float(x) - 6:.1f}" y="{float(y) + 4:.1f}">{number(value)}</text>')
     for value, label in x_marks:
         if x_low <= value <= x_high:
-            x = place(value, 0).split(",")[0]
-            parts.append(f'<text class="x" x="{x}" y="{HEIGHT - _BOTTOM + 16}">{escape(label)}</text>')
+            x = place(value, y_marks[0]).split(",")[0]
+            parts.append(f'<text class="x" x="{x}" y="{HEIGHT - _BOTTOM + 20}">{escape(label)}</text>')
     parts.append(f'<text class="x" x="{(WIDTH + _LEFT) / 2}" y="{HEIGHT - 6}">{escape(x_name)}</text>')
-    parts.append(f'<text class="x" transform="translate(14 {HEIGHT / 2}) rotate(-90)">{escape(y_name)}</text>')
+    parts.append(f'<text class="x" transform="translate(20 {HEIGHT / 2}) rotate(-90)">{escape(y_name)}</text>')
     for line in lines:
         points = " ".join(place(x, y) for x, y in line.points)
         parts.append(f'<polyline class="line {line.style}" points="{points}"/>')

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Final
 
 from loadtest import wire
+from loadtest.faults import FAULTS
 from loadtest.histograms import PERCENTILES
 from loadtest.scenarios import LATENCY_TITLES, SCENARIOS
 from loadtest.summary import Summary
+from wscore.units import format_figure
+
+WORST_SHOWN: Final = 5
 
 
 def milliseconds(value_us: float) -> str:
@@ -42,6 +47,39 @@ def latency_rows(summary: Summary) -> Iterator[list[str]]:
         ]
 
 
+def sent_of_asked(summary: Summary) -> str:
+    """Return what was sent, beside what should have been where that is more."""
+    return f"{summary.sent:,}" + (f" of {summary.asked:,} that were due" if summary.asked > summary.sent else "")
+
+
+def ledger_columns(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Yield the faults that this kind of run looks for, or found, each with its count."""
+    looked_for = SCENARIOS[summary.kind].faults
+    for fault in FAULTS:
+        count = getattr(summary.ledger, fault.field)
+        if count or fault.field in looked_for:
+            share = f" ({summary.loss:.4%})" if fault.field == "lost" and count else ""
+            yield fault.column, f"{count:,}{share}"
+
+
+def receiver_rows(summary: Summary, most: int = WORST_SHOWN) -> Iterator[str]:
+    """Yield whose the losses and the other faults are, the worst first."""
+    columns = {fault.field: fault.column for fault in FAULTS}
+    for receiver in summary.receivers[:most]:
+        counts = ", ".join(f"{count:,} {columns[name]}" for name, count in receiver.faults.items())
+        yield f"connection {receiver.connection} of session {receiver.session}: {counts}"
+    if more := summary.receivers_affected - min(most, len(summary.receivers)):
+        yield f"and {more:,} more of {summary.connections.peak:,} connections"
+
+
+def late_sends(summary: Summary) -> str:
+    """Return how much was sent late, and from which percentile on that is what the figures show."""
+    late = summary.generator.late_sends
+    if not late or not summary.sent:
+        return "0 sent late"
+    return f"{late:,} sent late, so what is above p{format_figure(100 * (1 - late / summary.sent), 4)} is its own doing"
+
+
 LATENCY_HEAD = ["ms", "count", *(f"p{percentile:g}" for percentile in PERCENTILES), "max", "mean"]
 
 
@@ -51,7 +89,7 @@ def facts(summary: Summary) -> Iterator[tuple[str, str]]:
     started = datetime.fromtimestamp(summary.started_at_ms / 1000, UTC).isoformat(timespec="seconds")
     yield "started", started
     yield "steady window", f"{summary.steady_s:.1f} s"
-    yield "sent", f"{summary.sent:,} ({summary.sent_per_s:,.1f}/s)"
+    yield "sent", f"{sent_of_asked(summary)} ({summary.sent_per_s:,.1f}/s)"
     yield "received", f"{summary.received:,} ({summary.received_per_s:,.1f}/s)"
     yield (
         "connections",
@@ -59,12 +97,13 @@ def facts(summary: Summary) -> Iterator[tuple[str, str]]:
     )
     yield from SCENARIOS[summary.kind].facts(summary)
     if ledger.published:
+        faults = "".join(f", {count} {column}" for column, count in ledger_columns(summary))
         yield (
             "ledger",
-            f"{ledger.published:,} published, {ledger.expected:,} expected, {ledger.received:,} received, "
-            f"{ledger.lost:,} lost ({summary.loss:.4%}), {ledger.duplicated:,} twice, "
-            f"{ledger.reordered:,} out of order",
+            f"{ledger.published:,} published, {ledger.expected:,} expected, {ledger.received:,} received{faults}",
         )
+    if summary.receivers:
+        yield "whose", "; ".join(receiver_rows(summary))
     if summary.errors:
         yield "errors", ", ".join(f"{text} ×{count:,}" for text, count in summary.errors.items())
     if summary.close_codes:
@@ -77,7 +116,8 @@ def facts(summary: Summary) -> Iterator[tuple[str, str]]:
     yield (
         "generator",
         f"{generator.cpu_percent:.0f} % of a core, loop lag p99 {milliseconds(generator.lag_p99_us)} ms, "
-        f"{generator.late_sends:,} sent late, {generator.receive_floor_us:.1f} µs a receipt",
+        f"max {milliseconds(generator.lag_max_us)} ms, {late_sends(summary)}, "
+        f"{generator.receive_floor_us:.1f} µs a receipt",
     )
     clock = summary.clock
     uncertainty = "" if not clock.uncertainty_us else f" ± {milliseconds(clock.uncertainty_us)} ms"

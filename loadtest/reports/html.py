@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Final
 
 from loadtest import wire
+from loadtest.faults import FAULTS
 from loadtest.reports.charts import Point, Series, chart
-from loadtest.reports.figures import LATENCY_HEAD, facts, latency_name, latency_rows
+from loadtest.reports.figures import LATENCY_HEAD, facts, latency_name, latency_rows, ledger_columns
 from loadtest.summary import Summary
 from loadtest.verdicts import shown
 from loadtest.wire import Second
@@ -36,6 +38,7 @@ svg text { fill: var(--soft); font: 12px system-ui, sans-serif; } .x { text-anch
 .line.a { stroke: var(--a); } .line.b { stroke: var(--b); } .line.c { stroke: var(--c); stroke-dasharray: 5 3; }
 .key { margin-right: 1rem; white-space: nowrap; } .key::before { content: "\\2014 "; font-weight: 900; }
 .key.a::before { color: var(--a); } .key.b::before { color: var(--b); } .key.c::before { color: var(--c); }
+@media (max-width: 640px) { body { padding: .75rem; } figure { padding: .5rem; } svg text { font-size: 21px; } }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 th:first-child, td:first-child, .facts td { text-align: left; } .facts td { white-space: normal; }
@@ -66,12 +69,24 @@ def _body(summary: Summary, title: str) -> Iterator[str]:
     yield f'<h2>Over time</h2><div class="charts">{"".join(_charts(summary))}</div>'
     if summary.ledger.published:
         ledger = summary.ledger
-        head = ["ledger", "published", "expected", "received", "lost", "twice", "out of order"]
-        counts = (
-            *(ledger.published, ledger.expected, ledger.received),
-            *(ledger.lost, ledger.duplicated, ledger.reordered),
-        )
-        yield "<h2>Delivery</h2>" + _table(head, [["messages", *(f"{count:,}" for count in counts)]])
+        head, row = ["ledger", "published", "expected", "received"], ["messages"]
+        row += [f"{count:,}" for count in (ledger.published, ledger.expected, ledger.received)]
+        for column, count in ledger_columns(summary):
+            head.append(column)
+            row.append(count)
+        yield "<h2>Delivery</h2>" + _table(head, [row])
+    if summary.receivers:
+        columns = [fault for fault in FAULTS if any(fault.field in receiver.faults for receiver in summary.receivers)]
+        rows = [
+            [
+                str(receiver.connection),
+                str(receiver.session),
+                *(f"{receiver.faults.get(fault.field, 0):,}" for fault in columns),
+            ]
+            for receiver in summary.receivers
+        ]
+        yield f"<h2>Whose: {summary.receivers_affected:,} of {summary.connections.peak:,} connections</h2>"
+        yield _table(["connection", "session", *(fault.column for fault in columns)], rows)
     rows_of_facts = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts(summary))
     yield f'<h2>The run</h2><div class="wide"><table class="facts">{rows_of_facts}</table></div>'
 
@@ -87,6 +102,16 @@ def _charts(summary: Summary) -> Iterator[str]:
             Series("p50", _over_time(series, lambda second: second.p50_us, 1000), "a"),
             Series("p99", _over_time(series, lambda second: second.p99_us, 1000), "b"),
             Series("max", _over_time(series, lambda second: second.max_us, 1000), "c"),
+        ],
+    )
+    yield chart(
+        "Losses and errors",
+        "seconds",
+        "a second",
+        [
+            Series("lost, of what was sent then", _over_time(series, lambda second: second.lost), "b"),
+            Series("errors", _new_in_second(series, lambda second: second.errors), "a"),
+            Series("connections lost", _new_in_second(series, lambda second: second.lost_connections), "c"),
         ],
     )
     yield chart(
@@ -131,11 +156,16 @@ def _spectrum(summary: Summary) -> str:
             for nines in range(1, int(furthest) + 1)
         ),
     ]
-    return chart("Latency by percentile", "percentile", "ms", lines, x_ticks=marks)
+    return chart("Latency by percentile", "percentile", "ms", lines, x_ticks=marks, is_log=True)
 
 
 def _over_time(series: Sequence[Second], figure: Callable[[Second], float | None], unit: float = 1) -> list[Point]:
     return [(second.elapsed_s, value / unit) for second in series if (value := figure(second)) is not None]
+
+
+def _new_in_second(series: Sequence[Second], count: Callable[[Second], int]) -> list[Point]:
+    """Return what each second adds to a count since the start."""
+    return [(second.elapsed_s, max(0, count(second) - count(before))) for before, second in pairwise(series)]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -6,11 +6,12 @@ it; none of them knows one by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, ClassVar, Final
 
+from loadtest.faults import ALL_FAULTS, FAULTS
 from loadtest.generator.traffic import Traffic
 from loadtest.options import LoadOptions, ramp_s
 from loadtest.stages import parse_stages
@@ -19,10 +20,8 @@ from loadtest.wire import Plan
 from wscore.errors import ConfigError
 from wscore.units import format_figure
 
-NOTHING_LOST: Final = (
-    *("errors<=0", "failed_connections<=0", "lost_connections<=0"),
-    *("lost<=0", "duplicates<=0", "reorders<=0"),
-)
+NO_FAILURES: Final = ("errors<=0", "failed_connections<=0", "lost_connections<=0")
+REPLY_FAULTS: Final = ALL_FAULTS - {"reordered", "corrupt"}  # of requests: a server may answer the second one first
 
 
 class FileKind(Enum):
@@ -70,11 +69,18 @@ class Scenario:
     latency_title: ClassVar[str] = "round trip"
     latencies: ClassVar[Mapping[str, str]] = {}
     counts: ClassVar[Mapping[str, Callable[[Summary], float]]] = {}  # rules about numbers that only this one has
-    rules: ClassVar[Sequence[str]] = ("latency.p99<100ms", *NOTHING_LOST)  # where none are given and some are needed
+    latency_rules: ClassVar[Sequence[str]] = ("latency.p99<100ms",)  # where no rules are given and some are needed
+    faults: ClassVar[Set[str]] = REPLY_FAULTS  # those of the ledger that it looks for
     quick: ClassVar[Any] = None  # its options in the quick test, if it belongs to that
     search: ClassVar[SearchRange | None] = None
     storms: ClassVar[bool] = False  # all connections are cut after the window, and come back
     awaits_answers: ClassVar[bool] = False  # answers may take as long as the drain, so that is a limit and not a pause
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules where none are given and some are needed: it is quick enough, and nothing goes wrong."""
+        nothing_wrong = (f"{fault.rule}<=0" for fault in FAULTS if fault.field in self.faults)
+        return (*self.latency_rules, *NO_FAILURES, *nothing_wrong)
 
     def plan_fields(self, options: Any, content: Any = None) -> dict[str, Any]:
         """Return the fields of the plan that the options, and the content of its file, make.

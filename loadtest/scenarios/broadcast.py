@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from array import array
-from collections import Counter
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -13,8 +14,11 @@ from typing import Annotated, Any, Final
 import msgspec
 from picows import WSFrame, WSTransport
 
-from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, monotonic_ns
+from loadtest.faults import ALL_FAULTS
+from loadtest.generator.broadcasts import BroadcastForm, Flaw
+from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, fault_of, monotonic_ns
 from loadtest.generator.dialing import Dialer
+from loadtest.generator.flights import BroadcastInFlight, LandedColumns, Room
 from loadtest.generator.messages import Part
 from loadtest.generator.schedule import Timetable
 from loadtest.generator.traffic import Traffic
@@ -30,45 +34,6 @@ SWEEP_NS: Final = 50_000_000  # between two looks for publishers that wait in va
 _LATENCIES: Final = {FIRST: "first receiver", MEDIAN: "median receiver", LAST: "last receiver"}
 
 
-class BroadcastData(msgspec.Struct, gc=False):
-    """What a message carries; times are ns of the clock of the run."""
-
-    run: str
-    pub: int
-    seq: int
-    due_ns: int
-    sent_ns: int
-
-
-_decode: Final = msgspec.json.Decoder(BroadcastData).decode
-
-
-class BroadcastInFlight:
-    """One broadcast under way to the receivers of this process: when it was due, and the latencies so far."""
-
-    __slots__ = ("due_ns", "is_counted", "is_straggler", "latencies", "publisher", "seen", "sent_ns", "seq")
-
-    def __init__(self, message: BroadcastData, offset_ns: int, *, is_counted: bool, is_straggler: bool) -> None:
-        self.publisher = message.pub
-        self.seq = message.seq
-        self.due_ns = message.due_ns - offset_ns
-        self.sent_ns = message.sent_ns - offset_ns
-        self.is_counted = is_counted
-        self.is_straggler = is_straggler
-        self.latencies: list[int] = []
-        self.seen = 0
-
-
-class Room:
-    """A session, as this process sees it. All receivers get the same bytes, so each message is decoded once."""
-
-    __slots__ = ("flights", "receivers")
-
-    def __init__(self) -> None:
-        self.receivers = 0
-        self.flights: dict[bytes, BroadcastInFlight] = {}
-
-
 class BroadcastTraffic(Traffic):
     """Connection i is in session i modulo the sessions; the first ones of each session publish."""
 
@@ -81,15 +46,11 @@ class BroadcastTraffic(Traffic):
         self.rooms = [Room() for _ in range(plan.sessions)]
         self.receivers: list[ReceiverConnection] = []
         self._sweeps_ns = 0
+        self.landed = LandedColumns()
         self.think_s = (plan.think_ms or 0) / 1000
-        self.duplicated = 0
-        self.reordered = 0
+        self.late = 0
         self._keep_ns = int(plan.drain_s * 1e9)
-        head = b'{"type":"message","timestamp":%%d,"data":{"run":"%s","pub":%%d,"seq":%%d,"due_ns":%%d,"sent_ns":%%d'
-        head %= plan.run_id.encode()
-        fixed = len(f'{{"run":"{plan.run_id}","pub":0,"seq":0000,"due_ns":,"sent_ns":}}') + 2 * len(str(monotonic_ns()))
-        pad = max(0, plan.payload_bytes - fixed - len(',"pad":""'))
-        self.form = head + (b',"pad":"%s"}}' % (b"x" * pad) if pad else b"}}")
+        self.form = BroadcastForm(plan.run_id, plan.payload_bytes, monotonic_ns())
         self._timetable = Timetable(self, plan.rate, _publish) if plan.rate else None
         self.is_open_model = self._timetable is not None
 
@@ -107,26 +68,38 @@ class BroadcastTraffic(Traffic):
             self._timetable.start(min(self.connections, self.plan.sessions * self.plan.publishers))
 
     def first_sight(self, room: Room, payload: bytes, connection: ReceiverConnection) -> BroadcastInFlight | None:
-        """Return the broadcast that a text is; None if it is none of this run."""
+        """Return the broadcast that a text is; None if it is none for this connection."""
         try:
             envelope = decode_envelope(payload)
-            if envelope.type != "message":
-                connection.other(envelope)
-                return None
-            message = _decode(envelope.data)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            self.error("not an envelope of this run")
+            self.error(fault_of(payload))
             return None
-        if message.run != self.plan.run_id or not 0 <= message.pub < self.plan.publishers:
+        if envelope.type != "message":
+            connection.other(envelope)
             return None
-        due_ns = message.due_ns - self.offset_ns
-        flight = room.flights[payload] = BroadcastInFlight(
-            message,
-            self.offset_ns,
-            is_counted=self.window_start_ns <= due_ns < self.window_end_ns,
-            is_straggler=monotonic_ns() - due_ns > self._keep_ns,
-        )
+        message = self.form.read(envelope.data)
+        if isinstance(message, Flaw):
+            self._note_flaw(message, connection)
+            return None
+        due_ns = message.due - self.offset_ns
+        is_counted = self.window_start_ns <= due_ns < self.window_end_ns
+        if message.session != connection.session:
+            connection.note("misdelivered", is_counted)
+            return None
+        flight = room.under_way.get((message.publisher, message.seq))
+        if flight is None:
+            is_straggler = monotonic_ns() - due_ns > self._keep_ns
+            flight = BroadcastInFlight(message, self.offset_ns, is_counted=is_counted, is_straggler=is_straggler)
+            room.enter(flight)
+        if self.form.is_whole(message):
+            room.know(payload, flight)
+        else:
+            connection.note("corrupt", is_counted)
         return flight
+
+    def _note_flaw(self, flaw: Flaw, connection: ReceiverConnection) -> None:
+        is_counted = self.window_start_ns <= monotonic_ns() < self.window_end_ns + self._keep_ns
+        connection.note("corrupt" if flaw is Flaw.CORRUPT else "unknown", is_counted)
 
     def flush(self) -> None:
         now = monotonic_ns()
@@ -137,16 +110,17 @@ class BroadcastTraffic(Traffic):
                     connection.give_up(now - int(self.plan.reply_timeout_s * 1e9))
         for room in self.rooms:
             done = []
-            for payload, flight in room.flights.items():
+            for flight in room.under_way.values():
                 size = len(flight.latencies)
                 new, flight.seen = size - flight.seen, size
                 self.counts.received += new
                 if flight.is_counted:
                     self.counts.counted_received += new
                 if size >= room.receivers or now - flight.due_ns > self._keep_ns:
-                    done.append(payload)
-            for payload in done:
-                self._land(room.flights.pop(payload))
+                    done.append(flight)
+            for flight in done:
+                room.land(flight)
+                self._land(flight)
 
     def _land(self, flight: BroadcastInFlight) -> None:
         recorders, latencies = self.recorders, flight.latencies
@@ -158,26 +132,36 @@ class BroadcastTraffic(Traffic):
         recorders[LATENCY].record(latencies)
         late_ns = flight.sent_ns - flight.due_ns
         recorders[SERVICE].record([latency - late_ns for latency in latencies] if late_ns else latencies)
-        if not flight.is_straggler:
-            latencies.sort()
-            recorders[FIRST].record(latencies[:1])
-            recorders[MEDIAN].record([latencies[(len(latencies) - 1) // 2]])
-            recorders[LAST].record(latencies[-1:])
+        latencies.sort()
+        if latencies[-1] > self._keep_ns:
+            self.late += len(latencies) - bisect_right(latencies, self._keep_ns)
+        if flight.is_straggler:
+            return
+        if self.processes > 1:  # each has but some of the receivers: the master puts them together
+            self.landed.add(flight)
+            return
+        recorders[FIRST].record(latencies[:1])
+        recorders[MEDIAN].record([latencies[(len(latencies) - 1) // 2]])
+        recorders[LAST].record(latencies[-1:])
 
     def result(self, part: Part) -> None:
         for room in self.rooms:
-            for flight in room.flights.values():
+            for flight in tuple(room.under_way.values()):
+                room.land(flight)
                 self._land(flight)
-            room.flights.clear()
-        part.duplicated, part.reordered = self.duplicated, self.reordered
         if self._timetable is not None:
             self.counts.unsent += self._timetable.backlog()
-        streaks: Counter[Streak] = Counter()
+        part.landed = self.landed.landed()
+        part.late = self.late
+        streaks: defaultdict[Streak, list[int]] = defaultdict(list)
         for connection in self.receivers:
             # Who was there before the window began had to get all of it: naming the moment would tell equals apart.
             joined_ns = connection.joined_ns + self.offset_ns if connection.joined_ns >= self.window_start_ns else 0
             left_ns = connection.left_ns + self.offset_ns if connection.left_ns else NEVER
-            streaks.update(connection.streaks.all(connection.session, joined_ns=joined_ns, left_ns=left_ns))
+            for streak in connection.streaks.all(connection.session, joined_ns=joined_ns, left_ns=left_ns):
+                streaks[streak].append(connection.index)
+            if connection.faults:
+                part.add_faults(connection.index, connection.session, connection.faults)
             if isinstance(connection, PublisherConnection):
                 part.logs.append(connection.log())
         part.streaks = list(streaks.items())
@@ -186,7 +170,7 @@ class BroadcastTraffic(Traffic):
 class ReceiverConnection(LoadConnection):
     """A connection that receives."""
 
-    __slots__ = ("_ends", "_known", "_room", "session", "streaks")
+    __slots__ = ("_ends", "_known", "_room", "faults", "session", "streaks")
 
     traffic: BroadcastTraffic
 
@@ -196,7 +180,8 @@ class ReceiverConnection(LoadConnection):
         self.streaks = Streaks(traffic.plan.publishers)
         self._ends = self.streaks.ends
         self._room = traffic.rooms[session]
-        self._known = self._room.flights.get
+        self._known = self._room.known.get
+        self.faults: Counter[str] = Counter()
 
     def ready(self) -> None:
         self._room.receivers += 1
@@ -231,13 +216,22 @@ class ReceiverConnection(LoadConnection):
 
     def _irregular(self, flight: BroadcastInFlight) -> bool:
         """Enter a message out of turn; tells whether it is one more."""
+        missing = self.streaks.missing
         receipt = self.streaks.irregular(flight.publisher, flight.seq)
+        self.traffic.counts.missing += self.streaks.missing - missing
         if receipt is Receipt.DUPLICATE:
-            self.traffic.duplicated += flight.is_counted
+            self.note("duplicated", flight.is_counted)
             return False
         if receipt is Receipt.REORDERED:
-            self.traffic.reordered += flight.is_counted
+            self.note("reordered", flight.is_counted)
         return True
+
+    def note(self, fault: str, is_counted: bool) -> None:
+        """Count what is wrong with a message that came here, by its name in the ledger."""
+        if is_counted:
+            self.faults[fault] += 1
+            faults = self.traffic.counts.faults
+            faults[fault] = faults.get(fault, 0) + 1
 
 
 class PublisherConnection(ReceiverConnection):
@@ -264,13 +258,8 @@ class PublisherConnection(ReceiverConnection):
         self._due_ns.append(due_ns)
         self._sent_ns.append(now)
         offset_ns = traffic.offset_ns
-        message = traffic.form % (
-            (now + traffic.wall_ns) // 1_000_000,
-            self._rank,
-            len(self._due_ns) - 1,
-            due_ns + offset_ns,
-            now + offset_ns,
-        )
+        milliseconds, seq = (now + traffic.wall_ns) // 1_000_000, len(self._due_ns) - 1
+        message = traffic.form.message(milliseconds, self.session, self._rank, seq, due_ns + offset_ns, now + offset_ns)
         traffic.counts.sent += 1
         if traffic.window_start_ns <= due_ns < traffic.window_end_ns:
             traffic.counts.counted_sent += 1
@@ -330,6 +319,7 @@ class BroadcastScenario(Scenario):
     traffic = BroadcastTraffic
     latency_rule = "delivery"
     latency_title = "delivery"
+    faults = ALL_FAULTS
     latencies = _LATENCIES
     quick = BroadcastOptions(rate=20, duration=5000, drain=1000)
     search = SearchRange()

@@ -163,6 +163,7 @@ class ReplayScenario(Scenario):
     name = "replay"
     help = "Play what a client sent, over many connections."
     options = ReplayOptions
+    faults = frozenset(("lost",))
     traffic = ReplayTraffic
     file = FileArgument(FileKind.RECORDING, "FILE", "A recording of a client.")
 

@@ -29,8 +29,8 @@ def test_the_ledger_shows_exactly_what_was_lost_repeated_and_swapped(processes):
     for name in (LATENCY, SERVICE, FIRST, MEDIAN, LAST):
         assert 50 * MS <= outcome.histogram(name).get_min_value() < 50 * MS + TOLERANCE_US
     assert outcome.histogram(LATENCY).total_count == outcome.histogram(SERVICE).total_count == 540
-    # Each process sees the first of its own receivers.
-    assert outcome.histogram(FIRST).total_count == outcome.histogram(LAST).total_count == 270 * processes
+    # Each process sees some of the receivers, and yet a broadcast has one first and one last.
+    assert outcome.histogram(FIRST).total_count == outcome.histogram(LAST).total_count == 270
     assert outcome.histogram(FIRST).get_mean_value() <= outcome.histogram(LAST).get_mean_value()
 
 

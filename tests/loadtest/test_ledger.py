@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,8 +28,11 @@ def ledger_of(numbers: list[int], *, sent: int, counts: tuple[int, int] | None =
     receipts = take(streaks, numbers)
     start, end = counts or (0, sent)
     log = PublisherLog(0, 0, [10 * number for number in range(sent)], start, end)
-    streak = Counter(streaks.all(0, **{"joined_ns": -1, **presence}))
-    return settle([log], streak, receipts.count(Receipt.DUPLICATE), receipts.count(Receipt.REORDERED))
+    held = {streak: [7] for streak in streaks.all(0, **{"joined_ns": -1, **presence})}
+    duplicated, reordered = receipts.count(Receipt.DUPLICATE), receipts.count(Receipt.REORDERED)
+    settled = settle([log], held, duplicated=duplicated, reordered=reordered)
+    assert settled.lost_of.total() == settled.lost_of[7] == settled.lost_at_s.total() == settled.ledger.lost
+    return settled.ledger
 
 
 def test_all_in_order_is_nothing_to_report():
@@ -77,7 +78,19 @@ def test_the_receivers_of_a_session_are_not_owed_what_another_one_gets():
     streaks = Streaks(1)
     take(streaks, [0, 1])
     logs = [PublisherLog(session, 0, [0, 10], 0, 2) for session in (0, 1)]
-    assert settle(logs, Counter(streaks.all(1, joined_ns=-1)), 0, 0) == Ledger(published=4, expected=2, received=2)
+    held = {streak: [0] for streak in streaks.all(1, joined_ns=-1)}
+    assert settle(logs, held).ledger == Ledger(published=4, expected=2, received=2)
+
+
+def test_a_loss_belongs_to_its_receiver_and_to_the_second_in_which_the_message_was_sent():
+    whole, torn = Streaks(1), Streaks(1)
+    take(whole, [0, 1, 2, 3, 4])
+    take(torn, [1, 3])
+    log = PublisherLog(0, 0, [number * 10**9 + 5 for number in range(5)], 0, 5)
+    held = {whole.all(0, joined_ns=-1)[0]: [3, 4], torn.all(0, joined_ns=-1)[0]: [9, 11]}
+    settled = settle([log], held)
+    assert settled.lost_of == {9: 3, 11: 3}
+    assert settled.lost_at_s == {0: 2, 2: 2, 4: 2}
 
 
 def test_the_window_holds_its_start_and_not_its_end():

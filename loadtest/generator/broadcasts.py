@@ -1,0 +1,80 @@
+"""What a broadcast of the load looks like: which run and session it is for, who sent it and when, if it is whole."""
+
+from __future__ import annotations
+
+import zlib
+from enum import Enum, auto
+from typing import Final
+
+import msgspec
+
+_MODULUS: Final = 65_521
+_PUBLISHED: Final = b'{"type":"message","timestamp":%d,"data":'
+
+
+class Flaw(Enum):
+    """What is wrong with a message that is no broadcast as it was sent."""
+
+    UNKNOWN = auto()  # nobody of this run sent such a thing
+    CORRUPT = auto()  # it cannot be told which one it was
+
+
+class Broadcast(msgspec.Struct, gc=False, rename={"session": "to", "publisher": "pub", "check": "sum"}):
+    """The data of a message. `due` is ns of the clock of the run, `late` how many ns later it was sent."""
+
+    run: str
+    session: int
+    publisher: int
+    seq: int
+    due: int
+    late: int
+    check: int
+    pad: str = ""
+
+
+_decode: Final = msgspec.json.Decoder(Broadcast).decode
+_decode_any: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class BroadcastForm:
+    """Writes and reads the broadcasts of one run; `payload_bytes` is the size of the data, where it is enough."""
+
+    def __init__(self, run_id: str, payload_bytes: int, now_ns: int) -> None:
+        self._run_id = run_id
+        quoted = msgspec.json.encode(run_id).replace(b"%", b"%%")
+        data = b'{"run":%s,"to":%%d,"pub":%%d,"seq":%%d,"due":%%d,"late":%%d,"sum":%%d' % quoted
+        pad = payload_bytes - len(data % (0, 0, 1000, now_ns, 1000, _MODULUS)) - len(',"pad":""}')
+        self._pad = "x" * max(0, pad)
+        ending = b',"pad":"%s"}}' % self._pad.encode() if self._pad else b"}}"
+        self._form = _PUBLISHED + data + ending
+
+    def message(self, now_ms: int, session: int, publisher: int, seq: int, due_ns: int, sent_ns: int) -> bytes:
+        """Return a message; the times of its data are ns of the clock of the run."""
+        late_ns = sent_ns - due_ns
+        check = _check(session, publisher, seq, due_ns, late_ns)
+        return self._form % (now_ms, session, publisher, seq, due_ns, late_ns, check)
+
+    def read(self, data: msgspec.Raw) -> Broadcast | Flaw:
+        """Return the broadcast that the data of a message is, whole or not (see `is_whole`), or what is wrong."""
+        try:
+            message = _decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return Flaw.CORRUPT if self._is_of_this_run(data) else Flaw.UNKNOWN
+        check = _check(message.session, message.publisher, message.seq, message.due, message.late)
+        if message.run != self._run_id:
+            return Flaw.UNKNOWN
+        return message if message.check == check else Flaw.CORRUPT
+
+    def is_whole(self, message: Broadcast) -> bool:
+        """Tell whether all of it is as it was sent."""
+        return message.pad == self._pad
+
+    def _is_of_this_run(self, data: msgspec.Raw) -> bool:
+        try:
+            return bytes(_decode_any(data).get("run", b"")) == msgspec.json.encode(self._run_id)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+
+
+def _check(session: int, publisher: int, seq: int, due_ns: int, late_ns: int) -> int:
+    return zlib.crc32(b"%d %d %d %d %d" % (session, publisher, seq, due_ns, late_ns)) % _MODULUS
