@@ -26,7 +26,7 @@ from loadtest.comparison import compare
 from loadtest.running import NothingMeasuredError
 from loadtest.scenarios import SCENARIOS
 from loadtest.scenarios.base import Scenario
-from loadtest.summary import Summary
+from loadtest.summary import Summary, Verdict
 from loadtest.wire import Plan
 
 QUICK: Final = [scenario for scenario in SCENARIOS.values() if scenario.quick is not None]
@@ -82,7 +82,7 @@ async def _run(plan: Plan, gate: GateOptions) -> ExitCode:
         except NothingMeasuredError as error:
             fail(str(error))
             return ExitCode.INTERRUPTED
-    if baseline is not None:
+    if baseline is not None and summary.verdict is not Verdict.INVALID:
         comparison = compare(baseline, summary)
         note_comparison(comparison)
         if comparison.is_worse:

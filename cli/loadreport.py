@@ -11,12 +11,12 @@ import msgspec
 from cli.exits import ExitCode
 from cli.loadrun import summary_file
 from cli.loadview import latency
-from cli.output import note, out, out_json, table
-from loadtest.comparison import Change, Comparison, Row, compare
+from cli.output import fail, note, out, out_json, table
+from loadtest.comparison import Change, Comparison, InvalidRunError, Row, compare
 from loadtest.reports.figures import late_sends, ledger_columns, receiver_rows, sent_of_asked
 from loadtest.scenarios import LATENCY_TITLES, SCENARIOS
 from loadtest.summary import Summary, read_summary
-from loadtest.verdicts import shown
+from loadtest.verdicts import outcome_of, shown
 from wscore.text import neutralise
 from wscore.units import format_figure
 
@@ -69,17 +69,16 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     for number, check in enumerate(summary.checks):
         yield (
             "thresholds" if number == 0 else "",
-            f"{check.rule}: {'holds' if check.passed else 'missed'} ({shown(check)})",
+            f"{check.rule}: {outcome_of(check)} ({shown(check)})",
         )
     yield "sent", f"{sent_of_asked(summary)} ({summary.sent_per_s:,.0f}/s for {format_figure(summary.steady_s)} s)"
     yield "received", f"{summary.received:,} ({summary.received_per_s:,.0f}/s)"
     ledger = summary.ledger
     if ledger.expected:
+        faults = ledger_columns(summary, 3)
         yield (
             "ledger",
-            ", ".join(
-                [f"expected {ledger.expected:,}", *(f"{name} {count}" for name, count in ledger_columns(summary))]
-            ),
+            ", ".join([f"expected {ledger.expected:,}", *(f"{name} {count}{share}" for name, count, share in faults)]),
         )
     for number, row in enumerate(receiver_rows(summary)):
         yield "whose" if number == 0 else "", row
@@ -115,7 +114,11 @@ def _counts(counts: dict[str, int]) -> str:
 
 def run_compare(before: Path, after: Path, *, json: bool) -> ExitCode:
     """Compare two summaries; raises ConfigError for what is none."""
-    comparison = compare(read_summary(summary_file(before)), read_summary(summary_file(after)))
+    try:
+        comparison = compare(read_summary(summary_file(before)), read_summary(summary_file(after)))
+    except InvalidRunError as error:
+        fail(str(error))
+        return ExitCode.INVALID_RUN
     if json:
         out_json(_document(comparison))
     else:

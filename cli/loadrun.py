@@ -152,7 +152,12 @@ def title_of(plan: Plan) -> str:
 
 def baseline_of(gate: GateOptions) -> Summary | None:
     """Return the summary to compare with; read before the run, which may be long. Raises ConfigError."""
-    return None if gate.baseline is None else read_summary(summary_file(gate.baseline))
+    if gate.baseline is None:
+        return None
+    baseline = read_summary(summary_file(gate.baseline))
+    if baseline.verdict is Verdict.INVALID:
+        raise ConfigError("--baseline", f"{gate.baseline} is an invalid run and says nothing", "measure it anew")
+    return baseline
 
 
 def summary_file(path: Path) -> Path:

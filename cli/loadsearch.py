@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +25,14 @@ from wscore.errors import ConfigError, TargetError
 from wscore.units import join_words
 
 GRACE_S: Final = 2.0
-_WORDS: Final = {Outcome.HELD: "held", Outcome.BROKE: "broke", Outcome.INVALID: "is invalid"}
+REFUSALS: Final = 3  # in a row, after which the target is gone
+REFUSED_PAUSE_S: Final = 1.0
+_WORDS: Final = {
+    Outcome.HELD: "held",
+    Outcome.BROKE: "broke",
+    Outcome.INVALID: "is invalid",
+    Outcome.UNTOLD: "tells nothing",
+}
 
 
 async def run_find_max(
@@ -42,6 +50,7 @@ async def run_find_max(
     search = Search(start, options.ceiling or max(start, last), step=options.step, tolerance=options.tolerance)
     ready_directory(report.out)
     probes: list[dict[str, Any]] = []
+    refusals = 0
     async with target_of(url, target, scenario) as place:
         with LoadRunner() as load:
             while (level := search.level) is not None:
@@ -53,8 +62,14 @@ async def run_find_max(
                 except TargetError as error:
                     if not probes:
                         raise
-                    fail(str(error))  # it died under the last probe, or soon after
-                    break
+                    refusals += 1
+                    if refusals == REFUSALS:  # it died under the last probe, or soon after
+                        fail(str(error))
+                        break
+                    note(f"{level:,} {unit} could not begin, trying again: {error}")
+                    await asyncio.sleep(REFUSED_PAUSE_S)
+                    continue
+                refusals = 0
                 if load.is_interrupted():
                     break
                 outcome, limits = judge(summary, load.broken)
@@ -70,8 +85,8 @@ async def run_find_max(
     if report.json:
         out_json(_document(scenario.name, options.by, knee, is_done, probes))
     else:
-        _print(unit, knee, is_done, probes)
-    return _exit_code(knee, is_done)
+        _print(unit, knee, is_done, probes, is_gone=refusals == REFUSALS)
+    return ExitCode.UNREACHABLE if refusals == REFUSALS else _exit_code(knee, is_done)
 
 
 def _scenario(name: str) -> Scenario:
@@ -114,7 +129,9 @@ def probe_plan(
 def judge(summary: Summary, aborted_by: str | None) -> tuple[Outcome, tuple[str, ...]]:
     """Return how a probe ended and what limits it: the rules that it missed, or the doubts about the generator."""
     if summary.verdict is Verdict.INVALID:
-        return Outcome.INVALID, summary.generator.doubts or summary.reasons
+        is_generator = bool(summary.generator.doubts or summary.generator.late_sends)
+        outcome = Outcome.INVALID if is_generator else Outcome.UNTOLD
+        return outcome, summary.generator.doubts or summary.reasons
     missed = [check.rule for check in summary.checks if not check.passed]
     if aborted_by is not None and aborted_by not in missed:
         missed.append(aborted_by)
@@ -126,7 +143,7 @@ def judge(summary: Summary, aborted_by: str | None) -> tuple[Outcome, tuple[str,
 def _exit_code(knee: Knee, is_done: bool) -> ExitCode:
     if not is_done:
         return ExitCode.INTERRUPTED
-    if knee.stop is Stop.GENERATOR:
+    if knee.stop in (Stop.GENERATOR, Stop.UNTOLD):
         return ExitCode.INVALID_RUN
     return ExitCode.DONE if knee.level else ExitCode.THRESHOLD
 
@@ -159,8 +176,9 @@ def _document(kind: str, by: By, knee: Knee, is_done: bool, probes: list[dict[st
     }
 
 
-def _print(unit: str, knee: Knee, is_done: bool, probes: list[dict[str, Any]]) -> None:
-    out(verdict_line(unit, knee, is_done))
+def _print(unit: str, knee: Knee, is_done: bool, probes: list[dict[str, Any]], *, is_gone: bool) -> None:
+    line = verdict_line(unit, knee, is_done)
+    out(line.replace("interrupted", "the target is gone", 1) if is_gone else line)
     if not probes:
         return
     out("")
@@ -180,13 +198,18 @@ def verdict_line(unit: str, knee: Knee, is_done: bool) -> str:
     if not is_done:
         return f"interrupted; {level} held so far" if knee.level else "interrupted before anything held"
     if not knee.level:
-        why = f"the generator cannot drive {knee.broken:,}" if knee.stop is Stop.GENERATOR else "nothing holds"
-        return f"{why}: {limits}"
+        why = {
+            Stop.GENERATOR: f"the generator cannot drive {knee.broken:,}",
+            Stop.UNTOLD: f"{knee.broken:,} cannot be judged",
+        }
+        return f"{why.get(knee.stop or Stop.THRESHOLD, 'nothing holds')}: {limits}"
     match knee.stop:
         case Stop.THRESHOLD:
             return f"{level} hold, confirmed {knee.confirmed} times; {knee.broken:,} break {limits}"
         case Stop.GENERATOR:
             return f"at least {level} hold; at {knee.broken:,} the generator is the limit: {limits}"
+        case Stop.UNTOLD:
+            return f"at least {level} hold; {knee.broken:,} cannot be judged: {limits}"
         case Stop.CEILING:
             return f"at least {level} hold, confirmed {knee.confirmed} times; that is the --ceiling"
         case _:

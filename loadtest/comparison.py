@@ -10,13 +10,17 @@ from enum import StrEnum
 from typing import Final
 
 from loadtest import wire
-from loadtest.summary import Summary
+from loadtest.faults import FAULTS
+from loadtest.histograms import Distribution
+from loadtest.summary import Summary, Verdict
 from loadtest.wire import Phase, Second
+from wscore.errors import WsctlError
 
 MIN_TOLERANCE: Final = 0.05  # two runs of the same thing on a quiet machine differ by so much
+MIN_ONCE_TOLERANCE: Final = 0.25  # of what happens but once a connection, at a moment that may be a bad one
 MAX_TOLERANCE: Final = 0.5  # beyond this a comparison would excuse anything
 _SIGMAS: Final = 3.0
-_FAULTS: Final = ("lost", "duplicates", "reorders", "errors", "failed connections", "lost connections")
+_FAULTS: Final = (*(fault.rule for fault in FAULTS), "errors", "failed connections", "lost connections")
 
 
 class Change(StrEnum):
@@ -62,8 +66,23 @@ class Comparison:
         return any(row.change is Change.WORSE for row in self.rows)
 
 
+class InvalidRunError(WsctlError):
+    """A run whose figures say nothing cannot be compared."""
+
+    def __init__(self, which: str, summary: Summary) -> None:
+        super().__init__(which)
+        self.which = which
+        self.reason = next(iter(summary.reasons), "")
+
+    def __str__(self) -> str:
+        return f"{self.which} is an invalid run and says nothing: {self.reason}"
+
+
 def compare(before: Summary, after: Summary) -> Comparison:
-    """Compare two runs."""
+    """Compare two runs; raises InvalidRunError if one of them says nothing."""
+    for which, run in (("the earlier one", before), ("the later one", after)):
+        if run.verdict is Verdict.INVALID:
+            raise InvalidRunError(which, run)
     return Comparison(tuple(_rows(before, after)), tuple(_differences(before, after)))
 
 
@@ -91,8 +110,8 @@ def _rows(before: Summary, after: Summary) -> Iterator[Row]:
             continue
         for percentile in percentiles:
             seconds = _p99_us if percentile >= 99 and of_second is not None else of_second
-            # The seconds say nothing about how connecting varies: it is shown and not judged.
-            noise = math.inf if seconds is None else _noise(before, after, seconds)
+            # The seconds say nothing about how connecting varies: how few samples there were does.
+            noise = _sampling(earlier, later, percentile) if seconds is None else _noise(before, after, seconds)
             metric = f"{name} p{percentile:g}"
             was_us, is_us = earlier.percentile_us(percentile), later.percentile_us(percentile)
             yield _row(metric, "ms", was_us / 1000, is_us / 1000, noise, less_is_better=True)
@@ -104,7 +123,8 @@ def _rows(before: Summary, after: Summary) -> Iterator[Row]:
 def _faults(run: Summary) -> tuple[int, ...]:
     ledger, connections = run.ledger, run.connections
     errors = sum(run.errors.values())
-    return ledger.lost, ledger.duplicated, ledger.reordered, errors, connections.failed, connections.lost
+    of_messages = (getattr(ledger, fault.field) for fault in FAULTS)
+    return (*of_messages, errors, connections.failed, connections.lost)
 
 
 def _p50_us(second: Second) -> float | None:
@@ -130,6 +150,22 @@ def _noise(before: Summary, after: Summary, figure: Callable[[Second], float | N
         _relative_error([value for second in _steady(run) if (value := figure(second))]) for run in (before, after)
     ]
     return min(MAX_TOLERANCE, max(MIN_TOLERANCE, _SIGMAS * math.hypot(*spreads)))
+
+
+def _sampling(before: Distribution, after: Distribution, percentile: float) -> float:
+    """Return the relative difference that the numbers of samples explain, by the ranks beside the percentile's."""
+    spreads = []
+    for found in (before, after):
+        share = percentile / 100
+        ranks = 100 * _SIGMAS * math.sqrt(share * (1 - share) / found.count)
+        low, middle, high = (_at(found, percentile + step) for step in (-ranks, 0, ranks))
+        spreads.append((high - low) / 2 / middle if middle else 0.0)
+    return min(MAX_TOLERANCE, max(MIN_ONCE_TOLERANCE, math.hypot(*spreads)))
+
+
+def _at(found: Distribution, percentile: float) -> float:
+    """Return the value at a percentile, from the points of the spectrum."""
+    return next((value for place, value in found.spectrum if place >= percentile), found.max_us)
 
 
 def _relative_error(values: Sequence[float]) -> float:

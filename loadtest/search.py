@@ -2,7 +2,7 @@
 
 Pure: whoever drives it runs a probe at `Search.level` and reports how it ended, until there is no next level. A level
 that breaks is tried again at once and is broken when it breaks again, so that one hiccup of the machine does not end
-the rise; the knee itself must hold every time.
+the rise; the knee itself must hold every time. A probe that says nothing is tried again wherever it happens.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Outcome(Enum):
     HELD = auto()
     BROKE = auto()
     INVALID = auto()  # the generator could not drive it
+    UNTOLD = auto()  # there was too little to judge
 
 
 class Stop(Enum):
@@ -31,6 +32,7 @@ class Stop(Enum):
 
     THRESHOLD = "threshold"
     GENERATOR = "generator"
+    UNTOLD = "untold"
     CEILING = "ceiling"
 
 
@@ -55,6 +57,13 @@ class Knee:
     broken: int | None
     stop: Stop | None
     limits: tuple[str, ...]
+
+
+_STOPS: Final = {
+    Outcome.BROKE: Stop.THRESHOLD,
+    Outcome.INVALID: Stop.GENERATOR,
+    Outcome.UNTOLD: Stop.UNTOLD,
+}
 
 
 class _SearchPhase(Enum):
@@ -114,10 +123,8 @@ class Search:
     def knee(self) -> Knee:
         """What is known so far."""
         broken = self._broken
-        if broken is None:
-            stop = Stop.CEILING if self._ceiling in self._held else None
-        else:
-            stop = Stop.GENERATOR if broken.outcome is Outcome.INVALID else Stop.THRESHOLD
+        at_end = Stop.CEILING if self._ceiling in self._held else None
+        stop = at_end if broken is None else _STOPS[broken.outcome]
         return Knee(
             self._highest,
             self._confirmed,
@@ -131,6 +138,7 @@ class Search:
         return max(self._held, default=0)
 
     def _on_held(self, level: int) -> None:
+        self._suspect = None
         if self._phase is _SearchPhase.CONFIRM:
             self._confirmed += 1
             if self._confirmed == CONFIRMATIONS:
@@ -145,7 +153,8 @@ class Search:
             self.level = min(self._ceiling, level * 2 if self._step is None else level + self._step)
 
     def _on_broken(self, probe: Probe) -> None:
-        if self._phase is not _SearchPhase.CONFIRM and self._suspect != probe.level:
+        must_hold = self._phase is _SearchPhase.CONFIRM and probe.outcome is Outcome.BROKE
+        if not must_hold and self._suspect != probe.level:
             self._suspect = probe.level
             return
         self._broken = probe

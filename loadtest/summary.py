@@ -45,8 +45,8 @@ class Connections(msgspec.Struct, frozen=True, rename="camel"):
 class Check(msgspec.Struct, frozen=True, rename="camel"):
     """How a rule fared. `actual` and `limit` are in `unit`: us, a ratio, or a plain number where it is empty.
 
-    `actual` is None for what was not measured; then the rule is missed, as it is where `shortage` says that there were
-    too few samples for its percentile.
+    `actual` is None for what was not measured; then the rule is missed. `shortage` says that it would hold, but that
+    there were too few samples for its percentile: it neither holds nor is it missed.
     """
 
     rule: str

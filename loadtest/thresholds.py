@@ -117,7 +117,7 @@ class Threshold:
         found = summary.latencies.get(_LATENCIES.get(self.metric.partition(".")[0], ""))
         if not tail or found is None or found.count * tail >= 1:
             return ""
-        return f"{counted_noun(found.count, 'sample')}, which takes {math.ceil(1 / tail):,}"
+        return f"{counted_noun(found.count, 'sample')}, and it takes {math.ceil(1 / tail):,}"
 
     def __str__(self) -> str:
         return self.text
@@ -149,8 +149,9 @@ def check_rules(thresholds: Sequence[Threshold], summary: Summary) -> tuple[Chec
     checks = []
     for threshold in thresholds:
         actual = threshold.actual(summary)
-        shortage = threshold.shortage(summary)
-        passed = actual is not None and not shortage and threshold.holds(actual)
+        holds = actual is not None and threshold.holds(actual)
+        shortage = threshold.shortage(summary) if holds else ""  # what few samples broke is broken
+        passed = holds and not shortage
         value = None if actual is None else float(actual)
         checks.append(Check(threshold.text, value, threshold.limit, passed, threshold.unit, shortage))
     return tuple(checks)

@@ -67,7 +67,8 @@ def summarise(
         series=tuple(_seconds(series, measured.lost_by_second)),
     )
     checks = check_rules(thresholds, summary)
-    invalid = (*_doubts(summary), *_late_percentiles(summary, thresholds, checks))
+    shortages = (f"{check.rule} cannot be told of {check.shortage}." for check in checks if check.shortage)
+    invalid = (*_doubts(summary), *_late_percentiles(summary, thresholds, checks), *shortages)
     failures = tuple(_failures(summary, checks, judged=bool(thresholds)))
     verdict = Verdict.INVALID if invalid else Verdict.FAILED if failures else Verdict.PASSED
     notes = ("The run was interrupted; this is what ran until then.",) if measured.was_interrupted else ()
@@ -91,7 +92,7 @@ def _failures(summary: Summary, checks: Sequence[Check], *, judged: bool) -> Ite
             yield f"The target ended every connection {summary.all_lost_at_s:.1f} s after the start ({codes})."
     yield from _absences(summary)
     for check in checks:
-        if not check.passed:
+        if not check.passed and not check.shortage:
             yield f"{check.rule} was missed: {shown(check)}."
     if judged:
         return
@@ -147,6 +148,11 @@ def _seconds(series: Sequence[RunProgress], lost: Mapping[int, int]) -> Iterator
             ended = list(rest)
         fields = {name: getattr(progress, name) for name in Second.__struct_fields__}
         yield Second(**{**fields, "lost": sum(rest.pop(second) for second in ended)})
+
+
+def outcome_of(check: Check) -> str:
+    """Return in a word how a rule fared."""
+    return "holds" if check.passed else "open" if check.shortage else "missed"
 
 
 def shown(check: Check) -> str:

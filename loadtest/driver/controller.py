@@ -23,6 +23,7 @@ from wscore.wallclock import now_ms
 RAMP_STALL_S: Final = 15.0  # without a new connection, beside the ramp itself
 LEAST_RAMP_S: Final = 0.05
 STORM_TIMEOUT_S: Final = 60.0
+GONE_S: Final = 3.0
 STEP_S: Final = 0.02
 COUNTED_NS: Final = 2 * 10**9
 
@@ -49,6 +50,7 @@ class RunController:
         self._spawning: Any = None
         self._interrupted = False
         self._settled = 0
+        self._gone_since: float | None = None
         self._settled_at = time.monotonic()
         self._started_ns = monotonic_ns()
         self._reported_ns = self._started_ns
@@ -155,7 +157,13 @@ class RunController:
 
     def _is_target_gone(self) -> bool:
         counts = self._processes.peek()
-        return counts.lost > 0 and counts.connected == 0 and not counts.awaited
+        is_gone = counts.lost > 0 and counts.connected == 0 and not counts.awaited
+        if not is_gone or self._phase is not Phase.RAMP:
+            self._gone_since = None
+            return is_gone
+        # While connections still come, the next one may find it well: one hiccup does not end a run.
+        self._gone_since = self._gone_since or time.monotonic()
+        return time.monotonic() - self._gone_since > GONE_S or self._settled >= self._wanted
 
     def _until(self, condition: Callable[[], bool], timeout_s: float = float("inf")) -> None:
         deadline = time.monotonic() + timeout_s

@@ -29,6 +29,8 @@ EXIT_UNREACHABLE: Final = 3
 EXIT_AUTH_REFUSED: Final = 4
 EXIT_INTERRUPTED: Final = 130
 CHILD_TIMEOUT_S: Final = 5.0
+PROBES_MORE: Final = 2
+PROBE_PAUSE_S: Final = 0.3
 
 
 def run(plan: Plan) -> int:
@@ -74,8 +76,15 @@ def _lead(plan: Plan, children: list[Child]) -> int:
         # A master need not reach the target itself.
         return plan.master_port is None and loop.run(probe(plan, dialer, query)) is None
 
-    if plan.master_port is None and (obstacle := loop.run(probe(plan, dialer, query))) is not None:
-        return _refused(obstacle)
+    if plan.master_port is None:
+        obstacle = loop.run(probe(plan, dialer, query))
+        for _ in range(PROBES_MORE):  # one refusal is no verdict, unless another token is what it takes
+            if obstacle is None or obstacle.is_token:
+                break
+            gevent.sleep(PROBE_PAUSE_S)
+            obstacle = loop.run(probe(plan, dialer, query))
+        if obstacle is not None:
+            return _refused(obstacle)
     environment = new_environment(plan)
     memory = ServerMemory(plan.server_pid, dialer.port if dialer.is_loopback else None)
     if not children and plan.master_port is None:

@@ -52,14 +52,14 @@ def sent_of_asked(summary: Summary) -> str:
     return f"{summary.sent:,}" + (f" of {summary.asked:,} that were due" if summary.asked > summary.sent else "")
 
 
-def ledger_columns(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Yield the faults that this kind of run looks for, or found, each with its count."""
+def ledger_columns(summary: Summary, digits: int = 4) -> Iterator[tuple[str, str, str]]:
+    """Yield the faults that this kind of run looks for, or found, as (name, count, share of what was expected)."""
     looked_for = SCENARIOS[summary.kind].faults
     for fault in FAULTS:
         count = getattr(summary.ledger, fault.field)
         if count or fault.field in looked_for:
-            share = f" ({summary.loss:.4%})" if fault.field == "lost" and count else ""
-            yield fault.column, f"{count:,}{share}"
+            share = f" ({summary.loss:.{digits}%})" if fault.field == "lost" else ""
+            yield fault.column, f"{count:,}", share
 
 
 def receiver_rows(summary: Summary, most: int = WORST_SHOWN) -> Iterator[str]:
@@ -97,7 +97,7 @@ def facts(summary: Summary) -> Iterator[tuple[str, str]]:
     )
     yield from SCENARIOS[summary.kind].facts(summary)
     if ledger.published:
-        faults = "".join(f", {count} {column}" for column, count in ledger_columns(summary))
+        faults = "".join(f", {count} {column}{share}" for column, count, share in ledger_columns(summary))
         yield (
             "ledger",
             f"{ledger.published:,} published, {ledger.expected:,} expected, {ledger.received:,} received{faults}",

@@ -13,7 +13,7 @@ from loadtest.faults import FAULTS
 from loadtest.reports.charts import Point, Series, chart
 from loadtest.reports.figures import LATENCY_HEAD, facts, latency_name, latency_rows, ledger_columns
 from loadtest.summary import Summary
-from loadtest.verdicts import shown
+from loadtest.verdicts import outcome_of, shown
 from loadtest.wire import Second
 from wscore.text import neutralise
 from wscore.units import format_figure
@@ -43,7 +43,11 @@ svg text { fill: var(--soft); font: 12px system-ui, sans-serif; } .x { text-anch
 th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 th:first-child, td:first-child, .facts td { text-align: left; } .facts td { white-space: normal; }
 .held { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
+.open { color: var(--odd); font-weight: 600; }
 """
+
+
+_OUTCOMES: Final = {"holds": "held", "missed": "missed", "open": "open"}
 
 
 def html_report(summary: Summary) -> str:
@@ -63,7 +67,7 @@ def _body(summary: Summary, title: str) -> Iterator[str]:
     if summary.reasons:
         yield f"<ul>{''.join(f'<li>{_text(reason)}</li>' for reason in summary.reasons)}</ul>"
     if summary.checks:
-        rows = [[check.rule, shown(check), "held" if check.passed else "missed"] for check in summary.checks]
+        rows = [[check.rule, shown(check), _OUTCOMES[outcome_of(check)]] for check in summary.checks]
         yield "<h2>Thresholds</h2>" + _table(["rule", "actual", ""], rows)
     yield "<h2>Latency</h2>" + _table(LATENCY_HEAD, latency_rows(summary))
     yield f'<h2>Over time</h2><div class="charts">{"".join(_charts(summary))}</div>'
@@ -71,9 +75,9 @@ def _body(summary: Summary, title: str) -> Iterator[str]:
         ledger = summary.ledger
         head, row = ["ledger", "published", "expected", "received"], ["messages"]
         row += [f"{count:,}" for count in (ledger.published, ledger.expected, ledger.received)]
-        for column, count in ledger_columns(summary):
+        for column, count, share in ledger_columns(summary):
             head.append(column)
-            row.append(count)
+            row.append(count + share)
         yield "<h2>Delivery</h2>" + _table(head, [row])
     if summary.receivers:
         columns = [fault for fault in FAULTS if any(fault.field in receiver.faults for receiver in summary.receivers)]
@@ -175,7 +179,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return f'<td class="{text}">{text}</td>' if text in ("held", "missed") else f"<td>{_text(text)}</td>"
+    return f'<td class="{text}">{text}</td>' if text in _OUTCOMES.values() else f"<td>{_text(text)}</td>"
 
 
 def _text(text: str) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from loadtest.reports.figures import LATENCY_HEAD, facts, latency_rows
 from loadtest.summary import Summary
-from loadtest.verdicts import shown
+from loadtest.verdicts import outcome_of, shown
 from wscore.text import neutralise
+
+_OUTCOMES: Final = {"holds": "held", "missed": "**missed**", "open": "**open**"}
 
 
 def markdown_report(summary: Summary) -> str:
@@ -24,10 +27,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     if summary.reasons:
         yield ""
     if summary.checks:
-        rows = [
-            [f"`{neutralise(check.rule)}`", shown(check), "held" if check.passed else "**missed**"]
-            for check in summary.checks
-        ]
+        rows = [[f"`{neutralise(check.rule)}`", shown(check), _OUTCOMES[outcome_of(check)]] for check in summary.checks]
         yield from _table(["threshold", "actual", ""], rows)
     yield from _table(LATENCY_HEAD, latency_rows(summary))
     yield from _table(["", ""], ([name, _safe(value)] for name, value in facts(summary)))

@@ -218,7 +218,7 @@ def test_find_max_says_how_many_callers_fit(loadtest, tmp_path):
     (tmp_path / "question.wav").write_bytes(write_wav(Wav(AudioFormat(), b"\x00\x40" * 16_000)))
     result = loadtest("find-max", "voice", URL + "knee=3", "--wav", "question.wav")
     assert result.code == 0, result.err
-    assert result.out.splitlines()[0] == "3 callers hold, confirmed 2 times; 4 break answer.p95<2s"
+    assert result.out.splitlines()[0] == "3 callers hold, confirmed 2 times; 4 break answer.p50<2s"
     assert "3 callers, 1.0 s of speech" in result.err
 
 

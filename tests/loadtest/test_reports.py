@@ -112,7 +112,7 @@ def test_the_page_opens_in_a_browser_and_fits_a_phone(written):
     page.write_text((written / "report.html").read_text().replace("</body>", f"{probe}</script></body>"))
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900", "--dump-dom"]
     done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=HANG_S, check=True)
-    assert "<title>true,4</title>" in done.stdout
+    assert "<title>true,5</title>" in done.stdout
 
 
 def test_a_directory_that_cannot_be_written_is_named(summary, tmp_path):

@@ -22,7 +22,7 @@ def breaks_above(knee: int, outcome: Outcome = Outcome.BROKE) -> Callable[[int],
 def run(search: Search, target: Callable[[int], Outcome]) -> Knee:
     while (level := search.level) is not None:
         outcome = target(level)
-        limits = {Outcome.HELD: (), Outcome.BROKE: LIMIT, Outcome.INVALID: DOUBT}[outcome]
+        limits = {Outcome.HELD: (), Outcome.BROKE: LIMIT}.get(outcome, DOUBT)
         search.report(outcome, limits)
     return search.knee
 
@@ -94,6 +94,19 @@ def test_a_knee_that_does_not_hold_again_is_left_for_a_lower_one():
 def test_a_generator_that_cannot_go_on_is_the_limit_and_not_a_threshold():
     knee = run(Search(100, 10_000, tolerance=0.5), breaks_above(450, Outcome.INVALID))
     assert knee == Knee(400, 2, 800, Stop.GENERATOR, DOUBT)
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+@pytest.mark.parametrize("outcome", [Outcome.INVALID, Outcome.UNTOLD])
+def test_one_probe_that_says_nothing_is_tried_again_wherever_it_happens(at, outcome):
+    search = Search(100, 350)
+    knee = run(search, lambda _: outcome if len(search.probes) == at else Outcome.HELD)
+    assert knee == Knee(350, 2, None, Stop.CEILING, ())
+
+
+def test_what_cannot_be_judged_is_no_limit_of_the_generator():
+    knee = run(Search(100, 10_000, tolerance=0.5), breaks_above(450, Outcome.UNTOLD))
+    assert knee == Knee(400, 2, 800, Stop.UNTOLD, DOUBT)
 
 
 def test_a_target_that_holds_everything_is_confirmed_at_the_ceiling():
