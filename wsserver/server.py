@@ -36,6 +36,7 @@ from wsserver.handshake.forwarded import Proxies
 from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.limits import ConnectionLimiter
 from wsserver.handshake.origins import OriginPolicy
+from wsserver.handshake.signpost import SignPost
 from wsserver.handshake.upgrade import Upgrade, path_variants
 from wsserver.lifetime.calls import AppCalls
 from wsserver.lifetime.connecting import ConnectingRoom
@@ -174,6 +175,7 @@ class WebSocketServer:
             limiter,
             authentication,
             sessions,
+            SignPost(settings.path),
         )
         self._inbound = InboundMemory(
             settings.inbound_limits,

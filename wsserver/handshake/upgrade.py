@@ -16,6 +16,7 @@ from wsserver.handshake.authentication import AuthenticationHandler
 from wsserver.handshake.hosts import HostPolicy, host_name
 from wsserver.handshake.limits import ConnectionLimiter
 from wsserver.handshake.origins import OriginPolicy, normalise
+from wsserver.handshake.signpost import SignPost
 
 _UPGRADE: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))  # RFC 6455 section 4.4
 NOBODY: Final = ""  # whom the limits count a connection for that has no token
@@ -30,7 +31,7 @@ def path_variants(path: str) -> frozenset[str]:
 class Upgrade:
     """Decides about handshakes. While `draining`, nobody is let in and `/healthz` says so."""
 
-    __slots__ = ("_authentication", "_hosts", "_limiter", "_origins", "_paths", "_sessions", "draining")
+    __slots__ = ("_authentication", "_hosts", "_limiter", "_origins", "_paths", "_sessions", "_signpost", "draining")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Upgrade:
         limiter: ConnectionLimiter,
         authentication: AuthenticationHandler,
         sessions: SessionService,
+        signpost: SignPost,
     ) -> None:
         self._paths = paths
         self._hosts = hosts
@@ -47,6 +49,7 @@ class Upgrade:
         self._limiter = limiter
         self._authentication = authentication
         self._sessions = sessions
+        self._signpost = signpost
         self.draining = False
 
     def answer(self, request: HandshakeRequest) -> HttpReply | None:
@@ -60,7 +63,7 @@ class Upgrade:
                 return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
             return HttpReply(HTTPStatus.OK, b"ok\n")
         if request.path not in self._paths:
-            return HttpReply(HTTPStatus.NOT_FOUND, b"no WebSocket at this path\n")
+            return self._signpost.answer(request)
         if self.draining:
             return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"shutting down\n", (("Retry-After", "1"),))
         if not request.wants_upgrade or request.header_values("sec-websocket-version") != ["13"]:
