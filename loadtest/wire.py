@@ -113,6 +113,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sessions: int = 1
     publishers: int = 1
     rate: float | None = None
+    handshake_timeout_s: float = 10.0  # for the connection, and then for the greeting
     reply_timeout_s: float = 10.0  # after which a connection no longer waits for a reply
     reconnects: bool = False  # lost connections come back
     think_ms: float | None = None

@@ -51,8 +51,10 @@ class Dialer:
         insecure: bool = False,
         cert: str | None = None,
         key: str | None = None,
+        timeout_s: float = HANDSHAKE_TIMEOUT_S,
     ) -> None:
         self._tokens = tokens
+        self._timeout_s = timeout_s
         self._headers = headers.items
         self._parts = parts = urlsplit(url)
         self._tls = _tls_context(ca, insecure, cert, key) if parts.scheme == "wss" else None
@@ -73,6 +75,7 @@ class Dialer:
             insecure=plan.insecure,
             cert=plan.cert,
             key=plan.key,
+            timeout_s=plan.handshake_timeout_s,
         )
 
     @property
@@ -93,12 +96,12 @@ class Dialer:
         async def connected_socket(_: object) -> socket.socket:
             return await self._connect(index)
 
-        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+        async with asyncio.timeout(self._timeout_s):
             _, connected = await ws_connect(
                 lambda: listener,
                 self._url(index, query),
                 ssl_context=self._tls,
-                websocket_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+                websocket_handshake_timeout=self._timeout_s,
                 read_buffer_init_size=READ_BUFFER_BYTES,
                 max_frame_size=64 << 20,
                 max_redirects=0,

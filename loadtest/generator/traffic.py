@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from loadtest.generator.absences import Absences
 from loadtest.generator.connections import LoadConnection, monotonic_ns
-from loadtest.generator.dialing import HANDSHAKE_TIMEOUT_S, Dialer, is_refusal, reason
+from loadtest.generator.dialing import Dialer, is_refusal, reason
 from loadtest.generator.measurements import Measurements
 from loadtest.generator.messages import Begin, Command, DropConnections, Part, Window
 from loadtest.generator.owntime import OwnTime
@@ -218,11 +218,11 @@ class Traffic:
         except Exception as error:
             return reason(error)
         try:
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            async with asyncio.timeout(self.plan.handshake_timeout_s):
                 await connection.settled
         except TimeoutError:
             connection.cut()
-            return f"no {self.greeting} within {HANDSHAKE_TIMEOUT_S:g} s"
+            return f"no {self.greeting} within {self.plan.handshake_timeout_s:g} s"
         if connection.joined_ns:
             return None
         self.counts.closed(connection.close_code)

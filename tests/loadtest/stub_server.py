@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,12 +19,24 @@ HELD_S = 0.1
 
 @dataclass
 class Lies:
-    """What is wrong with it. `lose`, `repeat` and `swap` name the last digit of the messages that it happens to."""
+    """What is wrong with it. Many name the last digit of the messages that it happens to; `/truth` tells how often."""
 
     delay_ms: float = 0
     lose: int | None = None
     repeat: int | None = None
     swap: int | None = None
+    misroute: int | None = None  # to another session, or another connection, in place of the right one
+    leak: int | None = None  # to another session as well
+    wrong_id: int | None = None
+    spoil: int | None = None  # the padding of it
+    deface: int | None = None  # its number
+    garble: int | None = None  # no JSON in its place
+    binary: int | None = None  # a binary frame in its place
+    delay_one_in: int = 0  # that many pings, by slow_ms
+    slow_ms: float = 0
+    skew_ms: int = 0  # of its clock
+    accept_after_s: float = 0
+    greets: int | None = None  # so many connections, and no more
     only_first: bool = False  # it happens to the first receiver of a session alone
     stall_after: int | None = None  # so many pings or messages, for stall_s
     stall_s: float = 0
@@ -56,7 +69,9 @@ class Stub:
         self.everyone: set[ServerConnection] = set()
         self.handled = 0
         self.accepted = 0
+        self.greeted = 0
         self.ponged: set[ServerConnection] = set()
+        self.truth: Counter[str] = Counter()
 
     async def connected(self, connection: ServerConnection) -> None:
         lies = self.lies
@@ -80,7 +95,8 @@ class Stub:
         session = self.sessions.setdefault(name, Session())
         session.members.append(connection)
         self.everyone.add(connection)
-        for _ in range(lies.greetings):
+        self.greeted += 1
+        for _ in range(0 if lies.greets is not None and self.greeted > lies.greets else lies.greetings):
             await connection.send(envelope("session_created", created))
         for text in lies.noise:
             await connection.send(bytes.fromhex(text[2:]) if text.startswith("0x") else text)
@@ -114,8 +130,16 @@ class Stub:
     def answer(self, connection: ServerConnection, message: dict[str, Any]) -> None:
         lies = self.lies
         digit = self.handled % 10
-        pong = envelope("pong", {"timestamp": 1}, id=None if lies.bare_pongs else message.get("id"))
-        if digit != lies.lose:
+        identity = "nobody's" if digit == lies.wrong_id else message.get("id")
+        pong: str | bytes = envelope("pong", {"timestamp": 1}, id=None if lies.bare_pongs else identity)
+        if digit in (lies.garble, lies.binary):
+            self.truth["garbled"] += 1
+            pong = b"\x00\xff" if digit == lies.binary else '{"type":"po'
+        if lies.delay_one_in and self.handled % lies.delay_one_in == 0:
+            asyncio.get_running_loop().call_later(lies.slow_ms / 1000, self.send, connection, pong)
+        elif digit == lies.misroute:
+            self.later(next(other for other in self.everyone if other is not connection), pong)
+        elif digit != lies.lose:
             self.later(connection, pong)
         if digit == lies.repeat:
             self.later(connection, pong)
@@ -123,7 +147,18 @@ class Stub:
     def fan_out(self, session: Session, message: dict[str, Any]) -> None:
         lies = self.lies
         publisher, digit = message["data"]["pub"], message["data"]["seq"] % 10
-        text = envelope("message", message["data"], userId="someone")
+        data = message["data"]
+        if digit == lies.spoil:
+            data["pad"] = data["pad"][:-1] + "y"
+        if digit == lies.deface:
+            data["seq"] += 1
+        text = envelope("message", data, userId="someone", skew_ms=lies.skew_ms)
+        if digit in (lies.misroute, lies.leak):
+            other = next(other for other in self.sessions.values() if other is not session and other.members)
+            for member in other.members:
+                self.later(member, text)
+            if digit == lies.misroute:
+                return
         victims = session.members[:1] if lies.only_first else session.members
         for member in session.members:
             copies = 1
@@ -146,32 +181,35 @@ class Stub:
             for member in session.members[:1] if self.lies.only_first else session.members:
                 self.later(member, text)
 
-    def later(self, connection: ServerConnection, text: str) -> None:
+    def later(self, connection: ServerConnection, text: str | bytes) -> None:
         if self.lies.delay_ms:
             asyncio.get_running_loop().call_later(self.lies.delay_ms / 1000, self.send, connection, text)
         else:
             self.send(connection, text)
 
-    def send(self, connection: ServerConnection, text: str) -> None:
+    def send(self, connection: ServerConnection, text: str | bytes) -> None:
         asyncio.get_running_loop().create_task(self.send_now(connection, text))
 
-    async def send_now(self, connection: ServerConnection, text: str) -> None:
+    async def send_now(self, connection: ServerConnection, text: str | bytes) -> None:
         try:
             await connection.send(text)
         except Exception:
             self.everyone.discard(connection)
 
 
-def envelope(kind: str, data: object, **fields: object) -> str:
+def envelope(kind: str, data: object, skew_ms: int = 0, **fields: object) -> str:
     named = {name: value for name, value in fields.items() if value is not None}
-    return json.dumps({"type": kind, "timestamp": time.time_ns() // 1_000_000, "data": data, **named})
+    return json.dumps({"type": kind, "timestamp": time.time_ns() // 1_000_000 + skew_ms, "data": data, **named})
 
 
 async def main() -> None:
     lies = Lies(**json.loads(sys.argv[1]))
     stub = Stub(lies)
 
-    def gate(connection: ServerConnection, request: object) -> object:
+    async def gate(connection: ServerConnection, request: Any) -> object:
+        if request.path == "/truth":
+            return connection.respond(200, json.dumps(stub.truth))
+        await asyncio.sleep(lies.accept_after_s)
         stub.accepted += 1
         if lies.accept is not None and stub.accepted > lies.accept:
             return connection.respond(503, "full\n")
