@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from cli.options.tokens import SecretOptions
 from cli.secrets import SECRET_VARIABLE
 from wscore.guest import GuestMode
+from wscore.recovery import RecoveryLimits
 from wscore.secrets import SecretEncoding
 from wscore.tokens import ClaimNames, JwtKey
 from wscore.units import counted_noun, format_duration, format_figure, format_size
@@ -83,9 +84,18 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     yield f"{format_size(inbound.per_connection)} waiting per connection, {format_size(inbound.in_all)} in all"
     outbound = settings.outbound
     yield f"slow readers up to {format_size(outbound.per_connection)}, {format_size(outbound.in_all)} in all"
+    yield _recovery(settings.recovery_limits)
     heartbeat = settings.heartbeat
     yield f"heartbeat {format_duration(heartbeat.interval_ms)}/{format_duration(heartbeat.timeout_ms)}"
     yield f"shutdown within {format_duration(settings.drain_timeout_ms)}"
+
+
+def _recovery(limits: RecoveryLimits) -> str:
+    if not limits.is_on:
+        return "no recovery"
+    age, size = format_duration(round(limits.age_s * 1000)), format_size(limits.size)
+    messages = counted_noun(limits.messages, "message")
+    return f"recovery of {messages}, {size} and {age} per session, {format_size(limits.memory)} in all"
 
 
 def _pending(limits: PendingLimits) -> Iterator[str]:

@@ -18,7 +18,7 @@ from wsclient.tokens import GuestTokens, StaticToken, TokenSource
 from wscore.codes import Action, CloseCode, CloseSpec
 from wscore.envelope import Envelope, InvalidMessageError, OutboundEnvelope
 from wscore.errors import ConfigError
-from wscore.payloads import Heartbeat, Limits, RateLimit, SessionCreated
+from wscore.payloads import Heartbeat, Limits, RateLimit, SessionCreated, SessionRecovery
 from wscore.reconnect import ReconnectPolicy
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "Sent",
     "ServerError",
     "SessionCreated",
+    "SessionRecovery",
     "StaticToken",
     "TlsFacts",
     "TokenSource",

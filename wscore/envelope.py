@@ -139,6 +139,11 @@ def _reason(error: Exception, root: str = "$") -> str:
     return text
 
 
+def with_seq(envelope: bytes, seq: int) -> bytes:
+    """Return a serialized envelope with its `seq`, without encoding the rest again."""
+    return b'%b,"seq":%d}' % (envelope[:-1], seq)
+
+
 class MessageProtocol:
     """Makes, serializes and reads envelopes; `now_ms` supplies the wall clock (ms since the epoch)."""
 
@@ -171,6 +176,10 @@ class MessageProtocol:
         """Return the answer to a ping, the hottest message there is: one clock reading, one call."""
         now_ms = self._now_ms()
         return _encoder.encode(OutboundEnvelope("pong", now_ms, session_id, Timestamp(now_ms), id))
+
+    def serialize_skipped(self, seq: int, *, session_id: str | None = None, room: str | None = None) -> bytes:
+        """Return what stands in the place of an event of a session or a room that is not for a connection."""
+        return with_seq(_encoder.encode(OutboundEnvelope("skipped", self._now_ms(), session_id, room=room)), seq)
 
     def create_error_envelope(
         self,

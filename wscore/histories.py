@@ -42,13 +42,10 @@ class Histories:
 
     def find(self, kind: str, name: str, now_s: float) -> GroupHistory:
         """Return a group's history, a new one if there is none."""
-        history = self.get(kind, name)
-        if history is None:
-            if self._is_stale:  # a group may come again that was known in the last one
-                self._epoch, self._is_stale = self._new_epoch(), False
-            history = self._by_name.setdefault(kind, {})[name] = GroupHistory(kind, name, self._epoch)
-            self._use(history, now_s)
-        return history
+        try:
+            return self._by_name[kind][name]
+        except KeyError:
+            return self._make(kind, name, now_s)
 
     def hold(self, history: GroupHistory) -> None:
         """Note that a group has members: its position stays, and is theirs to account for."""
@@ -85,6 +82,13 @@ class Histories:
             if history is None or history.used_s > oldest_s:
                 break
             self._drop(history)
+
+    def _make(self, kind: str, name: str, now_s: float) -> GroupHistory:
+        if self._is_stale:  # a group may come again that was known in the last epoch
+            self._epoch, self._is_stale = self._new_epoch(), False
+        history = self._by_name.setdefault(kind, {})[name] = GroupHistory(kind, name, self._epoch)
+        self._use(history, now_s)
+        return history
 
     def _shed(self) -> None:
         while self.size > self._limits.memory and self._used:

@@ -18,6 +18,7 @@ from wscore.payloads import (
     AuthRefreshed,
     Disconnect,
     ErrorData,
+    HistoryLost,
     Interrupt,
     LlmResponse,
     Payload,
@@ -111,6 +112,14 @@ _ROWS: Final = (
     MessageSpec("room.leave", RoomLeave, Direction.CLIENT, Owner.SERVER, answered_by="room.left"),
     MessageSpec("room.left", RoomLeft, Direction.SERVER, Owner.SERVER),
     MessageSpec("presence", Presence, Direction.SERVER, Owner.SERVER),
+    MessageSpec("recovery", HistoryLost, Direction.SERVER, Owner.SERVER),
+    MessageSpec(
+        "skipped",
+        None,
+        Direction.SERVER,
+        Owner.SERVER,
+        "In the place of an event that was not for this connection: it counts, and it shows nothing.",
+    ),
     MessageSpec("error", ErrorData, Direction.SERVER, Owner.SERVER),
     MessageSpec("disconnect", Disconnect, Direction.SERVER, Owner.SERVER),
     MessageSpec("text_input", TextInput, Direction.CLIENT, Owner.VOICE, answered_by="response_started"),
@@ -140,6 +149,8 @@ MESSAGES: Final[dict[str, MessageSpec]] = {spec.type: spec for spec in _ROWS}
 
 # Neither may an app handle these, nor send them.
 RESERVED_TYPES: Final = frozenset(spec.type for spec in _ROWS if spec.owner is Owner.SERVER)
+# Also where they fan out they take no place in the history of their group; an app's own types do.
+UNCOUNTED_TYPES: Final = frozenset(spec.type for spec in _ROWS if not spec.recoverable)
 CLIENT_TYPES: Final = tuple(spec.type for spec in _ROWS if spec.direction.from_client)
 HEARTBEAT_TYPES: Final = frozenset(spec.type for spec in _ROWS if spec.heartbeat)
 NOT_REPLAYED_TYPES: Final = frozenset(spec.type for spec in _ROWS if not spec.replayable)

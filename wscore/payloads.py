@@ -39,6 +39,18 @@ class Limits(Payload, frozen=True):
     bytes: RateLimit | None = None
 
 
+class SessionRecovery(Payload, frozen=True):
+    """Where the session stands, and what to come back with: `recovered` answers who named a position already."""
+
+    epoch: str
+    seq: int
+    resume_token: str
+    recovered: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"SessionRecovery({self.epoch!r}, {self.seq}, recovered={self.recovered})"
+
+
 class SessionCreated(Payload, frozen=True):
     """`session_created`, the first envelope on every accepted connection."""
 
@@ -48,6 +60,16 @@ class SessionCreated(Payload, frozen=True):
     connection_id: str
     heartbeat: Heartbeat
     limits: Limits
+    recovery: SessionRecovery | None = None
+
+
+class HistoryLost(Payload, frozen=True):
+    """`recovery`: history was lost; events of the session, or of the room, are counted anew from here."""
+
+    epoch: str
+    seq: int
+    recovered: bool
+    room: str | None = None
 
 
 class ErrorData(Payload, frozen=True):

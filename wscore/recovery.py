@@ -16,6 +16,10 @@ from wscore.envelope import MAX_SAFE_INTEGER
 from wscore.errors import ConfigError
 from wscore.units import format_size
 
+DEFAULT_MESSAGES: Final = 100
+DEFAULT_SIZE: Final = 512 << 10
+DEFAULT_AGE_S: Final = 120.0
+DEFAULT_MEMORY: Final = 64 << 20
 MAX_EVENT_BYTES: Final = 128 << 10
 EVENT_BYTES: Final = 80  # what a kept event takes besides its text: the object, and its places in the lists
 LEFT_OUT_BYTES: Final = 160  # who was left out of one
@@ -43,11 +47,6 @@ def read_position(epoch: object, seq: object) -> Position | None:
     return Position(epoch, seq)
 
 
-def with_seq(envelope: bytes, seq: int) -> bytes:
-    """Return a serialized envelope with its `seq`, without encoding the rest again."""
-    return b'%b,"seq":%d}' % (envelope[:-1], seq)
-
-
 @dataclass(frozen=True, slots=True)
 class RecoveryLimits:
     """The window of each group, and how much all of them may keep; a 0 in it turns recovery off.
@@ -56,15 +55,35 @@ class RecoveryLimits:
     ConfigError for what cannot be.
     """
 
-    messages: int = 100
-    size: int = 512 << 10
-    age_s: float = 120.0
-    memory: int = 64 << 20
+    messages: int = DEFAULT_MESSAGES
+    size: int = DEFAULT_SIZE
+    age_s: float = DEFAULT_AGE_S
+    memory: int = DEFAULT_MEMORY
 
     def __post_init__(self) -> None:
         if self.is_on and self.memory < self.size:
             problem = f"{format_size(self.memory)} are less than one group may keep, {format_size(self.size)}"
             raise ConfigError("--recovery-memory", problem, "allow more, or lower --recovery-size")
+
+    @classmethod
+    def chosen(
+        cls,
+        outbound: int,
+        *,
+        messages: int = DEFAULT_MESSAGES,
+        size: int | None = None,
+        age_s: float = DEFAULT_AGE_S,
+        memory: int = DEFAULT_MEMORY,
+    ) -> RecoveryLimits:
+        """Fill in the size that nobody chose, where so many bytes may wait for one client to read."""
+        return cls(messages, min(DEFAULT_SIZE, outbound // 2, memory) if size is None else size, age_s, memory)
+
+    def check(self, outbound: int) -> None:
+        """Raise ConfigError unless a client for which so many bytes may wait can be sent a whole window."""
+        if self.is_on and self.size > outbound // 2:
+            limit = format_size(outbound)
+            problem = f"{format_size(self.size)} are more than half of what may wait for one client, {limit}"
+            raise ConfigError("--recovery-size", problem, "lower it, or raise --max-outbound-per-connection")
 
     @property
     def is_on(self) -> bool:

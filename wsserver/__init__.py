@@ -9,6 +9,7 @@ from wscore.keys import JwtKey
 from wscore.message import Message
 from wscore.principal import Principal
 from wscore.ratelimit import Rate
+from wscore.recovery import RecoveryLimits
 from wscore.rooms import RoomAccess, RoomGrant
 from wscore.tokens import ClaimNames
 from wsserver.brokers.base import PublishResult
@@ -71,6 +72,7 @@ __all__ = [
     "PublishResult",
     "Rate",
     "RatePolicy",
+    "RecoveryLimits",
     "RoomAccess",
     "RoomGrant",
     "RoomLimitError",

@@ -8,7 +8,9 @@ from wscore.tokens import JwtVerifier
 from wsserver.engines.base import Engine, EngineSettings
 from wsserver.engines.unfinished import Unfinished
 from wsserver.handshake.authentication import AuthenticationHandler
+from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.jwksfile import JwksFile
+from wsserver.handshake.origins import OriginPolicy
 from wsserver.outbound.backlog import Backlog
 from wsserver.settings import EngineName, ServerSettings
 from wsserver.telemetry.clock import Clock
@@ -33,6 +35,12 @@ def authentication_of(settings: ServerSettings, clock: Clock, log: EventLog) -> 
     jwt = JwtVerifier(key, issuer=settings.issuer, audience=settings.audience, names=settings.claim_names)
     jwks = None if file is None else JwksFile(file, key, clock.now_s, log)
     return AuthenticationHandler(jwt, guests, clock.now_ms, jwks)
+
+
+def hosts_of(settings: ServerSettings, origins: OriginPolicy) -> HostPolicy:
+    """Return what decides about Host headers."""
+    is_enforced = not origins.allows_any and (settings.is_local or bool(settings.allowed_hosts))
+    return HostPolicy(origins.hosts.union(settings.allowed_hosts), is_enforced=is_enforced)
 
 
 def engine_of(settings: ServerSettings, backlog: Backlog, unfinished: Unfinished, log: EventLog) -> Engine:

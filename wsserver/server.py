@@ -14,8 +14,10 @@ from wscore.envelope import MessageProtocol
 from wscore.errors import WsctlError
 from wscore.guest import GuestMode
 from wscore.payloads import Heartbeat
+from wscore.resume import ResumeTokens
+from wscore.secrets import MIN_SECRET_BYTES
 from wsserver.brokers.memory import MemoryBroker
-from wsserver.builders import announced_limits, authentication_of, engine_of
+from wsserver.builders import announced_limits, authentication_of, engine_of, hosts_of
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.groups import Groups
 from wsserver.connections.handlerqueue import HandlerTasks
@@ -33,7 +35,6 @@ from wsserver.engines.networks import TrustedNetworks
 from wsserver.engines.pending import Pending
 from wsserver.engines.unfinished import Unfinished
 from wsserver.handshake.forwarded import Proxies
-from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.limits import ConnectionLimiter
 from wsserver.handshake.origins import OriginPolicy
 from wsserver.handshake.signpost import SignPost
@@ -48,6 +49,7 @@ from wsserver.lifetime.expiry import ExpiryWatch
 from wsserver.lifetime.exposure import ExposureWatch
 from wsserver.lifetime.heartbeats import Heartbeats
 from wsserver.lifetime.presence import PresenceWatch
+from wsserver.lifetime.recovery import GroupRecovery
 from wsserver.lifetime.rooms import RoomHandlers
 from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.welcome import Welcome
@@ -62,7 +64,7 @@ from wsserver.sdk.requests import Requests
 from wsserver.sdk.resources import Resources
 from wsserver.settings import Profile, ServerSettings
 from wsserver.telemetry.budget import AbandonedError, Budget
-from wsserver.telemetry.clock import Clock
+from wsserver.telemetry.clock import Clock, TurnClock
 from wsserver.telemetry.descriptors import DescriptorWatch, descriptor_limit
 from wsserver.telemetry.drops import DropWatch
 from wsserver.telemetry.logs import EventLog
@@ -112,19 +114,23 @@ class WebSocketServer:
         protocol = MessageProtocol(self._clock.now_ms, own_errors)
         for code in own_errors:
             self.metrics.errors.know(code)
-        broker = MemoryBroker()
+        loop = asyncio.get_running_loop()
+        self._broker = broker = MemoryBroker(
+            settings.recovery_limits, now_s=TurnClock(self._clock.now_s, loop.call_soon).now_s
+        )
+        resume_tokens = ResumeTokens(settings.guest_secret or os.urandom(MIN_SECRET_BYTES))
         groups = Groups(broker)
         # A guest token that nobody signed can be written by anybody: outside dev its user gets nothing of its own.
         for_guests = settings.profile is Profile.DEV or settings.guests is not GuestMode.UNSIGNED
         self.connections = ConnectionManager(groups, UserGroups(groups, for_guests=for_guests))
         sessions = SessionService(settings.session_join, groups, _new_id)
         authentication = authentication_of(settings, self._clock, self._log)
-        loop = asyncio.get_running_loop()
         self.backlog = Backlog(
             settings.outbound, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s, log=self._log
         )
-        self._delivery = Delivery(groups, self.backlog, self.metrics, call_soon=loop.call_soon)
-        broker.attach(self._delivery.deliver)
+        self._delivery = Delivery(groups, self.backlog, protocol, self.metrics, call_soon=loop.call_soon)
+        recovery = GroupRecovery(broker, self._delivery, protocol, resume_tokens, self.metrics)
+        broker.attach(self._delivery.deliver, recovery.lost)
         sender = EnvelopeSender(protocol, self._delivery, self.metrics)
         presence = PresenceWatch(
             self._delivery, protocol, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s
@@ -167,15 +173,13 @@ class WebSocketServer:
         self._trusted = TrustedNetworks(settings.trusted_proxies)
         self._upgrade = Upgrade(
             paths | echo_paths,
-            HostPolicy(
-                origins.hosts.union(settings.allowed_hosts),
-                is_enforced=not origins.allows_any and (settings.is_local or bool(settings.allowed_hosts)),
-            ),
+            hosts_of(settings, origins),
             origins,
             limiter,
             authentication,
             sessions,
             SignPost(settings.path),
+            resume_tokens,
         )
         self._inbound = InboundMemory(
             settings.inbound_limits,
@@ -211,6 +215,7 @@ class WebSocketServer:
                 DescriptorWatch(self._log, self._clock.now_s).check,
                 self._drops.check,
                 expiry.check_clock,
+                broker.expire,
                 self._unfinished.check,
             ),
             stalls=StallWatch(self._log, self.metrics, self._clock.now_s),
@@ -242,6 +247,7 @@ class WebSocketServer:
                 self._clock,
                 _new_id,
             ),
+            recovery=recovery,
             metrics=self.metrics,
             log=self._log,
         )
@@ -291,6 +297,13 @@ class WebSocketServer:
         read("wsctl_outbound_bytes", "Bytes that wait for slow readers", "gauge", lambda: self.backlog.size)
         read("wsctl_inbound_bytes", "Bytes that wait for handlers", "gauge", lambda: self._inbound.used)
         read("wsctl_unfinished_bytes", "Bytes of messages on their way", "gauge", lambda: self._unfinished.used)
+        read("wsctl_recovery_bytes", "Bytes kept for who comes back", "gauge", lambda: self._broker.size)
+        read(
+            "wsctl_recovery_evicted_total",
+            "Messages let go of for want of room",
+            "counter",
+            lambda: self._broker.evicted,
+        )
         read("wsctl_log_lines_dropped_total", "Log lines dropped", "counter", self._log.dropped_lines)
 
     async def start(self) -> None:

@@ -12,6 +12,7 @@ from wscore.errors import ConfigError
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
+from wscore.recovery import RecoveryLimits
 from wscore.tokens import ClaimNames, JwtKey
 from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
@@ -130,6 +131,7 @@ class ServerSettings:
     rooms: RoomLimits = RoomLimits()
     inbound: InboundLimits | None = None
     outbound: OutboundLimits = OutboundLimits()
+    recovery: RecoveryLimits | None = None
     max_message_bytes: int = 1 << 20
     handshake_timeout_ms: int = 10_000
     close_timeout_ms: int = 5_000
@@ -149,6 +151,7 @@ class ServerSettings:
             raise ConfigError("--max-message-size", "less than 1KiB leaves no room for envelopes")
         self.inbound_limits.check(self.max_message_bytes)
         self.outbound.check(self.max_message_bytes)
+        self.recovery_limits.check(self.outbound.per_connection)
         if self.guests is GuestMode.OFF and self.jwt_key is None:
             raise ConfigError(
                 "JWT secret",
@@ -176,6 +179,11 @@ class ServerSettings:
     def inbound_limits(self) -> InboundLimits:
         """The limits on what waits for handlers, those that follow from the largest message unless chosen."""
         return self.inbound or InboundLimits.chosen(self.max_message_bytes)
+
+    @property
+    def recovery_limits(self) -> RecoveryLimits:
+        """What is kept for clients that come back, within the limit on what may wait for one unless chosen."""
+        return self.recovery or RecoveryLimits.chosen(self.outbound.per_connection)
 
     @property
     def resolved_engine(self) -> EngineName:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
 import typer
 
+from cli.options.recovery import RecoveryOptions
 from cli.options.tokens import JwtOptions
 from cli.settings import duration_option, mode_option, size_option
 from wscore.guest import GUEST_TTL_MS, GuestMode
@@ -188,6 +189,7 @@ class LimitOptions:
         int | None,
         size_option("Messages that wait for one client to read.", show_default="1MiB, or a quarter of all"),
     ] = None
+    recovery: RecoveryOptions = field(default_factory=RecoveryOptions)
 
     def connections(self, defaults: ProfileDefaults) -> ConnectionLimits:
         """Return the limits on connections."""
@@ -270,6 +272,7 @@ def server_settings(
     profile = listen.profile or default_profile(listen.host, listen.uds)
     defaults = profile_defaults(profile, has_secret=secret is not None)
     chosen_size = limits.max_message_size
+    outbound = limits.outbound()
     max_message_bytes = defaults.max_message_bytes if chosen_size is None else chosen_size
     return ServerSettings(
         host=listen.host,
@@ -304,7 +307,8 @@ def server_settings(
         rates=limits.rates(defaults),
         rooms=RoomLimits(limits.max_rooms, limits.max_room_memory),
         inbound=limits.inbound(max_message_bytes),
-        outbound=limits.outbound(),
+        outbound=outbound,
+        recovery=limits.recovery.limits(outbound.per_connection),
         max_message_bytes=max_message_bytes,
         handshake_timeout_ms=times.handshake_timeout,
         drain_timeout_ms=times.drain_timeout,

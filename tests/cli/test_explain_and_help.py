@@ -108,7 +108,7 @@ def test_a_bare_wsctl_shows_its_help_and_exits_2(wsctl):
         (
             "serve",
             [
-                *("Arguments", "Listen", "Who may connect", "Limits", "Heartbeat and time-outs", "TLS"),
+                *("Arguments", "Listen", "Who may connect", "Limits", "Recovery", "Heartbeat and time-outs", "TLS"),
                 *("Behind a proxy", "Log", "Voice"),
             ],
         ),

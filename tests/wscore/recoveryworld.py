@@ -12,8 +12,9 @@ from enum import Enum
 from itertools import count
 
 from wscore.counting import EventCounter, EventPlace
+from wscore.envelope import with_seq
 from wscore.histories import Histories
-from wscore.recovery import Position, RecoveryLimits, with_seq
+from wscore.recovery import Position, RecoveryLimits
 
 GROUPS = ("lobby", "hall")
 CLIENTS = ("a", "b", "c")

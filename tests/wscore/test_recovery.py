@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wscore.counting import EventCounter, EventPlace
-from wscore.envelope import MAX_SAFE_INTEGER, MessageProtocol
+from wscore.envelope import MAX_SAFE_INTEGER, MessageProtocol, with_seq
 from wscore.errors import ConfigError
 from wscore.histories import HISTORY_BYTES, Histories
 from wscore.recovery import (
@@ -21,7 +21,6 @@ from wscore.recovery import (
     Position,
     RecoveryLimits,
     read_position,
-    with_seq,
 )
 
 LIMITS = RecoveryLimits(messages=5, size=2000, age_s=60, memory=10_000)

@@ -65,13 +65,19 @@ OpenRaw = Callable[..., Awaitable[RawClient]]
 
 @pytest.fixture
 async def open_raw(guest_token: Callable[[], str]) -> AsyncIterator[OpenRaw]:
-    """Open raw clients: `await open_raw(url, token=..., session=..., greet=True, **connect options)`."""
+    """Open raw clients: `await open_raw(url, token=..., session=..., resume=..., greet=True, **connect options)`."""
     clients: list[RawClient] = []
 
     async def open_client(
-        url: str, *, token: str | None = "", session: str | None = None, greet: bool = True, **options: Any
+        url: str,
+        *,
+        token: str | None = "",
+        session: str | None = None,
+        resume: dict[str, object] | None = None,
+        greet: bool = True,
+        **options: Any,
     ) -> RawClient:
-        query = {"token": guest_token() if token == "" else token, "sessionId": session}
+        query = {"token": guest_token() if token == "" else token, "sessionId": session, **(resume or {})}
         text = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)
         client = RawClient(await connect(f"{url}?{text}", proxy=None, **{"compression": None, **options}))
         clients.append(client)

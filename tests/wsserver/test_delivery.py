@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from wscore.disconnects import HEARTBEAT_TIMEOUT, SLOW_CONSUMER, Disconnect
+from wscore.envelope import MessageProtocol
 from wscore.frames import text_frame
 from wscore.principal import Principal
 from wsserver.brokers.base import SESSION
@@ -56,7 +57,7 @@ def room():
         OutboundLimits(), metrics, call_later=lambda delay_s, call: None, now_s=lambda: 7.0, log=EventLog()
     )
     groups = Groups(MemoryBroker())
-    delivery = Delivery(groups, backlog, metrics, call_soon=turn.append)
+    delivery = Delivery(groups, backlog, MessageProtocol(lambda: 1), metrics, call_soon=turn.append)
     session = Group(SESSION, "room")
 
     def join(name: str) -> Connection:

@@ -51,7 +51,7 @@ class House:
         groups = Groups(MemoryBroker())
         backlog = Backlog(OutboundLimits(), metrics, call_later=self.call_later, now_s=lambda: 0.0, log=EventLog())
         protocol = MessageProtocol(lambda: 1)
-        delivery = Delivery(groups, backlog, metrics, call_soon=lambda call: self.call_later(0, call))
+        delivery = Delivery(groups, backlog, protocol, metrics, call_soon=lambda call: self.call_later(0, call))
         self.watch = PresenceWatch(delivery, protocol, metrics, call_later=self.call_later, now_s=lambda: self.now_s)
         self.rooms = Rooms(groups, delivery, EnvelopeSender(protocol, delivery, metrics), self.watch, limits)
         self.made = 0

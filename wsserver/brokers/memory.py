@@ -1,30 +1,148 @@
-"""The broker of a server that is one process: what is published is delivered at once."""
+"""The broker of a server that is one process: what is published is delivered at once, and kept for a while."""
 
 from __future__ import annotations
 
-from wsserver.brokers.base import UNNUMBERED, Deliver, GroupKind, PublishResult
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from wscore.envelope import MAX_SAFE_INTEGER, with_seq
+from wscore.histories import Histories
+from wscore.recovery import Position, RecoveryLimits
+from wsserver.brokers.base import RECOVERABLE_KINDS, UNNUMBERED, Deliver, GroupKind, KeptEvent, Lost, PublishResult
+
+_EXPIRED_AT_ONCE: Final = 2000  # groups: some milliseconds of the loop's time
+_NO_RECOVERY: Final = RecoveryLimits(messages=0)
+_EPOCH_BYTES: Final = 9
+
+
+def random_epoch() -> str:
+    """Return an epoch that is another one each time, also after a restart."""
+    return secrets.token_urlsafe(_EPOCH_BYTES)
 
 
 class MemoryBroker:
-    """Hands every message on. There is no other process, so nothing has to be subscribed to."""
+    """Hands every message on, and keeps those that are recoverable within `limits`.
 
-    __slots__ = ("_deliver",)
+    There is no other process, so nothing has to be subscribed to. `now_s` is the monotonic clock, best one that stands
+    still within a turn of the event loop.
+    """
+
+    __slots__ = ("_deliver", "_histories", "_is_on", "_limits", "_lost", "_now_s")
 
     _deliver: Deliver
+    _lost: Lost
 
-    def attach(self, deliver: Deliver) -> None:
-        """Name what takes the messages."""
+    def __init__(
+        self,
+        limits: RecoveryLimits = _NO_RECOVERY,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+        new_epoch: Callable[[], str] = random_epoch,
+    ) -> None:
+        self._limits = limits
+        self._is_on = limits.is_on
+        self._now_s = now_s
+        self._histories = Histories(limits, new_epoch)
+
+    @property
+    def size(self) -> int:
+        """What is kept for recovery, in bytes."""
+        return self._histories.size
+
+    @property
+    def evicted(self) -> int:
+        """How many events were let go of since there was no room for more, in all."""
+        return self._histories.evicted
+
+    def attach(self, deliver: Deliver, lost: Lost) -> None:
+        """Name what takes the messages, and what is told that history was lost."""
         self._deliver = deliver
+        self._lost = lost
 
     def publish(
-        self, kind: GroupKind, name: str, payload: bytes, *, lossy: bool = False, except_connection: str | None = None
+        self,
+        kind: GroupKind,
+        name: str,
+        payload: bytes,
+        *,
+        lossy: bool = False,
+        recoverable: bool = False,
+        except_connection: str | None = None,
+        except_origin: str | None = None,
     ) -> PublishResult:
         """Deliver one message to those who are in the group now."""
-        self._deliver(kind, name, payload, lossy, except_connection)
-        return UNNUMBERED
+        if not (recoverable and self._is_on and kind in RECOVERABLE_KINDS):
+            self._deliver(kind, name, payload, lossy, except_connection, None)
+            return UNNUMBERED
+        now_s = self._now_s()
+        history = self._histories.find(kind, name, now_s)
+        if history.seq >= MAX_SAFE_INTEGER:
+            self._histories.renew(history)
+            self._lost(kind, name, history.position)
+        seq = history.seq + 1
+        payload = with_seq(payload, seq)
+        self._histories.append(history, payload, now_s, except_origin)
+        self._deliver(kind, name, payload, lossy, except_connection, seq)
+        return PublishResult(history.epoch, seq)
+
+    async def published(
+        self,
+        kind: GroupKind,
+        name: str,
+        payload: bytes,
+        *,
+        lossy: bool = False,
+        recoverable: bool = False,
+        except_connection: str | None = None,
+        except_origin: str | None = None,
+    ) -> PublishResult:
+        """Publish, which is done at once here."""
+        return self.publish(
+            kind,
+            name,
+            payload,
+            lossy=lossy,
+            recoverable=recoverable,
+            except_connection=except_connection,
+            except_origin=except_origin,
+        )
 
     def subscribe(self, kind: GroupKind, name: str) -> None:
-        """Do nothing: all there is comes here anyway."""
+        """Keep the group's position as long as it has members."""
+        if self._is_on and kind in RECOVERABLE_KINDS:
+            self._histories.hold(self._histories.find(kind, name, self._now_s()))
 
     def unsubscribe(self, kind: GroupKind, name: str) -> None:
-        """Do nothing."""
+        """Keep it for the window's age from now on."""
+        if self._is_on and kind in RECOVERABLE_KINDS:
+            now_s = self._now_s()
+            self._histories.let_go(self._histories.find(kind, name, now_s), now_s)
+
+    def position(self, kind: GroupKind, name: str) -> Position | None:
+        """Return where a group stands."""
+        if not (self._is_on and kind in RECOVERABLE_KINDS):
+            return None
+        return self._histories.find(kind, name, self._now_s()).position
+
+    def since(
+        self, kind: GroupKind, name: str, asked: Position | None, client: str | None = None
+    ) -> Sequence[KeptEvent] | None:
+        """Return the events behind a position, if all of them are there."""
+        now_s = self._now_s()
+        history = self._histories.find(kind, name, now_s)
+        events = history.since(asked, now_s, self._limits, client)
+        return None if events is None else [KeptEvent(seq - 1, seq, event) for seq, event in events]
+
+    async def history(self, kind: GroupKind, name: str, limit: int, before: int | None = None) -> Sequence[bytes]:
+        """Return the last events of a group before a seq."""
+        history = self._histories.get(kind, name)
+        if history is None or limit <= 0:
+            return ()
+        return history.events(self._now_s(), self._limits, before)[-limit:]
+
+    def expire(self) -> None:
+        """Let go of what is too old; called every now and then."""
+        if self._is_on:
+            self._histories.expire(self._now_s(), _EXPIRED_AT_ONCE)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Final
 
 from wscore.disconnects import SLOW_CONSUMER, Disconnect
+from wscore.envelope import MessageProtocol
 from wscore.frames import text_frame
-from wsserver.brokers.base import GroupKind
+from wsserver.brokers.base import SESSION, GroupKind, KeptEvent
 from wsserver.connections.groups import Groups
 from wsserver.connections.state import Connection, Group
 from wsserver.outbound.backlog import Backlog
@@ -35,18 +36,20 @@ class Delivery:
     `call_soon` runs a function at the end of the current loop turn.
     """
 
-    __slots__ = ("_backlog", "_call_soon", "_delivered", "_dirty", "_gathered", "_groups", "_is_gathering")
+    __slots__ = ("_backlog", "_call_soon", "_delivered", "_dirty", "_gathered", "_groups", "_is_gathering", "_protocol")
 
     def __init__(
         self,
         groups: Groups,
         backlog: Backlog,
+        protocol: MessageProtocol,
         metrics: Metrics,
         *,
         call_soon: Callable[[Callable[[], None]], object],
     ) -> None:
         self._groups = groups
         self._backlog = backlog
+        self._protocol = protocol
         self._delivered = metrics.delivered
         self._call_soon = call_soon
         self._dirty: list[Group] = []
@@ -71,16 +74,40 @@ class Delivery:
         connection.channel.send_text(payload)
         return connection.is_open
 
-    def deliver(self, kind: GroupKind, name: str, payload: bytes, lossy: bool, except_connection: str | None) -> None:
+    def replay(self, connection: Connection, kind: GroupKind, name: str, events: Sequence[KeptEvent]) -> None:
+        """Send the events of a group that a connection missed, in one write; what it does not take waits as its own."""
+        payloads = [event.payload or self._skipped(kind, name, event.seq) for event in events]
+        frames = b"".join(map(text_frame, payloads))
+        if left := connection.channel.write(frames):
+            connection.channel.keep(self._chunks(frames, payloads, frozenset(), 0), left)
+
+    def deliver(
+        self,
+        kind: GroupKind,
+        name: str,
+        payload: bytes,
+        lossy: bool = False,
+        except_connection: str | None = None,
+        seq: int | None = None,
+    ) -> None:
         """Take a message from the broker to everyone here who is in the group now."""
         group = self._groups.get(kind, name)
         if group is not None:
-            self.broadcast(group, payload, lossy=lossy, except_connection=except_connection)
+            self.broadcast(group, payload, lossy=lossy, except_connection=except_connection, seq=seq)
 
     def broadcast(
-        self, group: Group, payload: bytes, *, lossy: bool = False, except_connection: str | None = None
+        self,
+        group: Group,
+        payload: bytes,
+        *,
+        lossy: bool = False,
+        except_connection: str | None = None,
+        seq: int | None = None,
     ) -> None:
-        """Send one message to every member that the group has here now, but for one that is left out."""
+        """Send one message to every member that the group has here now, but for one that is left out.
+
+        If the message has a `seq`, that one is told that it was skipped.
+        """
         pending = group.pending
         if not pending:
             if not self._is_gathering:
@@ -95,7 +122,8 @@ class Delivery:
         if except_connection is not None and except_connection in group.members:
             if group.skips is None:
                 group.skips = {}
-            group.skips.setdefault(except_connection, {})[len(pending)] = b""
+            skipped = b"" if seq is None else self._skipped(group.kind, group.name, seq)
+            group.skips.setdefault(except_connection, {})[len(pending)] = skipped
         pending.append(payload)
         self._gather(payload)
 
@@ -133,6 +161,11 @@ class Delivery:
         if connection.is_open:
             connection.is_open = False
             connection.channel.close(SLOW_CONSUMER)
+
+    def _skipped(self, kind: GroupKind, name: str, seq: int) -> bytes:
+        if kind == SESSION:
+            return self._protocol.serialize_skipped(seq, session_id=name)
+        return self._protocol.serialize_skipped(seq, room=name)
 
     def _gather(self, payload: bytes) -> None:
         self._gathered += len(payload) + MESSAGE_BYTES

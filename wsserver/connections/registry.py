@@ -38,6 +38,11 @@ class ConnectionManager:
         """Return the connection of that id, or None once it is gone."""
         return self._connections.get(connection_id)
 
+    def origin_of(self, connection_id: str) -> str:
+        """Return the id of the first connection of the client that a connection belongs to."""
+        connection = self._connections.get(connection_id)
+        return connection_id if connection is None else connection.origin
+
     def by_session(self, session_id: str) -> Iterable[Connection]:
         """Return the connections of a session, safe to iterate while they come and go."""
         group = self._groups.get(SESSION, session_id)

@@ -32,8 +32,10 @@ class SessionService:
         self._groups = groups
         self._new_id = new_id
 
-    def enter(self, principal: Principal, wanted_id: str | None) -> Group:
+    def enter(self, principal: Principal, wanted_id: str | None, *, was_in: bool = False) -> Group:
         """Return the session that `principal` may join: the wanted one, the one of its token, or a new one.
+
+        Who proved that it `was_in` the wanted one may come back.
 
         Raises AuthError with SESSION_CREATE_FAILED when it may not, or the id is malformed.
         """
@@ -42,7 +44,7 @@ class SessionService:
             raise _refused("A session id is 1 to 128 of A-Z a-z 0-9 _ . : -", "session-id")
         if wanted_id and wanted_id != session_id:
             raise _refused("The token is pinned to another session.", "session-pinned")
-        if wanted_id and self._join is SessionJoin.TOKEN and principal.session_id is None:
+        if wanted_id and not was_in and self._join is SessionJoin.TOKEN and principal.session_id is None:
             raise _refused("Joining a session needs a token whose sid names it.", "session-join")
         return self._groups.find(SESSION, session_id)
 

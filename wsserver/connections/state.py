@@ -43,7 +43,8 @@ class Connection:
     """State of one connection; holds no behaviour beyond what all rooms agree on.
 
     `client_ip` is the client's own address, whatever proxies are between; None: a Unix socket. `last_seen_s` is the
-    heartbeat wheel's time, `created_at_ms` wall-clock ms. `private` holds the payloads for this connection alone that
+    heartbeat wheel's time, `created_at_ms` wall-clock ms. `origin` is the id of the client's first connection to
+    the session, which is this one unless it resumed. `private` holds the payloads for this connection alone that
     gather among its session's pending ones, each with its position and whether it is lossy. `rooms` are those that it
     is a member of, in a list: it is the smallest, and there are few.
     """
@@ -57,6 +58,7 @@ class Connection:
         "is_open",
         "last_seen_s",
         "limiter",
+        "origin",
         "principal",
         "private",
         "rooms",
@@ -76,7 +78,7 @@ class Connection:
         now_s: float,
         limiter: RateLimiter | None = None,
     ) -> None:
-        self.id = connection_id
+        self.id = self.origin = connection_id
         self.principal = principal
         self.session = session
         self.channel = channel

@@ -9,6 +9,7 @@ from typing import Any, Final
 from wscore.disconnects import HOST_REFUSED, ORIGIN_REFUSED, Disconnect, DisconnectError
 from wscore.keys import unverified_claims
 from wscore.principal import Principal
+from wscore.resume import ResumeTokens
 from wsserver.connections.sessions import SessionService
 from wsserver.connections.state import Group
 from wsserver.engines.request import HEALTH_PATH, HandshakeRequest, HttpReply
@@ -31,7 +32,17 @@ def path_variants(path: str) -> frozenset[str]:
 class Upgrade:
     """Decides about handshakes. While `draining`, nobody is let in and `/healthz` says so."""
 
-    __slots__ = ("_authentication", "_hosts", "_limiter", "_origins", "_paths", "_sessions", "_signpost", "draining")
+    __slots__ = (
+        "_authentication",
+        "_hosts",
+        "_limiter",
+        "_origins",
+        "_paths",
+        "_resume_tokens",
+        "_sessions",
+        "_signpost",
+        "draining",
+    )
 
     def __init__(
         self,
@@ -42,6 +53,7 @@ class Upgrade:
         authentication: AuthenticationHandler,
         sessions: SessionService,
         signpost: SignPost,
+        resume_tokens: ResumeTokens,
     ) -> None:
         self._paths = paths
         self._hosts = hosts
@@ -50,6 +62,7 @@ class Upgrade:
         self._authentication = authentication
         self._sessions = sessions
         self._signpost = signpost
+        self._resume_tokens = resume_tokens
         self.draining = False
 
     def answer(self, request: HandshakeRequest) -> HttpReply | None:
@@ -94,7 +107,11 @@ class Upgrade:
         self._limiter.check_peer(request.client_ip)
         principal = self._authentication.authenticate(self._authentication.extract_token(request))
         self._limiter.check_user(principal.user_id)
-        session = self._sessions.enter(principal, request.query("sessionId"))
+        wanted_id, resume = request.query("sessionId"), request.query("resume")
+        was_in = False
+        if wanted_id and resume:
+            was_in = self._resume_tokens.origin_of(resume, principal, wanted_id) is not None
+        session = self._sessions.enter(principal, wanted_id, was_in=was_in)
         self._limiter.enter(request.client_ip, principal.user_id)
         return principal, session
 

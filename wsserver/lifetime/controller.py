@@ -26,6 +26,7 @@ from wsserver.engines.request import HandshakeRequest, client_fields
 from wsserver.handshake.upgrade import Upgrade
 from wsserver.lifetime.calls import AppCalls
 from wsserver.lifetime.expiry import ExpiryWatch
+from wsserver.lifetime.recovery import GroupRecovery
 from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.welcome import Welcome
 from wsserver.lifetime.wheel import HeartbeatWheel
@@ -55,6 +56,7 @@ class WebSocketController:
         expiry: ExpiryWatch,
         wheel: HeartbeatWheel,
         welcome: Welcome,
+        recovery: GroupRecovery,
         metrics: Metrics,
         log: EventLog,
     ) -> None:
@@ -71,6 +73,7 @@ class WebSocketController:
         self._expiry = expiry
         self._wheel = wheel
         self._welcome = welcome
+        self._recovery = recovery
         self._now_s = welcome.clock.now_s
         self._metrics = metrics
         self._log = log
@@ -102,7 +105,9 @@ class WebSocketController:
             **client_fields(request, channel.peer_ip),
         )
         try:
-            self._sender.send(connection, "session_created", self._welcome.greeting(connection))
+            recovery, missed = self._recovery.greeting(connection, request)
+            self._sender.send(connection, "session_created", self._welcome.greeting(connection, recovery))
+            self._recovery.replay(connection, missed)
             self._expiry.watch(connection)
             self._calls.connected(connection)
         except BaseException:

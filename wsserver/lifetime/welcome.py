@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wscore.payloads import Heartbeat, Limits, SessionCreated
+from wscore.payloads import Heartbeat, Limits, SessionCreated, SessionRecovery
 from wscore.principal import Principal
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.state import Connection, Group
@@ -38,7 +38,7 @@ class Welcome:
             limiter=self.rates.limiter(self.clock.now_s()),
         )
 
-    def greeting(self, connection: Connection) -> SessionCreated:
+    def greeting(self, connection: Connection, recovery: SessionRecovery | None) -> SessionCreated:
         """Return the data of its `session_created`."""
         principal = connection.principal
         return SessionCreated(
@@ -48,4 +48,5 @@ class Welcome:
             connection.id,
             self.heartbeat,
             self.limits,
+            recovery,
         )

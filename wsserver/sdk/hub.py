@@ -14,6 +14,7 @@ from wscore.codes import CloseCode
 from wscore.disconnects import app_disconnect
 from wscore.envelope import MessageProtocol
 from wscore.message import Message, message_of
+from wscore.messages import UNCOUNTED_TYPES
 from wscore.rooms import RoomAccess
 from wsserver.brokers.base import ROOM, SESSION, USER, Broker, GroupKind, PublishResult
 from wsserver.connections.delivery import Delivery
@@ -114,8 +115,15 @@ class Hub:
         published = self._check(type, data)
         kind, name = self._target(session, room, user)
         envelope = self._protocol.create_envelope(type, data, session, room=room, user_id=user_id)
-        payload = self._protocol.serialize(envelope)
-        result = self._broker.publish(kind, name, payload, lossy=lossy, except_connection=except_connection)
+        result = self._broker.publish(
+            kind,
+            name,
+            self._protocol.serialize(envelope),
+            lossy=lossy,
+            recoverable=not lossy and type not in UNCOUNTED_TYPES,
+            except_connection=except_connection,
+            except_origin=except_connection and self._connections.origin_of(except_connection),
+        )
         published.value += 1
         return result
 
@@ -123,12 +131,13 @@ class Hub:
         self, type: str, data: msgspec.Raw, *, session: str, room: str | None = None, user_id: str
     ) -> PublishResult:
         """Publish a message that came in, and was checked then, to its room or else to its session."""
+        recoverable = type not in UNCOUNTED_TYPES
         if room is None:
             envelope = self._protocol.create_envelope(type, data, session, user_id=user_id)
-            result = self._broker.publish(SESSION, session, self._protocol.encode(envelope))
+            result = self._broker.publish(SESSION, session, self._protocol.encode(envelope), recoverable=recoverable)
         else:
             envelope = self._protocol.create_envelope(type, data, room=room, user_id=user_id)
-            result = self._broker.publish(ROOM, room, self._protocol.encode(envelope))
+            result = self._broker.publish(ROOM, room, self._protocol.encode(envelope), recoverable=recoverable)
         self._types[type].value += 1
         return result
 

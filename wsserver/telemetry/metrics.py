@@ -105,6 +105,13 @@ class _Source:
             yield Sample(self.name, self.help, self.kind, labels, value)
 
 
+class Recovered(StrEnum):
+    """What became of a position that a client came back with."""
+
+    WHOLE = "whole"  # it got everything since then
+    LOST = "lost"  # it was told that it did not
+
+
 class Metrics:
     """Everything that a server counts since its start."""
 
@@ -141,6 +148,10 @@ class Metrics:
             "reason",
             known=tuple(PendingDrop),
         )
+        self.recoveries = self._labelled(
+            "wsctl_recoveries_total", "Positions that clients came back with", "outcome", known=tuple(Recovered)
+        )
+        self.replayed = self._counter("wsctl_replayed_total", "Messages sent again to who came back")
         self.handlers_failed = self._counter("wsctl_handlers_failed_total", "Exceptions in handlers and hooks")
         self.handlers_cancelled = self._counter("wsctl_handlers_cancelled_total", "Handlers and hooks cut short")
         self.tasks_failed = self._counter("wsctl_tasks_failed_total", "Exceptions in background tasks")
