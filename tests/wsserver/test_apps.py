@@ -195,7 +195,7 @@ async def test_ctx_sends_broadcasts_errors_and_closes(start_server, open_raw, en
     await a.send("all", [1])
     news, count = await a.receive(), await a.receive()
     assert (news["type"], news["data"], news["userId"]) == ("news", [1], a.greeting["data"]["userId"])
-    assert count["data"] == {"epoch": None, "seq": None}
+    assert count["data"] == {"epoch": a.greeting["data"]["recovery"]["epoch"], "seq": news["seq"]}
     assert (await b.receive())["type"] == "news"
     await a.send("deny", id="5")
     error = await a.receive()
