@@ -265,6 +265,8 @@ async def test_an_app_joins_publishes_and_leaves_for_its_clients(start_server, o
     said = await b.receive()
     assert (said["room"], said["data"]) == ("hall", "in the room")
     await a.send("others", room="hall")
+    skipped = await a.receive()
+    assert (skipped["type"], skipped["room"], skipped["seq"]) == ("skipped", "hall", 4)
     assert (await a.receive())["type"] == "for.all"
     assert [(await b.receive())["type"] for _ in range(2)] == ["for.the.others", "for.all"]
     await b.send("exit", "hall")

@@ -107,11 +107,7 @@ class Upgrade:
         self._limiter.check_peer(request.client_ip)
         principal = self._authentication.authenticate(self._authentication.extract_token(request))
         self._limiter.check_user(principal.user_id)
-        wanted_id, resume = request.query("sessionId"), request.query("resume")
-        was_in = False
-        if wanted_id and resume:
-            was_in = self._resume_tokens.origin_of(resume, principal, wanted_id) is not None
-        session = self._sessions.enter(principal, wanted_id, was_in=was_in)
+        session = self._session(request, principal)
         self._limiter.enter(request.client_ip, principal.user_id)
         return principal, session
 
@@ -140,7 +136,7 @@ class Upgrade:
         """
         if principal.user_id != claim:
             self._limiter.check_user(principal.user_id)
-        session = self._sessions.enter(principal, request.query("sessionId"))
+        session = self._session(request, principal)
         self.release(request, claim)
         self._limiter.enter(request.client_ip, principal.user_id)
         return session
@@ -152,6 +148,14 @@ class Upgrade:
     def leave(self, principal: Principal, client_ip: str | None) -> None:
         """Count a connection out that `admit` let in."""
         self._limiter.leave(client_ip, principal.user_id)
+
+    def _session(self, request: HandshakeRequest, principal: Principal) -> Group:
+        """Return the session that a connection asks for; a resume token lets it back into its own."""
+        wanted_id, resume = request.query("sessionId"), request.query("resume")
+        was_in = False
+        if wanted_id and resume:
+            was_in = self._resume_tokens.origin_of(resume, principal, wanted_id) is not None
+        return self._sessions.enter(principal, wanted_id, was_in=was_in)
 
 
 def _refused(disconnect: Disconnect, rule: str, *, mend: str, **details: str) -> DisconnectError:
