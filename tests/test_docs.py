@@ -304,6 +304,8 @@ PYTHON_BLOCKS = [
 
 @pytest.mark.parametrize("block", PYTHON_BLOCKS)
 def test_every_python_example_runs_and_what_it_calls_app_is_one(block, monkeypatch):
+    chat = run_block(blocks(ROOT / "docs" / "apps.md", "python")[0], monkeypatch)
+    monkeypatch.setitem(sys.modules, "chat", chat)  # which the tests of the page import
     app = vars(run_block(block, monkeypatch)).get("app")
     assert app is None or isinstance(app, App)
 

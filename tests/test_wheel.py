@@ -27,13 +27,14 @@ EXAMPLES = {
     for path in PAGES
     for number, block in enumerate(blocks(path, "python"))
 }
+EXAMPLES["chat"] = EXAMPLES["example_apps_0"]  # as its own tests there import it
 
 # Each way to register keeps the type of what it registers.
 KEPT_TYPES = {
-    "say": "def (ctx: wsserver.Context, msg: kept.Say) -> typing.Coroutine[Any, Any, None]",
-    "peek": "def (ctx: wsserver.Context) -> int",
-    "joined": "def (ctx: wsserver.Context) -> typing.Coroutine[Any, Any, None]",
-    "left": "def (ctx: wsserver.Context)",
+    "say": "def (ctx: wsserver.Context[Any], msg: kept.Say) -> typing.Coroutine[Any, Any, None]",
+    "peek": "def (ctx: wsserver.Context[Any]) -> int",
+    "joined": "def (ctx: wsserver.Context[Any]) -> typing.Coroutine[Any, Any, None]",
+    "left": "def (ctx: wsserver.Context[Any])",
     "clock": "def (hub: wsserver.Hub) -> typing.AsyncIterator[None]",
     "room": "kept.Room",
 }

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 from wscore.codes import ErrorCode
 from wscore.principal import Principal
 from wsserver.engines.request import HandshakeRequest
-from wsserver.sdk.errors import AppError
+from wsserver.sdk.errors import AppError, AppErrorCode
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.sendable import check_close
 
@@ -24,7 +24,7 @@ _SECRET_FIELDS: Final = ("token", "resume")
 class ConnectRefusedError(AppError):
     """What `ConnectRequest.refuse` raises."""
 
-    def __init__(self, code: str, message: str, close_code: int | None) -> None:
+    def __init__(self, code: ErrorCode | AppErrorCode, message: str, close_code: int | None) -> None:
         super().__init__(code, message)
         self.close_code = close_code
 
@@ -99,7 +99,9 @@ class ConnectRequest(Generic[S]):
         expires_at_ms = self._now_ms() + int(valid_s * 1000)
         self.principal = Principal(user_id, is_guest, expires_at_ms, session_id, frozenset(scopes))
 
-    def refuse(self, message: str = "", *, code: str = ErrorCode.FORBIDDEN, close_code: int | None = None) -> NoReturn:
+    def refuse(
+        self, message: str = "", *, code: ErrorCode | AppErrorCode = ErrorCode.FORBIDDEN, close_code: int | None = None
+    ) -> NoReturn:
         """Refuse the client: it gets an `error` of this code and message, then it is closed.
 
         `code` is an ErrorCode or one that the app has declared. The close code is 4001 for a code about tokens and

@@ -7,12 +7,13 @@ from typing import Any, Generic
 import msgspec
 from typing_extensions import TypeVar
 
-from wscore.codes import CloseCode
+from wscore.codes import CloseCode, ErrorCode
 from wscore.principal import Principal
 from wscore.rooms import RoomAccess
 from wsserver.brokers.base import PublishResult
 from wsserver.connections.state import Connection
 from wsserver.connections.users import User
+from wsserver.sdk.errors import AppErrorCode
 from wsserver.sdk.hub import Hub
 
 S = TypeVar("S", default=Any)  # the type of the state that the app keeps of each connection
@@ -75,7 +76,9 @@ class Context(Generic[S]):
             self.hub._declared.check_reply(self.type, data)
         return self.hub.send(self.connection_id, type, data, id=self.request_id)
 
-    def error(self, code: str, message: str = "", details: dict[str, object] | None = None) -> bool:
+    def error(
+        self, code: ErrorCode | AppErrorCode, message: str = "", details: dict[str, object] | None = None
+    ) -> bool:
         """Answer with an `error` envelope, with the request's `id`; the connection stays open.
 
         `code` is an ErrorCode or one that the app has declared, whose meaning is the message unless there is one.

@@ -32,7 +32,9 @@ class AppError(WsctlError):
     the code. `details` is an object for programs.
     """
 
-    def __init__(self, code: str, message: str = "", details: dict[str, object] | None = None) -> None:
+    def __init__(
+        self, code: ErrorCode | AppErrorCode, message: str = "", details: dict[str, object] | None = None
+    ) -> None:
         super().__init__(code, message, details)
         self.code = code
         self.message = message

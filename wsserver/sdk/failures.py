@@ -8,7 +8,7 @@ from typing import Protocol
 
 from wscore.codes import ErrorCode
 from wscore.envelope import UnsendableError
-from wsserver.sdk.errors import AppError
+from wsserver.sdk.errors import AppError, AppErrorCode
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics
 
@@ -24,7 +24,9 @@ class FailedCall(Protocol):
     def connection_id(self) -> str:
         """Whose message it handled."""
 
-    def error(self, code: str, message: str = "", details: dict[str, object] | None = None) -> bool:
+    def error(
+        self, code: ErrorCode | AppErrorCode, message: str = "", details: dict[str, object] | None = None
+    ) -> bool:
         """Tell the sender."""
 
 

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from wscore.codes import CloseCode
+from wscore.codes import CloseCode, ErrorCode
 from wscore.disconnects import app_disconnect
 from wscore.envelope import MessageProtocol
 from wscore.message import Message, message_of
@@ -25,7 +25,7 @@ from wsserver.connections.state import Connection
 from wsserver.connections.users import User
 from wsserver.sdk.background import BackgroundTasks
 from wsserver.sdk.declared import DeclaredTypes
-from wsserver.sdk.errors import meaning_of
+from wsserver.sdk.errors import AppErrorCode, meaning_of
 from wsserver.sdk.requests import ConnectionGoneError, Requests
 from wsserver.sdk.resources import Resources
 from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_room, check_slice
@@ -202,7 +202,7 @@ class Hub:
     def send_error(
         self,
         connection_id: str,
-        code: str,
+        code: ErrorCode | AppErrorCode,
         message: str = "",
         details: dict[str, object] | None = None,
         *,
