@@ -1,7 +1,7 @@
 """The client library and its scriptable twin."""
 
 from wsclient.client import Client
-from wsclient.dialling import DialOptions
+from wsclient.dialling import DialOptions, Pings
 from wsclient.errors import (
     AuthenticationRefusedError,
     ConnectionClosedError,
@@ -12,7 +12,7 @@ from wsclient.errors import (
     NotConnectedError,
     ServerError,
 )
-from wsclient.events import ClientState, Closed, Event, Opened, Received, Reconnecting, Sent
+from wsclient.events import ClientState, Closed, ControlFrame, Event, Opened, Received, Reconnecting, Sent
 from wsclient.handshake import Handshake, LineMark, TlsFacts
 from wsclient.tokens import GuestTokens, StaticToken, TokenSource
 from wscore.codes import Action, CloseCode, CloseSpec
@@ -32,6 +32,7 @@ __all__ = [
     "ConfigError",
     "ConnectionClosedError",
     "ConnectionFailedError",
+    "ControlFrame",
     "CredentialsRefusedError",
     "DialOptions",
     "Envelope",
@@ -47,6 +48,7 @@ __all__ = [
     "NotConnectedError",
     "Opened",
     "OutboundEnvelope",
+    "Pings",
     "RateLimit",
     "Received",
     "ReconnectPolicy",

@@ -175,6 +175,15 @@ class Client:
             raise server_error(envelope)
         return envelope
 
+    async def ping(self, *, timeout_s: float = 10) -> float:
+        """Send a WebSocket ping, which every server answers, and return its round trip in ms.
+
+        Raises NoReplyError after `timeout_s`, NotConnectedError while there is no connection.
+        """
+        if self._socket is None:
+            raise NotConnectedError
+        return await self._socket.ping(timeout_s)
+
     async def receive(self, type: str | None = None, *, timeout_s: float | None = None) -> Envelope:
         """Return the next envelope, of a type if one is given; others wait for a later call.
 

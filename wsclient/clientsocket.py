@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from wsclient.dialling import DialOptions, End
-from wsclient.opening import Tell, open_websocket
+from wsclient.dialling import DialOptions, End, Pings
+from wsclient.errors import NoReplyError, NotConnectedError
+from wsclient.opening import ObservedConnection, Tell, open_websocket
 from wscore.codes import CloseCode
 from wscore.heartbeat import loop_stalled
 from wscore.units import format_figure
@@ -17,10 +17,11 @@ from wscore.units import format_figure
 class ClientSocket:
     """An open WebSocket of text frames."""
 
-    __slots__ = ("_ws",)
+    __slots__ = ("_pings", "_ws")
 
-    def __init__(self, ws: ClientConnection) -> None:
+    def __init__(self, ws: ObservedConnection, pings: Pings) -> None:
         self._ws = ws
+        self._pings = pings
 
     @classmethod
     async def dial(cls, url: str, shown_url: str, options: DialOptions, tell: Tell | None = None) -> ClientSocket:
@@ -28,7 +29,7 @@ class ClientSocket:
 
         Raises ConnectionFailedError.
         """
-        return cls(await open_websocket(url, shown_url, options, tell))
+        return cls(await open_websocket(url, shown_url, options, tell), options.pings)
 
     async def receive(self, silence_s: float | None = None) -> str | End:
         """Return the next text frame, or how the connection ended; a binary frame ends it, so does silence.
@@ -37,15 +38,16 @@ class ClientSocket:
         """
         while True:
             try:
-                async with asyncio.timeout(silence_s) as silence:
+                async with asyncio.timeout(self._pings.wait_s(silence_s)) as silence:
                     frame = await self._ws.recv()
             except ConnectionClosed as closed:
                 return _end(closed)
             except TimeoutError:
-                if _is_late(silence):
+                if _is_late(silence) or (self._pings.may_ask(silence_s) and await self._answers()):
                     continue
                 self.abort()
-                return End(CloseCode.ABNORMAL, f"no sign of life from the server for {format_figure(silence_s or 0)} s")
+                silent_s = silence_s if not self._pings.may_ask(silence_s) else self._pings.patience_s
+                return End(CloseCode.ABNORMAL, f"no sign of life from the server for {format_figure(silent_s or 0)} s")
             if isinstance(frame, str):
                 return frame
             await self.close(CloseCode.UNSUPPORTED_DATA, "binary frames are not spoken here")
@@ -67,6 +69,34 @@ class ClientSocket:
             self.abort()
             return False
         return True
+
+    async def ping(self, timeout_s: float) -> float:
+        """Send a WebSocket ping and return its round trip in ms.
+
+        Raises NotConnectedError if the connection is gone, NoReplyError without a pong in time.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await (await self._ws.ping()) * 1000
+        except ConnectionClosed:
+            raise NotConnectedError from None
+        except TimeoutError:
+            raise NoReplyError("pong", timeout_s) from None
+
+    async def _answers(self) -> bool:
+        """Send a ping; returns whether anything comes in time, the loop standing still aside."""
+        while True:
+            try:
+                async with asyncio.timeout(self._pings.timeout_s) as patience:
+                    await self._ws.ping()
+                    await self._ws.heard()
+            except ConnectionClosed:
+                return True  # `recv` tells how it ended
+            except TimeoutError:
+                if not _is_late(patience):
+                    return False
+            else:
+                return True
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close, waiting a bounded time for the server's answer; cancelled, it drops the connection."""

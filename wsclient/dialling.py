@@ -17,6 +17,7 @@ _HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
+PING_INTERVAL_S: Final = 20.0
 NO_PROXY: Final = "none"
 _PROXY_SCHEMES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
@@ -24,6 +25,32 @@ _PROXY_SCHEMES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5
 def is_token_header(name: str, value: str) -> bool:
     """Tell whether a header carries a token; a user and a password are for whoever stands before the server."""
     return name.lower() == "authorization" and not value.lower().startswith("basic ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pings:
+    """When a server that says nothing is asked by a WebSocket ping whether it lives, and how long it has to answer.
+
+    With `interval_s` None it is asked only where it has no heartbeat of its own; with 0 never. Times in seconds.
+    """
+
+    interval_s: float | None = None
+    timeout_s: float = 20
+
+    def wait_s(self, silence_s: float | None) -> float | None:
+        """Return how long to hear nothing before it is asked, or given up, where it promised to say something."""
+        if not self.may_ask(silence_s):
+            return silence_s
+        return PING_INTERVAL_S if self.interval_s is None else self.interval_s
+
+    @property
+    def patience_s(self) -> float:
+        """How long a server that is asked is silent before it is given up."""
+        return (PING_INTERVAL_S if self.interval_s is None else self.interval_s) + self.timeout_s
+
+    def may_ask(self, silence_s: float | None) -> bool:
+        """Whether to ask a server that promised to say something within `silence_s`, None if it did not."""
+        return silence_s is None if self.interval_s is None else self.interval_s > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +68,7 @@ class DialOptions:
     open_timeout_s: float = 10
     close_timeout_s: float = 5
     max_message_bytes: int = 16 << 20
+    pings: Pings = Pings()
     proxy: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from wsclient.handshake import Handshake
 from wscore.envelope import Envelope
 from wscore.payloads import SessionCreated
+from wscore.units import format_figure
 
 
 class ClientState(StrEnum):
@@ -72,4 +73,21 @@ class Reconnecting:
     problem: str
 
 
-Event = Opened | Received | Sent | Closed | Reconnecting | Handshake
+@dataclass(frozen=True, slots=True)
+class ControlFrame:
+    """A ping or a pong of WebSocket itself (RFC 6455 section 5.5.2); a pong to a ping of ours has its round trip."""
+
+    is_sent: bool
+    is_ping: bool
+    size_bytes: int
+    at_ms: int
+    round_trip_ms: float | None = None
+
+    def __str__(self) -> str:
+        name = "ping" if self.is_ping else "pong"
+        if self.round_trip_ms is not None:
+            return f"{name} received after {format_figure(round(self.round_trip_ms, 2))} ms"
+        return f"{name} {'sent' if self.is_sent else 'received'} ({self.size_bytes} bytes)"
+
+
+Event = Opened | Received | Sent | Closed | Reconnecting | Handshake | ControlFrame

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import secrets
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -26,12 +27,14 @@ from websockets.exceptions import (
     ProxyError,
     WebSocketException,
 )
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
 
 from wsclient.dialling import NO_PROXY, DialOptions
 from wsclient.errors import ConnectionFailedError, CredentialsRefusedError, HandshakeRefusedError
+from wsclient.events import ControlFrame
 from wsclient.handshake import Handshake, TlsFacts, shown_body, shown_headers
 from wsclient.tls import peer_certificate, tls_problem, wrong_scheme
 from wsclient.url import is_loopback_url, shown_url
@@ -44,6 +47,7 @@ _LOGGER: Final = logging.getLogger("websockets.wsctl")
 _LOGGER.setLevel(logging.INFO)
 
 MAX_RETRY_AFTER_MS: Final = 10 * 60 * 1000  # no server may send a client away for longer
+_PING_BYTES: Final = 4
 _MAX_WORDS: Final = 200  # characters of a refusal's body that stand in an error
 # What to give to get in, by the scheme that the server asks for.
 _MENDS: Final = {
@@ -54,14 +58,16 @@ _ANY_MEND: Final = "give what lets you in: --token, -u, --header, --cookie, or a
 _CERTIFICATE_MEND: Final = "give a client certificate by --cert and --key"
 _TITLE: Final = re.compile(r"(?is)<title>\s*(?:\d{3}\s+)?(.*?)\s*</title>")
 
-Tell = Callable[[Handshake], None]
+Tell = Callable[[Handshake | ControlFrame], None]
 
 
 class ObservedConnection(ClientConnection):
-    """A connection that notes what TLS agreed on, and what it was lost by."""
+    """A connection that notes what TLS agreed on, what it was lost by, and tells its pings and pongs."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, tell: Tell | None, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._tell = tell
+        self._heard: asyncio.Future[None] | None = None
         self.tls: TlsFacts | None = None
         self.lost_by: Exception | None = None
 
@@ -72,13 +78,52 @@ class ObservedConnection(ClientConnection):
             self.tls = TlsFacts(tls.version(), None if cipher is None else cipher[0], tls.getpeercert(True))
         super().connection_made(transport)
 
+    async def heard(self) -> None:
+        """Wait until anything comes in, or the connection is lost."""
+        self._heard = self.loop.create_future()
+        await self._heard
+
+    def data_received(self, data: bytes) -> None:
+        """Read; whatever comes is a sign of life (asyncio)."""
+        super().data_received(data)
+        self._hear()
+
+    def _hear(self) -> None:
+        if self._heard is not None and not self._heard.done():
+            self._heard.set_result(None)
+
+    async def ping(self, data: Any = None) -> Awaitable[float]:
+        """Send a ping, and tell it."""
+        payload = data if data is not None else secrets.token_bytes(_PING_BYTES)
+        pong = await super().ping(payload)
+        self._tell_control(is_sent=True, is_ping=True, size_bytes=len(payload))
+        return pong
+
+    def process_event(self, event: Any) -> None:
+        """Tell a ping or a pong that came; a ping was answered by the library already."""
+        if not isinstance(event, Frame) or event.opcode not in (Opcode.PING, Opcode.PONG):
+            super().process_event(event)
+            return
+        is_ping, size = event.opcode is Opcode.PING, len(event.data)
+        is_awaited = not is_ping and bytes(event.data) in self.pending_pings
+        super().process_event(event)
+        round_trip_ms = self.latency * 1000 if is_awaited else None
+        self._tell_control(is_sent=False, is_ping=is_ping, size_bytes=size, round_trip_ms=round_trip_ms)
+        if is_ping:
+            self._tell_control(is_sent=True, is_ping=False, size_bytes=size)
+
+    def _tell_control(self, **fields: Any) -> None:
+        if self._tell is not None:
+            self._tell(ControlFrame(at_ms=now_ms(), **fields))
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Note why: that a client certificate is asked for comes behind the handshake of TLS 1.3 (asyncio)."""
         self.lost_by = exc
         super().connection_lost(exc)
+        self._hear()
 
 
-async def open_websocket(url: str, shown: str, options: DialOptions, tell: Tell | None = None) -> ClientConnection:
+async def open_websocket(url: str, shown: str, options: DialOptions, tell: Tell | None = None) -> ObservedConnection:
     """Return an open connection to `url`; errors mention `shown`, which has no token in it.
 
     `tell` gets the handshake with every server on the way, redirects included. Raises ConnectionFailedError.
@@ -93,13 +138,13 @@ class _Opening:
         self._url = url
         self._shown = shown
         self._options = options
-        self._tell = tell
+        self._tell = self._told_to = tell
         self._hops: list[ObservedConnection] = []
         self._started_s = time.monotonic()
         self._proxy = None if options.uds is not None else _proxy_of(url, options.proxy)
         self._shown_proxy = None if self._proxy is None else shown_url(self._proxy).rstrip("/")
 
-    async def run(self) -> ClientConnection:
+    async def run(self) -> ObservedConnection:
         try:
             connection = await self._connect()
         except Exception as error:
@@ -113,7 +158,7 @@ class _Opening:
             raise
         return connection
 
-    async def _connect(self) -> ClientConnection:
+    async def _connect(self) -> ObservedConnection:
         options = self._options
         arguments: dict[str, Any] = {
             "additional_headers": options.headers,
@@ -129,11 +174,13 @@ class _Opening:
         if self._url.startswith("wss:") and options.tls is not None:
             arguments["ssl"] = options.tls
         if options.uds is not None:
-            return await unix_connect(options.uds, self._url, **arguments)
-        return await connect(self._url, proxy=self._proxy, **arguments)
+            await unix_connect(options.uds, self._url, **arguments)
+        else:
+            await connect(self._url, proxy=self._proxy, **arguments)
+        return self._hops[-1]
 
     def _new_connection(self, *arguments: Any, **options: Any) -> ObservedConnection:
-        connection = ObservedConnection(*arguments, **options)
+        connection = ObservedConnection(*arguments, tell=self._told_to, **options)
         self._hops.append(connection)
         return connection
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from wsclient.client import Client
 from wsclient.dialling import read_envelope
 from wsclient.errors import ConnectionClosedError, ConnectionFailedError, describe_close
-from wsclient.events import Closed, Event, Opened, Received, Reconnecting, Sent
+from wsclient.events import Closed, ControlFrame, Event, Opened, Received, Reconnecting, Sent
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.goals import Goal, Progress, UnmetError
 from wsclient.handshake import Handshake
@@ -245,6 +245,8 @@ class Script:
             case Handshake() if self._options.verbose:
                 for mark, line in event.lines():
                     self._note(f"{mark} {line}".rstrip())
+            case ControlFrame() if self._options.verbose:
+                self._note(f"* {event}")
             case Received(text, envelope, at_ms):
                 self._take(Record(at_ms, False, text, envelope))
             case Sent(text, at_ms):

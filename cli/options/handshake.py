@@ -35,6 +35,13 @@ class RouteOptions:
         ),
     ] = field(default=None, repr=False)
     handshake_timeout: Annotated[int, duration_option("How long it may take to connect.", show_default="10s")] = 10_000
+    ping_interval: Annotated[
+        int | None,
+        duration_option(
+            "Silence before the server is asked by a WebSocket ping; 0s: never.", show_default="20s without a heartbeat"
+        ),
+    ] = None
+    ping_timeout: Annotated[int, duration_option("How long it has to answer that.", show_default="20s")] = 20_000
     max_size: Annotated[int, size_option("Largest message that is received.", show_default="16MiB")] = 16 << 20
 
 
@@ -74,7 +81,7 @@ class HandshakeOptions:
         self, *, tls: ssl.SSLContext | None = None, uds: str | None = None, route: RouteOptions = RouteOptions()
     ) -> DialOptions:
         """Return how to dial; raises ConfigError for what no handshake can carry."""
-        from wsclient import DialOptions
+        from wsclient import DialOptions, Pings
 
         return DialOptions(
             headers=[*map(parse_header, self.header or ()), *self._user_header(), *self._cookie_header()],
@@ -85,6 +92,10 @@ class HandshakeOptions:
             open_timeout_s=route.handshake_timeout / 1000,
             close_timeout_s=CLOSE_TIMEOUT_S,
             max_message_bytes=route.max_size,
+            pings=Pings(
+                interval_s=None if route.ping_interval is None else route.ping_interval / 1000,
+                timeout_s=route.ping_timeout / 1000,
+            ),
             proxy=route.proxy,
         )
 

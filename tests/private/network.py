@@ -9,7 +9,7 @@ from typing import Any, Final
 import picows
 import pytest
 from picows import picows as core
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidProxy, InvalidURI
@@ -349,6 +349,39 @@ def check_websockets_client() -> None:
             client.transport.abort()
             await client.wait_closed()
             assert client.close_code == 1006
+
+    asyncio.run(main())
+
+
+@part(
+    "websockets: a connection's handshake and control frames",
+    "ObservedConnection",
+    mend="find where the request, the answer, pings and pongs of a connection can be seen now",
+)
+def check_websockets_observed() -> None:
+    """`create_connection` makes a connection with `request`, `response`; `process_event` gets each ping and pong."""
+    seen: list[object] = []
+
+    class Observed(ClientConnection):
+        def process_event(self, event: Any) -> None:
+            if isinstance(event, Frame):
+                seen.append((event.opcode, bytes(event.data) in self.pending_pings))
+            super().process_event(event)
+
+    async def ask(connection: ServerConnection) -> None:
+        await (await connection.ping(b"ask"))
+        await connection.wait_closed()
+
+    async def main() -> None:
+        async with serve(ask, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async with connect(url, create_connection=Observed) as client:
+                await (await client.ping(b"mine"))
+                assert client.latency > 0
+                assert client.request.path == "/"
+                assert client.response is not None
+                assert client.response.status_code == 101
+        assert set(seen) >= {(Opcode.PING, False), (Opcode.PONG, True)}
 
     asyncio.run(main())
 
