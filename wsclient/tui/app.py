@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
 from wsclient.client import Client
@@ -18,6 +19,8 @@ from wsclient.recording import Record
 from wsclient.templates import TemplateContext
 from wsclient.tui.commands import COMMANDS
 from wsclient.tui.io.live import LiveConnection
+from wsclient.tui.io.unhurried import unhurried
+from wsclient.tui.keyboard import OrderedKeys
 from wsclient.tui.main_screen import MainScreen
 from wsclient.tui.model.health import Health
 from wsclient.tui.model.history import History
@@ -44,7 +47,7 @@ def binding_ids() -> frozenset[str]:
     return frozenset(binding.id for binding in bindings if isinstance(binding, Binding) and binding.id)
 
 
-class ConnectApp(App[None]):
+class ConnectApp(OrderedKeys):
     """The terminal client.
 
     It begins with the main screen when there is a `client` to connect with or a `recording` to look through, else
@@ -91,6 +94,10 @@ class ConnectApp(App[None]):
         self._on_drawn = on_drawn
         if keys:
             self.set_keymap(dict(keys))
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return the driver of this system, made so that it never waits for the terminal."""
+        return unhurried(super().get_driver_class(), lambda: self.call_later(self.refresh, layout=True))
 
     def get_default_screen(self) -> Screen[None]:
         """Return the first screen: a screen pushed over a blank one is drawn later by a tenth of the start."""

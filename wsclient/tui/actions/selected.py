@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from wsclient.tui.actions.parts import MainScreenParts
+from wsclient.tui.io.clipboard import copy
 from wsclient.tui.io.editing import send_line
 from wsclient.tui.model.history import Draft
 from wsclient.tui.model.jsontext import is_json, readable
@@ -15,15 +18,13 @@ class SelectedActions(MainScreenParts):
         """Copy the selected message."""
         entry = self.stream.selected
         if entry is not None and entry.record is not None:
-            self.app.copy_to_clipboard(entry.record.text)
-            self._say("copied as JSON")
+            self._copy(entry.record.text, "as it is")
 
     def action_copy_send(self) -> None:
         """Copy a command that sends the selected message."""
         entry = self.stream.selected
         if entry is not None and entry.record is not None:
-            self.app.copy_to_clipboard(send_line(entry.record.text))
-            self._say("copied as a --send line")
+            self._copy(send_line(entry.record.text), "as a --send line")
 
     def action_edit_again(self) -> None:
         """Put the selected message into the composer."""
@@ -32,3 +33,18 @@ class SelectedActions(MainScreenParts):
             text = entry.record.text
             self.composer.draft = Draft(entry.type or "message", readable(text) if is_json(text) else text)
             self.composer.focus_data()
+
+    def _copy(self, text: str, how: str) -> None:
+        self.app.copy_to_clipboard(text)  # asks the terminal (OSC 52), which does not answer
+
+        async def by_program() -> None:
+            program = await asyncio.to_thread(copy, text)
+            if program is not None:
+                self._say(f"copied {how}, by {program}")
+            else:
+                problem = (
+                    "the terminal was asked to copy it, and may not have: there is no wl-copy, xclip, xsel or pbcopy"
+                )
+                self._say(problem, "warning")
+
+        self.run_worker(by_program())

@@ -1,0 +1,89 @@
+"""A terminal that reads nothing: the connection is read and recorded all the same, and the picture comes back whole."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+from wsclient import Client
+from wsclient.recording import read_recording
+
+ROOT = Path(__file__).parents[3]
+COUNT, HANG_S = 400, 60
+
+
+class Pty:
+    """A terminal of 120x40 that reads when it is told to."""
+
+    def __init__(self, *command: str) -> None:
+        self.ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        environment = {**os.environ, "TERM": "xterm-256color"}
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+        os.close(theirs)
+        os.set_blocking(self.ours, False)
+        self.text = ""
+
+    async def until(self, text: str) -> None:
+        """Read until this text was drawn."""
+        async with asyncio.timeout(HANG_S):
+            while text not in self.text:
+                await asyncio.sleep(0.02)
+                self._read()
+
+    async def closed(self) -> int:
+        """Read until the process has ended."""
+        async with asyncio.timeout(HANG_S):
+            while self.process.poll() is None:
+                await asyncio.sleep(0.02)
+                self._read()
+        os.close(self.ours)
+        return self.process.returncode
+
+    def _read(self) -> None:
+        try:
+            drawn = os.read(self.ours, 1 << 20).decode(errors="replace")
+        except OSError:
+            return
+        self.text += re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", drawn)
+
+
+async def test_a_terminal_that_reads_nothing_stops_neither_network_nor_recording(server, tmp_path):
+    path = tmp_path / "talk.jsonl"
+    command = (sys.executable, "-m", "cli.main", "connect", server.url, "--session", "room", "--record", str(path))
+    terminal = Pty(*command)
+    async with Client(server.url, session_id="room") as peer:
+        await terminal.until("connected as")
+
+        async def drain() -> None:
+            async for _ in peer:
+                pass
+
+        draining = asyncio.create_task(drain())
+        for number in range(COUNT):
+            await peer.send("message", {"n": number, "at": time.time() * 1000, "text": os.urandom(30).hex()})
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(HANG_S):
+            while path.read_text().count('"type":"message"') < COUNT:
+                await asyncio.sleep(0.05)
+        draining.cancel()
+    messages = [record for record in read_recording(path) if record.envelope.type == "message"]
+    data = [json.loads(bytes(record.envelope.data)) for record in messages]
+    assert [item["n"] for item in data] == list(range(COUNT))
+    late_ms = sorted(record.at_ms - item["at"] for record, item in zip(messages, data, strict=True))
+    assert late_ms[COUNT // 2] < 2000
+    terminal.text = ""
+    await terminal.until(f'"n":{COUNT - 1},')
+    await terminal.until(f'"n":{COUNT - 30},')
+    os.write(terminal.ours, b"\x11")
+    assert await terminal.closed() == 0
