@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from cli.loaddialogue import dialogue_of
 from cli.options.load import LoadTargetOptions, MachineOptions
 from cli.secrets import read_token, read_token_file
 from loadtest.scenarios.base import FileKind, Scenario
@@ -44,6 +45,7 @@ def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target
         headers=Headers(target.handshake.headers()),
         ca=None if trust.ca is None else str(trust.ca.absolute()),
         insecure=trust.insecure,
+        dialogue=dialogue_of(scenario, place.url, target),
         reply_timeout_s=target.patience.reply_timeout / 1000,
         reconnects=target.patience.reconnect,
         cert=None if trust.cert is None else str(trust.cert.absolute()),

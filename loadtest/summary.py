@@ -96,10 +96,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def config_of(plan: Plan) -> dict[str, Any]:
-    """Return what of a plan makes runs comparable; a recording and speech are named by their hashes."""
+    """Return what of a plan makes runs comparable; what is long or secret is named by its hash."""
     config: dict[str, Any] = msgspec.to_builtins(plan)
     kept = {name: value for name, value in config.items() if name not in _NOT_CONFIGURATION}
     kept["recording"] = _digest(plan.recording) if plan.recording else None
+    kept["dialogue"] = _digest(plan.dialogue) if plan.dialogue is not None else None  # it may hold what is secret
     kept["speech"] = _digest(plan.speech) if plan.speech else None
     return kept
 

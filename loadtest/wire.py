@@ -11,6 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
+from loadtest.dialogue import Dialogue
+
 # Histograms in `RunProgress` and `Measured` go by these names; values in microseconds.
 SERVICE = "service"  # from the moment of sending
 LATENCY = "latency"  # from the intended moment of sending in the open model, else as SERVICE
@@ -53,6 +55,11 @@ class Tokens(msgspec.Struct, frozen=True):
     token: str | None = None
     secret: bytes | None = None
     as_users: bool = False
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether somebody said who connects; a secret alone only signs guests."""
+        return self.token is not None or self.as_users
 
     def __repr__(self) -> str:
         return f"Tokens(as_users={self.as_users})"
@@ -125,6 +132,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     processes: int = 1
     tokens: Tokens = Tokens()
     headers: Headers = Headers()
+    dialogue: Dialogue | None = None  # with a server of another protocol
     recording: tuple[SentMessage, ...] = ()
     speed: float = 1.0
     speech: CallerSpeech | None = None

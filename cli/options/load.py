@@ -12,7 +12,9 @@ import typer
 from cli.options.credentials import CrowdOptions
 from cli.options.handshake import ClientTlsOptions, HandshakeOptions
 from cli.options.output import Json
+from cli.options.protocol import ProtocolOptions
 from cli.settings import duration_option
+from loadtest.dialogue import ReplyBy
 from loadtest.options import PAYLOAD, PUBLISHERS, Option, Unit
 
 DEFAULT_GRACE_MS: Final = 5000
@@ -29,6 +31,28 @@ def option_of(hint: Any) -> Any:
                 return Annotated[hint.__origin__, duration_option(**shown)]
             return Annotated[hint.__origin__, typer.Option(min=info.least, metavar=info.metavar, **shown)]
     return hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageOptions:
+    """What connections say, and how replies are told."""
+
+    TITLE: ClassVar = "Messages"
+
+    message: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="What is sent, with {{variables}} (repeatable: in turn)."),
+    ] = None
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Values for {{column}}, a row for each message.")
+    ] = None
+    reply: Annotated[ReplyBy, typer.Option(help="What tells which message a reply answers.")] = ReplyBy.AUTO
+    reply_type: Annotated[str | None, typer.Option(metavar="TYPE", help="Only messages of this type are replies.")] = (
+        None
+    )
+    reply_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Member of a reply's data with the {{id}}; means --reply key.")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +79,8 @@ class LoadTargetOptions:
     who: CrowdOptions = field(default_factory=CrowdOptions)
     handshake: HandshakeOptions = field(default_factory=HandshakeOptions)
     trust: ClientTlsOptions = field(default_factory=ClientTlsOptions)
+    protocol: ProtocolOptions = field(default_factory=ProtocolOptions)
+    messages: MessageOptions = field(default_factory=MessageOptions)
     patience: PatienceOptions = field(default_factory=PatienceOptions)
 
 

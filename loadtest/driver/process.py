@@ -34,7 +34,7 @@ class LoadProcess:
     ) -> None:
         self._loop = loop
         dialer = Dialer.of(plan)
-        self.traffic = SCENARIOS[plan.kind].traffic(plan, dialer, position=position, processes=processes)
+        self.traffic = SCENARIOS[plan.kind].traffic_of(plan)(plan, dialer, position=position, processes=processes)
         self._check = SelfCheck(self.traffic, floor_us)
         self._rows = {self.traffic.shown: LocustTable(stats, self.traffic.row), CONNECT: LocustTable(stats, "connect")}
         self._shown_errors: dict[str, int] = {}

@@ -92,8 +92,8 @@ class LocustWorkers:
         """Wait for the workers and give each its share; tells whether all are ready."""
         while len(self._known) < self.size and goes_on():
             gevent.sleep(STEP_S)
-        # No secret crosses the network: each worker has its own tokens and URL.
-        shared = msgspec.structs.replace(plan, url="", tokens=Tokens(), web_port=None, master_port=None)
+        # No secret crosses the network: each worker has its own URL and tokens, and what it says.
+        shared = msgspec.structs.replace(plan, url="", tokens=Tokens(), dialogue=None, web_port=None, master_port=None)
         workers = sorted(self._known)  # as EvenDispatcher sorts them
         for position, worker in enumerate(workers):
             self._send(Assign(shared, position, len(workers), machine_id()), worker)

@@ -21,6 +21,9 @@ class _Nobody:
         self.counts = Counts()
         self.own_time = OwnTime()
 
+    def met(self, connection: LoadConnection) -> None:
+        pass
+
     def joined(self, connection: LoadConnection) -> None:
         pass
 

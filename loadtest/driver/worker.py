@@ -108,6 +108,7 @@ class LoadWorker:
             url=self._own_plan.url,
             tokens=self._own_plan.tokens,
             headers=self._own_plan.headers,
+            dialogue=self._own_plan.dialogue,
             ca=self._own_plan.ca,
             insecure=self._own_plan.insecure,
             cert=self._own_plan.cert,

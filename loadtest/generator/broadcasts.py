@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from enum import Enum, auto
 from typing import Final
@@ -9,6 +10,9 @@ from typing import Final
 import msgspec
 
 _MODULUS: Final = 65_521
+_STAMP: Final = re.compile(
+    rb"wsctl\.([0-9a-zA-Z]+)\.([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,12})\.([0-9]{1,19})\.([0-9]{1,19})\.([0-9]{1,6})\."
+)
 _PUBLISHED: Final = b'{"type":"message","timestamp":%d,"data":'
 
 
@@ -74,6 +78,31 @@ class BroadcastForm:
             return bytes(_decode_any(data).get("run", b"")) == msgspec.json.encode(self._run_id)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return False
+
+
+class StampForm:
+    """Writes and reads broadcasts in any protocol: a word in each tells all of it, wherever the server puts that."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+
+    def stamp(self, session: int, publisher: int, seq: int, due_ns: int, sent_ns: int) -> str:
+        """Return the word; the times are ns of the clock of the run."""
+        late_ns = sent_ns - due_ns
+        check = _check(session, publisher, seq, due_ns, late_ns)
+        return f"wsctl.{self._run_id}.{session}.{publisher}.{seq}.{due_ns}.{late_ns}.{check}."
+
+    def read(self, payload: bytes) -> Broadcast | Flaw | None:
+        """Return the broadcast that a frame carries, or what is wrong with it; None if it carries none."""
+        found = _STAMP.search(payload)
+        if found is None:
+            return None
+        if found[1].decode() != self._run_id:
+            return Flaw.UNKNOWN
+        session, publisher, seq, due_ns, late_ns, check = (int(digits) for digits in found.groups()[1:])
+        if check != _check(session, publisher, seq, due_ns, late_ns):
+            return Flaw.CORRUPT
+        return Broadcast(self._run_id, session, publisher, seq, due_ns, late_ns, check)
 
 
 def _check(session: int, publisher: int, seq: int, due_ns: int, late_ns: int) -> int:

@@ -80,6 +80,9 @@ class ConnectionOwner(Protocol):
     counts: Counts
     own_time: OwnTime
 
+    def met(self, connection: Any) -> None:
+        """Say what comes first; the WebSocket is open."""
+
     def joined(self, connection: Any) -> None:
         """Note that a connection is ready."""
 
@@ -141,7 +144,7 @@ class LoadConnection(WSListener):
     # What subclasses fill in
 
     def ready(self) -> None:
-        """Start: `session_created` is there."""
+        """Start: the greeting is there, or none is waited for."""
 
     def text(self, payload: bytes) -> None:
         """Handle a text."""
@@ -160,6 +163,7 @@ class LoadConnection(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
+        self.traffic.met(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type is TEXT and frame.fin:
@@ -238,20 +242,31 @@ class LoadConnection(WSListener):
         if self.joined_ns:
             self.traffic.error("session_created came twice")
             return
-        if self._leaving:  # it came too late
-            return
         try:
             self.session_info = decode_data(envelope.data, SessionInfo)
         except WsctlError:
             self.traffic.error("session_created is malformed")
             self.session_info = SessionInfo()
-        self.joined_ns = monotonic_ns()
-        self._last_ping_ns = self.traffic.own_time.at(self.joined_ns)
+        self._last_ping_ns = self.traffic.own_time.at(monotonic_ns())
         if self.session_info.heartbeat is not None:
             self._heartbeat_ns = self.session_info.heartbeat.interval_ms * 1_000_000
+        self.greeted()
+
+    def greeted(self) -> None:
+        """Begin: it is a connection from now on, unless nobody waits for it any more."""
+        if self._leaving:
+            return
+        self.joined_ns = monotonic_ns()
         self._settle()
         self.traffic.joined(self)
         self.ready()
+
+    def refuse(self, reason: str) -> None:
+        """End it, since the target does not want it."""
+        self._error_code = reason
+        if self.joined_ns:
+            self.traffic.error(reason)
+        self.transport.disconnect()
 
     def _settle(self) -> None:
         if not self.settled.done():

@@ -8,13 +8,15 @@ import ipaddress
 import socket
 import ssl
 import uuid
+from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from picows import WSError, WSHandshakeError, WSListener, ws_connect
 
 from loadtest.wire import Headers, Plan, Tokens
 from wscore.errors import WsctlError
+from wscore.foreign import Adapter
 from wscore.guest import mint_guest_token
 from wscore.tokens import mint_jwt
 from wscore.wallclock import now_ms
@@ -52,11 +54,16 @@ class Dialer:
         cert: str | None = None,
         key: str | None = None,
         timeout_s: float = HANDSHAKE_TIMEOUT_S,
+        adapter: Adapter | None = None,
     ) -> None:
         self._tokens = tokens
         self._timeout_s = timeout_s
-        self._headers = headers.items
-        self._parts = parts = urlsplit(url)
+        self._headers = headers.items if adapter is None else offering(headers.items, adapter.subprotocols)
+        self._is_ours = adapter is None
+        parts = urlsplit(url)
+        if adapter is not None:
+            parts = _adapted(parts, adapter)
+        self._parts = parts
         self._tls = _tls_context(ca, insecure, cert, key) if parts.scheme == "wss" else None
         self._host = parts.hostname or ""
         self.port = parts.port or (443 if self._tls else 80)
@@ -76,6 +83,7 @@ class Dialer:
             cert=plan.cert,
             key=plan.key,
             timeout_s=plan.handshake_timeout_s,
+            adapter=None if plan.dialogue is None else plan.dialogue.adapter(),
         )
 
     @property
@@ -127,7 +135,8 @@ class Dialer:
 
     def _url(self, index: int, query: dict[str, str]) -> str:
         fields = dict(query)
-        if not self._has_token or self._tokens != Tokens():
+        tokens = self._tokens
+        if tokens.is_chosen or (self._is_ours and (not self._has_token or tokens != Tokens())):
             fields["token"] = self._token(index, fields)
         kept = [field for field in self._parts.query.split("&") if field and field.partition("=")[0] not in fields]
         return urlunsplit(self._parts._replace(query="&".join([*kept, urlencode(fields)] if fields else kept)))
@@ -142,6 +151,25 @@ class Dialer:
                 claims["sid"] = query["sessionId"]
             return mint_jwt(tokens.secret, claims)
         return mint_guest_token(uuid.uuid4(), now_ms(), tokens.secret)
+
+
+def offering(headers: tuple[tuple[str, str], ...], subprotocols: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the headers with subprotocols offered, beside those that they offer already."""
+    if not subprotocols:
+        return headers
+    kept = [(name, value) for name, value in headers if name.lower() != "sec-websocket-protocol"]
+    given = [
+        word.strip() for name, value in headers if name.lower() == "sec-websocket-protocol" for word in value.split(",")
+    ]
+    return (*kept, ("Sec-WebSocket-Protocol", ", ".join(dict.fromkeys((*given, *subprotocols)))))
+
+
+def _adapted(parts: SplitResult, adapter: Adapter) -> SplitResult:
+    """Return a URL as a protocol has it: its own path where there is none, and its fields in the query."""
+    named = {field.partition("=")[0] for field in parts.query.split("&")}
+    fields = [f"{name}={value}" for name, value in adapter.query if name not in named]
+    path = adapter.path if adapter.path is not None and parts.path in ("", "/") else parts.path
+    return parts._replace(path=path, query="&".join(filter(None, (parts.query, *fields))))
 
 
 def reason(error: BaseException) -> str:

@@ -10,9 +10,11 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from picows import ws_connect
 
 from loadtest.generator.connections import LoadConnection, decode_envelope, monotonic_ns
+from loadtest.generator.dialect import Dialect
 from loadtest.generator.dialing import Dialer, is_refusal
 from loadtest.generator.traffic import Traffic
 from loadtest.wire import Plan
@@ -44,12 +46,36 @@ class _ProbeTraffic(Traffic):
     def __init__(self, plan: Plan, dialer: Dialer, fields: dict[str, str]) -> None:
         super().__init__(plan, dialer)
         self.fields = fields
+        self._dialect = None if plan.dialogue is None else Dialect(plan, plan.dialogue)
+        if self._dialect is not None:
+            self.greeting = "greeting"
 
     def new_connection(self, slot: int, index: int) -> LoadConnection:
-        return LoadConnection(self, slot, index)
+        return LoadConnection(self, slot, index) if self._dialect is None else _ForeignProbe(self, slot, index)
+
+    def met(self, connection: LoadConnection) -> None:
+        if self._dialect is not None:
+            self._dialect.begin(connection)
+
+    def read(self, connection: LoadConnection, payload: bytes, *, is_text: bool) -> None:
+        """Look for the greeting of another protocol."""
+        assert self._dialect is not None
+        self._dialect.read(connection, payload, is_text=is_text)
 
     def query(self, connection: LoadConnection) -> dict[str, str]:
         return self.fields
+
+
+class _ForeignProbe(LoadConnection):
+    __slots__ = ()
+
+    traffic: _ProbeTraffic
+
+    def text(self, payload: bytes) -> None:
+        self.traffic.read(self, payload, is_text=True)
+
+    def binary(self, payload: bytes) -> None:
+        self.traffic.read(self, payload, is_text=False)
 
 
 async def probe(plan: Plan, dialer: Dialer, query: dict[str, str]) -> TargetRefusal | None:
@@ -82,7 +108,8 @@ async def receive_floor_us(plan: Plan, dialer: Dialer) -> float:
     frame = text_frame(
         b'{"type":"message","timestamp":1700000000000,"data":{"pad":"%s"}}' % (b"x" * plan.payload_bytes)
     )
-    traffic, latencies = _ProbeTraffic(plan, dialer, {}), list[int]()
+    traffic = _ProbeTraffic(msgspec.structs.replace(plan, dialogue=None), dialer, {})
+    latencies: list[int] = []
     peers: list[socket.socket] = []
     counters: list[_ReceiptCounter] = []
     loop = asyncio.get_running_loop()

@@ -65,6 +65,9 @@ class Traffic:
         """Return a new connection."""
         raise NotImplementedError
 
+    def met(self, connection: LoadConnection) -> None:
+        """Say what comes first on a connection."""
+
     def query(self, connection: LoadConnection) -> dict[str, str]:
         """Return what the URL carries beside the token."""
         return {}
@@ -194,7 +197,7 @@ class Traffic:
     async def connect(self, slot: int, before: LoadConnection | None = None) -> str | None:
         """Open the connection of a slot, `before` being the one to resume; returns what was in the way, if anything."""
         connection = self.new_connection(slot, slot * self.processes + self.position)
-        query = self.query(connection)
+        query = {} if self.plan.dialogue is not None else self.query(connection)
         if before is not None:
             query |= _resume(before)
         async with self._handshakes:

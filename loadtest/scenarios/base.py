@@ -61,6 +61,7 @@ class Scenario:
     help: ClassVar[str]
     options: ClassVar[type[Any]] = LoadOptions
     traffic: ClassVar[type[Traffic]]
+    asks: ClassVar[bool] = True  # its messages have replies; else they go to everyone, with a stamp in each
     file: ClassVar[FileArgument | None] = None
     user: ClassVar[str] = "connection"
     server_options: ClassVar[tuple[str, ...]] = ()  # of `wsctl serve`, for --serve
@@ -81,6 +82,15 @@ class Scenario:
         """The rules where none are given and some are needed: it is quick enough, and nothing goes wrong."""
         nothing_wrong = (f"{fault.rule}<=0" for fault in FAULTS if fault.field in self.faults)
         return (*self.latency_rules, *NO_FAILURES, *nothing_wrong)
+
+    def traffic_of(self, plan: Plan) -> type[Traffic]:
+        """Return what makes its load; the choice is made once a run, so that wsctl's own protocol pays for no other."""
+        foreign = None if plan.dialogue is None else self.foreign_traffic()
+        return foreign or self.traffic
+
+    def foreign_traffic(self) -> type[Traffic] | None:
+        """Return what makes the same load with servers of other protocols, None if that means nothing to them."""
+        return None
 
     def plan_fields(self, options: Any, content: Any = None) -> dict[str, Any]:
         """Return the fields of the plan that the options, and the content of its file, make.

@@ -15,7 +15,7 @@ import msgspec
 from picows import WSFrame, WSTransport
 
 from loadtest.faults import ALL_FAULTS
-from loadtest.generator.broadcasts import BroadcastForm, Flaw
+from loadtest.generator.broadcasts import Broadcast, BroadcastForm, Flaw
 from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, fault_of, monotonic_ns
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.flights import BroadcastInFlight, LandedColumns, Room
@@ -67,8 +67,19 @@ class BroadcastTraffic(Traffic):
         if self._timetable is not None:
             self._timetable.start(min(self.connections, self.plan.sessions * self.plan.publishers))
 
-    def first_sight(self, room: Room, payload: bytes, connection: ReceiverConnection) -> BroadcastInFlight | None:
-        """Return the broadcast that a text is; None if it is none for this connection."""
+    def publish(self, connection: PublisherConnection, seq: int, due_ns: int, sent_ns: int) -> None:
+        """Send a message; the times are ns of the clock of the run."""
+        milliseconds = (sent_ns - self.offset_ns + self.wall_ns) // 1_000_000
+        message = self.form.message(milliseconds, connection.session, connection.rank, seq, due_ns, sent_ns)
+        connection.transport.send(TEXT, message)
+
+    def first_sight(
+        self, room: Room, payload: bytes, connection: ReceiverConnection, *, is_text: bool = True
+    ) -> BroadcastInFlight | None:
+        """Return the broadcast that a frame is; None if it is none for this connection."""
+        if not is_text:
+            self.error("a binary frame")
+            return None
         try:
             envelope = decode_envelope(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -78,6 +89,13 @@ class BroadcastTraffic(Traffic):
             connection.other(envelope)
             return None
         message = self.form.read(envelope.data)
+        is_whole = isinstance(message, Broadcast) and self.form.is_whole(message)
+        return self.flight_of(room, payload, connection, message, is_whole=is_whole)
+
+    def flight_of(
+        self, room: Room, payload: bytes, connection: ReceiverConnection, message: Broadcast | Flaw, *, is_whole: bool
+    ) -> BroadcastInFlight | None:
+        """Return the broadcast that a message is, from now on known by its payload; None if it is none for this one."""
         if isinstance(message, Flaw):
             self._note_flaw(message, connection)
             return None
@@ -91,7 +109,7 @@ class BroadcastTraffic(Traffic):
             is_straggler = monotonic_ns() - due_ns > self._keep_ns
             flight = BroadcastInFlight(message, self.offset_ns, is_counted=is_counted, is_straggler=is_straggler)
             room.enter(flight)
-        if self.form.is_whole(message):
+        if is_whole:
             room.know(payload, flight)
         else:
             connection.note("corrupt", is_counted)
@@ -205,6 +223,11 @@ class ReceiverConnection(LoadConnection):
         if flight is not None:
             self._take(flight)
 
+    def binary(self, payload: bytes) -> None:
+        flight = self._known(payload) or self.traffic.first_sight(self._room, payload, self, is_text=False)
+        if flight is not None:
+            self._take(flight)
+
     def _take(self, flight: BroadcastInFlight) -> None:
         publisher = flight.publisher
         ends = self._ends
@@ -237,11 +260,11 @@ class ReceiverConnection(LoadConnection):
 class PublisherConnection(ReceiverConnection):
     """A connection that publishes, and receives as all do."""
 
-    __slots__ = ("_due_ns", "_is_pausing", "_rank", "_sent_ns")
+    __slots__ = ("_due_ns", "_is_pausing", "_sent_ns", "rank")
 
     def __init__(self, traffic: BroadcastTraffic, slot: int, index: int, session: int, rank: int) -> None:
         super().__init__(traffic, slot, index, session)
-        self._rank = rank
+        self.rank = rank
         self._due_ns = array("q")
         self._sent_ns = array("q")
         self._is_pausing = False  # until it publishes again
@@ -258,17 +281,15 @@ class PublisherConnection(ReceiverConnection):
         self._due_ns.append(due_ns)
         self._sent_ns.append(now)
         offset_ns = traffic.offset_ns
-        milliseconds, seq = (now + traffic.wall_ns) // 1_000_000, len(self._due_ns) - 1
-        message = traffic.form.message(milliseconds, self.session, self._rank, seq, due_ns + offset_ns, now + offset_ns)
         traffic.counts.sent += 1
         if traffic.window_start_ns <= due_ns < traffic.window_end_ns:
             traffic.counts.counted_sent += 1
-        self.transport.send(TEXT, message)
+        traffic.publish(self, len(self._due_ns) - 1, due_ns + offset_ns, now + offset_ns)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        before = self._ends[self._rank]
+        before = self._ends[self.rank]
         super().on_ws_frame(transport, frame)
-        end = self._ends[self._rank]
+        end = self._ends[self.rank]
         if not self.traffic.is_open_model and end != before and end == len(self._sent_ns):
             self._pause(self.traffic.think_s)
 
@@ -293,7 +314,7 @@ class PublisherConnection(ReceiverConnection):
         traffic = self.traffic
         start, end = counted(self._due_ns, traffic.window_start_ns, traffic.window_end_ns)
         sent_ns = [moment + traffic.offset_ns for moment in self._sent_ns]
-        return PublisherLog(self.session, self._rank, sent_ns, start, end)
+        return PublisherLog(self.session, self.rank, sent_ns, start, end)
 
 
 def _publish(connection: LoadConnection, due_ns: int) -> None:
@@ -323,6 +344,12 @@ class BroadcastScenario(Scenario):
     latencies = _LATENCIES
     quick = BroadcastOptions(rate=20, duration=5000, drain=1000)
     search = SearchRange()
+    asks = False
+
+    def foreign_traffic(self) -> type[Traffic]:
+        from loadtest.scenarios.stamped import StampedTraffic  # which builds on what is here
+
+        return StampedTraffic
 
     def plan_fields(self, options: Any, content: Any = None) -> dict[str, Any]:
         fields = super().plan_fields(options)

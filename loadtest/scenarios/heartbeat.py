@@ -30,7 +30,7 @@ class HeartbeatTraffic(Traffic):
     def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
         super().__init__(plan, dialer, position=position, processes=processes)
         self.number = 0
-        self.pairing = Pairing(plan.reply_timeout_s, self._was_issued)
+        self.pairing = Pairing(plan.reply_timeout_s, self.was_issued)
         self.service: list[int] = []
         self.latency: list[int] = []
         self.warm: list[int] = []
@@ -50,7 +50,8 @@ class HeartbeatTraffic(Traffic):
         if self._timetable is not None:
             self._timetable.start(self.connections)
 
-    def _was_issued(self, key: str) -> bool:
+    def was_issued(self, key: str) -> bool:
+        """Tell whether an id is one of those given so far."""
         try:
             return 0 < int(key, 16) <= self.number
         except ValueError:
@@ -119,16 +120,23 @@ class HeartbeatConnection(LoadConnection):
         if envelope.type != "pong":
             self.other(envelope)
             return
+        self.answered(envelope.id)
+
+    def answered(self, key: str | None, *, is_private: bool = True) -> bool:
+        """Enter a reply; without a key it answers what was asked first. Tells whether it answers anything.
+
+        One that is not private may be meant for everyone, so that whoever did not ask is not surprised by it.
+        """
         now = monotonic_ns()
         traffic = self.traffic
         pairing, is_overdue = traffic.pairing, False
-        request = pairing.pending.get(envelope.id)  # type: ignore[arg-type]
+        request = pairing.pending.get(key)  # type: ignore[arg-type]
         if request is not None and request[3] is self:
-            del pairing.pending[envelope.id]  # type: ignore[arg-type]
+            del pairing.pending[key]  # type: ignore[arg-type]
         else:
-            found = pairing.odd(self, envelope.id, counts=now >= traffic.window_start_ns)
+            found = pairing.odd(self, key, counts=is_private and now >= traffic.window_start_ns)
             if found is None:
-                return
+                return False
             request, is_overdue = found
         due_ns, sent_ns, is_counted, _ = request
         if is_counted:
@@ -142,6 +150,7 @@ class HeartbeatConnection(LoadConnection):
             traffic.warm.append(now - due_ns)
         if not traffic.is_open_model and not is_overdue:
             self.again_soon()
+        return True
 
     def again_soon(self) -> None:
         """Send the next ping of the closed model after its pause."""
@@ -152,11 +161,21 @@ class HeartbeatConnection(LoadConnection):
             self.again()
 
 
-class HeartbeatScenario(Scenario):
+class RoundTripScenario(Scenario):
+    """What tests of round trips have in common."""
+
+    traffic = HeartbeatTraffic
+
+    def foreign_traffic(self) -> type[Traffic]:
+        from loadtest.scenarios.exchange import ExchangeTraffic  # which builds on what is here
+
+        return ExchangeTraffic
+
+
+class HeartbeatScenario(RoundTripScenario):
     """Round trips over many connections."""
 
     name = "heartbeat"
     help = "Ping at a rate over many connections; measure the round trips."
-    traffic = HeartbeatTraffic
     quick = LoadOptions(rate=1000, duration=5000, drain=1000)
     search = SearchRange()

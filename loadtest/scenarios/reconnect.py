@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loadtest.scenarios.base import Scenario
-from loadtest.scenarios.heartbeat import HeartbeatTraffic
+from loadtest.scenarios.heartbeat import RoundTripScenario
 from loadtest.summary import Summary
 
 
-class ReconnectScenario(Scenario):
+class ReconnectScenario(RoundTripScenario):
     """Heartbeats, then the storm."""
 
     name = "reconnect"
     help = "Drop all connections at once; measure until all are back."
-    traffic = HeartbeatTraffic
     storms = True
 
     def facts(self, summary: Summary) -> Iterator[tuple[str, str]]:

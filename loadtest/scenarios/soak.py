@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from loadtest.options import LoadOptions, count, milliseconds, per_second
-from loadtest.scenarios.base import Scenario
-from loadtest.scenarios.heartbeat import HeartbeatTraffic
+from loadtest.scenarios.heartbeat import RoundTripScenario
 from loadtest.summary import Summary
 
 PING_EVERY_S: Final = 10
@@ -23,13 +22,12 @@ class SoakOptions(LoadOptions):
     duration: Annotated[int, milliseconds("How long to hold them.", "10m")] = 600_000
 
 
-class SoakScenario(Scenario):
+class SoakScenario(RoundTripScenario):
     """Heartbeats, few and for long."""
 
     name = "soak"
     help = "Hold connections for long; watch heartbeats and memory."
     options = SoakOptions
-    traffic = HeartbeatTraffic
 
     def default_rate(self, options: Any, connections: int) -> float:
         return connections / PING_EVERY_S

@@ -1,0 +1,125 @@
+"""Speaks another protocol than wsctl's: for all connections of a process, chosen once a run."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Final
+
+from loadtest.dialogue import Dialogue
+from loadtest.generator.connections import BINARY, TEXT, LoadConnection, fault_of
+from loadtest.templates import Template, escaping, frame_template
+from loadtest.wire import Plan
+from wscore.foreign import Adapter, Frame, Kind, ProtocolName, Reading
+from wscore.wallclock import now_ms
+
+# With these a reply is for the one who asked; with the others it may go to everyone, and carry the same id.
+PRIVATE: Final = frozenset(
+    (ProtocolName.WSCTL, ProtocolName.GRAPHQL_WS, ProtocolName.SOCKETIO, ProtocolName.PHOENIX, ProtocolName.JSONRPC)
+)
+
+
+class Dialect:
+    """Opens the protocol on a connection, reads what comes, answers what has to be answered, and fills in messages."""
+
+    def __init__(self, plan: Plan, dialogue: Dialogue) -> None:
+        self._plan = plan
+        self._rows = dialogue.rows
+        self._is_raw = dialogue.protocol.name is ProtocolName.RAW
+        self._may_greet_again = dialogue.protocol.greeting is not None
+        self._escaped = escaping(dialogue.protocol.name)
+        self._rows = tuple({name: self._escaped(text) for name, text in row.items()} for row in dialogue.rows)
+        self._pad = "x" * plan.payload_bytes
+        self._beats = 0
+        self.adapter: Adapter = dialogue.adapter()
+        self.is_private = dialogue.protocol.name in PRIVATE
+        columns = dialogue.rows[0] if dialogue.rows else ()
+        self._first = [frame_template(frame, "--on-open", columns) for frame in self.adapter.first]
+
+    def begin(self, connection: LoadConnection) -> None:
+        """Say what comes first; the connection is ready then, if there is no greeting to wait for."""
+        for template in self._first:
+            self.say(connection, template, 0, connection.index)
+        if not self.adapter.awaits_greeting:
+            connection.greeted()
+        if self.adapter.heartbeat is not None:
+            self._arm(connection, self.adapter.heartbeat.interval_s)
+
+    def read(self, connection: LoadConnection, payload: bytes, *, is_text: bool) -> Reading | None:
+        """Return the message in a frame, None if it is none for whoever measures."""
+        try:
+            frame: Frame = payload.decode() if is_text else payload
+        except UnicodeDecodeError:
+            connection.traffic.error(fault_of(payload))
+            return None
+        reading = self.adapter.read(frame)
+        if reading.answer is not None:
+            send(connection, reading.answer)
+        kind = reading.kind
+        if kind is Kind.MESSAGE or kind is Kind.REPLY:
+            return reading
+        if kind is Kind.GREETING:
+            return self._greeted(connection, reading)
+        if kind is Kind.REFUSAL:
+            connection.refuse(reading.message.type if reading.message is not None else "refused")
+        elif kind is Kind.UNREADABLE:
+            if self._is_raw:
+                return reading
+            name = self.adapter.name
+            connection.traffic.error(f"no message of {name}" if is_text else f"a binary frame that is none of {name}")
+        elif kind is Kind.HEARTBEAT and reading.message is not None and reading.message.id is not None:
+            return reading  # the answer to one that was sent as a message
+        return None
+
+    def say(self, connection: LoadConnection, template: Template, number: int, row: int, stamp: str = "") -> None:
+        """Send a message, number `number` of the run, with that row of the data."""
+        plan, index = self._plan, connection.index
+        values = self._rows[row % len(self._rows)] if self._rows else {}
+
+        def value(name: str) -> str:
+            match name:
+                case "id" | "number":
+                    return str(number)
+                case "stamp":
+                    return stamp
+                case "connection":
+                    return str(index)
+                case "session":
+                    return f"load-{plan.run_id}-{index % plan.sessions}"
+                case "run":
+                    return plan.run_id
+                case "timestamp":
+                    return str(now_ms())
+                case "uuid":
+                    return str(uuid.uuid4())
+                case "pad":
+                    return self._pad
+            return values[name]
+
+        connection.transport.send(TEXT if template.is_text else BINARY, template.fill(value))
+
+    def _greeted(self, connection: LoadConnection, reading: Reading) -> Reading | None:
+        if not connection.joined_ns:
+            connection.greeted()
+        elif self._may_greet_again:  # what was chosen as the greeting is a message like any other afterwards
+            return reading
+        else:
+            connection.traffic.error("the greeting came twice")
+        return None
+
+    def _arm(self, connection: LoadConnection, interval_s: float) -> None:
+        asyncio.get_running_loop().call_later(interval_s, self._beat, connection, interval_s)
+
+    def _beat(self, connection: LoadConnection, interval_s: float) -> None:
+        if connection.left_ns == 0 and self.adapter.heartbeat is not None:
+            self._beats += 1
+            send(connection, self.adapter.heartbeat.frame(f"hb{self._beats}"))
+            self._arm(connection, interval_s)
+
+
+def send(connection: LoadConnection, frame: Frame) -> None:
+    """Send a frame as it is."""
+    if isinstance(frame, str):
+        connection.transport.send(TEXT, frame.encode())
+    else:
+        connection.transport.send(BINARY, frame)

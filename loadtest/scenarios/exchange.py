@@ -1,0 +1,144 @@
+"""Messages and their replies in any protocol: the load of `heartbeat`, `soak` and `reconnect` beside wsctl's own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+
+from loadtest.dialogue import ReplyBy, question_of
+from loadtest.generator.connections import LoadConnection, monotonic_ns
+from loadtest.generator.dialect import Dialect
+from loadtest.generator.dialing import Dialer
+from loadtest.generator.messages import Part
+from loadtest.generator.pairing import Pairing
+from loadtest.generator.schedule import Timetable
+from loadtest.scenarios.heartbeat import HeartbeatConnection, HeartbeatTraffic
+from loadtest.templates import read_template
+from loadtest.wire import Plan
+from wscore.envelope import Envelope
+from wscore.foreign import Kind, Reading
+from wscore.foreign.values import found, members_of, word_of
+
+FIRST_ID: Final = 1_000  # no protocol gives such a number to its own first messages
+ECHO: Final = re.compile(rb"wsctl\.([0-9]+)\.")
+
+
+class ExchangeTraffic(HeartbeatTraffic):
+    """Every connection sends the messages of the plan in turn, and pairs what comes back as the plan says."""
+
+    row = "message"
+
+    def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
+        super().__init__(plan, dialer, position=position, processes=processes)
+        dialogue = plan.dialogue
+        assert dialogue is not None
+        self.dialect = Dialect(plan, dialogue)
+        self.greeting = "greeting"
+        self.number = FIRST_ID
+        columns = dialogue.rows[0] if dialogue.rows else ()
+        lines = dialogue.messages or (question_of(dialogue.protocol.name),)
+        self.templates = [read_template(line, self.dialect.adapter, "--message", columns) for line in lines]
+        self.reply_by = self._reply_by(dialogue.reply_by)
+        self.reply_type = dialogue.reply_type
+        self.reply_path = (dialogue.reply_key or "id").split(".")
+        self.pairing = Pairing(plan.reply_timeout_s, self.was_issued, in_order=self.reply_by is ReplyBy.ORDER)
+        self._timetable = Timetable(self, plan.rate, ExchangeConnection.send) if plan.rate else None
+
+    def _reply_by(self, chosen: ReplyBy) -> ReplyBy:
+        if chosen is not ReplyBy.AUTO:
+            return chosen
+        has_ids = all("id" in template.names for template in self.templates)
+        return ReplyBy.ID if has_ids and self.dialect.adapter.pairs_by_id else ReplyBy.ORDER
+
+    def new_connection(self, slot: int, index: int) -> ExchangeConnection:
+        return ExchangeConnection(self, slot, index)
+
+    def met(self, connection: LoadConnection) -> None:
+        self.dialect.begin(connection)
+
+    def was_issued(self, key: str) -> bool:
+        if not (key.isascii() and key.isdigit() and len(key) < 20):
+            return False
+        number = int(key)
+        return FIRST_ID * self.processes < number <= self.number * self.processes + self.position
+
+    def key_of(self, payload: bytes, reading: Reading) -> str | None:
+        """Return the id of what a message answers, None if it has none."""
+        message = reading.message
+        match self.reply_by:
+            case ReplyBy.ID:
+                # Where the protocol knows replies, what only names the request is none: the end of a subscription.
+                is_reply = reading.kind is not Kind.MESSAGE or not self.dialect.is_private
+                return message.id if message is not None and is_reply else None
+            case ReplyBy.ECHO:
+                echoed = ECHO.search(payload)
+                return None if echoed is None else echoed[1].decode()
+            case ReplyBy.KEY:
+                members = None if message is None else members_of(message.data)
+                return None if members is None else word_of(found(members, self.reply_path))
+        return None
+
+    def result(self, part: Part) -> None:
+        super().result(part)
+        if self.reply_by is ReplyBy.NONE:
+            part.replies_expected = part.replies_received = 0
+
+
+class ExchangeConnection(HeartbeatConnection):
+    """One connection that asks."""
+
+    __slots__ = ()
+
+    traffic: ExchangeTraffic
+
+    def send(self, due_ns: int) -> None:
+        traffic = self.traffic
+        counts = traffic.counts
+        traffic.number += 1
+        number = traffic.number * traffic.processes + traffic.position
+        now = monotonic_ns()
+        is_counted = traffic.window_start_ns <= due_ns < traffic.window_end_ns
+        counts.sent += 1
+        if is_counted:
+            counts.counted_sent += 1
+        if traffic.reply_by is not ReplyBy.NONE:
+            traffic.pairing.enter(str(number), (due_ns, now, is_counted, self))
+        elif not traffic.is_open_model:
+            asyncio.get_running_loop().call_later(max(traffic.think_s, 0.001), self.again)
+        template = traffic.templates[traffic.number % len(traffic.templates)]
+        traffic.dialect.say(self, template, number, number, f"wsctl.{number}.")
+
+    def text(self, payload: bytes) -> None:
+        self._take(payload, self.traffic.dialect.read(self, payload, is_text=True))
+
+    def binary(self, payload: bytes) -> None:
+        self._take(payload, self.traffic.dialect.read(self, payload, is_text=False))
+
+    def _take(self, payload: bytes, reading: Reading | None) -> None:
+        traffic = self.traffic
+        if reading is None:
+            return
+        message = reading.message
+        if traffic.reply_type is not None and (message is None or message.type != traffic.reply_type):
+            return
+        is_answer = False
+        if traffic.reply_by is ReplyBy.ORDER:
+            is_answer = self.answered(None, is_private=False)
+        elif (key := traffic.key_of(payload, reading)) is not None:
+            is_answer = self.answered(key, is_private=traffic.dialect.is_private)
+        if is_answer and message is not None and (problem := problem_in(message)):
+            traffic.error(problem)
+
+
+def problem_in(message: Envelope) -> str:
+    """Return why a reply says that something went wrong, nothing if it does not."""
+    if message.type == "error":
+        return "an error as the reply"
+    members = members_of(message.data) if bytes(message.data) else None
+    if members is None:
+        return ""
+    if message.type == "phx_reply" and word_of(members.get("status")) not in ("ok", None):
+        return f"a reply with the status {word_of(members.get('status'))}"
+    errors = members.get("errors") if message.type == "next" else None
+    return "a reply with errors" if errors is not None and bytes(errors) not in (b"null", b"[]") else ""

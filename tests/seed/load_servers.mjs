@@ -1,0 +1,90 @@
+// Servers of other protocols for the load tester: `node load_servers.mjs KIND` prints its port.
+// KIND: echo (raw), chat (plain JSON to everyone in a room), ask (JSON, replies by "ref"), graphql, socketio, phoenix,
+// and seed: session_created, and a pong without an id, as the TypeScript server has them.
+import { createServer } from "node:http";
+import { randomUUID } from "node:crypto";
+import { WebSocketServer } from "ws";
+
+const kind = process.argv[2];
+const http = createServer();
+
+function plain(onConnection, options = {}) {
+  const server = new WebSocketServer({ server: http, ...options });
+  server.on("connection", onConnection);
+  return server;
+}
+
+const kinds = {
+  echo() {
+    plain((socket) => socket.on("message", (data, isBinary) => socket.send(data, { binary: isBinary })));
+  },
+  chat() {
+    const rooms = new Map();
+    plain((socket) => {
+      let room;
+      socket.on("message", (data) => {
+        const said = JSON.parse(data);
+        if (said.op === "join") {
+          room = said.room;
+          rooms.set(room, (rooms.get(room) ?? new Set()).add(socket));
+          socket.send(JSON.stringify({ op: "joined", room }));
+        } else {
+          for (const member of rooms.get(room)) member.send(JSON.stringify({ op: "said", text: said.text }));
+        }
+      });
+      socket.on("close", () => rooms.get(room)?.delete(socket));
+    });
+  },
+  ask() {
+    plain((socket) =>
+      socket.on("message", (data) => {
+        const { action, ref, body } = JSON.parse(data);
+        socket.send(JSON.stringify({ action: `${action}.done`, ref, body: { was: body, token: socket.token } }));
+      }),
+    );
+  },
+  async graphql() {
+    const { buildSchema } = await import("graphql");
+    const { useServer } = await import("graphql-ws/use/ws");
+    const schema = buildSchema("type Query { hello(name: String): String }");
+    useServer(
+      { schema, rootValue: { hello: ({ name }) => `hello ${name}` } },
+      plain(() => {}, { path: "/graphql" }),
+    );
+  },
+  async socketio() {
+    const { Server } = await import("socket.io");
+    new Server(http, { transports: ["websocket"] }).on("connection", (socket) => {
+      socket.on("echo", (data, reply) => reply(data));
+      socket.on("say", (data) => socket.nsp.emit("said", data));
+    });
+  },
+  phoenix() {
+    // The frames of Phoenix' documentation, serializer 2.0.0.
+    const topics = new Map();
+    plain((socket) => {
+      socket.on("message", (data) => {
+        const [joinRef, ref, topic, event, payload] = JSON.parse(data);
+        const members = topics.get(topic) ?? new Set();
+        if (event === "phx_join") topics.set(topic, members.add(socket));
+        const response = { status: "ok", response: {} };
+        socket.send(JSON.stringify([joinRef, ref, topic, "phx_reply", response]));
+        if (event === "new_msg")
+          for (const member of members) member.send(JSON.stringify([null, null, topic, "new_msg", payload]));
+      });
+      socket.on("close", () => topics.forEach((members) => members.delete(socket)));
+    }, { path: "/socket/websocket" });
+  },
+  seed() {
+    plain((socket) => {
+      const say = (type, data) => socket.send(JSON.stringify({ type, timestamp: Date.now(), data }));
+      say("session_created", { sessionId: randomUUID(), userId: "guest", isGuest: true });
+      socket.on("message", (data) => {
+        if (JSON.parse(data).type === "ping") say("pong", { timestamp: Date.now() });
+      });
+    });
+  },
+};
+
+await kinds[kind]();
+http.listen(0, "127.0.0.1", () => console.log(http.address().port));

@@ -1,0 +1,211 @@
+"""The load tester against servers of other protocols, by Node's own packages: the command as people run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+HERE = Path(__file__).parent
+WSCTL = Path(sys.executable).with_name("wsctl")
+HANG_S = 60
+SHORT = ("--ramp", "100ms", "--duration", "1200ms", "--drain", "500ms", "--json")
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
+    pytest.mark.skipif(
+        not (HERE / "node_modules" / "socket.io").is_dir(),
+        reason="Node's packages are missing: npm ci --prefix tests/seed",
+    ),
+]
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        assert self.out, self.err
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+    @property
+    def failures(self) -> list[str]:
+        """Why it failed; that this machine is too busy to drive it on time is not the server's fault."""
+        doubts = self.summary["generator"]["doubts"]
+        assert (self.summary["verdict"], self.code) in (("passed", 0), ("failed", 99), ("invalid", 98))
+        assert (self.code == 98) == bool(doubts)
+        return [reason for reason in self.summary["reasons"] if reason not in doubts]
+
+
+Load = Callable[..., Result]
+
+
+@contextmanager
+def node(kind: str) -> Iterator[str]:
+    """Run a server and yield where it is."""
+    command = ["node", str(HERE / "load_servers.mjs"), kind]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield f"ws://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Run `wsctl loadtest` for a short time, with its summary as JSON."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
+
+    def run(*arguments: str) -> Result:
+        done = subprocess.run(
+            [WSCTL, "loadtest", *arguments, *SHORT],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=clean,
+            timeout=HANG_S,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+ECHO = '{"type":"echo","data":{"text":"hello"},"id":"{{id}}"}'
+ASK = '{"action":"add","ref":{{id}},"body":{"n":{{number}}}}'
+ROUND_TRIPS = {
+    "echo in order": ("echo", "/", "--protocol", "raw"),
+    "echo by what stands in it": ("echo", "/", "--protocol", "raw", "--reply", "echo"),
+    "JSON by another key": ("ask", "/", "--protocol", "json", "--id-key", "ref", "--message", ASK),
+    "GraphQL": ("graphql", "/graphql", "--protocol", "graphql-ws"),
+    "GraphQL with a query": (
+        *("graphql", "/graphql", "--protocol", "graphql-ws"),
+        *("--message", 'query { hello(name: "{{number}}") }'),
+    ),
+    "Socket.IO": ("socketio", "/", "--protocol", "socketio", "--message", ECHO),
+    "Phoenix": ("phoenix", "/", "--protocol", "phoenix"),
+    "Phoenix, several messages": (
+        *("phoenix", "/socket/websocket", "--protocol", "phoenix", "--channel", "room:{{session}}"),
+        *("--message", '{"type":"shout","data":{"n":{{number}}}}', "--message", '{"type":"ask"}'),
+    ),
+    "the seed's server, whose pong carries no id": ("seed", "/socket.io/"),
+}
+
+
+@pytest.mark.parametrize("case", ROUND_TRIPS)
+@pytest.mark.parametrize("model", [("--rate", "100"), ("--think", "10ms")])
+def test_every_message_has_its_reply(case, model, load):
+    kind, path, *options = ROUND_TRIPS[case]
+    with node(kind) as url:
+        result = load("heartbeat", url + path, *options, *model, "--connections", "3")
+    summary = result.summary
+    assert result.failures == []
+    ledger = summary["ledger"]
+    assert ledger["expected"] > 20
+    assert (ledger["lost"], ledger["duplicated"], ledger["unknown"]) == (0, 0, 0)
+    assert summary["latencies"]["latency"]["count"] == ledger["received"] == ledger["expected"] == summary["sent"]
+    assert summary["errors"] == {}
+
+
+BROADCASTS = {
+    "a plain JSON chat": (
+        *("chat", "/", "--protocol", "json", "--on-open", '{"op":"join","room":"{{session}}"}'),
+        *("--greeting", "joined", "--message", '{"op":"say","text":"{{stamp}} hello"}', "--sessions", "2"),
+    ),
+    "Socket.IO": ("socketio", "/", "--protocol", "socketio", "--message", '{"type":"say","data":"{{stamp}}"}'),
+    "Phoenix": (
+        *("phoenix", "/", "--protocol", "phoenix", "--channel", "room:{{session}}", "--sessions", "2"),
+        *("--message", '{"type":"new_msg","data":{"body":"{{stamp}}"}}'),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROADCASTS)
+def test_every_broadcast_reaches_everyone(case, load):
+    kind, path, *options = BROADCASTS[case]
+    with node(kind) as url:
+        result = load("broadcast", url + path, *options, "--rate", "50", "--connections", "6")
+    summary = result.summary
+    assert result.failures == []
+    ledger = summary["ledger"]
+    sessions = 2 if "--sessions" in options else 1
+    assert ledger["published"] == 60
+    assert ledger["received"] == ledger["expected"] == 60 * 6 // sessions
+    assert summary["latencies"]["last"]["count"] == 60
+
+
+@pytest.mark.parametrize("kind", ["soak", "reconnect"])
+def test_the_other_tests_of_round_trips_speak_it_too(kind, load):
+    with node("socketio") as url:
+        result = load(kind, url, "--protocol", "socketio", "--message", ECHO, "--rate", "100", "--connections", "3")
+    assert result.failures == []
+    assert result.summary["connections"]["opened"] == (6 if kind == "reconnect" else 3)
+
+
+def test_several_processes_share_a_run_in_another_protocol(load):
+    options = ("--protocol", "graphql-ws", "--rate", "100", "--connections", "4", "--processes", "2")
+    with node("graphql") as url:
+        result = load("heartbeat", url + "/graphql", *options)
+    assert result.failures == []
+    assert result.summary["ledger"]["received"] == result.summary["ledger"]["expected"] == 120
+
+
+def test_values_come_from_a_csv_file(load, tmp_path):
+    (tmp_path / "names.csv").write_text('name,age\n"Jane ""J"" Doe",7\nØrsted,8\n', encoding="utf-8")
+    message = '{"type":"echo","data":{"name":"{{name}}","age":{{age}}},"id":"{{id}}"}'
+    with node("socketio") as url:
+        arguments = ("--protocol", "socketio", "--message", message, "--data", "names.csv", "--rate", "50")
+        result = load("heartbeat", url, *arguments, "--connections", "2")
+    assert result.failures == []
+
+
+def test_an_error_as_the_reply_is_an_error(load):
+    with node("graphql") as url:
+        options = ("--protocol", "graphql-ws", "--message", "query { nothing }", "--rate", "50", "--connections", "2")
+        result = load("heartbeat", url + "/graphql", *options)
+    errors = result.summary["errors"]
+    assert errors.keys() == {"an error as the reply"}
+    assert errors["an error as the reply"] >= result.summary["sent"] == 60  # those of the ramp are errors too
+    assert result.failures == [f"{sum(errors.values())} errors occurred."]
+
+
+def test_replies_that_do_not_come_are_lost(load):
+    with node("socketio") as url:
+        message = '{"type":"nobody listens","id":"{{id}}"}'
+        options = ("--protocol", "socketio", "--message", message, "--think", "10ms", "--reply-timeout", "100ms")
+        result = load("heartbeat", url, *options, "--connections", "2")
+    ledger = result.summary["ledger"]
+    assert ledger["lost"] == ledger["expected"] > 6
+    assert result.failures == [f"{ledger['lost']:,} messages were lost."]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("heartbeat", "--protocol", "json"), "--message: is needed"),
+        (("heartbeat", "--protocol", "json", "--message", "{{nmae}}"), "there is no variable 'nmae'"),
+        (("broadcast", "--protocol", "json", "--message", '{"a":1}'), "{{stamp}}"),
+        (("heartbeat", "--protocol", "raw", "--data", "none.csv"), "none.csv: No such file"),
+        (("heartbeat", "--protocol", "raw", "--id-key", "x"), "--id-key: means nothing to raw"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_before_anything_runs(arguments, words, load):
+    kind, *options = arguments
+    result = load(kind, "ws://127.0.0.1:9/", *options)
+    assert result.code == 2
+    assert words in result.err
+    assert "Traceback" not in result.err
