@@ -11,6 +11,7 @@ import uuid
 import pytest
 
 from wscore.guest import GuestMode, GuestVerifier, mint_guest_token
+from wscore.rooms import RoomGrant
 from wscore.tokens import JwtKey, JwtVerifier, mint_jwt
 
 SECRET = "a secret for tests, 32 bytes or more"
@@ -41,12 +42,13 @@ def test_a_signed_guest_is_accepted_by_who_knows_the_secret(wsctl, tmp_path):
 def test_jwt_carries_its_claims(wsctl):
     result = wsctl(
         *("token", "jwt", "--sub", "alice", "--ttl", "2h", "--sid", "room", "--scope", "admin"),
-        *("--claim", "level=3", "--claim", "name=zoë", "--claim", 'tags=["a"]'),
+        *("--claim", "level=3", "--claim", "name=zoë", "--claim", 'tags=["a"]', "--room", "lobby", "--room", "team.*"),
         WSCTL_JWT_SECRET=SECRET,
     )
     assert result.returncode == 0, result.stderr
     principal = JwtVerifier(JwtKey(secret=SECRET.encode())).verify(result.stdout.strip(), now_ms())
     assert (principal.user_id, principal.session_id, principal.scopes) == ("alice", "room", {"admin"})
+    assert principal.rooms == (RoomGrant("lobby"), RoomGrant("team.*"))
     assert 7000_000 < principal.expires_at_ms - now_ms() <= 7200_000
     claims = json.loads(wsctl("token", "inspect", "-", "--json", stdin=result.stdout).stdout)["claims"]
     assert (claims["level"], claims["name"], claims["tags"]) == (3, "zoë", ["a"])
@@ -59,6 +61,9 @@ def test_jwt_carries_its_claims(wsctl):
         (["guest", "--signed"], "openssl rand -hex 32 > jwt.secret"),
         (["jwt"], "Missing option '--sub'"),
         (["jwt", "--sub", "a", "--claim", "exp=1"], "use --ttl"),
+        (["jwt", "--sub", "a", "--claim", 'rooms=["a"]'], "use --room"),
+        (["jwt", "--sub", "a", "--room", "a*b"], "the * only at the end"),
+        (["jwt", "--sub", "a", *["--room", "a"] * 65], "at most 64 patterns"),
         (["jwt", "--sub", "a", "--claim", "x"], "'x' is not KEY=VALUE"),
         (["jwt", "--sub", "a", "--ttl", "soon"], "such as 500ms or 25s"),
         (["jwt", "--sub", ""], "sub is not 1 to 256 characters"),

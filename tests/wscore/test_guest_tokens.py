@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wscore.codes import ErrorCode
-from wscore.guest import GUEST_TTL_MS, GuestMode, GuestVerifier, mint_guest_token
+from wscore.guest import GUEST_TTL_MS, GuestMode, GuestVerifier, is_guest_id, mint_guest_token
 from wscore.principal import AuthError
 
 NOW_MS = 1_700_000_000_000
@@ -170,3 +170,10 @@ def test_whatever_is_minted_is_accepted_while_it_lives(guest, issued_ms, age_ms,
     verifier = unsigned if secret is None else GuestVerifier(GuestMode.SIGNED, secret=secret)
     principal = verifier.verify(mint_guest_token(guest, issued_ms, secret), issued_ms + age_ms)
     assert (principal.user_id, principal.expires_at_ms) == (f"guest_{guest}", issued_ms + DAY_MS)
+
+
+def test_the_id_of_a_guest_is_known_by_its_form():
+    uuid = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    assert is_guest_id(f"guest_{uuid}")
+    for other in ("alice", f"guest_{uuid.upper()}", f"guest_{uuid}_1700000000000", f"guest_{uuid}\n", "guest_", uuid):
+        assert not is_guest_id(other)

@@ -10,7 +10,7 @@ from wscore.disconnects import HEARTBEAT_TIMEOUT, SLOW_CONSUMER, Disconnect
 from wscore.envelope import MessageProtocol
 from wscore.frames import text_frame
 from wscore.principal import Principal
-from wsserver.brokers.base import SESSION
+from wsserver.brokers.base import ROOM, SESSION
 from wsserver.brokers.memory import MemoryBroker
 from wsserver.connections.delivery import GATHER_BYTES, OWN_BYTES, PIECE_BYTES, Delivery
 from wsserver.connections.groups import Groups
@@ -210,3 +210,58 @@ def test_a_lossy_message_to_one_waits_as_such(room):
     assert room.delivery.send(stuck, b"audio", lossy=True)
     [chunk] = stuck.channel.kept
     assert (chunk.data, chunk.lossy, chunk.turn) == (frames(b"audio"), 1, 0)
+
+
+def test_who_is_left_out_gets_everything_else_of_a_turn_in_one_write(room):
+    a, b = room.join("a"), room.join("b")
+    room.delivery.broadcast(room.session, b"1")
+    room.delivery.send(a, b"private")
+    room.delivery.broadcast(room.session, b"not for a", except_connection="a")
+    room.delivery.broadcast(room.session, b"3", lossy=True)
+    room.delivery.broadcast(room.session, b"not for b", except_connection="b")
+    room.delivery.broadcast(room.session, b"for all", except_connection="nobody here")
+    room.end_turn()
+    assert a.channel.writes == [frames(b"1", b"private", b"3", b"not for b", b"for all")]
+    assert b.channel.writes == [frames(b"1", b"not for a", b"3", b"for all")]
+    room.delivery.broadcast(room.session, b"next")
+    room.end_turn()
+    assert a.channel.writes[1:] == b.channel.writes[1:] == [frames(b"next")]
+
+
+def test_who_is_left_out_of_all_that_there_is_gets_no_write(room):
+    a, b = room.join("a"), room.join("b")
+    room.delivery.broadcast(room.session, b"1", except_connection="a")
+    room.end_turn()
+    assert a.channel.writes == []
+    assert b.channel.writes == [frames(b"1")]
+    assert room.metrics.delivered.value == 1
+
+
+def test_a_slow_reader_that_is_left_out_of_some_misses_only_what_is_lossy(room):
+    a = room.join("a")
+    a.channel.room = 0
+    room.delivery.broadcast(room.session, b"1")
+    room.delivery.broadcast(room.session, b"not for a", except_connection="a")
+    room.delivery.broadcast(room.session, b"lossy", lossy=True)
+    room.delivery.broadcast(room.session, b"2")
+    room.end_turn()
+    assert [(bytes(chunk.data), chunk.lossy) for chunk in a.channel.kept] == [
+        (frames(b"1"), 0),
+        (frames(b"lossy"), 1),
+        (frames(b"2"), 0),
+    ]
+
+
+def test_a_private_message_keeps_its_place_in_its_own_session_and_no_room_loses_it(room):
+    a, b = room.join("a"), room.join("b")
+    kitchen = Group(ROOM, "kitchen")
+    for connection in (a, b):
+        kitchen.members[connection.id] = connection
+    room.delivery.broadcast(kitchen, b"k1")
+    room.delivery.broadcast(room.session, b"1")
+    room.delivery.send(a, b"private")
+    room.delivery.broadcast(kitchen, b"k2")
+    room.delivery.broadcast(room.session, b"2")
+    room.end_turn()
+    assert a.channel.writes == [frames(b"k1", b"k2"), frames(b"1", b"private", b"2")]
+    assert b.channel.writes == [frames(b"k1", b"k2"), frames(b"1", b"2")]

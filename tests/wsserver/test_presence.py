@@ -289,3 +289,18 @@ async def test_the_hub_knows_the_members_of_any_room(start_server, open_raw, use
         await client.receive()
     assert server.hub.members("hall") == ["alice", "bob"]
     assert server.hub.members("elsewhere") == []
+
+
+def test_who_joins_and_leaves_all_the_time_leaves_nothing_behind(house):
+    connection, other = house.connect("u"), house.join("other")
+    for _ in range(1000):
+        house.rooms.join(connection, "hall", RoomAccess.PUBLISH, presence=True)
+        house.rooms.join(connection, "own", RoomAccess.PUBLISH, presence=True)
+        for room in ("hall", "own"):
+            house.rooms.leave(connection, room)
+    assert house.rooms.members("own") == []
+    assert len(house.timers) < 10
+    house.pass_time(LINGER_S)
+    assert house.watch.used == 0
+    house.rooms.leave(other, "hall")
+    assert house.rooms.used == 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from wscore.errors import ConfigError
 from wsserver import App, Context, GuestMode, Profile, RoomAccess, fan_out
 
 
@@ -114,3 +117,34 @@ async def test_a_join_hook_decides_alone_and_sees_the_claim(start_server, open_r
     assert (await join(client, "bad.a", id="b"))["data"]["code"] == "PROCESSING_ERROR"
     await client.send("message", 1, room="bad.a")
     assert (await client.receive())["data"]["code"] == "FORBIDDEN"
+
+
+@pytest.mark.parametrize("pattern", ["", "a*b", "a b", "**", "x" * 129, 7])
+def test_what_is_no_pattern_has_no_hook(pattern):
+    with pytest.raises(ConfigError, match="no pattern"):
+        App().on_join(pattern)
+
+
+def test_a_pattern_has_one_hook_which_takes_a_context_and_perhaps_the_room():
+    app = App()
+    app.on_join("a.*")(lambda ctx, room: True)
+    with pytest.raises(ConfigError, match="already"):
+        app.on_join("a.*")
+    for wrong in (lambda: True, lambda ctx, room, more: True):
+        with pytest.raises(ConfigError, match=r"\(ctx\) or \(ctx, room\)"):
+            app.on_join("b")(wrong)
+
+
+async def test_an_app_that_includes_others_has_their_join_hooks(start_server, open_raw):
+    other, app = App(), App()
+    other.on_join("a")(lambda ctx, room: False)
+    app.on_join("b")(lambda ctx, room: False)
+    app.include(other, prefix="x.")
+    app.include(other, prefix="y.")
+    clashing = App()
+    clashing.on_join("b")(lambda ctx, room: True)
+    with pytest.raises(ConfigError, match="already"):
+        app.include(clashing)
+    client = await open_raw((await start_server(app)).url)
+    for room, type in (("a", "error"), ("b", "error"), ("c", "room.joined")):
+        assert (await join(client, room))["type"] == type

@@ -6,7 +6,18 @@ import asyncio
 
 import pytest
 
-from wsserver import App, Context, GuestMode, Profile, RoomLimitError, RoomLimits, UnsendableError, fan_out
+from wscore.ratelimit import Rate
+from wsserver import (
+    App,
+    Context,
+    GuestMode,
+    Profile,
+    RatePolicy,
+    RoomLimitError,
+    RoomLimits,
+    UnsendableError,
+    fan_out,
+)
 
 
 async def join(client, room: str, **fields: object) -> dict:
@@ -366,3 +377,13 @@ async def test_joins_within_one_turn_get_what_is_sent_after_them_and_replies_com
         if "room" in envelope or envelope["type"] != "n"
     ]
     assert in_room == ["room.joined", 1, "room.left"]
+
+
+async def test_joins_and_leaves_count_against_the_rate_like_all_messages(start_server, open_raw):
+    server = await start_server(rates=RatePolicy(messages=Rate(1, 10), max_refused=5))
+    client = await open_raw(server.url)
+    for n in range(40):
+        await client.send("room.join" if n % 2 == 0 else "room.leave", {"room": "a"})
+    envelopes, code, _ = await client.received_until_closed()
+    assert code == 1008
+    assert [envelope["type"] for envelope in envelopes] == ["room.joined", "room.left"] * 5 + ["error"]

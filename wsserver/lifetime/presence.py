@@ -28,10 +28,10 @@ class Watched:
 
     `users` counts connections by user id; those who are `lost` have none, and until when they may come back. `watchers`
     are told of all `changes` (a user who came, or else went) since the last time, `newcomers` of those that follow as
-    many as they know already.
+    many as they know already. `is_looked_at`: in a while it is seen whether anybody watches still.
     """
 
-    __slots__ = ("changes", "lost", "newcomers", "users", "watchers")
+    __slots__ = ("changes", "is_looked_at", "lost", "newcomers", "users", "watchers")
 
     def __init__(self, room: Group) -> None:
         self.users: dict[str, int] = {}
@@ -42,6 +42,7 @@ class Watched:
         self.watchers = Group(ROOM, room.name)
         self.newcomers: dict[str, tuple[Connection, int]] = {}
         self.changes: list[tuple[str, bool]] = []
+        self.is_looked_at = False
 
     @property
     def is_watched(self) -> bool:
@@ -113,6 +114,8 @@ class PresenceWatch:
             watched.lost[user_id] = self._look_later(room.name, user_id)
         else:
             self._gone(room.name, watched, user_id)
+            if not watched.users:
+                self._forget(room.name, watched)
 
     def watch(self, room: Group, connection: Connection) -> tuple[list[str] | None, int]:
         """Tell a member of what changes from now on; returns who is there, None if they are too many, and how many."""
@@ -143,7 +146,8 @@ class PresenceWatch:
             self._delivery.flush(watched.watchers)
             del watched.watchers.members[connection.id]
         watched.newcomers.pop(connection.id, None)
-        if was_watched and not watched.is_watched:
+        if was_watched and not watched.is_watched and not watched.is_looked_at:
+            watched.is_looked_at = True  # not at once: it would be made anew for whoever joins and leaves all the time
             self._look_later(name, None)
 
     def _gone(self, name: str, watched: Watched, user_id: str) -> None:
@@ -153,9 +157,15 @@ class PresenceWatch:
         self._change(name, watched, user_id, False)
 
     def _change(self, name: str, watched: Watched, user_id: str, has_come: bool) -> None:
+        if not watched.is_watched:
+            return
         if not watched.changes:
             self._call_later(GATHER_S, self._tell, name)
         watched.changes.append((user_id, has_come))
+
+    def _forget(self, name: str, watched: Watched) -> None:
+        del self._rooms[name]
+        self.used -= _size(watched)
 
     def _look_later(self, name: str, user_id: str | None) -> float:
         deadline_s = self._now_s() + LINGER_S
@@ -174,9 +184,9 @@ class PresenceWatch:
                 continue
             if user_id is not None and watched.lost.get(user_id) == deadline_s:
                 self._gone(name, watched, user_id)
-            if not watched.is_watched and not watched.lost:
-                del self._rooms[name]
-                self.used -= _size(watched)
+            watched.is_looked_at &= user_id is not None
+            if not watched.is_watched and not watched.lost and not watched.is_looked_at:
+                self._forget(name, watched)
         self._is_expiring = bool(self._lost)
         if self._lost:
             self._call_later(self._lost[0][0] - now_s, self._expire)
