@@ -95,7 +95,7 @@ def _recovery(limits: RecoveryLimits) -> str:
         return "no recovery"
     age, size = format_duration(round(limits.age_s * 1000)), format_size(limits.size)
     messages = counted_noun(limits.messages, "message")
-    return f"recovery of {messages}, {size} and {age} per session, {format_size(limits.memory)} in all"
+    return f"recovery of {messages}, {size} and {age} per session and room, {format_size(limits.memory)} in all"
 
 
 def _pending(limits: PendingLimits) -> Iterator[str]:

@@ -100,10 +100,22 @@ class AuthRefreshed(Payload, frozen=True):
 
 
 class RoomJoin(Payload, frozen=True):
-    """`room.join`: be a member of a room from now on; with `presence`, be told who is there, comes and goes."""
+    """`room.join`: be a member of a room from now on; with `presence`, be told who is there, comes and goes.
+
+    `recovery` is the position, `{epoch, seq}`, behind which to replay.
+    """
 
     room: str
     presence: bool = False
+    recovery: object = None
+
+
+class RoomRecovery(Payload, frozen=True):
+    """Where a room stands; `recovered` answers who named a position."""
+
+    epoch: str
+    seq: int
+    recovered: bool | None = None
 
 
 class RoomJoined(Payload, frozen=True):
@@ -115,6 +127,7 @@ class RoomJoined(Payload, frozen=True):
     room: str
     members: list[str] | None = None
     member_count: int | None = None
+    recovery: RoomRecovery | None = None
 
 
 class RoomLeave(Payload, frozen=True):

@@ -25,6 +25,10 @@ EVENT_BYTES: Final = 80  # what a kept event takes besides its text: the object,
 LEFT_OUT_BYTES: Final = 160  # who was left out of one
 LISTS_BYTES: Final = 144  # the two lists, once there is an event
 
+# So much may one connection have replayed in that time: it joins all of its rooms at once when it comes back.
+REPLAY_BUDGET_BYTES: Final = 8 << 20
+REPLAY_BUDGET_S: Final = 10.0
+
 _EPOCH: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _SEQ: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 
@@ -36,14 +40,17 @@ class Position(NamedTuple):
     seq: int
 
 
-def read_position(epoch: object, seq: object) -> Position | None:
-    """Return the position that a client sent, in a query or as JSON; None for a malformed one."""
+NOWHERE: Final = Position("", 0)  # stands for a malformed one: no group ever is there
+
+
+def read_position(epoch: object, seq: object) -> Position:
+    """Return the position that a client sent, in a query or as JSON; NOWHERE for a malformed one."""
     if not isinstance(epoch, str) or not _EPOCH.fullmatch(epoch):
-        return None
+        return NOWHERE
     if isinstance(seq, str) and _SEQ.fullmatch(seq):
         seq = int(seq)
     if not isinstance(seq, int) or isinstance(seq, bool) or not 0 <= seq <= MAX_SAFE_INTEGER:
-        return None
+        return NOWHERE
     return Position(epoch, seq)
 
 
@@ -177,13 +184,13 @@ class GroupHistory:
         self.seq = 0
 
     def since(
-        self, asked: Position | None, now_s: float, limits: RecoveryLimits, client: str | None = None
+        self, asked: Position, now_s: float, limits: RecoveryLimits, client: str | None = None
     ) -> list[tuple[int, bytes | None]] | None:
         """Return every event behind the position that was asked for, with its seq; None unless all are there.
 
         None in an event's place: `client` was left out of it.
         """
-        if asked is None or asked.epoch != self.epoch or asked.seq > self.seq:
+        if asked.epoch != self.epoch or asked.seq > self.seq:
             return None
         start = asked.seq - self.floor
         if start < self._aged(now_s, limits):
@@ -202,3 +209,22 @@ class GroupHistory:
     def _aged(self, now_s: float, limits: RecoveryLimits) -> int:
         """Return how many of the events are too old."""
         return bisect_right(self._stamps or (), now_s - limits.age_s)
+
+
+class ReplayBudget:
+    """How much a connection has had replayed since when; monotonic seconds."""
+
+    __slots__ = ("_since_s", "_used")
+
+    def __init__(self, now_s: float) -> None:
+        self._since_s = now_s
+        self._used = 0
+
+    def take(self, size: int, now_s: float) -> bool:
+        """Take so many bytes if there are as many left; returns whether there were."""
+        if now_s - self._since_s >= REPLAY_BUDGET_S:
+            self._since_s, self._used = now_s, 0
+        if self._used + size > REPLAY_BUDGET_BYTES:
+            return False
+        self._used += size
+        return True

@@ -23,6 +23,7 @@ from wsserver.connections.groups import Groups
 from wsserver.connections.handlerqueue import HandlerTasks
 from wsserver.connections.inbound import InboundMemory
 from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.replays import Replays
 from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.sessions import SessionService
@@ -49,7 +50,7 @@ from wsserver.lifetime.expiry import ExpiryWatch
 from wsserver.lifetime.exposure import ExposureWatch
 from wsserver.lifetime.heartbeats import Heartbeats
 from wsserver.lifetime.presence import PresenceWatch
-from wsserver.lifetime.recovery import GroupRecovery
+from wsserver.lifetime.recovery import LostHistory, SessionResume
 from wsserver.lifetime.rooms import RoomHandlers
 from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.welcome import Welcome
@@ -129,13 +130,14 @@ class WebSocketServer:
             settings.outbound, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s, log=self._log
         )
         self._delivery = Delivery(groups, self.backlog, protocol, self.metrics, call_soon=loop.call_soon)
-        recovery = GroupRecovery(broker, self._delivery, protocol, resume_tokens, self.metrics)
-        broker.attach(self._delivery.deliver, recovery.lost)
+        broker.attach(self._delivery.deliver, LostHistory(self._delivery, protocol).tell)
+        unread_limit = settings.outbound.per_connection // 2
+        replays = Replays(broker, self._delivery, self.metrics, self._clock.now_s, unread_limit)
         sender = EnvelopeSender(protocol, self._delivery, self.metrics)
         presence = PresenceWatch(
             self._delivery, protocol, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s
         )
-        self._rooms = Rooms(groups, self._delivery, sender, presence, settings.rooms)
+        self._rooms = Rooms(groups, self._delivery, replays, sender, presence, settings.rooms)
         failures = Failures(self.metrics, self._log, self._exit)
         background = BackgroundTasks(failures)
         resources, requests = Resources(), Requests()
@@ -223,7 +225,9 @@ class WebSocketServer:
             metrics=self.metrics,
         )
         is_dev = settings.profile is Profile.DEV
-        room_handlers = RoomHandlers(self._rooms, self.connections, sender, calls, self._app.join_hooks, is_open=is_dev)
+        room_handlers = RoomHandlers(
+            self._rooms, replays, self.connections, sender, calls, self._app.join_hooks, is_open=is_dev
+        )
         expiry.on_refresh = room_handlers.refreshed
         router = MessageRouter(sender, self._rooms, self.metrics, self._log, helps=is_dev)
         for room in (self._heartbeats, expiry, room_handlers, calls):
@@ -247,7 +251,7 @@ class WebSocketServer:
                 self._clock,
                 _new_id,
             ),
-            recovery=recovery,
+            resume=SessionResume(replays, resume_tokens),
             metrics=self.metrics,
             log=self._log,
         )

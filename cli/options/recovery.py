@@ -13,12 +13,12 @@ from wscore.recovery import DEFAULT_AGE_S, DEFAULT_MEMORY, DEFAULT_MESSAGES, Rec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryOptions:
-    """What is kept of each session for clients that come back; a 0 turns it off."""
+    """What is kept of each session and room for clients that come back; a 0 turns it off."""
 
     TITLE: ClassVar = "Recovery"
 
     recovery_messages: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Last messages of a session to keep; 0: none.")
+        int, typer.Option(min=0, metavar="N", help="Last messages of a session or a room to keep; 0: none.")
     ] = DEFAULT_MESSAGES
     recovery_size: Annotated[
         int | None,

@@ -109,7 +109,7 @@ class World:
     def welcome(self, group: str, name: str) -> None:
         client, history = self.clients[group, name], self.history(group)
         asked = client.counter.position
-        events = history.since(asked, self.now_s, LIMITS, name)
+        events = None if asked is None else history.since(asked, self.now_s, LIMITS, name)
         if events is None and self.mutant is Mutant.PARTIAL_REPLAY and asked and asked.epoch == history.epoch:
             kept = history.events(self.now_s, LIMITS)
             events = list(enumerate(kept, history.seq - len(kept) + 1))

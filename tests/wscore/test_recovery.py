@@ -17,6 +17,7 @@ from wscore.recovery import (
     EVENT_BYTES,
     LISTS_BYTES,
     MAX_EVENT_BYTES,
+    NOWHERE,
     GroupHistory,
     Position,
     RecoveryLimits,
@@ -50,24 +51,24 @@ def test_a_seq_is_spliced_into_an_envelope_and_nothing_else_changes():
         ("e-1_Z", "0", Position("e-1_Z", 0)),
         ("e", str(MAX_SAFE_INTEGER), Position("e", MAX_SAFE_INTEGER)),
         ("e", 7, Position("e", 7)),
-        ("", "1", None),
-        ("e" * 33, "1", None),
-        ("e.", "1", None),
-        ("e\n", "1", None),
-        (None, "1", None),
-        (1, 1, None),
-        ("e", None, None),
-        ("e", "", None),
-        ("e", "-1", None),
-        ("e", -1, None),
-        ("e", "01", None),
-        ("e", "1.0", None),
-        ("e", 1.0, None),
-        ("e", True, None),
-        ("e", "\u0661", None),
-        ("e", MAX_SAFE_INTEGER + 1, None),
-        ("e", str(MAX_SAFE_INTEGER + 1), None),
-        ("e", {"a": 1}, None),
+        ("", "1", NOWHERE),
+        ("e" * 33, "1", NOWHERE),
+        ("e.", "1", NOWHERE),
+        ("e\n", "1", NOWHERE),
+        (None, "1", NOWHERE),
+        (1, 1, NOWHERE),
+        ("e", None, NOWHERE),
+        ("e", "", NOWHERE),
+        ("e", "-1", NOWHERE),
+        ("e", -1, NOWHERE),
+        ("e", "01", NOWHERE),
+        ("e", "1.0", NOWHERE),
+        ("e", 1.0, NOWHERE),
+        ("e", True, NOWHERE),
+        ("e", "\u0661", NOWHERE),
+        ("e", MAX_SAFE_INTEGER + 1, NOWHERE),
+        ("e", str(MAX_SAFE_INTEGER + 1), NOWHERE),
+        ("e", {"a": 1}, NOWHERE),
     ],
 )
 def test_a_position_is_read_or_malformed(epoch, seq, position):
@@ -84,7 +85,7 @@ def test_a_new_group_stands_at_0_and_its_first_event_is_1():
     assert history.since(Position("e0", 0), 0, LIMITS) == [(1, b"first")]
 
 
-@pytest.mark.parametrize("asked", [None, Position("e0", 4), Position("other", 3)])
+@pytest.mark.parametrize("asked", [NOWHERE, Position("e0", 4), Position("other", 3)])
 def test_malformed_ahead_and_of_another_epoch_are_not_recovered(asked):
     store = histories()
     history = store.find("room", "lobby", 0)

@@ -38,7 +38,7 @@ async def test_a_message_for_a_room_reaches_its_members_the_sender_included_and_
     server = await start_server(engine=engine)
     a, b, c = [await open_raw(server.url) for _ in range(3)]
     joined = await join(a, "kitchen", id="j1")
-    assert (joined["type"], joined["id"], joined["data"]) == ("room.joined", "j1", {"room": "kitchen"})
+    assert (joined["type"], joined["id"], joined["data"]["room"]) == ("room.joined", "j1", "kitchen")
     await join(b, "kitchen")
     await a.ws.send('{"type":"message","timestamp":1,"room":"kitchen","id":"m1","data":{"n": 1.50}}')
     raw = [await peer.ws.recv() for peer in (a, b)]

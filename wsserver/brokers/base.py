@@ -103,7 +103,7 @@ class Broker(Protocol):
         """Return where a group stands that is subscribed to; None where no history is kept."""
 
     def since(
-        self, kind: GroupKind, name: str, asked: Position | None, client: str | None = None
+        self, kind: GroupKind, name: str, asked: Position, client: str | None = None
     ) -> Sequence[KeptEvent] | None:
         """Return every event of a group behind a position, each naming the one before it; None unless all are there.
 

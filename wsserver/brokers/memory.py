@@ -127,7 +127,7 @@ class MemoryBroker:
         return self._histories.find(kind, name, self._now_s()).position
 
     def since(
-        self, kind: GroupKind, name: str, asked: Position | None, client: str | None = None
+        self, kind: GroupKind, name: str, asked: Position, client: str | None = None
     ) -> Sequence[KeptEvent] | None:
         """Return the events behind a position, if all of them are there."""
         now_s = self._now_s()

@@ -11,11 +11,13 @@ from typing import Final, Protocol
 
 from wscore.codes import ErrorCode
 from wscore.errors import ConfigError, WsctlError
-from wscore.payloads import RoomJoined, RoomLeft
+from wscore.payloads import RoomJoined, RoomLeft, RoomRecovery
+from wscore.recovery import Position
 from wscore.rooms import RoomAccess
 from wsserver.brokers.base import ROOM
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.groups import Groups
+from wsserver.connections.replays import RecoveryAnswer, Replays
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection, Group, Mark
 
@@ -87,14 +89,21 @@ class MemberWatch(Protocol):
 class Rooms:
     """Joins and leaves, and tells the connection of both."""
 
-    __slots__ = ("_delivery", "_groups", "_limits", "_sender", "_used", "_watch")
+    __slots__ = ("_delivery", "_groups", "_limits", "_replays", "_sender", "_used", "_watch")
 
     def __init__(
-        self, groups: Groups, delivery: Delivery, sender: EnvelopeSender, watch: MemberWatch, limits: RoomLimits
+        self,
+        groups: Groups,
+        delivery: Delivery,
+        replays: Replays,
+        sender: EnvelopeSender,
+        watch: MemberWatch,
+        limits: RoomLimits,
     ) -> None:
         self._groups = groups
         self._watch = watch
         self._delivery = delivery
+        self._replays = replays
         self._sender = sender
         self._limits = limits
         self._used = 0
@@ -150,36 +159,54 @@ class Rooms:
         *,
         placed: bool = False,
         presence: bool = False,
+        asked: Position | None = None,
         id: str | None = None,
     ) -> bool:
         """Make a connection a member, and send it `room.joined`; returns False if it is closing.
 
-        One that is a member already may do what `access` says from now on. Raises RoomLimitError.
+        One that names a position is sent what is behind it. One that is a member already may do what `access` says from
+        now on. Raises RoomLimitError.
         """
         group = self._groups.find(ROOM, room)
         is_new = connection.id not in group.members
         if is_new:
             self._check(connection, group, watches=presence)
-            self._delivery.flush(group)
-            # Then the answer is written at once, before anything that is said in the room.
-            self._delivery.flush(connection.session)
+            self._settle(connection, group)
         if not connection.is_open:
             return False
         if is_new:
             self._enter(connection, group)
         listens = Mark.LISTENS if access is RoomAccess.LISTEN else Mark(0)
         _set_mark(group, connection, listens | (Mark.IS_PLACED if placed else Mark(0)))
-        return not is_new or self._tell(connection, group, presence=presence, id=id)
+        if not is_new:
+            return True
+        answer = self._replays.answer(connection, ROOM, room, asked)
+        is_told = self._tell(connection, group, answer, presence=presence, id=id)
+        if answer is not None:
+            self._replays.send(connection, ROOM, room, answer.events)
+        return is_told
 
-    def confirm(self, connection: Connection, room: str, *, presence: bool = False, id: str | None = None) -> bool:
+    def confirm(
+        self,
+        connection: Connection,
+        room: str,
+        *,
+        presence: bool = False,
+        asked: Position | None = None,
+        id: str | None = None,
+    ) -> bool:
         """Send `room.joined` to a member, with who is there if it asks for `presence`; returns False if it is closing.
 
-        Raises RoomLimitError if there is no room to keep who is there.
+        Nothing is replayed: only who names the current position is told that it has everything. Raises RoomLimitError
+        if there is no room to keep who is there.
         """
         group = self._groups.find(ROOM, room)
         if presence:
             self._check_memory(group, self._watch.size_of_watching(group))
-        return self._tell(connection, group, presence=presence, id=id)
+        self._settle(connection, group)
+        stands = self._replays.stands(ROOM, room)
+        answer = stands and RecoveryAnswer(stands, None if asked is None else asked == stands, ())
+        return self._tell(connection, group, answer, presence=presence, id=id)
 
     def leave(self, connection: Connection, room: str, *, reason: str | None = None) -> bool:
         """Take a connection out of a room, and tell it with a `reason` that it was made to; False if it is not in."""
@@ -200,9 +227,17 @@ class Rooms:
         for group in rooms or ():
             self._exit(connection, group, is_lost=True)
 
-    def _tell(self, connection: Connection, group: Group, *, presence: bool, id: str | None) -> bool:
-        found = self._watch.watch(group, connection) if presence else (None, None)
-        return self._sender.send(connection, "room.joined", RoomJoined(group.name, *found), id=id)
+    def _settle(self, connection: Connection, group: Group) -> None:
+        """Write out what was published before: the answer is then written at once, where its position is true."""
+        self._delivery.flush(group)
+        self._delivery.flush(connection.session)
+
+    def _tell(
+        self, connection: Connection, group: Group, answer: RecoveryAnswer | None, *, presence: bool, id: str | None
+    ) -> bool:
+        members, count = self._watch.watch(group, connection) if presence else (None, None)
+        recovery = None if answer is None else RoomRecovery(*answer.position, answer.recovered)
+        return self._sender.send(connection, "room.joined", RoomJoined(group.name, members, count, recovery), id=id)
 
     def _check(self, connection: Connection, group: Group, *, watches: bool) -> None:
         """Raise RoomLimitError unless there is room for one more member."""

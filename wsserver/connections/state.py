@@ -6,6 +6,7 @@ from enum import Flag, auto
 from typing import Any
 
 from wscore.principal import Principal
+from wscore.recovery import ReplayBudget
 from wsserver.brokers.base import GroupKind
 from wsserver.connections.handlerqueue import HandlerQueue
 from wsserver.connections.ratelimits import RateLimiter
@@ -61,6 +62,7 @@ class Connection:
         "origin",
         "principal",
         "private",
+        "replay_budget",
         "rooms",
         "session",
         "state",
@@ -90,6 +92,7 @@ class Connection:
         self.rooms: list[Group] | None = None  # exists from the first room on
         self.handlers: HandlerQueue[Any] | None = None  # exists from the first async handler on
         self.state: Any = None  # the app's own, made when it is first asked for
+        self.replay_budget: ReplayBudget | None = None  # exists from the first replay on
         self.is_open = True
 
     @property

@@ -20,6 +20,10 @@ class Channel(Protocol):
     def descriptor(self) -> int:
         """The file descriptor of the connection; -1 once it is closed."""
 
+    @property
+    def unread(self) -> int:
+        """How many bytes wait for the peer to read."""
+
     def send_text(self, payload: bytes) -> None:
         """Send one text message of UTF-8 `payload`."""
 

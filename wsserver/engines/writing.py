@@ -84,6 +84,11 @@ class WritingSide:
         descriptor: int = self._raw.get_extra_info("socket").fileno()
         return descriptor
 
+    @property
+    def unread(self) -> int:
+        """How many bytes wait for the peer to read."""
+        return 0 if self._outbox is None else self._outbox.size
+
     def pause_reading(self) -> None:
         """Stop reading from the peer."""
         self._is_held = True

@@ -26,7 +26,7 @@ from wsserver.engines.request import HandshakeRequest, client_fields
 from wsserver.handshake.upgrade import Upgrade
 from wsserver.lifetime.calls import AppCalls
 from wsserver.lifetime.expiry import ExpiryWatch
-from wsserver.lifetime.recovery import GroupRecovery
+from wsserver.lifetime.recovery import SessionResume
 from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.welcome import Welcome
 from wsserver.lifetime.wheel import HeartbeatWheel
@@ -56,7 +56,7 @@ class WebSocketController:
         expiry: ExpiryWatch,
         wheel: HeartbeatWheel,
         welcome: Welcome,
-        recovery: GroupRecovery,
+        resume: SessionResume,
         metrics: Metrics,
         log: EventLog,
     ) -> None:
@@ -73,7 +73,7 @@ class WebSocketController:
         self._expiry = expiry
         self._wheel = wheel
         self._welcome = welcome
-        self._recovery = recovery
+        self._resume = resume
         self._now_s = welcome.clock.now_s
         self._metrics = metrics
         self._log = log
@@ -105,9 +105,10 @@ class WebSocketController:
             **client_fields(request, channel.peer_ip),
         )
         try:
-            recovery, missed = self._recovery.greeting(connection, request)
+            answer = self._resume.answer(connection, request)
+            recovery = self._resume.greeting(connection, answer)
             self._sender.send(connection, "session_created", self._welcome.greeting(connection, recovery))
-            self._recovery.replay(connection, missed)
+            self._resume.replay(connection, answer)
             self._expiry.watch(connection)
             self._calls.connected(connection)
         except BaseException:

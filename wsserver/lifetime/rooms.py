@@ -12,8 +12,10 @@ from typing import Any, Final
 from wscore.codes import ErrorCode
 from wscore.payloads import RoomJoin, RoomLeave, RoomLeft
 from wscore.principal import Principal
+from wscore.recovery import Position, read_position
 from wscore.rooms import RoomAccess, granted, is_room_name, narrowest
 from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.replays import Replays
 from wsserver.connections.rooms import RoomLimitError, Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
@@ -29,11 +31,12 @@ _NARROWED: Final = "The new token does not allow it."
 class RoomHandlers:
     """Lets connections into rooms and out; where it `is_open`, without a hook and a claim anybody may join."""
 
-    __slots__ = ("_calls", "_connections", "_hooks", "_is_open", "_recheck", "_rooms", "_sender")
+    __slots__ = ("_calls", "_connections", "_hooks", "_is_open", "_recheck", "_replays", "_rooms", "_sender")
 
     def __init__(
         self,
         rooms: Rooms,
+        replays: Replays,
         connections: ConnectionManager,
         sender: EnvelopeSender,
         calls: AppCalls,
@@ -42,6 +45,7 @@ class RoomHandlers:
         is_open: bool,
     ) -> None:
         self._rooms = rooms
+        self._replays = replays
         self._connections = connections
         self._sender = sender
         self._calls = calls
@@ -75,13 +79,18 @@ class RoomHandlers:
             self._admit(ctx, data, access)
         else:
             answer = self._ask(ctx, data.room)
-            if not isinstance(answer, RoomAccess):
-                return self._admit_later(ctx, data, answer)
+            if not isinstance(answer, RoomAccess) or (_asked(data) is not None and self._replays.must_wait(connection)):
+                return self._admit_later(ctx, connection, data, answer)
             self._admit(ctx, data, answer)
         return None
 
-    async def _admit_later(self, ctx: Context, data: RoomJoin, answer: Awaitable[object]) -> None:
-        self._admit(ctx, data, _access(await answer))
+    async def _admit_later(
+        self, ctx: Context, connection: Connection, data: RoomJoin, answer: RoomAccess | Awaitable[object]
+    ) -> None:
+        access = answer if isinstance(answer, RoomAccess) else _access(await answer)
+        if _asked(data) is not None:
+            await self._replays.turn(connection)  # one replay at a time, and as fast as it is read
+        self._admit(ctx, data, access)
 
     def _admit(self, ctx: Context, data: RoomJoin, access: RoomAccess) -> None:
         connection = self._connections.get(ctx.connection_id)
@@ -90,11 +99,13 @@ class RoomHandlers:
         if access is RoomAccess.NONE:
             ctx.error(ErrorCode.FORBIDDEN, f"You may not join the room {data.room}.")
             return
+        is_in = self._rooms.access(connection.id, data.room) is not RoomAccess.NONE
+        presence, asked, id = data.presence, _asked(data), ctx.request_id
         try:
-            if self._rooms.access(connection.id, data.room) is RoomAccess.NONE:
-                self._rooms.join(connection, data.room, access, presence=data.presence, id=ctx.request_id)
+            if is_in:
+                self._rooms.confirm(connection, data.room, presence=presence, asked=asked, id=id)
             else:
-                self._rooms.confirm(connection, data.room, presence=data.presence, id=ctx.request_id)
+                self._rooms.join(connection, data.room, access, presence=presence, asked=asked, id=id)
         except RoomLimitError as error:
             ctx.error(error.code, str(error), error.details)
 
@@ -157,3 +168,11 @@ def _access(answer: object) -> RoomAccess:
     if isinstance(answer, bool):
         return RoomAccess.PUBLISH if answer else RoomAccess.NONE
     raise TypeError(f"an on_join hook returns True, False or a RoomAccess, and not {answer!r:.80}")
+
+
+def _asked(data: RoomJoin) -> Position | None:
+    """Return the position behind which a client wants a replay; None unless both of its parts were sent."""
+    recovery = data.recovery
+    if not isinstance(recovery, dict) or not recovery.keys() >= {"epoch", "seq"}:
+        return None
+    return read_position(recovery["epoch"], recovery["seq"])

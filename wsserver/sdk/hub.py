@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -30,6 +30,10 @@ from wsserver.sdk.requests import ConnectionGoneError, Requests
 from wsserver.sdk.resources import Resources
 from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_room, check_slice
 from wsserver.telemetry.metrics import Counter, Metrics
+
+HISTORY_LIMIT: Final = 100
+
+_decode_message: Final = msgspec.json.Decoder(Message).decode
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -126,6 +130,49 @@ class Hub:
         )
         published.value += 1
         return result
+
+    async def published(
+        self,
+        type: str,
+        data: object = msgspec.UNSET,
+        *,
+        session: str | None = None,
+        room: str | None = None,
+        user: User | None = None,
+        user_id: str | None = None,
+        except_connection: str | None = None,
+    ) -> PublishResult:
+        """Publish as `publish` does, and return once the broker has the message, with its place."""
+        published = self._check(type, data)
+        kind, name = self._target(session, room, user)
+        envelope = self._protocol.create_envelope(type, data, session, room=room, user_id=user_id)
+        result = await self._broker.published(
+            kind,
+            name,
+            self._protocol.serialize(envelope),
+            recoverable=type not in UNCOUNTED_TYPES,
+            except_connection=except_connection,
+            except_origin=except_connection and self._connections.origin_of(except_connection),
+        )
+        published.value += 1
+        return result
+
+    async def history(
+        self,
+        *,
+        session: str | None = None,
+        room: str | None = None,
+        limit: int = HISTORY_LIMIT,
+        before: int | None = None,
+    ) -> list[Message]:
+        """Return the last messages of a session or a room that are kept for who comes back, the oldest first.
+
+        At most `limit`, of those whose seq is below `before`. Raises UnsendableError for a room that cannot be,
+        TypeError for no target or both.
+        """
+        kind, name = self._target(session, room, None)
+        kept = await self._broker.history(kind, name, limit, before)
+        return [_decode_message(payload) for payload in kept]
 
     def forward(
         self, type: str, data: msgspec.Raw, *, session: str, room: str | None = None, user_id: str
