@@ -12,6 +12,7 @@ from typing import Final
 from wscore.text import REDACTED, neutralise, redact
 from wscore.units import format_figure
 
+REDIRECTED: Final = "redirected"
 MAX_BODY_CHARS: Final = 4096  # of a refusal: what a person reads, not a whole page
 
 # A header of any of these names is a secret, whoever sends it; the handshake's own key and answer are none.
@@ -57,6 +58,11 @@ class Handshake:
     subprotocol: str | None = None
     extensions: tuple[str, ...] = ()
     tls: TlsFacts | None = None
+
+    @property
+    def is_redirected(self) -> bool:
+        """Whether the server sent us elsewhere, so that another handshake follows."""
+        return self.problem == REDIRECTED
 
     def lines(self) -> Iterator[tuple[LineMark, str]]:
         """Yield it line by line, each without control characters."""

@@ -35,7 +35,7 @@ from websockets.uri import parse_uri
 from wsclient.dialling import NO_PROXY, DialOptions
 from wsclient.errors import ConnectionFailedError, CredentialsRefusedError, HandshakeRefusedError
 from wsclient.events import ControlFrame
-from wsclient.handshake import Handshake, TlsFacts, shown_body, shown_headers
+from wsclient.handshake import REDIRECTED, Handshake, TlsFacts, shown_body, shown_headers
 from wsclient.tls import peer_certificate, tls_problem, wrong_scheme
 from wsclient.url import is_loopback_url, shown_url
 from wscore.text import describe, neutralise, redact
@@ -276,7 +276,7 @@ class _Opening:
         if self._tell is None:
             return
         for hop in self._hops[:-1]:
-            self._tell(self._handshake("redirected", hop))
+            self._tell(self._handshake(REDIRECTED, hop))
         self._tell(self._handshake(problem, self._hops[-1] if self._hops else None))
 
     def _handshake(

@@ -49,6 +49,17 @@ COMMANDS: Final = (
     ),
     Command("health", "f2", "panel('health')", "Health", "Show or hide round trips, rates and limits", in_footer=True),
     Command("latest", "f3", "panel('latest')", "Latest by type", "Show or hide the latest message of each type"),
+    Command(
+        "handshake",
+        "f6",
+        "panel('handshake')",
+        "Handshake",
+        "Show or hide request, answer and TLS of the connection",
+        needs_server=True,
+    ),
+    Command(
+        "ping", "P", "ping", "Ping", "Send a WebSocket ping, tell its round trip", in_stream=True, needs_server=True
+    ),
     Command("editor", "f4", "editor", "Editor", "Write the message in $EDITOR", needs_server=True),
     Command("record", "ctrl+s", "record", "Record", "Record to a file, or stop", in_footer=True, needs_server=True),
     Command(

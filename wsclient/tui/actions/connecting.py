@@ -29,6 +29,17 @@ class ConnectionActions(MainScreenParts):
         assert self._live is not None
         self._connect(self._live)
 
+    def action_ping(self) -> None:
+        """Send a ping of WebSocket itself, and say how long it took."""
+        assert self._live is not None
+        self.run_worker(self._ping(self._live), group="ping")
+
+    async def _ping(self, live: LiveConnection) -> None:
+        try:
+            self._say(f"pong after {await live.ping():.1f} ms")
+        except WsctlError as error:
+            self._say(str(error), "error")
+
     def action_form(self) -> None:
         """Go to the connect form."""
         if self._open_form is not None:

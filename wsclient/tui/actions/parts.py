@@ -21,6 +21,7 @@ from wsclient.tui.model.ring import MessageRing
 from wsclient.tui.widgets.bar import Bar
 from wsclient.tui.widgets.composer import Composer
 from wsclient.tui.widgets.detail import Detail
+from wsclient.tui.widgets.handshake import HandshakePanel
 from wsclient.tui.widgets.panels import HealthPanel, Latest, Panel, StatusLine
 from wsclient.tui.widgets.stream import Stream
 from wscore.envelope import MessageProtocol
@@ -67,7 +68,11 @@ class MainScreenParts(Screen[None]):
             history, lambda: list(ring.counts), lambda: live is not None and live.is_ours, id="composer"
         )
         self._status = StatusLine(health, title, id="status")
-        panels: tuple[Panel, ...] = (HealthPanel(health, ring, id="health"), Latest(ring, id="latest"))
+        panels: tuple[Panel, ...] = (
+            HealthPanel(health, ring, id="health"),
+            Latest(ring, id="latest"),
+            HandshakePanel(health, id="handshake"),
+        )
         self._panels = {panel.id: panel for panel in panels}  # from top to bottom
         self._bar = Bar(id="bar")
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from wsclient.client import Client
 from wsclient.dialling import read_envelope
 from wsclient.errors import ConnectionFailedError, NotConnectedError, close_spec, describe_close
-from wsclient.events import Closed, Event, Opened, Received, Reconnecting, Sent
+from wsclient.events import Closed, ControlFrame, Event, Opened, Received, Reconnecting, Sent
+from wsclient.handshake import Handshake
 from wsclient.happenings import Happening, Happenings
 from wsclient.recording import Record, Recorder, RecordingError
 from wsclient.templates import TemplateContext
@@ -107,6 +108,12 @@ class LiveConnection:
             raise NotConnectedError
         await self._client.send_raw(text)
 
+    async def ping(self) -> float:
+        """Send a WebSocket ping and return its round trip in ms; raises NotConnectedError and NoReplyError."""
+        if self._client is None:
+            raise NotConnectedError
+        return await self._client.ping(timeout_s=PROBE_TIMEOUT_S)
+
     def talk(self) -> Talk:
         """Return a conversation by voice over this connection, until `end_talk`; raises NotConnectedError."""
         from wsclient.voice import Talk
@@ -161,13 +168,18 @@ class LiveConnection:
 
     async def _probe(self, client: Client) -> None:
         while True:
-            started_s = time.perf_counter()
-            try:
-                await client.request("ping", Timestamp(self._now_ms()), timeout_s=PROBE_TIMEOUT_S)
-                self._health.round_trips_ms.append((time.perf_counter() - started_s) * 1000)
-            except WsctlError:
-                pass  # lost or late: the connection's own events tell
+            with suppress(WsctlError):  # lost or late: the connection's own events tell
+                await self._measure(client)
             await asyncio.sleep(PROBE_INTERVAL_S)
+
+    async def _measure(self, client: Client) -> None:
+        """Measure a round trip; no other server than ours knows what an envelope ping is."""
+        if client.session is None:
+            await client.ping(timeout_s=PROBE_TIMEOUT_S)
+            return
+        started_s = time.perf_counter()
+        await client.request("ping", Timestamp(self._now_ms()), timeout_s=PROBE_TIMEOUT_S)
+        self._health.round_trips_ms.append((time.perf_counter() - started_s) * 1000)
 
     def _on_event(self, client: Client, event: Event) -> None:
         if client is not self._client:
@@ -175,6 +187,12 @@ class LiveConnection:
         self._happened(self._happenings.of(event, self._now_ms()))
         health = self._health
         match event:
+            case Handshake():
+                health.take_handshake(event)
+            case ControlFrame(at_ms=at_ms, round_trip_ms=round_trip_ms):
+                self._ring.add_note(str(event), at_ms, is_control=True)
+                if round_trip_ms is not None and client.session is None:
+                    health.round_trips_ms.append(round_trip_ms)
             case Received(text, envelope, at_ms):
                 health.received.count(len(text))
                 self._templates.saw(envelope)

@@ -23,7 +23,8 @@ class Choice:
         if entry.number < self.cleared_before:
             return False
         if entry.record is None:
-            return self.filter.is_empty and not self.errors_only
+            is_wanted = self.heartbeats or not entry.is_control
+            return is_wanted and self.filter.is_empty and not self.errors_only
         if self.errors_only and entry.type != "error":
             return False
         if self.filter.is_empty:

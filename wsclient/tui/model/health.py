@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from wsclient.handshake import Handshake
 from wscore.payloads import SessionCreated
 
 KEPT_ROUND_TRIPS: Final = 300
@@ -37,7 +38,10 @@ class Meter:
 
 
 class Health:
-    """Everything that the health panel shows; times in ms, `reconnect_at_ms` on the wall clock."""
+    """How the connection does; times in ms, `reconnect_at_ms` on the wall clock.
+
+    `handshakes` are those of the last try: more than one where the server redirects.
+    """
 
     def __init__(self) -> None:
         self.sent = Meter()
@@ -47,6 +51,13 @@ class Health:
         self.state = "not connected"
         self.problem = ""
         self.reconnect_at_ms: int | None = None
+        self.handshakes: list[Handshake] = []
+
+    def take_handshake(self, handshake: Handshake) -> None:
+        """Note a handshake; one that follows a redirect belongs to that."""
+        if not (self.handshakes and self.handshakes[-1].is_redirected):
+            self.handshakes.clear()
+        self.handshakes.append(handshake)
 
     def tick(self) -> None:
         """Close a second."""

@@ -26,6 +26,8 @@ KEPT_CHARS: Final = 800  # of the latest of a type, once it is forgotten otherwi
 class Entry:
     """One row: a message, or a note about the connection (then `record` is None and `note` is set).
 
+    A note that `is_control` tells of a ping or a pong of WebSocket itself.
+
     `number` counts from 0 over everything that ever came; `delta_ms` is the time since the row before;
     `partner` is the number of the request or reply that belongs to it, `memory_bytes` about what it takes in memory.
     """
@@ -35,6 +37,7 @@ class Entry:
     delta_ms: int
     record: Record | None = None
     note: str = ""
+    is_control: bool = False
     partner: int | None = None
     memory_bytes: int = field(init=False)
 
@@ -60,8 +63,8 @@ class Entry:
 
     @property
     def is_heartbeat(self) -> bool:
-        """Whether it is an envelope ping or pong, which are hidden unless asked for."""
-        return self.type in HEARTBEAT_TYPES
+        """Whether it is a ping or pong, as an envelope or of WebSocket itself; hidden unless asked for."""
+        return self.is_control or self.type in HEARTBEAT_TYPES
 
 
 class MessageRing:
@@ -106,9 +109,9 @@ class MessageRing:
                 self._pair(entry, envelope.id, record.is_sent)
         return entry
 
-    def add_note(self, text: str, at_ms: int) -> Entry:
-        """Take a note about the connection."""
-        return self._add(Entry(self.count, at_ms, self._delta(at_ms), note=text))
+    def add_note(self, text: str, at_ms: int, *, is_control: bool = False) -> Entry:
+        """Take a note about the connection, or about a ping or pong of WebSocket itself."""
+        return self._add(Entry(self.count, at_ms, self._delta(at_ms), note=text, is_control=is_control))
 
     def _delta(self, at_ms: int) -> int:
         before = self.get(self.count - 1)
