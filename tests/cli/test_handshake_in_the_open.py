@@ -242,8 +242,8 @@ def test_a_certificate_that_is_not_trusted_is_shown_nevertheless(wsctl, serving,
 
 
 @contextmanager
-def proxying(*, user: str = "", refuse: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Run an HTTP proxy that knows CONNECT; yields its port and where it was asked to connect to."""
+def proxying(*, user: str = "", is_socks: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Run a proxy by HTTP's CONNECT or by SOCKS 5; yields its port and where it was asked to connect to."""
     asked: list[str] = []
     wanted = f"Basic {base64.b64encode(user.encode()).decode()}"
     loop = asyncio.new_event_loop()
@@ -261,9 +261,8 @@ def proxying(*, user: str = "", refuse: bool = False) -> Iterator[tuple[int, lis
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         place = head.split(" ", 2)[1]
-        if refuse or (user and f"Proxy-Authorization: {wanted}\r\n" not in head):
-            status = b"403 Forbidden" if refuse else b"407 Proxy Authentication Required"
-            writer.write(b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % status)
+        if user and f"Proxy-Authorization: {wanted}\r\n" not in head:
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
             writer.close()
             return
         asked.append(place)
@@ -272,7 +271,21 @@ def proxying(*, user: str = "", refuse: bool = False) -> Iterator[tuple[int, lis
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         await asyncio.gather(pump(reader, back), pump(there, writer))
 
-    server = loop.run_until_complete(asyncio.start_server(handle, "127.0.0.1", 0))
+    async def handle_socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, methods = await reader.readexactly(2)  # RFC 1928
+        await reader.readexactly(methods)
+        writer.write(b"\x05\x00")
+        *_, kind = await reader.readexactly(4)
+        size = 4 if kind == 1 else (await reader.readexactly(1))[0]
+        address = await reader.readexactly(size)
+        host = socket.inet_ntoa(address) if kind == 1 else address.decode()
+        port = int.from_bytes(await reader.readexactly(2), "big")
+        asked.append(f"{host}:{port}")
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"\x05\x00\x00\x01" + bytes(6))
+        await asyncio.gather(pump(reader, back), pump(there, writer))
+
+    server = loop.run_until_complete(asyncio.start_server(handle_socks if is_socks else handle, "127.0.0.1", 0))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
@@ -321,6 +334,17 @@ def test_the_proxy_of_the_environment_is_named_in_an_error(wsctl):
     assert f"the proxy http://127.0.0.1:{port} cannot be reached: connection refused" in dead.stderr
     straight = wsctl("connect", "ws://wsctl.invalid/", "--proxy", "none", *CONNECT, **proxied)
     assert (straight.returncode, "proxy" in straight.stderr) == (3, False)
+
+
+def test_a_socks_proxy_gets_the_name_to_look_up(wsctl, echo):
+    with proxying(is_socks=True) as (port, asked):
+        url = f"ws://wsctl.invalid:{echo}/"  # which only the proxy knows
+        through = wsctl("connect", url, "-v", "--proxy", f"socks5h://127.0.0.1:{port}", *CONNECT)
+        assert through.returncode == 0, through.stderr
+        assert asked == [f"wsctl.invalid:{echo}"]
+        assert f"through the proxy socks5h://127.0.0.1:{port}" in through.stderr
+    dead = wsctl("connect", url, "--proxy", f"socks5h://127.0.0.1:{port}", *CONNECT)
+    assert (dead.returncode, f"the proxy socks5h://127.0.0.1:{port} cannot be reached" in dead.stderr) == (3, True)
 
 
 @pytest.mark.parametrize("proxy", ["ftp://h:1", "127.0.0.1:3128", "http://h", "http://bob@h:1", "http://h:x"])
