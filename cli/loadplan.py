@@ -92,7 +92,14 @@ def read_sent(file: Path) -> tuple[SentMessage, ...]:
     return tuple(SentMessage(float(max(0, record.at_ms - first)), record.text) for record in sent)
 
 
-_READERS: Final = {FileKind.RECORDING: read_sent, FileKind.SPEECH: read_speech}
+def read_script(file: Path) -> Path:
+    """Return where a scenario is; raises ConfigError."""
+    if not file.is_file():
+        raise ConfigError(str(file), "is no file" if file.exists() else "No such file or directory")
+    return file.absolute()
+
+
+_READERS: Final = {FileKind.RECORDING: read_sent, FileKind.SPEECH: read_speech, FileKind.SCENARIO: read_script}
 
 
 def tokens(target: LoadTargetOptions, run_s: float) -> Tokens:

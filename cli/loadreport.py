@@ -14,7 +14,7 @@ from cli.loadview import latency
 from cli.output import fail, note, out, out_json, table
 from loadtest.comparison import Change, Comparison, InvalidRunError, Row, compare
 from loadtest.reports.figures import late_sends, ledger_columns, receiver_rows, sent_of_asked
-from loadtest.scenarios import LATENCY_TITLES, SCENARIOS
+from loadtest.scenarios import LATENCY_TITLES, SCENARIOS, in_order
 from loadtest.summary import Summary, read_summary
 from loadtest.verdicts import outcome_of, shown
 from wscore.text import neutralise
@@ -53,16 +53,15 @@ def print_summaries(summaries: Sequence[Summary], *, json: bool) -> None:
 
 def _latencies(summary: Summary) -> Iterator[list[str]]:
     yield ["", *(f"p{percent:g}" for percent in _PERCENTILES), "max", "count"]
-    for name in LATENCY_TITLES:
-        found = summary.latencies.get(name)
-        if found is not None:
-            figures = [latency(found.percentile_us(percent)) for percent in _PERCENTILES]
-            yield [
-                LATENCY_TITLES[name] or SCENARIOS[summary.kind].latency_title,
-                *figures,
-                latency(found.max_us),
-                f"{found.count:,}",
-            ]
+    for name in in_order(summary.latencies):
+        found = summary.latencies[name]
+        figures = [latency(found.percentile_us(percent)) for percent in _PERCENTILES]
+        yield [
+            neutralise(LATENCY_TITLES.get(name, name)) or SCENARIOS[summary.kind].latency_title,
+            *figures,
+            latency(found.max_us),
+            f"{found.count:,}",
+        ]
 
 
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:

@@ -18,12 +18,13 @@ from typing import Final
 import msgspec
 
 from loadtest.wire import DriverReport, Measured, Plan, RunProgress
-from wscore.errors import CredentialError, TargetError, WsctlError
+from wscore.errors import ConfigError, CredentialError, TargetError, WsctlError
 from wscore.installation import NotInstalledError
 from wscore.text import redact
 
 # -P: a directory `loadtest` where the command is run, and people do have one, must not be taken for this package.
 DRIVER: Final = (sys.executable, "-P", "-m", "loadtest.driver")
+EXIT_WRONG_INPUT: Final = 2
 EXIT_UNREACHABLE: Final = 3
 EXIT_AUTH_REFUSED: Final = 4
 MAX_LINE_BYTES: Final = 64 << 20
@@ -223,6 +224,9 @@ class Driver:
     def _failure(self, code: int) -> WsctlError:
         if self._interrupts:
             return NothingMeasuredError()
+        if code == EXIT_WRONG_INPUT:
+            place, _, problem = self._last_words.partition(": ")
+            return ConfigError(place, problem)
         if code == EXIT_UNREACHABLE:
             return TargetUnreachableError(self._plan.url, self._last_words)
         if code == EXIT_AUTH_REFUSED:

@@ -100,6 +100,7 @@ def config_of(plan: Plan) -> dict[str, Any]:
     config: dict[str, Any] = msgspec.to_builtins(plan)
     kept = {name: value for name, value in config.items() if name not in _NOT_CONFIGURATION}
     kept["recording"] = _digest(plan.recording) if plan.recording else None
+    kept["script"] = Path(plan.script).name if plan.script is not None else None
     kept["dialogue"] = _digest(plan.dialogue) if plan.dialogue is not None else None  # it may hold what is secret
     kept["speech"] = _digest(plan.speech) if plan.speech else None
     return kept

@@ -15,7 +15,7 @@ from loadtest.driver.eventloop import LoopGreenlet
 from loadtest.driver.forking import Child
 from loadtest.driver.process import LoadProcess
 from loadtest.driver.processes import LocustWorkers, OwnProcess
-from loadtest.driver.users import new_environment
+from loadtest.driver.users import ScriptError, new_environment
 from loadtest.driver.worker import LoadWorker
 from loadtest.generator.dialing import Dialer, reason
 from loadtest.generator.memory import ServerMemory
@@ -25,6 +25,7 @@ from loadtest.wire import Plan
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
+EXIT_WRONG_INPUT: Final = 2
 EXIT_UNREACHABLE: Final = 3
 EXIT_AUTH_REFUSED: Final = 4
 EXIT_INTERRUPTED: Final = 130
@@ -41,6 +42,9 @@ def run(plan: Plan) -> int:
         if plan.worker_of is not None:
             return _work(plan, is_own=False)
         return _lead(plan, children)
+    except ScriptError as error:
+        say(str(error))
+        return EXIT_WRONG_INPUT
     except OSError as error:  # the target's name is not known
         return _refused(TargetRefusal(reason(error), is_token=False))
     finally:

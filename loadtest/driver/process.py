@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from loadtest.driver.eventloop import LoopGreenlet
 from loadtest.driver.locusttable import LocustTable
+from loadtest.driver.measureduser import MeasuredUser
 from loadtest.driver.users import ConnectionUser
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.messages import Command, Part, Snapshot
 from loadtest.generator.selfcheck import SelfCheck
+from loadtest.generator.usertraffic import UserTraffic
 from loadtest.scenarios import SCENARIOS
 from loadtest.wire import CONNECT, Plan
 
@@ -36,10 +38,17 @@ class LoadProcess:
         dialer = Dialer.of(plan)
         self.traffic = SCENARIOS[plan.kind].traffic_of(plan)(plan, dialer, position=position, processes=processes)
         self._check = SelfCheck(self.traffic, floor_us)
-        self._rows = {self.traffic.shown: LocustTable(stats, self.traffic.row), CONNECT: LocustTable(stats, "connect")}
+        self._rows: dict[str, LocustTable] = {}
+        if self.traffic.row:  # else its users report each of their steps themselves
+            self._rows = {
+                self.traffic.shown: LocustTable(stats, self.traffic.row),
+                CONNECT: LocustTable(stats, "connect"),
+            }
         self._shown_errors: dict[str, int] = {}
         self._watch = loop.spawn(self._check.run())
         ConnectionUser.traffic, ConnectionUser.loop = self.traffic, loop
+        if isinstance(self.traffic, UserTraffic):
+            MeasuredUser.serve(self.traffic, loop)
 
     def apply(self, command: Command) -> None:
         """Do what the controller says."""
@@ -61,7 +70,7 @@ class LoadProcess:
                 began = time.monotonic()
                 budget_s = max(SLICE_S, SHARE * (began - paused))
         for text, count in traffic.counts.errors.items():
-            if more := count - self._shown_errors.get(text, 0):
+            if self._rows and (more := count - self._shown_errors.get(text, 0)):
                 self._rows[traffic.shown].fail(text, more)
         self._shown_errors = traffic.counts.errors.copy()
         snapshot.cpu_percent = self._check.cpu_percent()

@@ -1,4 +1,4 @@
-"""The connection of an EnvelopeUser."""
+"""The connections of people's own users."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable
 import msgspec
 from picows import WSTransport
 
-from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope
+from loadtest.generator.connections import BINARY, TEXT, ConnectionOwner, LoadConnection, decode_envelope, fault_of
 from loadtest.generator.messages import Counts
 from loadtest.generator.owntime import OwnTime
 from wscore.codes import CLOSES, CloseCode
+from wscore.foreign import Frame
 
 
-class _Nobody:
+class Nobody:
     """In place of a load's traffic: a user counts for itself."""
 
     def __init__(self) -> None:
@@ -35,19 +36,19 @@ class _Nobody:
 
 
 class UserConnection(LoadConnection):
-    """Hands every message to `take` but the server's pings, and says how it ended to `lost`."""
+    """Says how it ended to `lost`."""
 
-    __slots__ = ("_lost", "_take")
+    __slots__ = ("_lost",)
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        owner: ConnectionOwner,
+        slot: int,
         index: int,
-        take: Callable[[bytes], None],
         lost: Callable[[str], None],
     ) -> None:
-        super().__init__(_Nobody(), 0, index, loop)
-        self._take = take
+        super().__init__(owner, slot, index, loop)
         self._lost = lost
 
     @property
@@ -59,19 +60,69 @@ class UserConnection(LoadConnection):
             name = "closed"
         return f"{int(self.close_code)} {name}" + (f", {self.refusal}" if self.refusal else "")
 
-    def send(self, payload: bytes) -> None:
-        """Send a text; callable from every greenlet."""
-        self.transport.send(TEXT, payload)
+    def send(self, payload: bytes, *, is_text: bool = True) -> None:
+        """Send a message; callable from every greenlet."""
+        self.transport.send(TEXT if is_text else BINARY, payload)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        super().on_ws_disconnected(transport)
+        self._lost(self.ending)
+
+
+class EnvelopeConnection(UserConnection):
+    """Hands every message to `take` but the server's pings."""
+
+    __slots__ = ("_take",)
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        owner: ConnectionOwner,
+        slot: int,
+        index: int,
+        take: Callable[[bytes], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        super().__init__(loop, owner, slot, index, lost)
+        self._take = take
 
     def text(self, payload: bytes) -> None:
         try:
             envelope = decode_envelope(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
+            self.traffic.error(fault_of(payload))
             return
         self.other(envelope)
         if envelope.type != "ping":
             self._take(payload)
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        super().on_ws_disconnected(transport)
-        self._lost(self.ending)
+
+class RawConnection(UserConnection):
+    """Ready when the WebSocket is open; hands every text and every binary message to `take`."""
+
+    __slots__ = ("_take",)
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        owner: ConnectionOwner,
+        slot: int,
+        index: int,
+        take: Callable[[Frame], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        super().__init__(loop, owner, slot, index, lost)
+        self._take = take
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        super().on_ws_connected(transport)
+        self.greeted()
+
+    def text(self, payload: bytes) -> None:
+        try:
+            self._take(payload.decode())
+        except UnicodeDecodeError:
+            self.traffic.error(fault_of(payload))
+
+    def binary(self, payload: bytes) -> None:
+        self._take(payload)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
+import traceback
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import gevent
@@ -11,10 +14,13 @@ import gevent.event
 from locust import User
 from locust.dispatch import UsersDispatcher
 from locust.env import Environment
+from locust.util.load_locustfile import load_locustfile
 
 from loadtest.driver.eventloop import LoopGreenlet
+from loadtest.driver.measureduser import MeasuredUser
 from loadtest.generator.traffic import Traffic
 from loadtest.wire import Plan
+from wscore.errors import WsctlError
 from wscore.text import redact
 
 DISPATCHES_A_SECOND: Final = 20
@@ -56,4 +62,40 @@ def new_environment(plan: Plan) -> Environment:
     """Return Locust's environment for a plan, without a runner."""
     logging.basicConfig(format="%(message)s", level=logging.ERROR)
     logging.getLogger("locust").setLevel(logging.ERROR)
-    return Environment(user_classes=[ConnectionUser], host=redact(plan.url), dispatcher_class=EvenDispatcher)
+    users: list[type[User]] = [ConnectionUser] if plan.script is None else read_users(plan.script)
+    environment = Environment(user_classes=users, host=redact(plan.url), dispatcher_class=EvenDispatcher)
+    if plan.script is not None:
+        logging.getLogger("locust").setLevel(logging.CRITICAL)  # what fails is counted
+        environment.events.user_error.add_listener(
+            lambda user_instance, exception, **_: MeasuredUser.failed(user_instance, exception)
+        )
+    return environment
+
+
+class ScriptError(WsctlError):
+    """A file has no Locust users that can be run."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+def read_users(path: str) -> list[type[User]]:
+    """Return the users of a file; raises ScriptError."""
+    before = sys.path.copy()
+    try:
+        found, _ = load_locustfile(path)
+    except (Exception, SystemExit) as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+        place = f"line {lines[-1]}: " if lines else ""
+        raise ScriptError(path, f"{place}{type(error).__name__}: {error}") from None
+    finally:
+        sys.path[:] = [*before, str(Path(path).parent)]  # what it imports later is found, and shadows nothing
+    users: list[type[User]] = [user for user in found.values() if issubclass(user, MeasuredUser)]
+    if not users:
+        raise ScriptError(path, "has no user that is an EnvelopeUser or a RawUser of loadtest")
+    return users

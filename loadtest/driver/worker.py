@@ -109,6 +109,7 @@ class LoadWorker:
             tokens=self._own_plan.tokens,
             headers=self._own_plan.headers,
             dialogue=self._own_plan.dialogue,
+            script=self._own_plan.script,
             ca=self._own_plan.ca,
             insecure=self._own_plan.insecure,
             cert=self._own_plan.cert,

@@ -72,8 +72,10 @@ class Dialer:
         self._has_token = in_url or headers.have_token
 
     @classmethod
-    def of(cls, plan: Plan) -> Dialer:
-        """Return the one for a plan."""
+    def of(cls, plan: Plan, adapter: Adapter | None = None) -> Dialer:
+        """Return the one for a plan; `adapter` takes the place of its protocol."""
+        if adapter is None and plan.dialogue is not None:
+            adapter = plan.dialogue.adapter()
         return cls(
             plan.url,
             plan.tokens,
@@ -83,7 +85,7 @@ class Dialer:
             cert=plan.cert,
             key=plan.key,
             timeout_s=plan.handshake_timeout_s,
-            adapter=None if plan.dialogue is None else plan.dialogue.adapter(),
+            adapter=adapter,
         )
 
     @property

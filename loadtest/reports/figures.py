@@ -9,7 +9,7 @@ from typing import Final
 from loadtest import wire
 from loadtest.faults import FAULTS
 from loadtest.histograms import PERCENTILES
-from loadtest.scenarios import LATENCY_TITLES, SCENARIOS
+from loadtest.scenarios import LATENCY_TITLES, SCENARIOS, in_order
 from loadtest.summary import Summary
 from wscore.units import format_figure
 
@@ -25,17 +25,15 @@ def milliseconds(value_us: float) -> str:
 def latency_name(summary: Summary, name: str) -> str:
     """Return what a histogram is called for this kind of run."""
     if name != wire.LATENCY:
-        return LATENCY_TITLES[name]
+        return LATENCY_TITLES.get(name, name)
     what = SCENARIOS[summary.kind].latency_title
     return f"{what}, from when it was due" if summary.config.get("rate") else what
 
 
 def latency_rows(summary: Summary) -> Iterator[list[str]]:
     """Yield a row per histogram: name, count, percentiles, max and mean in ms."""
-    for name in LATENCY_TITLES:
-        found = summary.latencies.get(name)
-        if found is None:
-            continue
+    for name in in_order(summary.latencies):
+        found = summary.latencies[name]
         percentiles = [milliseconds(found.percentile_us(percentile)) for percentile in PERCENTILES]
         count = f"{found.count:,}"
         yield [

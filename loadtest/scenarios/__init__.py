@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from loadtest import wire
@@ -10,6 +11,7 @@ from loadtest.scenarios.broadcast import BroadcastScenario
 from loadtest.scenarios.heartbeat import HeartbeatScenario
 from loadtest.scenarios.reconnect import ReconnectScenario
 from loadtest.scenarios.replay import ReplayScenario
+from loadtest.scenarios.run import RunScenario
 from loadtest.scenarios.soak import SoakScenario
 from loadtest.scenarios.voice import VoiceScenario
 
@@ -20,6 +22,7 @@ _ROWS: Final[tuple[Scenario, ...]] = (
     SoakScenario(),
     ReplayScenario(),
     VoiceScenario(),
+    RunScenario(),
 )
 
 SCENARIOS: Final[dict[str, Scenario]] = {scenario.name: scenario for scenario in _ROWS}
@@ -32,3 +35,9 @@ LATENCY_TITLES: Final[dict[str, str]] = {
     wire.CONNECT: "connecting",
     wire.RECONNECT: "until back",
 }
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the names of latencies in the order of reports; steps of people's own users come last."""
+    found = set(names)
+    return [*(name for name in LATENCY_TITLES if name in found), *sorted(found - LATENCY_TITLES.keys())]

@@ -28,6 +28,7 @@ class FileKind(Enum):
     """What a file holds that a scenario plays."""
 
     RECORDING = auto()  # of a client: read as SentMessages
+    SCENARIO = auto()  # of Python: its absolute path
     SPEECH = auto()  # WAV: read as CallerSpeech
 
 

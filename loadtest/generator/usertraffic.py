@@ -1,0 +1,74 @@
+"""What people's own users do, measured like all load: connections, steps, their times and what became of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from loadtest.generator.connections import LoadConnection, monotonic_ns
+from loadtest.generator.dialing import Dialer
+from loadtest.generator.latencies import LatencyRecorder
+from loadtest.generator.messages import Part
+from loadtest.generator.traffic import Traffic
+from loadtest.wire import SERVICE, Plan
+
+AWAITS: Final = frozenset(("REQUEST", "EXPECT"))  # steps that wait for a message
+SENDS: Final = frozenset(("SEND", "REQUEST"))
+MAX_STEPS: Final = 50  # that have a histogram of their own
+
+
+class UserTraffic(Traffic):
+    """The users of this process act by themselves, and tell what they did."""
+
+    shown = SERVICE
+    row = ""  # they are in Locust's table under the names of their steps
+
+    def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
+        super().__init__(plan, dialer, position=position, processes=processes)
+        self._expected = 0
+        self._received = 0
+        self._steps: set[str] = set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the window has ended: whoever would do something now is to stop."""
+        return monotonic_ns() >= self.window_end_ns
+
+    def new_connection(self, slot: int, index: int) -> LoadConnection:
+        raise NotImplementedError  # its users make them
+
+    def step(self, kind: str, name: str, began_ns: int, problem: str | None) -> None:
+        """Enter a step that has ended; one that began in the window counts."""
+        now = monotonic_ns()
+        counts, is_counted = self.counts, self.window_start_ns <= began_ns < self.window_end_ns
+        if problem is not None:
+            self.error(f"{kind.lower()} {name}: {problem}")
+            counts.failed += kind == "CONNECT"
+        if kind in SENDS and (problem is None or kind in AWAITS):
+            counts.sent += 1
+            counts.counted_sent += is_counted
+        if kind not in AWAITS:
+            return
+        counts.received += problem is None
+        if not is_counted:
+            if problem is None:
+                self.recorders[SERVICE].observe([now - began_ns])
+            return
+        self._expected += 1
+        if problem is None:
+            self._received += 1
+            counts.counted_received += 1
+            self.recorders[SERVICE].record([now - began_ns])
+            self._recorder(f"{kind.lower()} {name}").record([now - began_ns])
+
+    def _recorder(self, step: str) -> LatencyRecorder:
+        if step not in self._steps and len(self._steps) >= MAX_STEPS:
+            step = "other steps"
+        self._steps.add(step)
+        recorder = self.recorders.get(step)
+        if recorder is None:
+            recorder = self.recorders[step] = LatencyRecorder()
+        return recorder
+
+    def result(self, part: Part) -> None:
+        part.replies_expected = self._expected
+        part.replies_received = self._received

@@ -1,0 +1,51 @@
+"""People's own Locust users as the load, judged and reported like all others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from loadtest.generator.traffic import Traffic
+from loadtest.generator.usertraffic import UserTraffic
+from loadtest.options import RAMP, count, milliseconds, ramp_s
+from loadtest.scenarios.base import FileArgument, FileKind, Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How many users, and for how long."""
+
+    TITLE: ClassVar = "Load"
+
+    connections: Annotated[int, count("Users to run.")] = 10
+    ramp: Annotated[int | None, RAMP] = None
+    duration: Annotated[int, milliseconds("What is measured; the ramp is not.", "10s")] = 10_000
+    drain: Annotated[int, milliseconds("Time for users to end what they wait for.", "2s")] = 2_000
+
+
+class RunScenario(Scenario):
+    """Users that do what a file of Python says."""
+
+    name = "run"
+    help = "Run your own Locust users, from a file of Python."
+    options = RunOptions
+    traffic = UserTraffic
+    file = FileArgument(FileKind.SCENARIO, "SCENARIO.py", "A file with Locust users.")
+    user = "user"
+    faults = frozenset(("lost",))  # its users alone know what else they expect
+    latency_rule = "step"
+    latency_title = "waiting for a message"
+
+    def foreign_traffic(self) -> type[Traffic]:
+        return UserTraffic
+
+    def plan_fields(self, options: Any, content: Any = None) -> dict[str, Any]:
+        script: Path = content
+        return {
+            "connections": options.connections,
+            "ramp_s": ramp_s(options.ramp, options.connections),
+            "duration_s": options.duration / 1000,
+            "drain_s": options.drain / 1000,
+            "script": str(script),
+        }

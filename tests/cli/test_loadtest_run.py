@@ -1,0 +1,243 @@
+"""`wsctl loadtest run`: people's own Locust users, as a process, with all that the other tests have."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.loadtest.driving import lying_server
+
+HANG_S = 60
+WSCTL = Path(sys.executable).with_name("wsctl")
+SHORT = ("--connections", "3", "--ramp", "100ms", "--duration", "1500ms", "--drain", "300ms", "--json")
+
+CHAT = """
+    from locust import constant, task
+    from loadtest import EnvelopeUser
+
+    class Guest(EnvelopeUser):
+        wait_time = constant(0.03)
+
+        def on_start(self):
+            self.connect("lobby")
+
+        @task
+        def talk(self):
+            text = f"hello from {id(self)}"
+            self.send("message", {"text": text, "pub": 0, "seq": 0})
+            said = self.expect("message", timeout_s=5, where=lambda message: message.data["text"] == text)
+            self.check(said.type == "message", "what was said")
+
+        @task
+        def alive(self):
+            self.request("ping", {"timestamp": 0}, timeout_s=2)
+"""
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        assert self.out, self.err
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+    @property
+    def failures(self) -> list[str]:
+        """Why it failed, but for what this machine was too busy for."""
+        doubts = self.summary["generator"]["doubts"]
+        return [reason for reason in self.summary["reasons"] if reason not in doubts]
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Write a scenario and run it."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
+
+    def run(text: str, *arguments: str) -> Result:
+        (tmp_path / "scenario.py").write_text(textwrap.dedent(text))
+        done = subprocess.run(
+            [WSCTL, "loadtest", "run", "scenario.py", *arguments, *SHORT],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=clean,
+            timeout=HANG_S,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_own_users_have_histograms_a_ledger_and_a_verdict(processes, run, tmp_path):
+    with lying_server() as url:
+        result = run(CHAT, url, "--processes", processes, "--threshold", "step.p99<2s", "--out", "reports")
+    summary = result.summary
+    assert result.failures == []
+    assert [check["passed"] for check in summary["checks"]] == [True]
+    ledger = summary["ledger"]
+    assert ledger["expected"] == ledger["received"] > 20
+    steps = {"expect message", "request ping"}
+    assert steps < summary["latencies"].keys()
+    assert sum(summary["latencies"][step]["count"] for step in steps) == ledger["received"]
+    assert summary["latencies"]["latency"]["count"] == ledger["received"]
+    assert (summary["connections"]["opened"], summary["connections"]["lost"], summary["errors"]) == (3, 0, {})
+    assert "request ping" in (tmp_path / "reports" / "summary.md").read_text()
+
+
+def test_replies_that_do_not_come_are_lost_and_named(run):
+    scenario = CHAT.replace("timeout_s=2", "timeout_s=0.1")
+    with lying_server(lose=3) as url:
+        result = run(scenario, url)
+    summary = result.summary
+    lost = summary["errors"]["request ping: no reply within 0.1 s"]
+    assert summary["ledger"]["lost"] in (lost, lost - 1, lost - 2, lost - 3)  # errors of the ramp count as errors alone
+    assert f"{summary['ledger']['lost']:,} messages were lost." in result.failures
+
+
+def test_a_check_that_does_not_hold_fails_the_run(run):
+    with lying_server() as url:
+        result = run(CHAT.replace('said.type == "message"', "False"), url)
+    assert set(result.summary["errors"]) == {"check what was said: does not hold"}
+    assert result.summary["verdict"] in ("failed", "invalid")
+    assert result.failures == [f"{sum(result.summary['errors'].values()):,} errors occurred."]
+
+
+def test_an_exception_of_the_scenario_is_an_error_without_a_traceback(run):
+    with lying_server() as url:
+        result = run(CHAT.replace("timeout_s=2", "timeout_s=2, nonsense=1"), url)
+    assert set(result.summary["errors"]) == {"TypeError in Guest"}
+    assert "Traceback" not in result.err
+
+
+def test_a_raw_user_speaks_to_any_server(run):
+    scenario = """
+        from locust import constant, task
+        from loadtest import RawUser
+
+        class Echo(RawUser):
+            wait_time = constant(0.02)
+
+            def on_start(self):
+                self.connect()
+
+            @task
+            def text(self):
+                self.check(self.request("hello", name="hello") == "hello", "the echo")
+
+            @task
+            def binary(self):
+                self.send(bytes(3), name="zeros")
+                self.check(self.expect(5, where=lambda message: message == bytes(3)) == bytes(3), "the bytes")
+        """
+    with serving("--echo-path", "/echo") as place:
+        result = run(scenario, f"{place}/echo", "--protocol", "raw")
+    summary = result.summary
+    assert result.failures == []
+    assert summary["ledger"]["expected"] == summary["ledger"]["received"] > 10
+    assert {"request hello", "expect message"} < summary["latencies"].keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import nothing_of_that_name", "line 1: ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+        ("def (", "SyntaxError"),
+        ("x = 1", "has no user that is an EnvelopeUser or a RawUser"),
+    ],
+)
+def test_a_file_that_cannot_be_run_is_refused_with_the_place(text, words, run):
+    with lying_server() as url:
+        result = run(text, url)
+    assert result.code == 2, result.err
+    assert "scenario.py" in result.err
+    assert words in result.err
+    assert "Traceback" not in result.err
+
+
+MEMORY = """
+    import gc, gevent, pathlib, sys
+    from locust.env import Environment
+    from loadtest import EnvelopeUser, RawUser
+
+    class Guest(EnvelopeUser):
+        abstract = False
+        host = sys.argv[1]
+
+        def on_start(self):
+            self.connect(f"room-{id(self)}")
+
+    class Raw(RawUser):
+        abstract = False
+        host = sys.argv[1]
+
+        def on_start(self):
+            self.connect()
+
+    def pages():
+        gc.collect()
+        return int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+
+    kind = {"EnvelopeUser": Guest, "RawUser": Raw}[sys.argv[2]]
+    users = []
+
+    def come(count):
+        fresh = [kind(Environment(user_classes=[kind])) for _ in range(1)] if not users else []
+        environment = users[0].environment if users else fresh[0].environment
+        fresh += [kind(environment) for _ in range(count - len(fresh))]
+        users.extend(fresh)
+        gevent.joinall([gevent.spawn(user.on_start) for user in fresh], raise_error=True)
+
+    come(50)
+    before = pages()
+    come(200)
+    print((pages() - before) * 4 / 200)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+@pytest.mark.parametrize(("kind", "path"), [("EnvelopeUser", "/socket.io/"), ("RawUser", "/echo")])
+def test_a_user_takes_little_memory(kind, path, tmp_path):
+    (tmp_path / "memory.py").write_text(textwrap.dedent(MEMORY))
+    with serving("--echo-path", "/echo") as place:
+        command = [sys.executable, "memory.py", place + path, kind]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=HANG_S, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 100  # KiB; it was 1,800 once
+
+
+class serving:  # noqa: N801 - used as a function
+    """Run `wsctl serve` with options and give ws://HOST:PORT."""
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
+
+    def __enter__(self) -> str:
+        command = [WSCTL, "serve", "--port", "0", *self._options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if found := re.search(r"ws://[0-9.]+:[0-9]+", line):
+                return found[0]
+        raise AssertionError("it did not start")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate(timeout=HANG_S)
