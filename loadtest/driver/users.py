@@ -66,7 +66,7 @@ def new_environment(plan: Plan) -> Environment:
     environment = Environment(user_classes=users, host=redact(plan.url), dispatcher_class=EvenDispatcher)
     if plan.script is not None:
         logging.getLogger("locust").setLevel(logging.CRITICAL)  # what fails is counted
-        environment.events.user_error.add_listener(
+        environment.events.user_error.add_listener(  # type: ignore[no-untyped-call]
             lambda user_instance, exception, **_: MeasuredUser.failed(user_instance, exception)
         )
     return environment
