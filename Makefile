@@ -35,7 +35,7 @@ test-slow: $(STAMP) ## run the tests that take long or load the machine
 	$(BIN)/python -m pytest -m slow
 
 chaos: $(STAMP) ## run the tests with random seeds for long, e.g. SEEDS=1000
-	CHAOS_SEEDS=$(or $(SEEDS),20000) $(BIN)/python -m pytest -m chaos
+	CHAOS_SEEDS=$(or $(SEEDS),20000) $(BIN)/python -m pytest -n auto -m chaos
 
 fuzz: $(STAMP) ## fuzz the decoders for a minute, e.g. FUZZ="--seconds 600 --target token"
 	@$(BIN)/python -m pip install --quiet --group fuzz || echo 'going on without atheris' >&2

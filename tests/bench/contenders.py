@@ -86,12 +86,13 @@ def command(name: str) -> tuple[str, ...]:
         BEFORE: _wsctl(*_LIMITS),
         "wsctl": _wsctl(*_LIMITS),
         "wsctl-unlimited": _wsctl(),
+        "wsctl-no-recovery": _wsctl("--recovery-messages", "0", *_LIMITS),
         "wsctl-websockets": _wsctl("--engine", "websockets", *_LIMITS),
         "wsctl-voice": _wsctl("--voice", "--responder", "rules"),
     }[name]
 
 
-NAMES = ("wsctl", BEFORE, "wsctl-unlimited", "wsctl-websockets", "node", "bun")
+NAMES = ("wsctl", BEFORE, "wsctl-unlimited", "wsctl-no-recovery", "wsctl-websockets", "node", "bun")
 DEFAULT_NAMES = ("wsctl", "wsctl-unlimited", "node", "bun")
 
 
