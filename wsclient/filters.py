@@ -29,6 +29,7 @@ class MessageFilter:
 
     text: str
     _tests: tuple[Test, ...] = ()
+    _marks: tuple[re.Pattern[str], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> MessageFilter:
@@ -38,16 +39,19 @@ class MessageFilter:
         Raises FilterError with the column.
         """
         tests: list[Test] = []
+        marks: list[re.Pattern[str]] = []
         position = 0
         while text[position:].strip():
             match = _TERM.match(text, position)
             if match is None:
                 column = position + len(text[position:]) - len(text[position:].lstrip()) + 1
                 raise FilterError(f"filter, column {column}", "the /regex/ has no end", "write \\/ for a slash in it")
-            test = _test(match)
+            test, mark = _test(match)
+            if mark is not None and not match["not"]:
+                marks.append(mark)
             tests.append(_negated(test) if match["not"] else test)
             position = match.end()
-        return cls(text.strip(), tuple(tests))
+        return cls(text.strip(), tuple(tests), tuple(marks))
 
     @property
     def is_empty(self) -> bool:
@@ -58,6 +62,11 @@ class MessageFilter:
         """Tell whether a message passes every term."""
         return all(test(record) for test in self._tests)
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where in a text, from and to, the words and expressions stand that are looked for, in order."""
+        found = {match.span() for mark in self._marks for match in mark.finditer(text[:MAX_SEARCHED_CHARS])}
+        return sorted(span for span in found if span[0] < span[1])
+
     def __str__(self) -> str:
         return self.text
 
@@ -65,34 +74,35 @@ class MessageFilter:
 EVERYTHING: Final = MessageFilter("")
 
 
-def _test(match: re.Match[str]) -> Test:
+def _test(match: re.Match[str]) -> tuple[Test, re.Pattern[str] | None]:
     column = f"filter, column {match.start() + 1 + len(match[0]) - len(match[0].lstrip())}"
     if match["regex"] is not None:
-        return _regex(match["regex"], match["flags"], column)
+        compiled = _regex(match["regex"], match["flags"], column)
+        return lambda record: compiled.search(record.text[:MAX_SEARCHED_CHARS]) is not None, compiled
     word: str = match["word"]
     name, separator, value = word.partition(":")
     if separator and name in _FIELDS:
         if not value:
             raise FilterError(column, f"{name}: asks for nothing", f"write {_FIELDS[name][1]}")
-        return _FIELDS[name][0](value, column)
+        return _FIELDS[name][0](value, column), None
     if word == "errors":
-        return lambda record: record.envelope is not None and record.envelope.type == "error"
+        return lambda record: record.envelope is not None and record.envelope.type == "error", None
     if word.startswith("/"):
         raise FilterError(column, "the /regex/ has no end", "write \\/ for a slash in it")
     wanted = word.casefold()
-    return lambda record: wanted in record.text[:MAX_SEARCHED_CHARS].casefold()
+    mark = re.compile(re.escape(word), re.IGNORECASE)
+    return lambda record: wanted in record.text[:MAX_SEARCHED_CHARS].casefold(), mark
 
 
-def _regex(pattern: str, flags: str, column: str) -> Test:
+def _regex(pattern: str, flags: str, column: str) -> re.Pattern[str]:
     if flags.strip("i"):
         raise FilterError(column, f"the flags {flags!r} are not known", "i ignores case")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a future Python may read otherwise: not on somebody's screen
-            compiled = re.compile(pattern.replace("\\/", "/"), re.IGNORECASE if flags else 0)
+            return re.compile(pattern.replace("\\/", "/"), re.IGNORECASE if flags else 0)
     except (re.error, ValueError, RecursionError, OverflowError) as error:
         raise FilterError(column, f"the /regex/ is broken: {error}") from None
-    return lambda record: compiled.search(record.text[:MAX_SEARCHED_CHARS]) is not None
 
 
 def _type(value: str, column: str) -> Test:

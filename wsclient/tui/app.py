@@ -57,8 +57,16 @@ class ConnectApp(OrderedKeys):
 
     TITLE = "wsctl"
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(140, "-wide")]  # noqa: RUF012
+    # The help scrolls as a whole, by the wheel over any part of it and by keys: it never has the focus, it follows it.
+    CSS = """
+    HelpPanel { overflow-y: auto; }
+    HelpPanel #widget-help { height: auto; max-height: 1000; overflow-y: hidden; }
+    HelpPanel KeyPanel, HelpPanel #keys-help { height: auto; max-height: 1000; overflow-y: hidden; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "toggle_help", "Help", id="help"),
+        Binding("alt+pagedown", "scroll_help(1)", "Help down", show=False, priority=True, id="help.down"),
+        Binding("alt+pageup", "scroll_help(-1)", "Help up", show=False, priority=True, id="help.up"),
         Binding("ctrl+q", "quit", "Quit", priority=True, id="quit"),
     ]
 
@@ -146,6 +154,11 @@ class ConnectApp(OrderedKeys):
             self.action_hide_help_panel()
         else:
             self.action_show_help_panel()
+
+    def action_scroll_help(self, step: int) -> None:
+        """Scroll the help by a page."""
+        for panel in self.screen.query("HelpPanel"):
+            panel.scroll_page_down(animate=False) if step > 0 else panel.scroll_page_up(animate=False)
 
     def _form(self) -> ConnectForm:
         from wsclient.tui.widgets.form import ConnectForm

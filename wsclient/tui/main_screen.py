@@ -79,14 +79,17 @@ class MainScreen(ViewingActions, SelectedActions, WritingActions, ConnectionActi
         """Show the message under the cursor."""
         if self.has_class("-detail"):
             self.detail.show(event.entry)
+        if not self._choice.search.is_empty:
+            self._show_status()
 
     def on_stream_followed(self, event: Stream.Followed) -> None:
         """Say whether the end is followed."""
         self._show_status()
 
     def on_bar_left(self, event: Bar.Left) -> None:
-        """Go back to the stream."""
-        self.action_to_stream()
+        """Go back to where it was asked."""
+        (self.detail if self._asked_from_detail else self.stream).focus()
+        self._asked_from_detail = False
 
     def on_composer_submitted(self, event: Composer.Submitted) -> None:
         """Send what was written; a server that reads nothing holds up no key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.events import MouseScrollDown
 
 from wsclient.tui.app import binding_ids
 from wsclient.tui.commands import COMMANDS
@@ -132,3 +133,24 @@ def test_a_fault_of_the_client_shows_no_variables(open_terminal, tmp_path, capfd
     printed = capfd.readouterr()
     assert secret not in printed.out + printed.err
     assert "Traceback" not in printed.out + printed.err
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_help_scrolls_by_wheel_and_by_keys_to_its_end(server, open_terminal, size):
+    async with open_terminal(server.url, size=size) as terminal:
+        await terminal.press("f1")
+        await terminal.until(lambda: terminal.screen.query("HelpPanel"))
+        panel = terminal.screen.query_one("HelpPanel")
+        await terminal.until(lambda: panel.max_scroll_y > 0)
+        for row in (1, panel.size.height - 2):
+            before = panel.scroll_y
+            await terminal.pilot._post_mouse_events([MouseScrollDown], "HelpPanel", (2, row))
+            await terminal.until(lambda before=before: panel.scroll_y > before)
+            panel.scroll_home(animate=False)
+            await terminal.until(lambda: panel.scroll_y == 0)
+        for _ in range(20):
+            await terminal.press("alt+pagedown")
+        assert panel.scroll_y == panel.max_scroll_y
+        await terminal.shows("palette")
+        await terminal.press("alt+pageup")
+        assert panel.scroll_y < panel.max_scroll_y

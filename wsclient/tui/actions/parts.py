@@ -17,6 +17,7 @@ from wsclient.tui.model.choice import Choice
 from wsclient.tui.model.filtered import FilteredView
 from wsclient.tui.model.health import Health
 from wsclient.tui.model.history import History
+from wsclient.tui.model.matches import Matches
 from wsclient.tui.model.ring import MessageRing
 from wsclient.tui.widgets.bar import Bar
 from wsclient.tui.widgets.composer import Composer
@@ -56,12 +57,14 @@ class MainScreenParts(Screen[None]):
         self._open_form = open_form
         self._record_at_once = record
         self._choice = Choice(shows, heartbeats=live is None)
+        self._asked_from_detail = False
         self._repeating: str | None = None
         self._repeat_timer: Timer | None = None
         self._sender = None if live is None else Sender(live, MessageProtocol(now_ms), templates, self._say)
         self._speaker: Speaker | None = None  # from the first speech on
         self._shown_state = ""
         self._view = FilteredView(ring, self._choice.passes)
+        self._matches = Matches(self._view)
         self.stream = Stream(ring, self._view, id="stream")
         self.detail = Detail(ring, id="detail")
         self.composer = Composer(
@@ -94,6 +97,12 @@ class MainScreenParts(Screen[None]):
         elif not self.stream.follows:
             flags.append(f"{self.stream.unseen} new below" if self.stream.unseen else "scrolled up")
         flags += self._choice.flags()
+        if not self._choice.search.is_empty:
+            self._matches.catch_up()
+            place = self._matches.place(self.stream.cursor_number)
+            flags.append(f"/{self._choice.search}: {'–' if place is None else place} of {len(self._matches)}")
+        if self.has_class("-detail"):
+            flags += self.detail.flags()
         self._shown_state = self._health.state
         self._status.show(flags, self._now_ms())
 

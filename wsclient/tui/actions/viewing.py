@@ -14,19 +14,29 @@ class ViewingActions(MainScreenParts):
         self._bar.ask("filter", str(self._choice.filter), self._set_filter)
 
     def action_search(self) -> None:
-        """Ask for what to search."""
-        self._bar.ask("search", str(self._choice.search), self._set_search)
+        """Ask for what to search, in the selected message while the detail has the focus."""
+        if self.detail.has_focus:
+            self._asked_from_detail = True
+            self._bar.ask("search in this message", str(self.detail.search), self._set_detail_search)
+        else:
+            self._bar.ask("search", str(self._choice.search), self._set_search)
 
     def action_search_next(self, step: int) -> None:
         """Go to the next match."""
-        if self._choice.search.is_empty or not len(self._view):
+        if self.detail.has_focus:
+            self.detail.go_on(step)
+            self._show_status()
             return
-        start = (self.stream.cursor_position() + step) % len(self._view)
-        found = self._view.find(self._choice.is_found, start, step)
+        if self._choice.search.is_empty:
+            return
+        self._matches.catch_up()
+        selected = self.stream.selected
+        found = self._matches.next(None if selected is None else selected.number, step)
         if found is None:
             self._say(f"no match for {self._choice.search}", "warning")
         else:
-            self.stream.go_to(found)
+            self.stream.go_to(self._view.position(found))
+        self._show_status()
 
     def action_pause(self) -> None:
         """Stop or go on; what came meanwhile is shown then."""
@@ -71,11 +81,28 @@ class ViewingActions(MainScreenParts):
             self._choice.search = MessageFilter.parse(text)
         except FilterError as error:
             return str(error)
-        self.action_search_next(-1)
+        found = self._choice.search
+        self.stream.marks = found
+        self._matches.search(None if found.is_empty else self._choice.is_found)
+        self._matches.catch_up()
+        if not found.is_empty and self._matches.place(self.stream.cursor_number) is None:
+            self.action_search_next(-1)
+        self.stream.refresh()
+        self._show_status()
+        return None
+
+    def _set_detail_search(self, text: str) -> str | None:
+        try:
+            self.detail.search = MessageFilter.parse(text)
+        except FilterError as error:
+            return str(error)
+        self.detail.go_on(1)
+        self._show_status()
         return None
 
     def _choose_anew(self) -> None:
         self._view.change(self._choice.passes)
+        self._matches.search(None if self._choice.search.is_empty else self._choice.is_found)
         self.stream.show_anew()
         self._draw()
         self._show_status()

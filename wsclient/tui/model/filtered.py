@@ -55,16 +55,6 @@ class FilteredView:
             self._start = 0
         return added, lost
 
-    def find(self, matches: Callable[[Entry], bool], start: int, step: int) -> int | None:
-        """Return the position of the next match from `start` on, forwards or backwards, around the end."""
-        size = len(self)
-        for distance in range(size):
-            position = (start + step * distance) % size
-            entry = self.entry(position)
-            if entry is not None and matches(entry):
-                return position
-        return None
-
     def _take(self, until: int) -> int:
         before = len(self._numbers)
         for number in range(max(self._seen, self._ring.first), until):

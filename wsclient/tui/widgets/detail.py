@@ -13,6 +13,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from wsclient.filters import EVERYTHING
 from wsclient.tui.model.jsontext import is_json, lay_out, shown_string
 from wsclient.tui.model.levels import describe_audio
 from wsclient.tui.model.ring import Entry, MessageRing
@@ -29,10 +30,14 @@ class Detail(VerticalScroll, can_focus=True):
     HELP = """
 ## Detail
 
-The selected message, pretty-printed. `y` copies it as JSON, `Y` as a `wsctl connect --send` line.
+The selected message, pretty-printed. `/` searches in it, `n` and `N` go on. `escape` goes back to the stream, where `y`
+copies it as JSON, `Y` as a `wsctl connect --send` line.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "screen.to_stream", "Back", show=False, id="detail.back"),
+        Binding("slash", "screen.search", "Search", id="detail.search", tooltip="Search in this message"),
+        Binding("n", "screen.search_next(1)", "Next match", show=False, id="detail.search-next"),
+        Binding("N", "screen.search_next(-1)", "Previous match", show=False, id="detail.search-previous"),
     ]
     DEFAULT_CSS = """
     Detail { background: $surface; padding: 0 1; height: 1fr; }
@@ -46,6 +51,10 @@ The selected message, pretty-printed. `y` copies it as JSON, `Y` as a `wsctl con
         self._head = Static(markup=False, id="detail-head")
         self._body = Static(markup=False, id="detail-body")
         self._shown: Entry | None = None
+        self._plain = Content("")
+        self._spans: list[tuple[int, int]] = []
+        self._at = -1
+        self.search = EVERYTHING
 
     def compose(self) -> ComposeResult:
         """Yield the heading and the body."""
@@ -58,8 +67,37 @@ The selected message, pretty-printed. `y` copies it as JSON, `Y` as a `wsctl con
             return
         self._shown = entry
         self._head.update(Content("") if entry is None else Content.styled(self._heading(entry), "$text-muted"))
-        self._body.update(Content("no message") if entry is None else _body(entry))
+        self._plain = Content("no message") if entry is None else _body(entry)
+        self._at = -1
+        self._mark()
         self.scroll_home(animate=False)
+
+    def go_on(self, step: int) -> None:
+        """Go to the next place where something is searched for, or to the one before it, around the end."""
+        self._spans = self.search.spans(self._plain.plain)
+        if self._spans:
+            self._at = (
+                (self._at + step) % len(self._spans) if self._at >= 0 else 0 if step > 0 else len(self._spans) - 1
+            )
+        self._mark()
+        if self._spans and self.size.width:
+            begin = self._spans[self._at][0]
+            above = self._plain[:begin].wrap(self._body.size.width or self.size.width)
+            self.scroll_to(y=max(0, len(above) + self._head.size.height - self.size.height // 2), animate=False)
+
+    def _mark(self) -> None:
+        self._spans = self.search.spans(self._plain.plain)
+        body = self._plain
+        for number, (begin, end) in enumerate(self._spans):
+            style = "bold $background on $warning" if number == self._at else "$text on $warning 50%"
+            body = body.stylize(style, begin, end)
+        self._body.update(body)
+
+    def flags(self) -> list[str]:
+        """Return words for the status line: what is searched for here, and which of its places is shown."""
+        if self.search.is_empty or self._shown is None:
+            return []
+        return [f"here /{self.search}: {self._at + 1 or '–'} of {len(self._spans)}"]
 
     def _heading(self, entry: Entry) -> str:
         if entry.record is None:

@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from wsclient.filters import EVERYTHING
 from wsclient.tui.commands import bindings
 from wsclient.tui.model.filtered import FilteredView
 from wsclient.tui.model.ring import Entry, MessageRing
@@ -30,7 +31,8 @@ One row a message: time, direction (▲ sent, ▼ received), type, session, size
 A reply shows how long its request waited (↩).
 
 Moving up stops following the end; `end` follows again. `space` pauses without losing anything.
-`f` filters: `type:chat.* -type:ping dir:in session:abc /regex/ errors text`. `/` searches, `n` and `N` go on.
+`f` filters: `type:chat.* -type:ping dir:in session:abc /regex/ errors text`. `/` searches, `n` and `N` go on,
+also in the detail when it has the focus (`tab`).
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False, id="stream.up"),
@@ -42,7 +44,7 @@ Moving up stops following the end; `end` follows again. `space` pauses without l
         *bindings(in_stream=True),
         Binding("p", "partner", "Go to request/reply", show=False, id="stream.partner"),
     ]
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"stream--{part}" for part in (*_PARTS, "cursor")}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"stream--{part}" for part in (*_PARTS, "cursor", "match")}
     DEFAULT_CSS = """
     Stream { height: 1fr; overflow-x: hidden; scrollbar-gutter: stable; background: $background; }
     Stream > .stream--time { color: $foreground 60%; }
@@ -53,6 +55,7 @@ Moving up stops following the end; `end` follows again. `space` pauses without l
     Stream > .stream--note { color: $text-warning; text-style: italic; }
     Stream > .stream--reply { color: $text-primary; }
     Stream > .stream--text { color: $foreground; }
+    Stream > .stream--match { background: $warning; color: $background; }
     Stream > .stream--cursor { background: $primary 30%; }
     Stream:focus > .stream--cursor { background: $primary 60%; text-style: bold; }
     """
@@ -72,6 +75,7 @@ Moving up stops following the end; `end` follows again. `space` pauses without l
         self._ring = ring
         self.view = view
         self._selected: int | None = None
+        self.marks = EVERYTHING  # what is searched for
         self.follows = True
         self.unseen = 0
 
@@ -79,6 +83,11 @@ Moving up stops following the end; `end` follows again. `space` pauses without l
     def selected(self) -> Entry | None:
         """The entry under the cursor."""
         return self._ring.get(self._selected)
+
+    @property
+    def cursor_number(self) -> int | None:
+        """The number of that entry."""
+        return self._selected
 
     def refresh_rows(self) -> None:
         """Take in what came since, and draw."""
@@ -119,7 +128,11 @@ Moving up stops following the end; `end` follows again. `space` pauses without l
             (text, self.get_visual_style(f"stream--{part}", partial=True))
             for part, text in columns(entry, width, latency_ms)
         ]
-        return Strip(Content.assemble(*parts).render_segments(base)).crop_extend(0, width, base.rich_style)
+        row = Content.assemble(*parts)
+        start = len(row) - len(parts[-1][0])  # time, type and size are ours
+        for begin, end in [] if self.marks.is_empty else self.marks.spans(parts[-1][0]):
+            row = row.stylize(self.get_visual_style("stream--match"), start + begin, start + end)
+        return Strip(row.render_segments(base)).crop_extend(0, width, base.rich_style)
 
     def on_resize(self, event: Resize) -> None:
         """Keep the end in sight when the terminal changes its size."""
