@@ -139,6 +139,9 @@ async def _explained(error: TargetUnreachableError, plan: Plan) -> TargetError:
     context = tls_context(ca, plan.insecure, cert, key)
     if (problem := await tls_obstacle(plan.url, context)) is not None:
         return ConnectionFailedError(shown_url(plan.url), problem)
+    if plan.dialogue is None and error.reason.startswith("no session_created"):
+        mend = "if it is no wsctl server, say with --protocol what it speaks"
+        return TargetUnreachableError(error.url, f"{error.reason}; {mend}")
     is_nothing_there = error.reason == NOTHING_LISTENS and is_loopback_url(error.url)
     return _NothingThereError(error.url, error.reason) if is_nothing_there else error
 

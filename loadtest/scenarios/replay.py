@@ -76,7 +76,7 @@ class ReplayConnection(LoadConnection):
         super().__init__(traffic, slot, index)
         self._count = 0
         self._pings: deque[tuple[int, int]] = deque()
-        self._awaited: dict[str, tuple[int, int]] = {}
+        self._awaited: dict[str, deque[tuple[int, int]]] = {}  # the recording has the same ids each time it is played
 
     def ready(self) -> None:
         if self.traffic.window_start_ns != NEVER and self.traffic.lines:
@@ -104,7 +104,7 @@ class ReplayConnection(LoadConnection):
             traffic.counts.sent += 1
             traffic.counts.counted_sent += 1
             if line.id is not None:
-                self._awaited[line.id] = (due_ns, now)
+                self._awaited.setdefault(line.id, deque()).append((due_ns, now))
             elif line.is_ping:
                 self._pings.append((due_ns, now))
             self.transport.send(TEXT, line.text)
@@ -119,18 +119,21 @@ class ReplayConnection(LoadConnection):
         if envelope.type in ("session_created", "ping"):
             self.other(envelope)
             return
-        now = monotonic_ns()
+        self.got(envelope.id, is_pong=envelope.type == "pong")
+        self.other(envelope)
+
+    def got(self, key: str | None, *, is_pong: bool) -> bool:
+        """Enter a message; one with the id of another, or a pong without one, is its answer. Tells whether it is."""
+        traffic, now = self.traffic, monotonic_ns()
         traffic.counts.received += 1
         traffic.counts.counted_received += now >= traffic.window_start_ns
-        sent: tuple[int, int] | None = None
-        if envelope.id is not None:
-            sent = self._awaited.pop(envelope.id, None)
-        elif envelope.type == "pong" and self._pings:
-            sent = self._pings.popleft()
-        if sent is not None:
-            traffic.latency.append(now - sent[0])
-            traffic.service.append(now - sent[1])
-        self.other(envelope)
+        waiting = self._pings if key is None and is_pong else self._awaited.get(key or "")
+        if not waiting:
+            return False
+        due_ns, sent_ns = waiting.popleft()
+        traffic.latency.append(now - due_ns)
+        traffic.service.append(now - sent_ns)
+        return True
 
 
 def _line(offset_ms: float, text: str) -> ReplayMessage:
@@ -166,6 +169,11 @@ class ReplayScenario(Scenario):
     faults = frozenset(("lost",))
     traffic = ReplayTraffic
     file = FileArgument(FileKind.RECORDING, "FILE", "A recording of a client.")
+
+    def foreign_traffic(self) -> type[Traffic]:
+        from loadtest.scenarios.foreignreplay import ForeignReplayTraffic  # which builds on what is here
+
+        return ForeignReplayTraffic
 
     def plan_fields(self, options: Any, content: Any = None) -> dict[str, Any]:
         recording: tuple[SentMessage, ...] = content

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from wsclient.recording import SENT
+
 HERE = Path(__file__).parent
 WSCTL = Path(sys.executable).with_name("wsctl")
 HANG_S = 60
@@ -156,6 +158,22 @@ def test_the_other_tests_of_round_trips_speak_it_too(kind, load):
     assert result.summary["connections"]["opened"] == (6 if kind == "reconnect" else 3)
 
 
+def test_a_recording_of_another_protocol_is_played_without_the_steps_of_the_protocol(load, tmp_path):
+    query = {"query": '{ hello(name: "x") }'}
+    asked = [{"id": str(number), "type": "subscribe", "payload": query} for number in range(5)]
+    sent = map(json.dumps, [{"type": "connection_init"}, *asked])
+    lines = [json.dumps({"text": text, SENT: 1_700_000_000_000 + 10 * place}) for place, text in enumerate(sent)]
+    (tmp_path / "recording.jsonl").write_text("\n".join(lines))
+    with node("graphql") as url:
+        options = ("--protocol", "graphql-ws", "--connections", "2")
+        result = load("replay", "recording.jsonl", url + "/graphql", *options)
+    assert result.failures == []
+    summary = result.summary
+    assert summary["sent"] == summary["latencies"]["latency"]["count"]
+    assert summary["sent"] % 10 == 0
+    assert summary["errors"] == {}
+
+
 def test_several_processes_share_a_run_in_another_protocol(load):
     options = ("--protocol", "graphql-ws", "--rate", "100", "--connections", "4", "--processes", "2")
     with node("graphql") as url:
@@ -209,3 +227,11 @@ def test_what_cannot_be_sent_is_refused_before_anything_runs(arguments, words, l
     assert result.code == 2
     assert words in result.err
     assert "Traceback" not in result.err
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_greet_like_wsctl_is_told_with_the_option_that_helps(load):
+    with node("echo") as url:
+        result = load("heartbeat", url + "/")
+    assert result.code == 3
+    assert "no session_created within 10 s; if it is no wsctl server, say with --protocol what it speaks" in result.err
