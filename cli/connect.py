@@ -15,6 +15,7 @@ from cli.options.lines import GoalOptions, LineOptions
 from cli.options.output import TerminalOptions, ViewOptions
 from cli.output import out
 from cli.profiles import SavedProfile
+from cli.saved import written
 from cli.settings import ConfigFile
 from cli.spreading import spread
 from cli.stdin import is_terminal, stdin_lines
@@ -83,6 +84,7 @@ def connect(
         run_terminal(
             url=saved.url,
             session=saved.session,
+            options=written(saved.dials),
             new_client=new_client,
             client=partial(new_client, saved) if named else None,
             config=config,

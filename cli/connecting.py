@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cli.output import note
 from cli.secrets import read_token, read_token_file
@@ -70,9 +70,9 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """How to dial, and as whom where nobody is named otherwise."""
+    """How to dial, given what a profile has saved of it, and as whom where nobody is named otherwise."""
 
-    dial: DialOptions
+    dial: Callable[[Mapping[str, Any]], DialOptions]
     credentials: Credentials
 
     def client(
@@ -93,13 +93,14 @@ class Connector:
         if not who.is_named:
             file = None if target.token_file is None else Path(target.token_file)
             who = Credentials(pasted, file, target.sub, who.secret)
+        dial = self.dial(target.dials)
         return Client(
             target.url,
-            token=who.source(self.dial),
+            token=who.source(dial),
             session_id=target.session,
             reconnect=reconnect,
             auto_pong=auto_pong,
-            dial=self.dial,
+            dial=dial,
         )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from cli.saved import DIAL_KINDS, check_saved
 from cli.settings import CONFIG_FILE, load_toml
 from wscore.errors import ConfigError
 
@@ -15,12 +16,16 @@ _FIELDS: Final = ("url", "session", "sub", "token-file")
 
 @dataclass(frozen=True, slots=True)
 class SavedProfile:
-    """Where to connect and as whom: a guest unless `sub` or `token_file` is set. A token itself is never saved."""
+    """Where to connect and as whom: a guest unless `sub` or `token_file` is set. A token itself is never saved.
+
+    `dials` are options of the connection by their names, which count where the command line has none.
+    """
 
     url: str
     session: str | None = None
     sub: str | None = None
     token_file: str | None = None
+    dials: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def config_path(path: Path | None) -> Path:
@@ -55,10 +60,12 @@ def save_profile(path: Path, name: str, profile: SavedProfile) -> None:
         text = path.read_text("utf-8") if path.exists() else ""
         document: Any = tomlkit.parse(text)
         table = tomlkit.table()
-        for field in _FIELDS:
-            value = getattr(profile, field.replace("-", "_"))
+        for key in _FIELDS:
+            value = getattr(profile, key.replace("-", "_"))
             if value:
-                table[field] = value
+                table[key] = value
+        for key, value in profile.dials.items():
+            table[key] = value
         document.setdefault("profiles", tomlkit.table(is_super_table=True))[name] = table
         path.write_text(tomlkit.dumps(document), "utf-8")
     except (OSError, TOMLKitError, UnicodeDecodeError) as error:
@@ -77,10 +84,14 @@ def _profile(path: Path, name: str, table: Any) -> SavedProfile:
     if not isinstance(table, Mapping):
         raise ConfigError(place, "is not a table")
     for key, value in table.items():
-        if key not in _FIELDS:
-            raise ConfigError(f"{place} {key}", "there is no such field", f"fields are {', '.join(_FIELDS)}")
-        if not isinstance(value, str):
+        if key in DIAL_KINDS:
+            check_saved(f"{place} {key}", key, value)
+        elif key not in _FIELDS:
+            known = ", ".join((*_FIELDS, *DIAL_KINDS))
+            raise ConfigError(f"{place} {key}", "there is no such field", f"fields are {known}")
+        elif not isinstance(value, str):
             raise ConfigError(f"{place} {key}", "is not text")
     if not table.get("url"):
         raise ConfigError(place, "has no url")
-    return SavedProfile(table["url"], table.get("session"), table.get("sub"), table.get("token-file"))
+    dials = {key: value for key, value in table.items() if key in DIAL_KINDS}
+    return SavedProfile(table["url"], table.get("session"), table.get("sub"), table.get("token-file"), dials)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cli import collector
 from cli.profiles import SavedProfile, config_path, read_keys, read_profiles, save_profile
+from cli.saved import read_options, written
 from wsclient import Client
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.happenings import Happening
@@ -22,6 +23,7 @@ def run_terminal(
     *,
     url: str,
     session: str | None,
+    options: str = "",
     new_client: Callable[[SavedProfile, str | None], Client],
     client: Callable[[], Client] | None,
     recording: tuple[str, Sequence[Record | Happening]] | None = None,
@@ -43,7 +45,7 @@ def run_terminal(
         if name not in known:
             raise ConfigError(f"{path}: [keys] {name}", "there is no such action", "docs/terminal.md lists them")
     app = ConnectApp(
-        target=Target(url, session=session or ""),
+        target=Target(url, session=session or "", options=options),
         new_client=lambda target: new_client(
             _profile(target), target.value if target.kind is TokenKind.PASTED else None
         ),
@@ -75,7 +77,7 @@ def _target(profile: SavedProfile) -> Target:
         kind, value = TokenKind.FILE, profile.token_file
     else:
         kind, value = TokenKind.GUEST, ""
-    return Target(profile.url, kind, value, profile.session or "")
+    return Target(profile.url, kind, value, profile.session or "", written(profile.dials))
 
 
 def _profile(target: Target) -> SavedProfile:
@@ -84,4 +86,5 @@ def _profile(target: Target) -> SavedProfile:
         target.session or None,
         target.value if target.kind is TokenKind.SUB else None,
         target.value if target.kind is TokenKind.FILE else None,
+        read_options(target.options),
     )

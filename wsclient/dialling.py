@@ -27,7 +27,7 @@ def is_token_header(name: str, value: str) -> bool:
     return name.lower() == "authorization" and not value.lower().startswith("basic ")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Pings:
     """When a server that says nothing is asked by a WebSocket ping whether it lives, and how long it has to answer.
 

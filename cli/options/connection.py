@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -13,8 +14,12 @@ from cli.connecting import Connector
 from cli.options.credentials import CredentialOptions
 from cli.options.handshake import ClientTlsOptions, HandshakeOptions, RouteOptions
 from cli.profiles import SavedProfile, config_path, read_profiles
+from cli.saved import with_saved
 from wsclient.url import DEFAULT_URL
 from wscore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsclient import DialOptions
 
 Url = Annotated[str | None, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.", show_default=DEFAULT_URL)]
 
@@ -27,7 +32,11 @@ class TargetOptions:
 
     profile: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Saved URL, session and user from wsctl.toml.", autocompletion=profile_names),
+        typer.Option(
+            metavar="NAME",
+            help="Saved URL, session, user and connection from wsctl.toml.",
+            autocompletion=profile_names,
+        ),
     ] = None
     session: Annotated[str | None, typer.Option(metavar="ID", help="Session to join.")] = None
     uds: Annotated[str | None, typer.Option(metavar="PATH", help="Connect through this Unix socket.")] = None
@@ -42,7 +51,7 @@ class TargetOptions:
         Raises ConfigError for a profile that does not exist.
         """
         found = SavedProfile(DEFAULT_URL) if self.profile is None else self._saved(self.profile, config_path(config))
-        return SavedProfile(url or found.url, self.session or found.session, found.sub, found.token_file)
+        return SavedProfile(url or found.url, self.session or found.session, found.sub, found.token_file, found.dials)
 
     @staticmethod
     def _saved(name: str, path: Path) -> SavedProfile:
@@ -65,8 +74,13 @@ class ConnectionOptions:
 
     def connector(self) -> Connector:
         """Return what makes clients; raises ConfigError for what cannot be used."""
-        dial = self.handshake.dial(tls=self.trust.tls(), uds=self.target.uds, route=self.route)
-        return Connector(dial, self.who.credentials())
+        self.dial({})  # what is wrong shows now
+        return Connector(self.dial, self.who.credentials())
+
+    def dial(self, saved: Mapping[str, Any]) -> DialOptions:
+        """Return how to dial, with what a profile has `saved` where nobody says otherwise; raises ConfigError."""
+        tls, route = with_saved(self.trust, saved).tls(), with_saved(self.route, saved)
+        return with_saved(self.handshake, saved).dial(tls=tls, uds=self.target.uds, route=route)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

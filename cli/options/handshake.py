@@ -6,7 +6,7 @@ import base64
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -34,15 +34,30 @@ class RouteOptions:
             metavar="URL", help="HTTP or SOCKS proxy; none: go straight.", show_default="that of the environment"
         ),
     ] = field(default=None, repr=False)
-    handshake_timeout: Annotated[int, duration_option("How long it may take to connect.", show_default="10s")] = 10_000
+    handshake_timeout: Annotated[
+        int | None, duration_option("How long it may take to connect.", show_default="10s")
+    ] = None
     ping_interval: Annotated[
         int | None,
         duration_option(
             "Silence before the server is asked by a WebSocket ping; 0s: never.", show_default="20s without a heartbeat"
         ),
     ] = None
-    ping_timeout: Annotated[int, duration_option("How long it has to answer that.", show_default="20s")] = 20_000
-    max_size: Annotated[int, size_option("Largest message that is received.", show_default="16MiB")] = 16 << 20
+    ping_timeout: Annotated[int | None, duration_option("How long it has to answer that.", show_default="20s")] = None
+    max_size: Annotated[int | None, size_option("Largest message that is received.", show_default="16MiB")] = None
+
+    def limits(self) -> dict[str, Any]:
+        """Return the fields of DialOptions for what is set."""
+        from wsclient import Pings
+
+        interval_s = None if self.ping_interval is None else self.ping_interval / 1000
+        pings = Pings(interval_s) if self.ping_timeout is None else Pings(interval_s, self.ping_timeout / 1000)
+        found: dict[str, Any] = {"pings": pings}
+        if self.handshake_timeout is not None:
+            found["open_timeout_s"] = self.handshake_timeout / 1000
+        if self.max_size is not None:
+            found["max_message_bytes"] = self.max_size
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +96,7 @@ class HandshakeOptions:
         self, *, tls: ssl.SSLContext | None = None, uds: str | None = None, route: RouteOptions = RouteOptions()
     ) -> DialOptions:
         """Return how to dial; raises ConfigError for what no handshake can carry."""
-        from wsclient import DialOptions, Pings
+        from wsclient import DialOptions
 
         return DialOptions(
             headers=[*map(parse_header, self.header or ()), *self._user_header(), *self._cookie_header()],
@@ -89,14 +104,9 @@ class HandshakeOptions:
             subprotocols=tuple(self.subprotocol or ()),
             tls=tls,
             uds=uds,
-            open_timeout_s=route.handshake_timeout / 1000,
             close_timeout_s=CLOSE_TIMEOUT_S,
-            max_message_bytes=route.max_size,
-            pings=Pings(
-                interval_s=None if route.ping_interval is None else route.ping_interval / 1000,
-                timeout_s=route.ping_timeout / 1000,
-            ),
             proxy=route.proxy,
+            **route.limits(),
         )
 
     def _user_header(self) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from wsclient import StaticToken
+from wsclient import ConfigError, StaticToken
 
 
 @pytest.fixture
@@ -56,3 +56,18 @@ async def test_pings_are_rows_on_demand_and_their_round_trip_is_known(foreign_ur
         await terminal.says("pong after ")
         await terminal.press("b")
         await terminal.shows("ping sent (4 bytes)", "pong received after")
+
+
+async def test_the_form_hands_its_options_on(open_terminal):
+    seen = []
+
+    def new_client(target):
+        seen.append(target.options)
+        raise ConfigError("options", "are looked at")
+
+    async with open_terminal("ws://127.0.0.1:1/", form=True, new_client=new_client, size=(100, 40)) as terminal:
+        terminal.screen.query_one("#options").focus()
+        await terminal.type("--insecure")
+        await terminal.press("enter")
+        await terminal.shows("options: are looked at")
+    assert seen == ["--insecure"]

@@ -17,9 +17,13 @@ class TokenKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect, and as whom. `value` is the user, the token or the file that `kind` asks for."""
+    """Where to connect, and as whom. `value` is the user, the token or the file that `kind` asks for.
+
+    `options` are those of the connection, as on the command line: `--proxy none --header 'X-Trace: 1'`.
+    """
 
     url: str
     kind: TokenKind = TokenKind.GUEST
     value: str = field(default="", repr=False)
     session: str = ""
+    options: str = field(default="", repr=False)

@@ -75,6 +75,10 @@ class ConnectForm(Screen[None]):
             yield Input(target.value, compact=True, id="value")
             yield Label("Session to join (optional)")
             yield Input(target.session, compact=True, id="session")
+            yield Label("Options of the connection (optional, as on the command line)")
+            yield Input(
+                target.options, placeholder="--ca FILE --proxy URL --header 'NAME: VALUE' …", compact=True, id="options"
+            )
             with Horizontal():
                 yield Button("Connect", variant="primary", compact=True, id="connect")
             yield Label("Save as profile (ctrl+s)")
@@ -96,6 +100,7 @@ class ConnectForm(Screen[None]):
             TokenKind(str(kind)),
             self.query_one("#value", Input).value.strip(),
             self.query_one("#session", Input).value.strip(),
+            self.query_one("#options", Input).value.strip(),
         )
 
     def action_connect(self) -> None:
@@ -130,6 +135,7 @@ class ConnectForm(Screen[None]):
             self.query_one("#kind", Select).value = target.kind
             self.query_one("#value", Input).value = target.value
             self.query_one("#session", Input).value = target.session
+            self.query_one("#options", Input).value = target.options
         self._ask_for_value()
 
     def _ask_for_value(self) -> None:
