@@ -91,6 +91,7 @@ def connect(
             theme=terminal.theme,
             record=view.record,
             shows=options.shows,
+            verbose=view.verbose,
         )
 
 

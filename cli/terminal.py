@@ -31,6 +31,7 @@ def run_terminal(
     theme: str | None = None,
     record: Path | None = None,
     shows: MessageFilter = EVERYTHING,
+    verbose: bool = False,
 ) -> None:
     """Run it until somebody quits.
 
@@ -57,6 +58,7 @@ def run_terminal(
         keys=keys,
         record=record,
         shows=shows,
+        verbose=verbose,
         on_drawn=collector.work,
     )
     if theme is not None:

@@ -52,7 +52,7 @@ class ConnectApp(OrderedKeys):
 
     It begins with the main screen when there is a `client` to connect with or a `recording` to look through, else
     with the form; `new_client` makes a client for what the form says, and raises WsctlError when it cannot.
-    `on_drawn` is called once the first screen is to be seen.
+    With `verbose` the handshake is shown from the start. `on_drawn` is called once the first screen is to be seen.
     """
 
     TITLE = "wsctl"
@@ -83,6 +83,7 @@ class ConnectApp(OrderedKeys):
         keys: Mapping[str, str] | None = None,
         record: Path | None = None,
         shows: MessageFilter = EVERYTHING,
+        verbose: bool = False,
         ring_limit: int = DEFAULT_LIMIT,
         now_ms: Callable[[], int] = now_ms,
         on_drawn: Callable[[], object] = lambda: None,
@@ -97,6 +98,7 @@ class ConnectApp(OrderedKeys):
         self._save_profile = save_profile
         self._record = record
         self._shows = shows
+        self._verbose = verbose
         self._ring_limit = ring_limit
         self._now_ms = now_ms
         self._on_drawn = on_drawn
@@ -206,6 +208,7 @@ class ConnectApp(OrderedKeys):
             templates=templates,
             record=self._record,
             shows=self._shows,
+            verbose=self._verbose,
             open_form=self._back_to_form,
         )
 

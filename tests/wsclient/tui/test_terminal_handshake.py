@@ -71,3 +71,8 @@ async def test_the_form_hands_its_options_on(open_terminal):
         await terminal.press("enter")
         await terminal.shows("options: are looked at")
     assert seen == ["--insecure"]
+
+
+async def test_whoever_asks_for_it_sees_the_handshake_from_the_start(foreign_url, open_terminal):
+    async with open_terminal(foreign_url, size=(100, 50), verbose=True) as terminal:
+        await terminal.shows("< HTTP/1.1 101 Switching Protocols")

@@ -46,6 +46,7 @@ class MainScreenParts(Screen[None]):
         templates: TemplateContext,
         record: Path | None = None,
         shows: MessageFilter = EVERYTHING,
+        verbose: bool = False,
         open_form: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
@@ -77,6 +78,7 @@ class MainScreenParts(Screen[None]):
             HandshakePanel(health, id="handshake"),
         )
         self._panels = {panel.id: panel for panel in panels}  # from top to bottom
+        self._panels["handshake"].set_class(verbose, "-shown")
         self._bar = Bar(id="bar")
 
     def _draw(self) -> None:
