@@ -30,13 +30,18 @@ USER: Final = "alice"
 TOKEN_FILE: Final = f"{USER}.jwt"
 
 
-def banner(settings: ServerSettings, url: str, loop: str, *, voice: Sequence[str], key: SecretOptions) -> Iterator[str]:
+def banner(
+    settings: ServerSettings, url: str, loop: str, *, voice: Sequence[str], app: str, key: SecretOptions
+) -> Iterator[str]:
     """Yield the lines, ending with the exact commands to paste into another terminal.
 
-    `loop` is the module of the event loop, `voice` says what the voice app works with, `key` where the secret is.
+    `loop` is the module of the event loop, `voice` says what the voice app works with,
+    `app` what the app is set to, `key` where the secret is.
     """
     yield f"wsctl serves {url} (engine {settings.resolved_engine}, {loop.partition('.')[0]})"
     yield f"profile {settings.profile}: " + ", ".join(_choices(settings))
+    if app:
+        yield f"app: {app}"
     for line in voice:
         yield f"voice: {line}"
     yield ""

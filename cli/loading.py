@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 import traceback
 from types import ModuleType
+from typing import Any
 
 from cli.yielding import yield_names
 from wscore.errors import ConfigError, WsctlError
@@ -14,7 +16,7 @@ from wsserver import App
 
 
 def load_app(path: str) -> App:
-    """Import the module, looked up from the current directory first, and return its app.
+    """Import the module, looked up from the current directory first, and return its app, or what makes it returns.
 
     Its own packages win over ours of the same name.
 
@@ -28,9 +30,33 @@ def load_app(path: str) -> App:
     yield_names()
     module = _import(module_name)
     app = getattr(module, name, None)
+    if isinstance(app, App):
+        return app
+    if _is_factory(app):
+        return _made(path, app)
+    problem = f"{module_name} has no {name!r}" if app is None else f"{path} is not an App"
+    raise ConfigError("APP", problem, f"define `{name} = App()` there, with `from wsserver import App`")
+
+
+def _is_factory(thing: Any) -> bool:
+    """Tell whether it can be called as it is."""
+    try:
+        inspect.signature(thing).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _made(path: str, factory: Any) -> App:
+    """Call a function for its app."""
+    try:
+        app = factory()
+    except WsctlError:
+        raise
+    except Exception as error:  # whatever the user's function raises
+        raise ConfigError("APP", _where(error)) from None
     if not isinstance(app, App):
-        problem = f"{module_name} has no {name!r}" if app is None else f"{path} is not an App"
-        raise ConfigError("APP", problem, f"define `{name} = App()` there, with `from wsserver import App`")
+        raise ConfigError("APP", f"{path}() returns no App but {type(app).__name__}", "let it return an App")
     return app
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import collector
+from cli.appsettings import read_app_settings, shown_settings
 from cli.banner import banner
 from cli.exits import ExitCode
 from cli.loading import load_app
 from cli.options.serve import (
     AuthOptions,
+    DevelopmentOptions,
     LimitOptions,
     ListenOptions,
     LogOptions,
@@ -27,6 +30,7 @@ from cli.options.serve import (
 )
 from cli.options.voice import VoiceAppOptions, voice_app_of, voice_settings
 from cli.output import fail, note
+from cli.reloading import serve_on_change
 from cli.settings import ConfigFile
 from cli.signals import StopSignals
 from cli.spreading import spread
@@ -58,6 +62,7 @@ def serve(
     tls: TlsOptions,
     proxies: ProxyOptions,
     log: LogOptions,
+    development: DevelopmentOptions,
     voice: VoiceAppOptions,
     config: ConfigFile = None,
 ) -> None:
@@ -66,15 +71,19 @@ def serve(
     A loopback address gets the dev profile: unsigned guests, open session join, no rate or per-address limits.
     Any other gets prod: signed guests when a secret is set, else none; joining by token only; limits on.
     """
+    if development.reload:
+        raise typer.Exit(serve_on_change(listen.host, listen.port, times.drain_timeout))
     settings = server_settings(listen, tls, auth, proxies, limits, times)
     writer = _log_without_waiting(log)
     signals = StopSignals(settings.drain_timeout_ms / 1000, writer)
     signals.install()
     loaded, choices = _load(app, voice)
+    own_kinds = [] if loaded is None else loaded.settings
+    own = read_app_settings(own_kinds, config, os.environ)
     say = None
     if log.log_format is LogFormat.TEXT:
-        say = partial(banner, settings, voice=choices, key=auth)
-    raise typer.Exit(_run(settings, loaded, EventLog(dropped_lines=lambda: writer.dropped), signals, say))
+        say = partial(banner, settings, voice=choices, app=shown_settings(own), key=auth)
+    raise typer.Exit(_run(settings, loaded, own, EventLog(dropped_lines=lambda: writer.dropped), signals, say))
 
 
 def _log_without_waiting(log: LogOptions) -> LogWriter:
@@ -95,14 +104,26 @@ def _load(path: str | None, voice: VoiceAppOptions) -> tuple[App | None, list[st
     return voice_app_of(wanted)
 
 
-def _run(settings: ServerSettings, app: App | None, log: EventLog, signals: StopSignals, say: Saying | None) -> int:
+def _run(
+    settings: ServerSettings,
+    app: App | None,
+    own: Sequence[object],
+    log: EventLog,
+    signals: StopSignals,
+    say: Saying | None,
+) -> int:
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(settings, app, log, signals, say))
+        return runner.run(_serve(settings, app, own, log, signals, say))
 
 
 async def _serve(
-    settings: ServerSettings, app: App | None, log: EventLog, signals: StopSignals, say: Saying | None
+    settings: ServerSettings,
+    app: App | None,
+    own: Sequence[object],
+    log: EventLog,
+    signals: StopSignals,
+    say: Saying | None,
 ) -> int:
     from wsserver import WebSocketServer
 
@@ -114,7 +135,7 @@ async def _serve(
         signals.stop()
 
     signals.attach(loop)
-    server = WebSocketServer(settings, app, log=log, on_exit=on_exit)
+    server = WebSocketServer(settings, app, app_settings=own, log=log, on_exit=on_exit)
     if not await _unless(signals.first, server.start()):
         return ExitCode.INTERRUPTED
     signals.has_served = True

@@ -24,7 +24,7 @@ from wscore.units import parse_duration_ms, parse_size_bytes
 
 _MODE: Final = re.compile(r"0?[0-7]{3}")
 CONFIG_FILE: Final = "wsctl.toml"
-SHARED_TABLES: Final = ("profiles", "keys")  # these belong to no command, see cli/profiles.py
+SHARED_TABLES: Final = ("profiles", "keys", "app")  # these belong to no command: cli/profiles.py, appsettings.py
 
 # The metavars of options that a bare number leaves open: what is wrong with it, and an example of what is right.
 _UNITS: Final = {

@@ -9,6 +9,7 @@ from cli.output import note
 from wscore.errors import ConfigError
 
 ENV_PREFIX: Final = "WSCTL_"
+APP_PREFIX: Final = "WSCTL_APP_"  # the settings of an app's own, see cli/appsettings.py
 
 # Every option of every command, and what has no option; a test compares them. What belongs to another command is known.
 _NAMES: Final = """
@@ -54,7 +55,13 @@ def check_variables(names: Iterable[str]) -> None:
 
     It may belong to the app that runs, or to the system: Kubernetes sets such names for a service called wsctl.
     """
-    unknown = [name for name in names if name.startswith(ENV_PREFIX) and name.removeprefix(ENV_PREFIX) not in KNOWN]
+    unknown = [
+        name
+        for name in names
+        if name.startswith(ENV_PREFIX)
+        and not name.startswith(APP_PREFIX)
+        and name.removeprefix(ENV_PREFIX) not in KNOWN
+    ]
     if not unknown:
         return
     from difflib import get_close_matches

@@ -36,6 +36,7 @@ from wsserver.settings import Profile, ServerSettings, profile_defaults
 from wsserver.telemetry.logs import DROPPED
 
 HANG_S = 60
+OF_APPS = {"WSCTL_APP_HISTORY_LIMIT", "WSCTL_APP_API_KEY_FILE", "WSCTL_APP_"}  # settings of the examples, and of all
 # Options of the other programs that the pages show.
 FOREIGN_OPTIONS = {
     *("--silent", "--fail", "--retry", "--retry-connrefused", "--retry-delay"),  # curl
@@ -214,7 +215,7 @@ def test_no_page_names_an_option_or_a_variable_that_does_not_exist(path):
     variables |= {SECRET_VARIABLE, DEBUG_VARIABLE, *KEY_VARIABLES.values()}
     text = path.read_text("utf-8")
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+\b", text)) <= options | FOREIGN_OPTIONS
-    assert set(re.findall(r"\bWSCTL_[A-Z_]+\b", text)) <= variables | {"WSCTL_OPTION_NAME"}
+    assert set(re.findall(r"\bWSCTL_[A-Z_]+\b", text)) <= variables | {"WSCTL_OPTION_NAME"} | OF_APPS
 
 
 def test_the_example_of_wsctl_toml_has_only_tables_and_keys_that_exist():

@@ -23,6 +23,7 @@ from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
 from wsserver.outbound.backlog import OutboundLimits
 from wsserver.sdk.app import App, default_app, fan_out
+from wsserver.sdk.appsettings import Secret
 from wsserver.sdk.connecting import ConnectRequest
 from wsserver.sdk.context import Context
 from wsserver.sdk.errors import AppError, AppErrorCode
@@ -78,6 +79,7 @@ __all__ = [
     "RoomLimitError",
     "RoomLimits",
     "Sample",
+    "Secret",
     "ServerSettings",
     "SessionJoin",
     "UnsendableError",

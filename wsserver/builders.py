@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from wscore.guest import GuestVerifier
 from wscore.payloads import Limits, RateLimit
 from wscore.tokens import JwtVerifier
@@ -12,7 +14,11 @@ from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.jwksfile import JwksFile
 from wsserver.handshake.origins import OriginPolicy
 from wsserver.outbound.backlog import Backlog
-from wsserver.settings import EngineName, ServerSettings
+from wsserver.sdk.app import App
+from wsserver.sdk.appsettings import settings_of
+from wsserver.sdk.declared import DeclaredTypes
+from wsserver.sdk.resources import Resources
+from wsserver.settings import EngineName, Profile, ServerSettings
 from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.logs import EventLog
 
@@ -41,6 +47,21 @@ def hosts_of(settings: ServerSettings, origins: OriginPolicy) -> HostPolicy:
     """Return what decides about Host headers."""
     is_enforced = not origins.allows_any and (settings.is_local or bool(settings.allowed_hosts))
     return HostPolicy(origins.hosts.union(settings.allowed_hosts), is_enforced=is_enforced)
+
+
+def resources_of(app: App, app_settings: Sequence[object]) -> Resources:
+    """Return what an app works with from the start on: its settings, the given ones or their defaults."""
+    resources = Resources()
+    for own in settings_of(app.settings, app_settings):
+        resources.add(own)
+    return resources
+
+
+def declared_of(app: App, settings: ServerSettings) -> DeclaredTypes | None:
+    """Return what the dev profile holds an app's messages against, if the app has declared any."""
+    if settings.profile is not Profile.DEV or not (app.sent or app.replies):
+        return None
+    return DeclaredTypes(app.sent, app.replies)
 
 
 def engine_of(settings: ServerSettings, backlog: Backlog, unfinished: Unfinished, log: EventLog) -> Engine:

@@ -7,7 +7,7 @@ import os
 import random
 import ssl
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from wscore.envelope import MessageProtocol
@@ -17,7 +17,7 @@ from wscore.payloads import Heartbeat
 from wscore.resume import ResumeTokens
 from wscore.secrets import MIN_SECRET_BYTES
 from wsserver.brokers.memory import MemoryBroker
-from wsserver.builders import announced_limits, authentication_of, engine_of, hosts_of
+from wsserver.builders import announced_limits, authentication_of, declared_of, engine_of, hosts_of, resources_of
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.groups import Groups
 from wsserver.connections.handlerqueue import HandlerTasks
@@ -57,12 +57,10 @@ from wsserver.lifetime.welcome import Welcome
 from wsserver.outbound.backlog import Backlog
 from wsserver.sdk.app import App, default_app
 from wsserver.sdk.background import BackgroundTasks
-from wsserver.sdk.declared import DeclaredTypes
 from wsserver.sdk.failures import ExitRequest, Failures
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import LifespanError, Lifespans
 from wsserver.sdk.requests import Requests
-from wsserver.sdk.resources import Resources
 from wsserver.settings import Profile, ServerSettings
 from wsserver.telemetry.budget import AbandonedError, Budget
 from wsserver.telemetry.clock import Clock, TurnClock
@@ -93,11 +91,14 @@ class WebSocketServer:
         settings: ServerSettings,
         app: App | None = None,
         *,
+        app_settings: Sequence[object] = (),
         clock: Clock | None = None,
         log: EventLog | None = None,
         on_exit: Callable[[ExitRequest], None] | None = None,
     ) -> None:
-        """Build it; `on_exit` is told of a SystemExit or KeyboardInterrupt in the app, and has it stopped.
+        """Build it; `app_settings` are objects of the classes that the app names, in place of their defaults.
+
+        `on_exit` is told of a SystemExit or KeyboardInterrupt in the app, and has it stopped.
 
         Without `on_exit` it stops itself, then the exception ends the event loop.
         """
@@ -140,10 +141,7 @@ class WebSocketServer:
         self._rooms = Rooms(groups, self._delivery, replays, sender, presence, settings.rooms)
         failures = Failures(self.metrics, self._log, self._exit)
         background = BackgroundTasks(failures)
-        resources, requests = Resources(), Requests()
-        declared = None
-        if settings.profile is Profile.DEV and (self._app.sent or self._app.replies):
-            declared = DeclaredTypes(self._app.sent, self._app.replies)
+        resources, requests = resources_of(self._app, app_settings), Requests()
         self.hub = Hub(
             protocol,
             broker,
@@ -155,7 +153,7 @@ class WebSocketServer:
             resources,
             requests,
             self._app.new_state,
-            declared,
+            declared_of(self._app, settings),
             self.metrics,
         )
         self._lifespans = Lifespans(self._app.lifespans, background, resources, self._log)

@@ -250,6 +250,15 @@ class TimeOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DevelopmentOptions:
+    """What helps those who write the app."""
+
+    TITLE: ClassVar = "Development"
+
+    reload: Annotated[bool, typer.Option(help="Start again when a file below this folder changes.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
     """What the server says on standard error."""
 

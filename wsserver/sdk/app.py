@@ -12,6 +12,7 @@ from wscore.envelope import TYPE_RULE, UnsendableError, is_message_type
 from wscore.errors import ConfigError
 from wscore.messages import RESERVED_TYPES
 from wscore.rooms import PATTERN_RULE, ROOM_RULE, is_room_pattern
+from wsserver.sdk.appsettings import setting_fields
 from wsserver.sdk.connecting import ConnectRequest
 from wsserver.sdk.context import Context
 from wsserver.sdk.datatypes import reader_of
@@ -37,8 +38,15 @@ class App:
     not block. Without a handler for `message`, nothing fans it out: register `fan_out` to keep that.
     """
 
-    def __init__(self, *, state: Callable[[], Any] | None = None) -> None:
-        """Build it; `state` makes what `ctx.state` holds of each connection, such as a dataclass with defaults."""
+    def __init__(self, *, state: Callable[[], Any] | None = None, settings: type | None = None) -> None:
+        """Build it; `state` makes what `ctx.state` holds of each connection, such as a dataclass with defaults.
+
+        `settings` is a dataclass or a Struct that names settings of the app's own: `ctx.resource` and `hub.resource`
+        find an object of it. Raises ConfigError for another class.
+        """
+        self.settings: list[type] = [] if settings is None else [settings]
+        for kind in self.settings:
+            setting_fields(kind)
         self.state = state
         self.sent: dict[str, Any] = {}
         self.replies: dict[str, Any] = {}
@@ -167,6 +175,7 @@ class App:
         _add(self.connecting_hooks, other.connecting_hooks)
         _add(self.connect_hooks, other.connect_hooks)
         _add(self.disconnect_hooks, other.disconnect_hooks)
+        _add(self.settings, other.settings)
         _add(self.lifespans, other.lifespans)
         other.is_included = True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -123,16 +123,22 @@ class AppServer:
 
 
 @asynccontextmanager
-async def serving(app: App, *, moves_clock: bool = True, **settings: Any) -> AsyncIterator[AppServer]:
+async def serving(
+    app: App, *, app_settings: Sequence[object] = (), moves_clock: bool = True, **settings: Any
+) -> AsyncIterator[AppServer]:
     """Run an app on a free port until the end of the block.
 
     `settings` are those of ServerSettings; by default the profile is dev, and tokens are signed with a key of the
-    test's own. `moves_clock=False` leaves the time of the event loop alone, as other loops than asyncio's need.
+    test's own. `app_settings` are objects of the classes that the app names for its settings. `moves_clock=False`
+    leaves the time of the event loop alone, as other loops than asyncio's need.
     """
     clock = MovableClock() if moves_clock else None
     try:
         server = WebSocketServer(
-            ServerSettings(**{**_DEFAULTS, **settings}), app, clock=None if clock is None else clock.clock
+            ServerSettings(**{**_DEFAULTS, **settings}),
+            app,
+            app_settings=app_settings,
+            clock=None if clock is None else clock.clock,
         )
         await server.start()
         running = AppServer(server, clock)
