@@ -63,7 +63,7 @@ COUNTS: Final[dict[str, Callable[[Summary], float | None]]] = {
         for name, figure in scenario.counts.items()
     },
 }
-_RULE: Final = re.compile(r"\s*([a-z_]+(?:\.[a-z0-9.]+)?)\s*(<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµ%]*)\s*")
+_RULE: Final = re.compile(r"\s*([a-z_][a-z0-9_]*(?:\.[a-z0-9.]+)?)\s*(<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµ%]*)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,14 @@ class Threshold:
         return 0.0 if statistic == "max" else round(1 - float(statistic[1:]) / 100, 6)
 
     @property
+    def latency(self) -> str | None:
+        """The name of the latency that it is about, None if it is about a number."""
+        return _LATENCIES.get(self.metric.partition(".")[0])
+
+    @property
     def is_of_messages(self) -> bool:
         """Whether it is about latencies of what is sent by timetable."""
-        return _LATENCIES.get(self.metric.partition(".")[0]) in _OF_MESSAGES
+        return self.latency in _OF_MESSAGES
 
     def shortage(self, summary: Summary) -> str:
         """Return why its percentile cannot be told from that few samples; empty if it can."""

@@ -226,8 +226,20 @@ class Second(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     corrupt: int = 0
 
 
+class LatencyFigures(msgspec.Struct, frozen=True, rename="camel"):
+    """A kind of latency in the window so far, or since the start where it is about connecting; to 1 %, in µs."""
+
+    count: int
+    mean_us: float
+    max_us: float
+    percentiles_us: dict[str, float]
+    latest_max_us: float = 0.0  # in this second
+
+
 class RunProgress(Second, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="progress"):
-    """A second as the driver reports it."""
+    """A second as the driver reports it, with all kinds of latencies by name."""
+
+    figures: dict[str, LatencyFigures] = {}
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):

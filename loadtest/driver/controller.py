@@ -11,11 +11,13 @@ import gevent
 import msgspec
 
 from loadtest.driver.processes import Processes
+from loadtest.faults import FAULTS
 from loadtest.generator.connections import monotonic_ns
 from loadtest.generator.latencies import percentile
 from loadtest.generator.memory import ServerMemory
 from loadtest.generator.messages import Begin, Counts, DropConnections, Snapshot, Window
 from loadtest.generator.results import Course, measured
+from loadtest.generator.sofar import SoFar
 from loadtest.scenarios import SCENARIOS
 from loadtest.wire import LoadStage, Measured, Phase, Plan, RunProgress
 from wscore.wallclock import now_ms
@@ -25,6 +27,7 @@ LEAST_RAMP_S: Final = 0.05
 STORM_TIMEOUT_S: Final = 60.0
 GONE_S: Final = 3.0
 STEP_S: Final = 0.02
+COUNTED_FAULTS: Final = tuple(fault.field for fault in FAULTS if fault.field != "lost")
 COUNTED_NS: Final = 2 * 10**9
 
 
@@ -55,6 +58,7 @@ class RunController:
         self._started_ns = monotonic_ns()
         self._reported_ns = self._started_ns
         self._last = Snapshot()
+        self._so_far = SoFar()
         self._window = Window(0, 0)
 
     def interrupt(self) -> None:
@@ -179,7 +183,9 @@ class RunController:
         before, self._last = self._last, self._processes.snapshot()
         last = self._last
         rss_kib = self._memory.kib()
-        write(progress(self._phase, last, before, seconds, self._started_ns, self._wanted, rss_kib))
+        figures = self._so_far.add(last.others, in_window=self._phase is Phase.STEADY)
+        second = progress(self._phase, last, before, seconds, self._started_ns, self._wanted, rss_kib)
+        write(msgspec.structs.replace(second, figures=figures))
 
 
 def progress(
@@ -212,7 +218,7 @@ def progress(
         failed_connections=now.failed,
         lost_connections=now.lost,
         missed_heartbeats=now.heartbeats_missed,
-        **now.faults,
+        **{name: now.faults.get(name, 0) for name in COUNTED_FAULTS},  # type: ignore[arg-type]
     )
 
 

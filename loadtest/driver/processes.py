@@ -118,6 +118,10 @@ class LocustWorkers:
             total.max_us = max(total.max_us, snapshot.max_us)
             for value, count in snapshot.latencies.items():
                 total.latencies[value] = total.latencies.get(value, 0) + count
+            for name, latencies in snapshot.others.items():
+                together = total.others.setdefault(name, {})
+                for value, count in latencies.items():
+                    together[value] = together.get(value, 0) + count
         return total
 
     def parts(self) -> list[Part]:

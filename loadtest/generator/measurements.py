@@ -46,11 +46,14 @@ class Measurements:
             yield from recorder.fold(latest)
             if not latest:
                 continue
+            rounded: dict[int, int] = {}
+            for value, count in latest.items():
+                place = coarse(value)
+                rounded[place] = rounded.get(place, 0) + count
+            snapshot.others[name] = rounded
             if name == shown:
                 snapshot.max_us = max(latest)
-                for value, count in latest.items():
-                    rounded = coarse(value)
-                    snapshot.latencies[rounded] = snapshot.latencies.get(rounded, 0) + count
-                yield
+                snapshot.latencies = rounded
+            yield
             on_new(name, latest)
             yield

@@ -107,10 +107,14 @@ _NUMBERS = tuple(name for name in Counts.__struct_fields__ if name not in _DICTS
 
 
 class Snapshot(msgspec.Struct):
-    """The state of one process, once a second; `latencies` (µs, rounded, each with its count) are new ones."""
+    """The state of one process, once a second; `latencies` (µs, rounded, each with its count) are new ones.
+
+    Those are of what people see, `others` of all kinds by their names.
+    """
 
     counts: Counts = msgspec.field(default_factory=Counts)
     latencies: dict[int, int] = {}
+    others: dict[str, dict[int, int]] = {}
     max_us: int = 0
     cpu_percent: float = 0.0
 
