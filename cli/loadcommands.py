@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli.exits import ExitCode
+from cli.loadmetrics import metrics_on
 from cli.loadplan import content_of, on_machines, plan_of
+from cli.loadpublish import publish, publishing_failure
 from cli.loadreport import note_comparison, print_summaries, print_summary
 from cli.loadrun import (
     EXIT_CODES,
@@ -18,7 +20,6 @@ from cli.loadrun import (
     target_of,
     thresholds_of,
     title_of,
-    write,
 )
 from cli.options.load import GateOptions, LoadTargetOptions, MachineOptions, ReportOptions
 from cli.output import fail
@@ -36,14 +37,15 @@ async def run_quick(url: str | None, target: LoadTargetOptions, report: ReportOp
     """Run a short test of both kinds; the exit code is that of the worse one."""
     ready_directory(report.out)
     summaries: list[Summary] = []
-    async with target_of(url, target, QUICK[0]) as place:
-        with LoadRunner() as load:
+    async with target_of(url, target, QUICK[0]) as place, metrics_on(report.metrics_port) as metrics:
+        with LoadRunner(metrics) as load:
             for scenario in QUICK:
                 plan = plan_of(scenario, scenario.quick, None, place, target)
                 thresholds = thresholds_of(report, scenario.rules)
                 with suppress(NothingMeasuredError):
-                    summary = await load.measure(plan, thresholds, title_of(plan))
-                    write(summary, None if report.out is None else report.out / scenario.name)
+                    with publishing_failure(plan, report, scenario.name):
+                        summary = await load.measure(plan, thresholds, title_of(plan))
+                    publish(summary, report, scenario.name)
                     summaries.append(summary)
                 if load.is_interrupted():
                     break
@@ -76,9 +78,10 @@ async def _run(plan: Plan, gate: GateOptions) -> ExitCode:
     baseline = baseline_of(gate)
     ready_directory(gate.out)
     grace_s = None if gate.abort_on_fail is None else gate.abort_on_fail / 1000
-    with LoadRunner() as load:
+    async with metrics_on(gate.metrics_port) as metrics:
         try:
-            summary = await load.measure(plan, thresholds, title_of(plan), grace_s=grace_s)
+            with LoadRunner(metrics) as load, publishing_failure(plan, gate):
+                summary = await load.measure(plan, thresholds, title_of(plan), grace_s=grace_s)
         except NothingMeasuredError as error:
             fail(str(error))
             return ExitCode.INTERRUPTED
@@ -87,6 +90,6 @@ async def _run(plan: Plan, gate: GateOptions) -> ExitCode:
         note_comparison(comparison)
         if comparison.is_worse:
             summary = failed(summary, f"The run is worse than {gate.baseline}.")
-    write(summary, gate.out)
+    publish(summary, gate)
     print_summary(summary, json=gate.json)
     return EXIT_CODES[summary.verdict]

@@ -12,11 +12,11 @@ from typing import Final, Self
 import msgspec
 
 from cli.exits import ExitCode
+from cli.loadmetrics import RunMetrics
 from cli.loadplan import Place
 from cli.loadserver import serving
 from cli.loadview import View, view_of
 from cli.options.load import GateOptions, LoadTargetOptions, ReportOptions
-from cli.output import note
 from cli.tls import tls_context
 from loadtest import running
 from loadtest.running import Driver, NothingMeasuredError, TargetUnreachableError
@@ -64,8 +64,9 @@ def thresholds_of(report: ReportOptions, default: Sequence[str] = ()) -> tuple[T
 class LoadRunner:
     """Runs plans one after the other; use it as a context manager, in which an interrupt ends the run of the moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: RunMetrics) -> None:
         self.broken: str | None = None  # the threshold that ended the last run early
+        self._metrics = metrics
         self._driver: Driver | None = None
         self._is_interrupted = False
 
@@ -96,7 +97,7 @@ class LoadRunner:
         with view_of(plan, title) as view:
             self._driver = driver = Driver(
                 plan,
-                on_progress=lambda progress: self._on_progress(progress, view, watch),
+                on_progress=lambda progress: self._on_progress(plan, progress, view, watch),
                 on_note=view.say,
                 command=running.DRIVER,
             )
@@ -111,8 +112,9 @@ class LoadRunner:
         summary = summarise(plan, run.measured, run.series, thresholds)
         return summary if self.broken is None else failed(summary, f"{self.broken} was broken, which ended the run.")
 
-    def _on_progress(self, progress: RunProgress, view: View, watch: Watch | None) -> None:
+    def _on_progress(self, plan: Plan, progress: RunProgress, view: View, watch: Watch | None) -> None:
         view.show(progress)
+        self._metrics.see(plan, progress)
         if watch is None or self.broken is not None or self._driver is None:
             return
         self.broken = watch.see(progress)
@@ -181,13 +183,3 @@ def failed(summary: Summary, reason: str) -> Summary:
     """Return a summary that failed for one reason more; an invalid run stays one."""
     verdict = Verdict.FAILED if summary.verdict is Verdict.PASSED else summary.verdict
     return msgspec.structs.replace(summary, verdict=verdict, reasons=(*summary.reasons, reason))
-
-
-def write(summary: Summary, directory: Path | None) -> None:
-    """Write the reports, if there is a directory for them."""
-    if directory is None:
-        return
-    from loadtest.reports import write_reports
-
-    names = ", ".join(path.name for path in write_reports(summary, directory))
-    note(f"written to {directory}: {names}")

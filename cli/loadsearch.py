@@ -10,8 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from cli.exits import ExitCode
+from cli.loadmetrics import metrics_on
 from cli.loadplan import Place, content_of, plan_of
-from cli.loadrun import LoadRunner, ready_directory, target_of, thresholds_of, title_of, write
+from cli.loadpublish import publish
+from cli.loadrun import LoadRunner, ready_directory, target_of, thresholds_of, title_of
 from cli.loadview import latency
 from cli.options.load import By, LoadTargetOptions, ReportOptions, SearchOptions
 from cli.output import fail, note, out, out_json, table
@@ -20,6 +22,7 @@ from loadtest.scenarios import SCENARIOS
 from loadtest.scenarios.base import Scenario, SearchRange
 from loadtest.search import Knee, Outcome, Search, Stop
 from loadtest.summary import Summary, Verdict
+from loadtest.verdicts import unmeasured
 from loadtest.wire import LATENCY, Plan
 from wscore.errors import ConfigError, TargetError
 from wscore.units import join_words
@@ -51,8 +54,8 @@ async def run_find_max(
     ready_directory(report.out)
     probes: list[dict[str, Any]] = []
     refusals = 0
-    async with target_of(url, target, scenario) as place:
-        with LoadRunner() as load:
+    async with target_of(url, target, scenario) as place, metrics_on(report.metrics_port) as metrics:
+        with LoadRunner(metrics) as load:
             while (level := search.level) is not None:
                 plan = probe_plan(scenario, place, target, options, level, content)
                 try:
@@ -61,6 +64,7 @@ async def run_find_max(
                     break
                 except TargetError as error:
                     if not probes:
+                        publish(unmeasured(plan, str(error)), report, f"probe-01-{level}")
                         raise
                     refusals += 1
                     if refusals == REFUSALS:  # it died under the last probe, or soon after
@@ -76,8 +80,7 @@ async def run_find_max(
                 search.report(outcome, limits)
                 probes.append(_row(level, outcome, limits, summary))
                 note(f"{level:,} {unit} {_WORDS[outcome]}{': ' if limits else ''}{'; '.join(limits)}")
-                if report.out is not None:
-                    write(summary, report.out / f"probe-{len(probes):02}-{level}")
+                publish(summary, report, f"probe-{len(probes):02}-{level}")
                 if load.is_interrupted():
                     break
     knee = search.knee

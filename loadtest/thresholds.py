@@ -63,7 +63,9 @@ COUNTS: Final[dict[str, Callable[[Summary], float | None]]] = {
         for name, figure in scenario.counts.items()
     },
 }
-_RULE: Final = re.compile(r"\s*([a-z_][a-z0-9_]*(?:\.[a-z0-9.]+)?)\s*(<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµ%]*)\s*")
+_RULE: Final = re.compile(
+    r"\s*([a-z_][a-z0-9_]*(?:\.[a-z0-9.]+)?)\s*(<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµ%]*)\s*"
+)
 
 
 @dataclass(frozen=True, slots=True)

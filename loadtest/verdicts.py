@@ -15,6 +15,7 @@ from loadtest.thresholds import Threshold, check_rules
 from loadtest.wire import Measured, Phase, Plan, RunProgress, Second
 from wscore.text import redact
 from wscore.units import format_figure
+from wscore.wallclock import now_ms
 
 MOST_ABSENT: Final = 0.01  # of the load; a run with less of it is not the run that was asked for
 
@@ -73,6 +74,23 @@ def summarise(
     verdict = Verdict.INVALID if invalid else Verdict.FAILED if failures else Verdict.PASSED
     notes = ("The run was interrupted; this is what ran until then.",) if measured.was_interrupted else ()
     return msgspec.structs.replace(summary, verdict=verdict, reasons=(*invalid, *failures, *notes), checks=checks)
+
+
+def unmeasured(plan: Plan, reason: str) -> Summary:
+    """Return the summary of a run that ended before it measured anything: it failed, for that reason alone."""
+    nothing = Measured(
+        run_id=plan.run_id,
+        started_at_ms=now_ms(),
+        steady_s=0.0,
+        peak_connections=0,
+        connections_opened=0,
+        connections_failed=0,
+        connections_lost=0,
+        sent=0,
+        received=0,
+    )
+    summary = summarise(plan, nothing, ())
+    return msgspec.structs.replace(summary, verdict=Verdict.FAILED, reasons=(reason,))
 
 
 def _doubts(summary: Summary) -> Iterator[str]:

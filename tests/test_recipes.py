@@ -60,8 +60,14 @@ NOT_RUN = {
     "docs/cli.md: wsctl loadtest find-max broadcast --by rate --connections 1000 --threshold 'delivery.p99<20ms'": (
         "searches for minutes; tests/cli/test_loadtest_verdicts.py searches"
     ),
+    "docs/loadtest.md: wsctl loadtest heartbeat --serve --threshold 'rtt.p99<50ms' --out reports --github": (
+        "tests/cli/test_loadtest_publish.py runs it"
+    ),
+    "docs/loadtest.md: wsctl loadtest heartbeat ws://localhost:3000/ --protocol raw": (
+        "needs such a server; tests of the load tester's protocols have them"
+    ),
     "docs/loadtest.md: wsctl loadtest find-max heartbeat --by connections --threshold 'rtt.p99<50ms'": "the same",
-    "docs/loadtest.md: wsctl loadtest heartbeat ws://target:8765 --connections 20000 --master 5557 "
+    "docs/loadtest.md: wsctl loadtest heartbeat ws://target:8765/socket.io/ --connections 20000 --master 5557 "
     "--expect-workers 2": "needs machines; tests/cli/test_loadtest_two_hosts.py has two network namespaces",
     "docs/loadtest.md: locust -f locustfile.py -u 100 -r 20 -t 1m": "tests/loadtest/test_driver_locust.py runs it",
     "docs/voice.md: wsctl serve --voice --llm-url http://127.0.0.1:8080 --asr-url https://speech.example/v1 "

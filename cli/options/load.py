@@ -95,6 +95,13 @@ class ReportOptions:
         typer.Option(metavar="RULE", help="Such as 'rtt.p99<50ms' (repeatable).", show_default="nothing is lost"),
     ] = None
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the reports there.")] = None
+    github: Annotated[bool, typer.Option("--github", help="Add to the summary of a GitHub step, and annotate it.")] = (
+        False
+    )
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, metavar="PORT", help="Show the running test to Prometheus, on this port."),
+    ] = None
     json: Json = False
 
 

@@ -29,6 +29,7 @@ EXIT_WRONG_INPUT: Final = 2
 EXIT_UNREACHABLE: Final = 3
 EXIT_AUTH_REFUSED: Final = 4
 EXIT_INTERRUPTED: Final = 130
+REFUSED_EDIT: Final = "This page only shows the run: end it with Ctrl-C where it was started.\n"
 CHILD_TIMEOUT_S: Final = 5.0
 PROBES_MORE: Final = 2
 PROBE_PAUSE_S: Final = 0.3
@@ -115,7 +116,7 @@ def _control(controller: RunController, plan: Plan, environment: Any) -> int:
     runner = environment.runner
     gevent.signal_handler(signal.SIGINT, controller.interrupt)
     if plan.web_port is not None:
-        environment.create_web_ui("127.0.0.1", plan.web_port)
+        only_show(environment.create_web_ui("127.0.0.1", plan.web_port))
         gevent.spawn(stats_history, runner)
         say(f"Locust's web UI: http://127.0.0.1:{plan.web_port}")
     try:
@@ -130,6 +131,17 @@ def _control(controller: RunController, plan: Plan, environment: Any) -> int:
         if environment.web_ui is not None:
             environment.web_ui.stop()
         runner.quit()
+
+
+def only_show(web_ui: Any) -> None:
+    """Refuse what would change the run from the web: its plan leads it, and what a page set would be no run of that."""
+
+    def refuse() -> tuple[str, int] | None:
+        from flask import request
+
+        return None if request.method in ("GET", "HEAD", "OPTIONS") else (REFUSED_EDIT, 403)
+
+    web_ui.app.before_request(refuse)
 
 
 def _most_frequent(errors: dict[str, int]) -> str:

@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 import textwrap
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.loadtest.driving import HANG_S, driver, lying_server, outcome, short_plan
+from tests.loadtest.driving import HANG_S, drive_until_steady_then, driver, lying_server, outcome, short_plan
 
 LOCUST = Path(sys.executable).with_name("locust")
 
@@ -22,6 +23,25 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port
+
+
+def test_the_web_ui_shows_the_run_and_changes_nothing():
+    port = free_port()
+    with lying_server() as url:
+        plan = short_plan(url, connections=4, web_port=port, duration_s=60.0)
+
+        def try_to_change(process: subprocess.Popen[bytes]) -> None:
+            for path in ("swarm", "stop", "stats/reset"):
+                request = urllib.request.Request(f"http://127.0.0.1:{port}/{path}", b"user_count=1", method="POST")
+                with pytest.raises(urllib.error.HTTPError, match="403"):
+                    urllib.request.urlopen(request, timeout=HANG_S)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats/requests", timeout=HANG_S) as answer:
+                state = json.load(answer)
+            assert (state["state"], state["user_count"]) == ("running", 4)
+            process.send_signal(2)
+
+        result = drive_until_steady_then(plan, try_to_change)
+    assert result.measured.connections_lost == 0
 
 
 @pytest.mark.slow

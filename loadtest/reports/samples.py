@@ -1,0 +1,86 @@
+"""A running test as samples, for whoever watches it from outside, and in Prometheus' text format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from loadtest.faults import FAULTS
+from loadtest.wire import Phase, Plan, RunProgress
+
+PREFIX: Final = "wsctl_loadtest_"
+_HELP: Final = {
+    "info": "Which run this is.",
+    "phase": "1 for the phase that the run is in.",
+    "connections": "Connections that are open, and that are wanted.",
+    "sent_total": "Messages sent.",
+    "received_total": "Messages received.",
+    "errors_total": "Errors that the target is to blame for.",
+    "failed_connections_total": "Connections that did not come about.",
+    "lost_connections_total": "Connections that the target ended.",
+    "missed_heartbeats_total": "Heartbeats that the target owed and did not send.",
+    "faults_total": "Messages with a fault, by its name in the ledger.",
+    "missing": "Messages that have not come though later ones have.",
+    "generator_cpu_ratio": "What the busiest process of the generator uses of a processor.",
+    "server_memory_bytes": "Resident memory of a server on this machine.",
+    "latency_seconds": "Latencies of the window so far, of connecting since the start.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value; `suffix` is `_sum` or `_count` for those of a summary."""
+
+    name: str
+    value: float
+    labels: tuple[tuple[str, str], ...] = ()
+    suffix: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What Prometheus calls such a metric."""
+        return "counter" if self.name.endswith("_total") else "summary" if self.name == "latency_seconds" else "gauge"
+
+
+def samples(plan: Plan, last: RunProgress) -> Iterator[Sample]:
+    """Yield what is known after a second, those of one name after each other."""
+    yield Sample("info", 1, (("kind", plan.kind), ("run_id", plan.run_id)))
+    for phase in Phase:
+        yield Sample("phase", float(phase is last.phase), (("phase", phase.value),))
+    yield Sample("connections", last.connected, (("state", "open"),))
+    yield Sample("connections", last.wanted, (("state", "wanted"),))
+    yield Sample("sent_total", last.sent)
+    yield Sample("received_total", last.received)
+    yield Sample("errors_total", last.errors)
+    yield Sample("failed_connections_total", last.failed_connections)
+    yield Sample("lost_connections_total", last.lost_connections)
+    yield Sample("missed_heartbeats_total", last.missed_heartbeats)
+    for fault in FAULTS:
+        if fault.field != "lost":
+            yield Sample("faults_total", getattr(last, fault.field), (("fault", fault.field),))
+    yield Sample("missing", last.lost)
+    yield Sample("generator_cpu_ratio", last.cpu_percent / 100)
+    if last.server_rss_kib is not None:
+        yield Sample("server_memory_bytes", last.server_rss_kib * 1024)
+    for name, figures in last.figures.items():
+        label = ("latency", name)
+        for percentile, value_us in figures.percentiles_us.items():
+            quantile = f"{float(percentile) / 100:g}"
+            yield Sample("latency_seconds", value_us / 1e6, (label, ("quantile", quantile)))
+        yield Sample("latency_seconds", figures.mean_us * figures.count / 1e6, (label,), "_sum")
+        yield Sample("latency_seconds", figures.count, (label,), "_count")
+
+
+def exposition(plan: Plan, last: RunProgress | None) -> str:
+    """Return the samples in Prometheus' text format 0.0.4; nothing before the first second."""
+    lines: list[str] = []
+    named: set[str] = set()
+    for sample in () if last is None else samples(plan, last):
+        if sample.name not in named:
+            named.add(sample.name)
+            lines.append(f"# HELP {PREFIX}{sample.name} {_HELP[sample.name]}")
+            lines.append(f"# TYPE {PREFIX}{sample.name} {sample.kind}")
+        labels = ",".join(f'{name}="{value}"' for name, value in sample.labels)
+        lines.append(f"{PREFIX}{sample.name}{sample.suffix}{f'{{{labels}}}' if labels else ''} {sample.value:.15g}")
+    return "".join(f"{line}\n" for line in lines)
