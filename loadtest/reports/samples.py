@@ -29,7 +29,7 @@ _HELP: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class RunSample:
     """One value; `suffix` is `_sum` or `_count` for those of a summary."""
 
     name: str
@@ -43,33 +43,33 @@ class Sample:
         return "counter" if self.name.endswith("_total") else "summary" if self.name == "latency_seconds" else "gauge"
 
 
-def samples(plan: Plan, last: RunProgress) -> Iterator[Sample]:
+def samples(plan: Plan, last: RunProgress) -> Iterator[RunSample]:
     """Yield what is known after a second, those of one name after each other."""
-    yield Sample("info", 1, (("kind", plan.kind), ("run_id", plan.run_id)))
+    yield RunSample("info", 1, (("kind", plan.kind), ("run_id", plan.run_id)))
     for phase in Phase:
-        yield Sample("phase", float(phase is last.phase), (("phase", phase.value),))
-    yield Sample("connections", last.connected, (("state", "open"),))
-    yield Sample("connections", last.wanted, (("state", "wanted"),))
-    yield Sample("sent_total", last.sent)
-    yield Sample("received_total", last.received)
-    yield Sample("errors_total", last.errors)
-    yield Sample("failed_connections_total", last.failed_connections)
-    yield Sample("lost_connections_total", last.lost_connections)
-    yield Sample("missed_heartbeats_total", last.missed_heartbeats)
+        yield RunSample("phase", float(phase is last.phase), (("phase", phase.value),))
+    yield RunSample("connections", last.connected, (("state", "open"),))
+    yield RunSample("connections", last.wanted, (("state", "wanted"),))
+    yield RunSample("sent_total", last.sent)
+    yield RunSample("received_total", last.received)
+    yield RunSample("errors_total", last.errors)
+    yield RunSample("failed_connections_total", last.failed_connections)
+    yield RunSample("lost_connections_total", last.lost_connections)
+    yield RunSample("missed_heartbeats_total", last.missed_heartbeats)
     for fault in FAULTS:
         if fault.field != "lost":
-            yield Sample("faults_total", getattr(last, fault.field), (("fault", fault.field),))
-    yield Sample("missing", last.lost)
-    yield Sample("generator_cpu_ratio", last.cpu_percent / 100)
+            yield RunSample("faults_total", getattr(last, fault.field), (("fault", fault.field),))
+    yield RunSample("missing", last.lost)
+    yield RunSample("generator_cpu_ratio", last.cpu_percent / 100)
     if last.server_rss_kib is not None:
-        yield Sample("server_memory_bytes", last.server_rss_kib * 1024)
+        yield RunSample("server_memory_bytes", last.server_rss_kib * 1024)
     for name, figures in last.figures.items():
         label = ("latency", name)
         for percentile, value_us in figures.percentiles_us.items():
             quantile = f"{float(percentile) / 100:g}"
-            yield Sample("latency_seconds", value_us / 1e6, (label, ("quantile", quantile)))
-        yield Sample("latency_seconds", figures.mean_us * figures.count / 1e6, (label,), "_sum")
-        yield Sample("latency_seconds", figures.count, (label,), "_count")
+            yield RunSample("latency_seconds", value_us / 1e6, (label, ("quantile", quantile)))
+        yield RunSample("latency_seconds", figures.mean_us * figures.count / 1e6, (label,), "_sum")
+        yield RunSample("latency_seconds", figures.count, (label,), "_count")
 
 
 def exposition(plan: Plan, last: RunProgress | None) -> str:
