@@ -20,7 +20,6 @@ from cli.settings import ConfigFile
 from cli.spreading import spread
 from cli.stdin import is_terminal, stdin_lines
 from wscore.errors import ConfigError
-from wscore.reconnect import ReconnectPolicy
 
 if TYPE_CHECKING:
     from wsclient import Client
@@ -69,9 +68,7 @@ def connect(
         _look_through(view.open, options, by_lines, terminal.theme, config)
         return
     connector = connection.connector()
-    comes_back = is_terminal() if keeping.reconnect is None else keeping.reconnect
-    policy = ReconnectPolicy() if comes_back else None
-    new_client = partial(connector.client, reconnect=policy, auto_pong=keeping.auto_pong)
+    new_client = partial(connector.client, reconnect=keeping.policy(), auto_pong=keeping.auto_pong)
     client = new_client(saved)
     if by_lines:
         asyncio.run(run_script(client, options, stdin_lines(), view.record))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.connecting import run_script
-from cli.options.connection import ConnectionOptions, Url
+from cli.options.connection import ConnectionOptions, KeepingOptions, Url
 from cli.options.lines import PlaybackOptions
 from cli.options.output import ShownOptions
 from cli.output import note
@@ -27,6 +27,7 @@ def replay(
     playback: PlaybackOptions,
     shown: ShownOptions,
     connection: ConnectionOptions,
+    keeping: KeepingOptions,
     config: ConfigFile = None,
 ) -> None:
     """Play a recording back to a server: what was sent is sent again, with the gaps it had.
@@ -44,12 +45,14 @@ def replay(
     played = RecordingPlayer(read_recording(file), speed=pace, fresh=not playback.keep_timestamps, now_ms=now_ms)
     if not len(played):
         raise ConfigError(str(file), "has no message that was sent", "record with `wsctl connect --record FILE`")
-    client = connection.connector().client(connection.target.place(url, config))
+    place = connection.target.place(url, config)
+    client = connection.connector().client(place, reconnect=keeping.policy(), auto_pong=keeping.auto_pong)
     options = ScriptOptions(
         sends=SendOptions(as_is=True, noun="message"),
         goal=NO_GOAL,
         linger_s=playback.linger / 1000,
         shows=shown.shows(),
+        show_pings=not keeping.auto_pong,
         verbose=shown.verbose,
     )
     asyncio.run(run_script(client, options, played.lines(), shown.record))

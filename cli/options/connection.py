@@ -15,8 +15,10 @@ from cli.options.credentials import CredentialOptions
 from cli.options.handshake import ClientTlsOptions, HandshakeOptions, RouteOptions
 from cli.profiles import SavedProfile, config_path, read_profiles
 from cli.saved import with_saved
+from cli.stdin import is_terminal
 from wsclient.url import DEFAULT_URL
 from wscore.errors import ConfigError
+from wscore.reconnect import ReconnectPolicy
 
 if TYPE_CHECKING:
     from wsclient import DialOptions
@@ -93,3 +95,8 @@ class KeepingOptions:
         bool | None, typer.Option(help="Come back after a lost connection.", show_default="in a terminal")
     ] = None
     auto_pong: Annotated[bool, typer.Option(help="Answer the server's pings and do not show them.")] = True
+
+    def policy(self) -> ReconnectPolicy | None:
+        """Return how to come back, None if the first loss is the end."""
+        comes_back = is_terminal() if self.reconnect is None else self.reconnect
+        return ReconnectPolicy() if comes_back else None

@@ -88,6 +88,11 @@ def test_every_command_with_one_connection_takes_the_same_options_for_it(title):
     assert others == [connect] * len(others)
 
 
+def test_a_recording_is_played_back_with_all_options_of_a_connection():
+    title = "Keeping the connection"
+    assert [option.name for option in groups("replay")[title]] == [option.name for option in groups("connect")[title]]
+
+
 @pytest.mark.parametrize("title", ["Handshake", "TLS"])
 def test_load_tests_take_the_same_options_for_their_connections(title):
     connect = [option.name for option in groups("connect")[title]]
