@@ -51,6 +51,7 @@ def run_terminal(
             _profile(target), target.value if target.kind is TokenKind.PASTED else None
         ),
         history_path=history_path(),
+        saved_path=path.with_name("wsctl-messages.jsonl"),
         client=client,
         recording=recording,
         profiles=profiles,

@@ -25,6 +25,7 @@ from wsclient.tui.main_screen import MainScreen
 from wsclient.tui.model.health import Health
 from wsclient.tui.model.history import History
 from wsclient.tui.model.ring import DEFAULT_LIMIT, MessageRing
+from wsclient.tui.model.saved import SavedMessages
 from wsclient.tui.model.target import Target
 from wsclient.tui.widgets.bar import Bar
 from wsclient.tui.widgets.composer import Composer
@@ -41,8 +42,9 @@ def binding_ids() -> frozenset[str]:
     """Return the names of all keys that a keymap may change."""
     from wsclient.tui.widgets.form import ConnectForm
     from wsclient.tui.widgets.picker import DraftPicker
+    from wsclient.tui.widgets.savedpicker import SavedPicker
 
-    owners = (ConnectApp, MainScreen, Stream, Detail, Composer, Bar, DraftPicker, ConnectForm)
+    owners = (ConnectApp, MainScreen, Stream, Detail, Composer, Bar, DraftPicker, SavedPicker, ConnectForm)
     bindings = (binding for owner in owners for binding in owner.BINDINGS)
     return frozenset(binding.id for binding in bindings if isinstance(binding, Binding) and binding.id)
 
@@ -76,6 +78,7 @@ class ConnectApp(OrderedKeys):
         target: Target,
         new_client: Callable[[Target], Client],
         history_path: Path,
+        saved_path: Path | None = None,
         client: Callable[[], Client] | None = None,
         recording: tuple[str, Sequence[Record | Happening]] | None = None,
         profiles: Mapping[str, Target] | None = None,
@@ -92,6 +95,7 @@ class ConnectApp(OrderedKeys):
         self._target = target
         self._new_client = new_client
         self._history = History(history_path)
+        self._saved = SavedMessages(saved_path or history_path.with_name("messages.jsonl"))
         self._client = client
         self._recording = recording
         self._profiles = dict(profiles or {})
@@ -204,6 +208,7 @@ class ConnectApp(OrderedKeys):
             live,
             title=title,
             history=self._history,
+            saved=self._saved,
             now_ms=self._now_ms,
             templates=templates,
             record=self._record,

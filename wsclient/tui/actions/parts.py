@@ -19,6 +19,7 @@ from wsclient.tui.model.health import Health
 from wsclient.tui.model.history import History
 from wsclient.tui.model.matches import Matches
 from wsclient.tui.model.ring import MessageRing
+from wsclient.tui.model.saved import SavedMessages
 from wsclient.tui.widgets.bar import Bar
 from wsclient.tui.widgets.composer import Composer
 from wsclient.tui.widgets.detail import Detail
@@ -42,6 +43,7 @@ class MainScreenParts(Screen[None]):
         *,
         title: str,
         history: History,
+        saved: SavedMessages,
         now_ms: Callable[[], int],
         templates: TemplateContext,
         record: Path | None = None,
@@ -54,6 +56,7 @@ class MainScreenParts(Screen[None]):
         self._health = health
         self._live = live
         self._history = history
+        self._saved = saved
         self._now_ms = now_ms
         self._open_form = open_form
         self._record_at_once = record

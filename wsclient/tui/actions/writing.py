@@ -52,6 +52,32 @@ class WritingActions(MainScreenParts):
 
         self.app.push_screen(DraftPicker(self._history), chosen)
 
+    def action_saved(self) -> None:
+        """Pick a saved message."""
+        from wsclient.tui.widgets.savedpicker import Picked, SavedPicker
+
+        def chosen(picked: Picked | None) -> None:
+            if picked is None:
+                return
+            self.composer.draft = picked.draft
+            self.composer.focus_data()
+            if picked.sends:
+                self.composer.action_send()
+
+        self.app.push_screen(SavedPicker(self._saved), chosen)
+
+    def action_save_message(self) -> None:
+        """Ask for the name to save the draft under."""
+        self._bar.ask("save the message as", "", self._save_message)
+
+    def _save_message(self, name: str) -> str | None:
+        try:
+            self._saved.save(name, self.composer.draft)
+        except WsctlError as error:
+            return str(error)
+        self._say(f"saved as {name.strip()} in {self._saved.path}")
+        return None
+
     def action_repeat(self) -> None:
         """Send the draft every N ms, or stop."""
         if self._repeat_timer is not None:
