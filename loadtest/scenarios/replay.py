@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
@@ -17,6 +18,7 @@ from loadtest.generator.traffic import Traffic
 from loadtest.ledger import NEVER
 from loadtest.options import DRAIN, RAMP, Option, Unit, count, milliseconds, ramp_s
 from loadtest.scenarios.base import FileArgument, FileKind, Scenario
+from loadtest.summary import Summary
 from loadtest.wire import LATENCY, SERVICE, Plan, SentMessage
 
 LEAST_GAP_MS: Final = 10.0  # between the last message and the first one again
@@ -174,6 +176,17 @@ class ReplayScenario(Scenario):
         from loadtest.scenarios.foreignreplay import ForeignReplayTraffic  # which builds on what is here
 
         return ForeignReplayTraffic
+
+    def facts(self, summary: Summary) -> Iterator[tuple[str, str]]:
+        found = summary.latencies.get(LATENCY)
+        if found is None:
+            yield (
+                "replies",
+                f"{summary.received:,} counted; none could be paired with what was sent, so neither latency nor "
+                "loss is known: record messages with an id",
+            )
+        else:
+            yield "replies", f"{found.count:,} of {summary.received:,} messages paired with what was sent"
 
     def plan_fields(self, options: Any, content: Any = None) -> dict[str, Any]:
         recording: tuple[SentMessage, ...] = content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from loadtest import wire
@@ -10,7 +11,7 @@ from loadtest.faults import FAULTS
 from loadtest.reports.figures import facts
 from loadtest.summary import Verdict
 from loadtest.wire import Generator, Histograms, Ledger, ReceiverLedger
-from tests.loadtest.test_verdicts import histogram, summary
+from tests.loadtest.test_verdicts import PLAN, histogram, summary
 
 LATE = Generator(late_sends=5, lag_max_us=80_000.0)  # of 1000
 
@@ -87,6 +88,16 @@ def test_what_happens_once_a_connection_is_compared_with_a_finite_tolerance(name
     assert not compare(slow, quick).is_worse
     alike = compare(quick, once(name, *range(1100, 1200)))
     assert {row.change for row in alike.rows if row.metric.startswith(name)} == {Change.SAME}
+
+
+def test_a_replay_says_what_it_could_pair_and_where_it_could_not():
+    plan = msgspec.structs.replace(PLAN, kind="replay", rate=None)
+    mute = summary(plan=plan, ledger=Ledger(), histograms=Histograms())
+    assert (
+        "none could be paired with what was sent, so neither latency nor loss is known" in dict(facts(mute))["replies"]
+    )
+    paired = summary(plan=plan, ledger=Ledger())
+    assert dict(facts(paired))["replies"] == "1,000 of 10,000 messages paired with what was sent"
 
 
 def test_an_invalid_run_is_not_compared():
