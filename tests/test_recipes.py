@@ -69,7 +69,10 @@ NOT_RUN = {
     "docs/loadtest.md: wsctl loadtest find-max heartbeat --by connections --threshold 'rtt.p99<50ms'": "the same",
     "docs/loadtest.md: wsctl loadtest heartbeat ws://target:8765/socket.io/ --connections 20000 --master 5557 "
     "--expect-workers 2": "needs machines; tests/cli/test_loadtest_two_hosts.py has two network namespaces",
-    "docs/loadtest.md: locust -f locustfile.py -u 100 -r 20 -t 1m": "tests/loadtest/test_driver_locust.py runs it",
+    "docs/cli.md: wsctl loadtest run scenario.py --connections 200 --duration 1m "
+    "--threshold 'step.p99<200ms' --out reports": "its tests run a scenario of their own",
+    "docs/loadtest.md: wsctl loadtest run scenario.py ws://127.0.0.1:8765/socket.io/ --connections 100 --duration 1m "
+    "--threshold 'step.p99<200ms'": "the same",
     "docs/voice.md: wsctl serve --voice --llm-url http://127.0.0.1:8080 --asr-url https://speech.example/v1 "
     "--asr-model whisper-1": "needs those servers; tests/cli/test_voice_backends.py has stand-ins for them",
 }
@@ -139,7 +142,7 @@ class Recipe:
 CHATTING = Recipe(before=chat_of_the_apps_page, serves="chat:app")
 # Small figures, and limits that a busy machine keeps; 98 says that it was too busy to tell.
 SMALL = {
-    r"ws://staging:8765": "",
+    r"ws://staging:8765/socket.io/": "",
     r"--connections \d+": "--connections 4",
     r"--sessions \d+": "--sessions 2",
     r"--rate \d+": "--rate 20",
