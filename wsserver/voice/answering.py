@@ -23,6 +23,26 @@ NOT_UNDERSTOOD: Final = "Could not understand audio. Please try again."
 MAX_WAITING_TURNS: Final = 4  # being recognised at once; then the hearing waits for the oldest one
 
 
+class SessionNumbers:
+    """Numbers the turns and answers of all callers of a session, who get to know each other's."""
+
+    __slots__ = ("_answers", "_turns", "callers")
+
+    def __init__(self) -> None:
+        self._turns = self._answers = 0
+        self.callers = 0
+
+    def turn_id(self) -> str:
+        """Return the id of the next turn."""
+        self._turns += 1
+        return f"t{self._turns}"
+
+    def response_id(self) -> str:
+        """Return the id of the next answer."""
+        self._answers += 1
+        return f"r{self._answers}"
+
+
 @dataclass(frozen=True, slots=True)
 class CallerTurn:
     """What a caller said or typed."""
@@ -39,8 +59,8 @@ class Answering:
         "_answer",
         "_channel",
         "_conversation",
-        "_count",
         "_format",
+        "_numbers",
         "_pipeline",
         "_tasks",
         "_timeout_s",
@@ -54,6 +74,7 @@ class Answering:
         tasks: Tasks,
         form: Callable[[], AudioFormat],
         timeout_s: float,
+        numbers: SessionNumbers,
     ) -> None:
         self._pipeline = pipeline
         self._channel = channel
@@ -63,7 +84,7 @@ class Answering:
         self._turns = asyncio.Queue[CallerTurn](MAX_WAITING_TURNS)
         self._conversation = Conversation()
         self._answer: Answer | None = None
-        self._count = 0
+        self._numbers = numbers
 
     async def add(self, turn: CallerTurn) -> None:
         """Take a turn that begins; waits while too many have no text yet."""
@@ -107,9 +128,8 @@ class Answering:
             self._answer.cancel()
             await self._answer.gone(self._timeout_s)
         self._conversation.add(Role.USER, text)
-        self._count += 1
         self._answer = Answer(
-            f"r{self._count}",
+            self._numbers.response_id(),
             turn.id,
             turn.times,
             self._pipeline,

@@ -12,6 +12,7 @@ from wsserver.sdk.context import Context
 from wsserver.sdk.hub import Hub
 from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.logs import EventLog
+from wsserver.voice.answering import SessionNumbers
 from wsserver.voice.caller import Caller
 from wsserver.voice.callerchannel import CallerChannel
 from wsserver.voice.pipeline import Pipeline
@@ -35,6 +36,7 @@ def voice_app(
     """
     app = App()
     callers: dict[str, Caller] = {}
+    sessions: dict[str, SessionNumbers] = {}
     log = log or EventLog()
     timeout_s = settings.stage_timeout_ms / 1000
     pipeline = Pipeline(
@@ -44,9 +46,10 @@ def voice_app(
     def caller_of(ctx: Context) -> Caller:
         caller = callers.get(ctx.connection_id)
         if caller is None:
-            caller = callers[ctx.connection_id] = Caller(
-                pipeline, CallerChannel(ctx.hub, ctx.connection_id, log), timeout_s
-            )
+            channel = CallerChannel(ctx.hub, ctx.connection_id, ctx.session_id, log)
+            numbers = sessions.setdefault(ctx.session_id, SessionNumbers())
+            numbers.callers += 1
+            caller = callers[ctx.connection_id] = Caller(pipeline, channel, timeout_s, numbers)
         return caller
 
     @app.lifespan
@@ -65,6 +68,9 @@ def voice_app(
         if caller is not None:
             await caller.close()
             del callers[ctx.connection_id]
+            caller.numbers.callers -= 1
+            if not caller.numbers.callers:
+                del sessions[ctx.session_id]
 
     app.on("message")(fan_out)
 

@@ -9,7 +9,7 @@ from typing import Final
 from wscore.codes import ErrorCode
 from wscore.payloads import AudioChunk, AudioStart, Interrupt, TextInput
 from wsserver.sdk.context import Context
-from wsserver.voice.answering import Answering, CallerTurn
+from wsserver.voice.answering import Answering, CallerTurn, SessionNumbers
 from wsserver.voice.callerchannel import CallerChannel
 from wsserver.voice.listening import Listening
 from wsserver.voice.pipeline import Pipeline, Tasks
@@ -37,19 +37,21 @@ class Caller:
         "_pipeline",
         "_tasks",
         "_timeout_s",
-        "_turns",
+        "numbers",
     )
 
-    def __init__(self, pipeline: Pipeline, channel: CallerChannel, timeout_s: float) -> None:
+    def __init__(self, pipeline: Pipeline, channel: CallerChannel, timeout_s: float, numbers: SessionNumbers) -> None:
         self._pipeline = pipeline
         self._channel = channel
         self._timeout_s = timeout_s
         self._idle_s = (pipeline.turns.end_silence_ms + _IDLE_MS) / 1000
-        self._turns = 0
+        self.numbers = numbers
         self._tasks = Tasks()
         self._inbox = asyncio.Queue[Step](MAX_WAITING_MESSAGES)
-        self._answering = Answering(pipeline, channel, self._tasks, lambda: self._listening.answer_format, timeout_s)
-        self._listening = Listening(pipeline, channel, self._tasks, self._answering, self._next_turn_id)
+        self._answering = Answering(
+            pipeline, channel, self._tasks, lambda: self._listening.answer_format, timeout_s, numbers
+        )
+        self._listening = Listening(pipeline, channel, self._tasks, self._answering, numbers.turn_id)
         self._tasks.start(self._answering.run())
         self._tasks.start(self._hear())
 
@@ -77,14 +79,18 @@ class Caller:
             ctx.error(ErrorCode.INVALID_MESSAGE, f"A text of 1 to {MAX_TEXT_CHARS} characters - at `$.data.text`")
             return
         times = TurnTimes(text_s=self._pipeline.now_s())
-        await self._inbox.put(lambda: self._answering.add(CallerTurn(self._next_turn_id(), text, times)))
+        await self._inbox.put(lambda: self._answering.add(CallerTurn(self.numbers.turn_id(), text, times)))
 
     def interrupt(self, data: Interrupt) -> None:
         """End the answer now, before all that waits."""
         self._answering.interrupt(data.response_id, data.played_ms)
 
     async def close(self) -> None:
-        """Cancel everything that is done for this caller; returns when it has ended."""
+        """Cancel everything that is done for this caller; returns when it has ended.
+
+        Whoever comes back to the session finds the end of an answer that was under way.
+        """
+        self._answering.interrupt()
         await self._tasks.cancel(self._timeout_s)
         await self._listening.close()
 
@@ -99,7 +105,3 @@ class Caller:
                 await step()
             except Exception as error:  # a fault of this code costs a message, not all that follow
                 self._channel.failed(StageError("listening", problem_of(error)), None)
-
-    def _next_turn_id(self) -> str:
-        self._turns += 1
-        return f"t{self._turns}"

@@ -1,4 +1,7 @@
-"""The way to one caller: every message that the voice app sends of its own accord goes through here."""
+"""The way to one caller: every message that the voice app sends of its own accord goes through here.
+
+What was said and answered goes to the caller's session, where it can be recovered; the rest to its connection alone.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import base64
 
 from wscore.audio import AudioFormat
 from wscore.codes import ErrorCode
+from wscore.messages import UNCOUNTED_TYPES
 from wscore.payloads import AudioChunk, Payload, Transcript
 from wsserver.sdk.hub import Hub
 from wsserver.telemetry.logs import EventLog
@@ -15,17 +19,21 @@ from wsserver.voice.stages import StageError
 class CallerChannel:
     """Sends to the connection of one caller; what is sent after its end goes nowhere."""
 
-    __slots__ = ("_hub", "_log", "_sequence_number", "connection_id")
+    __slots__ = ("_hub", "_log", "_sequence_number", "_session_id", "connection_id")
 
-    def __init__(self, hub: Hub, connection_id: str, log: EventLog) -> None:
+    def __init__(self, hub: Hub, connection_id: str, session_id: str, log: EventLog) -> None:
         self._hub = hub
         self.connection_id = connection_id
+        self._session_id = session_id
         self._log = log
         self._sequence_number = 0
 
     def send(self, type: str, data: Payload) -> None:
-        """Send one message."""
-        self._hub.send(self.connection_id, type, data)
+        """Send one message, to the session if it is worth a place in its history."""
+        if type in UNCOUNTED_TYPES:
+            self._hub.send(self.connection_id, type, data)
+        else:
+            self._hub.publish(type, data, session=self._session_id)
 
     def partial_transcript(self, turn_id: str, text: str) -> None:
         """Send what was understood so far; a slow reader may miss it."""

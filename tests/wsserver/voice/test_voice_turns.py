@@ -113,12 +113,39 @@ async def test_messages_still_go_to_everyone_in_the_session(start_voice, call):
     assert await bob.until("message") == {"hello": 1}
 
 
-async def test_the_answer_goes_to_the_one_who_spoke_alone(start_voice, call):
+async def test_what_is_answered_goes_to_the_session_and_its_voice_to_the_one_who_spoke_alone(start_voice, call):
     await start_voice()
     ann, bob = await call(session="room"), await call(session="room")
-    await ann.send("text_input", {"text": "hi"})
-    await ann.until("response_done")
-    assert await bob.all_until_pong() == []
+    for number, phone in enumerate((ann, bob), 1):
+        await phone.send("text_input", {"text": "hi"})
+        await phone.until("response_done", responseId=f"r{number}", turnId=f"t{number}")
+    mine = [envelope["type"] for envelope in ann.got if envelope.get("data", {}).get("responseId") == "r1"]
+    assert {"response_started", "llm_response", "audio_chunk", "response_done"} <= set(mine)
+    others = [envelope for envelope in bob.got if envelope.get("data", {}).get("responseId") == "r1"]
+    assert {envelope["type"] for envelope in others} == {"response_started", "llm_response", "response_done"}
+    assert all(envelope["seq"] for envelope in others)
+
+
+async def test_who_is_cut_in_the_middle_of_an_answer_finds_what_was_said_and_that_it_ended(
+    start_voice, call, room, guest_token
+):
+    await start_voice()
+    token, more = guest_token(), asyncio.Event()
+    room.responder.scripts = [["It is ", more, "noon."]]
+    phone = await call(token=token)
+    greeting = phone.client.greeting["data"]
+    await phone.send("text_input", {"text": "what time is it"})
+    await phone.until("llm_response")
+    phone.client.ws.transport.abort()  # and what it has read is forgotten with it
+    await asyncio.wait_for(room.server.connections.wait_empty(), 20)
+    recovery = greeting["recovery"]
+    resume = {"epoch": recovery["epoch"], "seq": recovery["seq"], "resume": recovery["resumeToken"]}
+    again = await call(token=token, session=greeting["sessionId"], resume=resume)
+    assert again.client.greeting["data"]["recovery"]["recovered"] is True
+    done = await again.until("response_done")
+    assert (done["responseId"], done["status"]) == ("r1", "cancelled")
+    assert [envelope["seq"] for envelope in again.got] == list(range(1, len(again.got) + 1))
+    assert again.of("llm_response")[0]["text"].strip() == "It is"
 
 
 @pytest.mark.parametrize("where", ["hearing", "recognising", "responding", "synthesising", "playing"])
