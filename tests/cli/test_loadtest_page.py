@@ -58,12 +58,15 @@ def test_the_numbers_in_the_text_are_those_of_the_code():
 
 
 def test_the_example_uses_members_that_exist():
-    source = (ROOT / "loadtest" / "driver" / "user.py").read_text("utf-8")
+    names = ("measureduser.py", "user.py", "rawuser.py")
+    source = "".join((ROOT / "loadtest" / "driver" / name).read_text("utf-8") for name in names)
     members = set(re.findall(r"^    def ([a-z]\w+)", source, re.M)) | set(
         re.findall(r"^    ([a-z]\w+)[:=\s]", source, re.M)
     )
     text = section("Your own scenarios")
-    (example,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
-    compile(example, "locustfile.py", "exec")
-    assert set(re.findall(r"self\.(\w+)\(", example)) <= members
+    examples = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    assert len(examples) == 2
+    for example in examples:
+        compile(example, "scenario.py", "exec")
+        assert set(re.findall(r"self\.(\w+)\(", example)) <= members
     assert set(re.findall(r"^\| `(\w+)\(", text, re.M)) <= members
