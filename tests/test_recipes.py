@@ -64,7 +64,7 @@ NOT_RUN = {
         "tests/cli/test_loadtest_publish.py runs it"
     ),
     "docs/loadtest.md: wsctl loadtest heartbeat ws://localhost:3000/ --protocol raw": (
-        "needs such a server; tests/seed/test_load_foreign.py has them"
+        "needs such a server; tests of the load tester's protocols have them"
     ),
     "docs/loadtest.md: wsctl loadtest find-max heartbeat --by connections --threshold 'rtt.p99<50ms'": "the same",
     "docs/loadtest.md: wsctl loadtest heartbeat ws://target:8765/socket.io/ --connections 20000 --master 5557 "
