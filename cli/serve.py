@@ -19,10 +19,10 @@ from cli.exits import ExitCode
 from cli.loading import load_app
 from cli.options.serve import (
     AuthOptions,
-    DevelopmentOptions,
     LimitOptions,
     ListenOptions,
     LogOptions,
+    ProcessOptions,
     ProxyOptions,
     TimeOptions,
     TlsOptions,
@@ -34,13 +34,15 @@ from cli.reloading import serve_on_change
 from cli.settings import ConfigFile
 from cli.signals import StopSignals
 from cli.spreading import spread
+from cli.systemd import ServiceManager
 from wscore.errors import ConfigError
 from wsserver.telemetry.budget import AbandonedError
 from wsserver.telemetry.logs import EventLog, LogFormat, configure_logging
 from wsserver.telemetry.logwriter import LogWriter
+from wsserver.workers.control import Assignment, take_assignment
+from wsserver.workers.worker import WorkerSide
 
-# Gives the lines to say once it listens at a URL, on an event loop of a module.
-Saying = Callable[[str, str], Iterable[str]]
+Saying = Callable[..., Iterable[str]]  # gives the lines to say once it listens at a URL
 FLUSH_S = 0.5  # what is still to be written at the end gets this long
 
 if TYPE_CHECKING:
@@ -61,8 +63,7 @@ def serve(
     times: TimeOptions,
     tls: TlsOptions,
     proxies: ProxyOptions,
-    log: LogOptions,
-    development: DevelopmentOptions,
+    process: ProcessOptions,
     voice: VoiceAppOptions,
     config: ConfigFile = None,
 ) -> None:
@@ -71,26 +72,40 @@ def serve(
     A loopback address gets the dev profile: unsigned guests, open session join, no rate or per-address limits.
     Any other gets prod: signed guests when a secret is set, else none; joining by token only; limits on.
     """
-    if development.reload:
+    if process.development.reload:
         raise typer.Exit(serve_on_change(listen.host, listen.port, times.drain_timeout))
-    settings = server_settings(listen, tls, auth, proxies, limits, times)
-    writer = _log_without_waiting(log)
+    assignment = take_assignment()
+    settings = server_settings(listen, tls, auth, proxies, limits, times, process.scale)
+    log, workers = process.log, process.scale.workers
+    writer = _log_without_waiting(log, None if assignment is None else assignment.slot)
+    event_log = EventLog(dropped_lines=lambda: writer.dropped)
+    say: Saying | None = None
+    if log.log_format is LogFormat.TEXT and assignment is None:
+        say = partial(banner, settings, key=auth)
+    if workers > 1 and assignment is None:
+        raise typer.Exit(_supervise(settings, workers, event_log, writer, say))
     signals = StopSignals(settings.drain_timeout_ms / 1000, writer)
     signals.install()
     loaded, choices = _load(app, voice)
-    own_kinds = [] if loaded is None else loaded.settings
-    own = read_app_settings(own_kinds, config, os.environ)
-    say = None
-    if log.log_format is LogFormat.TEXT:
-        say = partial(banner, settings, voice=choices, app=shown_settings(own), key=auth)
-    raise typer.Exit(_run(settings, loaded, own, EventLog(dropped_lines=lambda: writer.dropped), signals, say))
+    own = read_app_settings([] if loaded is None else loaded.settings, config, os.environ)
+    if say is not None:
+        say = partial(say, voice=choices, app=shown_settings(own))
+    raise typer.Exit(_run(settings, loaded, own, event_log, signals, say, assignment))
 
 
-def _log_without_waiting(log: LogOptions) -> LogWriter:
+def _supervise(settings: ServerSettings, count: int, log: EventLog, writer: LogWriter, say: Saying | None) -> int:
+    from cli.supervising import MARGIN_S, supervise
+
+    signals = StopSignals(settings.drain_timeout_ms / 1000 + MARGIN_S, writer)
+    signals.install()
+    return supervise(settings, count, log, signals, say and partial(say, loop=f"{count} workers", voice=(), app=()))
+
+
+def _log_without_waiting(log: LogOptions, worker: int | None) -> LogWriter:
     """Let nothing that goes to standard error hold the server up: its log, narration, warnings, an app's own words."""
     sys.stderr = writer = LogWriter(2, encoding=sys.stderr.encoding)
     atexit.register(writer.settle, FLUSH_S)
-    configure_logging(log.log_format, log.log_level, writer)
+    configure_logging(log.log_format, log.log_level, writer, worker)
     return writer
 
 
@@ -111,10 +126,11 @@ def _run(
     log: EventLog,
     signals: StopSignals,
     say: Saying | None,
+    assignment: Assignment | None,
 ) -> int:
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(settings, app, own, log, signals, say))
+        return runner.run(_serve(settings, app, own, log, signals, say, assignment))
 
 
 async def _serve(
@@ -124,6 +140,7 @@ async def _serve(
     log: EventLog,
     signals: StopSignals,
     say: Saying | None,
+    assignment: Assignment | None,
 ) -> int:
     from wsserver import WebSocketServer
 
@@ -135,15 +152,24 @@ async def _serve(
         signals.stop()
 
     signals.attach(loop)
-    server = WebSocketServer(settings, app, app_settings=own, log=log, on_exit=on_exit)
+    worker = None if assignment is None else WorkerSide(assignment, signals.stop)
+    sockets = () if worker is None else worker.sockets
+    server = WebSocketServer(settings, app, app_settings=own, log=log, on_exit=on_exit, sockets=sockets)
     if not await _unless(signals.first, server.start()):
         return ExitCode.INTERRUPTED
     signals.has_served = True
     collector.work()  # again: the server was loaded since the command was
     if say is not None:
-        for line in say(server.url, type(loop).__module__):
+        for line in say(server.url, loop=type(loop).__module__):
             note(line)
+    manager = ServiceManager()
+    manager.ready()
+    watching = loop.create_task(manager.keep_alive())
+    if worker is not None:
+        worker.ready(server, server.url)
     await signals.first.wait()
+    watching.cancel()
+    manager.stopping()
     try:
         if not await _unless(signals.second, server.stop()):
             return ExitCode.INTERRUPTED

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -41,6 +42,7 @@ class StopSignals:
         self._received: SimpleQueue[int] = SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._count = 0
+        self._on_hangup: Callable[[], object] | None = None
         self.first = asyncio.Event()
         self.second = asyncio.Event()
         self.has_served = False  # whether what ends is a server, or one that was still starting
@@ -53,8 +55,12 @@ class StopSignals:
                 signal.signal(number, self._on_signal)
         threading.Thread(target=self._keep_time, name="wsctl-signals", daemon=True).start()
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Set the events on this loop from now on; before, a signal ends the process at once."""
+    def attach(self, loop: asyncio.AbstractEventLoop, on_hangup: Callable[[], object] | None = None) -> None:
+        """Set the events on this loop from now on; before, a signal ends the process at once.
+
+        SIGHUP ends it too, unless `on_hangup` is there to be called on the loop.
+        """
+        self._on_hangup = on_hangup
         self._loop = loop
 
     def stop(self) -> None:
@@ -102,6 +108,9 @@ class StopSignals:
                     return True
             elif (name := signal.Signals(number).name) in _MEANINGLESS:
                 self._log.warning("server.signal_ignored", signal=name)
+            elif name == "SIGHUP" and self._on_hangup is not None and self._loop is not None:
+                with suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(self._on_hangup)
             else:
                 return True
 

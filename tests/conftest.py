@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.redisserver import PROGRAMS, RedisServer
 from wscore.guest import mint_guest_token
 from wscore.tokens import JwtKey, mint_jwt
 from wsserver import App, ServerSettings, WebSocketServer
@@ -132,3 +134,29 @@ def make_certificate(tmp_path: Path) -> Callable[..., Certificate]:
         return Certificate(certificate, key, *files)
 
     return make
+
+
+@pytest.fixture
+def start_redis(tmp_path) -> Iterator[Callable[..., RedisServer]]:
+    """Start a Redis: `start_redis("--maxmemory", "3mb")`."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("needs redis-server")
+    servers: list[RedisServer] = []
+
+    def start(*options: str) -> RedisServer:
+        directory = tmp_path / f"redis{len(servers)}"
+        directory.mkdir()
+        server = RedisServer(program, directory, options)
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def redis(start_redis) -> RedisServer:
+    """A Redis that keeps nothing on disk."""
+    return start_redis()

@@ -107,6 +107,12 @@ HOOK_FAILED: Final = Disconnect(
     "The server could not decide about the connection",
     "The app's connecting hook failed or took too long; the server's log holds the cause.",
 )
+BROKER_DOWN: Final = Disconnect(
+    "broker-down",
+    CloseCode.TRY_AGAIN_LATER,
+    "The server cannot reach the others",
+    "What connects the server's processes did not answer in time, so nothing could be promised.",
+)
 BINARY_MESSAGE: Final = Disconnect(
     "binary-message",
     CloseCode.UNSUPPORTED_DATA,
@@ -157,7 +163,7 @@ DISCONNECTS: Final[dict[str, Disconnect]] = {
     disconnect.name: disconnect
     for disconnect in (
         *(HOST_REFUSED, ORIGIN_REFUSED, SERVER_FULL, TOKEN_MISSING, TOKEN_REFUSED, TOKEN_EXPIRED, SESSION_REFUSED),
-        *(REFUSED_BY_APP, HOOK_FAILED),
+        *(REFUSED_BY_APP, HOOK_FAILED, BROKER_DOWN),
         *(BINARY_MESSAGE, INVALID_UTF8, MESSAGE_TOO_BIG, PROTOCOL_ERROR, RATE_LIMIT, UNFINISHED),
         *(HEARTBEAT_TIMEOUT, SLOW_CONSUMER, KICKED, CLOSED_BY_APP, SHUTDOWN, INTERNAL_ERROR),
     )

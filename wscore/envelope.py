@@ -189,15 +189,16 @@ class MessageProtocol:
         *,
         id: str | None = None,
         details: dict[str, object] | None = None,
+        retryable: bool | None = None,
     ) -> OutboundEnvelope:
-        """Build an `error` envelope; whether it is retryable comes from the code's row or declaration.
+        """Build an `error` envelope; unless given, whether it is retryable comes from the code's row or declaration.
 
         Raises UnsendableError for a code that has neither.
         """
-        retryable = self._retryable.get(code)
-        if retryable is None:
+        usually = self._retryable.get(code)
+        if usually is None:
             raise UnsendableError(repr(code), "there is no such error code")
-        data = ErrorData(str(code), message, retryable, details)
+        data = ErrorData(str(code), message, usually if retryable is None else retryable, details)
         return self.create_envelope("error", data, session_id, id=id)
 
     @staticmethod

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from wscore.recovery import GroupHistory, RecoveryLimits
+from wscore.recovery import GroupHistory, Position, RecoveryLimits
 
 # What a group takes that keeps something or has no member: the object, its name, and its places in two tables.
 HISTORY_BYTES: Final = 480
@@ -71,8 +71,17 @@ class Histories:
 
     def renew(self, history: GroupHistory) -> None:
         """Lose a group's history: it begins to count anew."""
+        self.move(history, Position(self._new_epoch(), 0))
+
+    def move(self, history: GroupHistory, position: Position) -> None:
+        """Have a group stand elsewhere, with nothing kept."""
         self.size -= history.size
-        history.renew(self._new_epoch())
+        history.move(position)
+
+    def forget(self, history: GroupHistory) -> None:
+        """Let go of a group wholly: somebody else knows where it stands."""
+        history.is_held = False
+        self._drop(history)
 
     def expire(self, now_s: float, at_most: int) -> None:
         """Let go of what is too old, of so many groups at most."""

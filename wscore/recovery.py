@@ -177,11 +177,10 @@ class GroupHistory:
         self._events = self._stamps = self._left_out = None
         self.size = 0
 
-    def renew(self, epoch: str) -> None:
-        """Begin to count anew: history is lost."""
+    def move(self, position: Position) -> None:
+        """Stand elsewhere, with nothing kept: history is lost, or somebody else counts."""
         self.clear()
-        self.epoch = epoch
-        self.seq = 0
+        self.epoch, self.seq = position
 
     def since(
         self, asked: Position, now_s: float, limits: RecoveryLimits, client: str | None = None

@@ -24,6 +24,10 @@ class ResumeTokens:
     def __init__(self, secret: bytes) -> None:
         self._key = hmac.digest(secret, _PURPOSE, "sha256")
 
+    def rekey(self, secret: bytes) -> None:
+        """Take another secret, which others have too: tokens of before are worth nothing."""
+        self._key = hmac.digest(secret, _PURPOSE, "sha256")
+
     def mint(self, principal: Principal, session_id: str, origin: str) -> str:
         """Return the token of a connection of this user to this session."""
         return f"{origin}.{self._mac(principal, session_id, origin)}"

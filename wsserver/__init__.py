@@ -12,12 +12,14 @@ from wscore.ratelimit import Rate
 from wscore.recovery import RecoveryLimits
 from wscore.rooms import RoomAccess, RoomGrant
 from wscore.tokens import ClaimNames
-from wsserver.brokers.base import PublishResult
+from wsserver.brokers.base import BrokerUnreachableError, NotPublished, NotPublishedError, PublishResult
+from wsserver.brokers.redistarget import RedisTarget
 from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.rooms import RoomLimitError, RoomLimits
 from wsserver.connections.sessions import SessionJoin
 from wsserver.connections.users import User
+from wsserver.engines.listener import ListenError
 from wsserver.engines.pending import PendingLimits
 from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
@@ -31,7 +33,7 @@ from wsserver.sdk.failures import ExitRequest
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import LifespanError
 from wsserver.sdk.requests import ConnectionGoneError
-from wsserver.server import ListenError, WebSocketServer
+from wsserver.server import WebSocketServer
 from wsserver.settings import EngineName, Profile, ServerSettings
 from wsserver.telemetry.budget import AbandonedError
 from wsserver.telemetry.clock import Clock
@@ -43,6 +45,7 @@ __all__ = [
     "App",
     "AppError",
     "AppErrorCode",
+    "BrokerUnreachableError",
     "ClaimNames",
     "Clock",
     "CloseCode",
@@ -66,6 +69,8 @@ __all__ = [
     "ListenError",
     "Message",
     "Metrics",
+    "NotPublished",
+    "NotPublishedError",
     "OutboundLimits",
     "PendingLimits",
     "Principal",
@@ -74,6 +79,7 @@ __all__ = [
     "Rate",
     "RatePolicy",
     "RecoveryLimits",
+    "RedisTarget",
     "RoomAccess",
     "RoomGrant",
     "RoomLimitError",

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import Sequence
 
 from wscore.guest import GuestVerifier
 from wscore.payloads import Limits, RateLimit
 from wscore.tokens import JwtVerifier
-from wsserver.engines.base import Engine, EngineSettings
+from wsserver.brokers.base import Broker
+from wsserver.brokers.memory import MemoryBroker
+from wsserver.connections.inbound import InboundMemory
+from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.rooms import Rooms
+from wsserver.engines.arrival import Reception
+from wsserver.engines.base import Engine, EngineSettings, UpgradeHandler
+from wsserver.engines.networks import TrustedNetworks
+from wsserver.engines.pending import Pending
 from wsserver.engines.unfinished import Unfinished
 from wsserver.handshake.authentication import AuthenticationHandler
+from wsserver.handshake.forwarded import Proxies
 from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.jwksfile import JwksFile
 from wsserver.handshake.origins import OriginPolicy
@@ -19,8 +30,10 @@ from wsserver.sdk.appsettings import settings_of
 from wsserver.sdk.declared import DeclaredTypes
 from wsserver.sdk.resources import Resources
 from wsserver.settings import EngineName, Profile, ServerSettings
-from wsserver.telemetry.clock import Clock
+from wsserver.telemetry.clock import Clock, TurnClock
+from wsserver.telemetry.descriptors import descriptor_limit
 from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Metrics
 
 
 def announced_limits(settings: ServerSettings) -> Limits:
@@ -79,3 +92,82 @@ def engine_of(settings: ServerSettings, backlog: Backlog, unfinished: Unfinished
     from wsserver.engines.websockets import WebsocketsEngine
 
     return WebsocketsEngine(engine_settings, backlog, unfinished, log)
+
+
+def broker_of(settings: ServerSettings, clock: Clock, log: EventLog) -> Broker:
+    """Return what carries messages to groups; on the running event loop."""
+    now_s = TurnClock(clock.now_s, asyncio.get_running_loop().call_soon).now_s
+    if settings.broker is None:
+        return MemoryBroker(settings.recovery_limits, now_s=now_s)
+    from wsserver.brokers.redis import RedisBroker  # an extra brings what it needs
+
+    return RedisBroker(settings.broker, settings.broker_prefix, settings.recovery_limits, now_s=now_s, log=log)
+
+
+def reception_of(
+    settings: ServerSettings,
+    upgrades: UpgradeHandler,
+    engine: Engine,
+    trusted: TrustedNetworks,
+    tls: ssl.SSLContext | None,
+    metrics: Metrics,
+    clock: Clock,
+    log: EventLog,
+) -> Reception:
+    """Return what takes connections in that were just accepted."""
+    timeout_s = settings.handshake_timeout_ms / 1000
+    pending = Pending(settings.pending.within(descriptor_limit()), timeout_s, metrics, clock.now_s)
+    tls_timeout_s = None if tls is None else timeout_s
+    return Reception(upgrades, engine, pending, trusted, settings.proxy_protocol, metrics, log, tls, tls_timeout_s)
+
+
+def show_numbers(
+    metrics: Metrics,
+    connections: ConnectionManager,
+    rooms: Rooms,
+    backlog: Backlog,
+    inbound: InboundMemory,
+    unfinished: Unfinished,
+    broker: Broker,
+    log: EventLog,
+) -> None:
+    """Have the metrics read what the parts of a server know themselves."""
+    read = metrics.read
+    read("wsctl_connections", "Connections that are open", "gauge", lambda: len(connections))
+    read("wsctl_rooms", "Rooms that somebody is in", "gauge", lambda: len(rooms))
+    read("wsctl_room_bytes", "Bytes that memberships of rooms take", "gauge", lambda: rooms.used)
+    read("wsctl_outbound_bytes", "Bytes that wait for slow readers", "gauge", lambda: backlog.size)
+    read("wsctl_inbound_bytes", "Bytes that wait for handlers", "gauge", lambda: inbound.used)
+    read("wsctl_unfinished_bytes", "Bytes of messages on their way", "gauge", lambda: unfinished.used)
+    read("wsctl_recovery_bytes", "Bytes kept for who comes back", "gauge", lambda: broker.size)
+    read("wsctl_recovery_evicted_total", "Messages let go of for want of room", "counter", lambda: broker.evicted)
+    read("wsctl_log_lines_dropped_total", "Log lines dropped", "counter", log.dropped_lines)
+
+
+def proxies_of(settings: ServerSettings, trusted: TrustedNetworks) -> Proxies:
+    """Return what believes proxies about their clients."""
+    return Proxies(
+        trusted,
+        settings.forwarded_header,
+        forwarded_host=settings.forwarded_host,
+        by_tls=settings.tls_cert is not None,
+    )
+
+
+def inbound_of(settings: ServerSettings, clock: Clock, log: EventLog) -> InboundMemory:
+    """Return what bounds what waits for handlers; on the running event loop."""
+    call_later = asyncio.get_running_loop().call_later
+    return InboundMemory(
+        settings.inbound_limits, settings.max_message_bytes, call_later=call_later, now_s=clock.now_s, log=log
+    )
+
+
+def unfinished_of(settings: ServerSettings, inbound: InboundMemory, clock: Clock) -> Unfinished:
+    """Return what bounds messages that are on their way; on the running event loop."""
+    return Unfinished(
+        settings.inbound_limits.in_all,
+        settings.max_message_bytes,
+        lambda: inbound.used,
+        call_soon=asyncio.get_running_loop().call_soon,
+        now_s=clock.now_s,
+    )

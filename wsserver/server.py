@@ -5,37 +5,45 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import ssl
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Final
 
 from wscore.envelope import MessageProtocol
-from wscore.errors import WsctlError
 from wscore.guest import GuestMode
 from wscore.payloads import Heartbeat
 from wscore.resume import ResumeTokens
 from wscore.secrets import MIN_SECRET_BYTES
-from wsserver.brokers.memory import MemoryBroker
-from wsserver.builders import announced_limits, authentication_of, declared_of, engine_of, hosts_of, resources_of
+from wsserver.builders import (
+    announced_limits,
+    authentication_of,
+    broker_of,
+    declared_of,
+    engine_of,
+    hosts_of,
+    inbound_of,
+    proxies_of,
+    reception_of,
+    resources_of,
+    show_numbers,
+    unfinished_of,
+)
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.groups import Groups
 from wsserver.connections.handlerqueue import HandlerTasks
-from wsserver.connections.inbound import InboundMemory
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.replays import Replays
 from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.sessions import SessionService
 from wsserver.connections.users import UserGroups
-from wsserver.engines.arrival import Reception
 from wsserver.engines.base import Engine
 from wsserver.engines.certificate import server_context
-from wsserver.engines.listener import Listener, listen_tcp, listen_unix
+from wsserver.engines.listener import Listener, ListenError, listen_tcp, listen_unix
 from wsserver.engines.networks import TrustedNetworks
-from wsserver.engines.pending import Pending
-from wsserver.engines.unfinished import Unfinished
-from wsserver.handshake.forwarded import Proxies
 from wsserver.handshake.limits import ConnectionLimiter
 from wsserver.handshake.origins import OriginPolicy
 from wsserver.handshake.signpost import SignPost
@@ -50,6 +58,7 @@ from wsserver.lifetime.expiry import ExpiryWatch
 from wsserver.lifetime.exposure import ExposureWatch
 from wsserver.lifetime.heartbeats import Heartbeats
 from wsserver.lifetime.presence import PresenceWatch
+from wsserver.lifetime.publishing import PublishAnswers
 from wsserver.lifetime.recovery import LostHistory, SessionResume
 from wsserver.lifetime.rooms import RoomHandlers
 from wsserver.lifetime.router import MessageRouter
@@ -63,24 +72,15 @@ from wsserver.sdk.lifespans import LifespanError, Lifespans
 from wsserver.sdk.requests import Requests
 from wsserver.settings import Profile, ServerSettings
 from wsserver.telemetry.budget import AbandonedError, Budget
-from wsserver.telemetry.clock import Clock, TurnClock
-from wsserver.telemetry.descriptors import DescriptorWatch, descriptor_limit
+from wsserver.telemetry.clock import Clock
+from wsserver.telemetry.descriptors import DescriptorWatch
 from wsserver.telemetry.drops import DropWatch
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics
 from wsserver.telemetry.stalls import StallWatch
 
-
-class ListenError(WsctlError):
-    """The server cannot listen where it should."""
-
-    def __init__(self, where: str, problem: str) -> None:
-        super().__init__(where, problem)
-        self.where = where
-        self.problem = problem
-
-    def __str__(self) -> str:
-        return f"cannot listen on {self.where}: {self.problem}; choose another --port or --host, or stop what uses it"
+BROKER_ENDS_S: Final = 0.5  # behind the shutdown: for what is on its way to other processes
+HANDSHAKES_END_S: Final = 1.0  # of a shutdown: for those that have begun, where others take the next ones
 
 
 class WebSocketServer:
@@ -95,12 +95,14 @@ class WebSocketServer:
         clock: Clock | None = None,
         log: EventLog | None = None,
         on_exit: Callable[[ExitRequest], None] | None = None,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
         """Build it; `app_settings` are objects of the classes that the app names, in place of their defaults.
 
         `on_exit` is told of a SystemExit or KeyboardInterrupt in the app, and has it stopped.
 
-        Without `on_exit` it stops itself, then the exception ends the event loop.
+        Without `on_exit` it stops itself, then the exception ends the event loop. With `sockets`, which listen
+        already and are shared with other processes, it accepts there and not at an address of its own.
         """
         self.settings = settings
         self._clock = clock or Clock()
@@ -111,16 +113,17 @@ class WebSocketServer:
         self._on_exit = on_exit or self._stop_and_raise
         self._exiting: asyncio.Task[None] | None = None
         self._sockets: Listener | None = None
+        self._shared = tuple(sockets)
+        self._is_stopping = False
 
         own_errors = {code: declared.retryable for code, declared in self._app.errors.items()}
         protocol = MessageProtocol(self._clock.now_ms, own_errors)
         for code in own_errors:
             self.metrics.errors.know(code)
         loop = asyncio.get_running_loop()
-        self._broker = broker = MemoryBroker(
-            settings.recovery_limits, now_s=TurnClock(self._clock.now_s, loop.call_soon).now_s
-        )
-        resume_tokens = ResumeTokens(settings.guest_secret or os.urandom(MIN_SECRET_BYTES))
+        self._broker = broker = broker_of(settings, self._clock, self._log)
+        self._resume_secret = settings.guest_secret
+        self._resume_tokens = resume_tokens = ResumeTokens(settings.guest_secret or os.urandom(MIN_SECRET_BYTES))
         groups = Groups(broker)
         # A guest token that nobody signed can be written by anybody: outside dev its user gets nothing of its own.
         for_guests = settings.profile is Profile.DEV or settings.guests is not GuestMode.UNSIGNED
@@ -131,10 +134,11 @@ class WebSocketServer:
             settings.outbound, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s, log=self._log
         )
         self._delivery = Delivery(groups, self.backlog, protocol, self.metrics, call_soon=loop.call_soon)
-        broker.attach(self._delivery.deliver, LostHistory(self._delivery, protocol).tell)
         unread_limit = settings.outbound.per_connection // 2
         replays = Replays(broker, self._delivery, self.metrics, self._clock.now_s, unread_limit)
         sender = EnvelopeSender(protocol, self._delivery, self.metrics)
+        lost = LostHistory(self._delivery, protocol)
+        broker.attach(self._delivery.deliver, lost.tell, PublishAnswers(self.connections, sender).unpublished)
         presence = PresenceWatch(
             self._delivery, protocol, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s
         )
@@ -180,14 +184,9 @@ class WebSocketServer:
             sessions,
             SignPost(settings.path),
             resume_tokens,
+            broker,
         )
-        self._inbound = InboundMemory(
-            settings.inbound_limits,
-            settings.max_message_bytes,
-            call_later=loop.call_later,
-            now_s=self._clock.now_s,
-            log=self._log,
-        )
+        self._inbound = inbound_of(settings, self._clock, self._log)
         calls = AppCalls(
             self._app,
             self.hub,
@@ -199,13 +198,7 @@ class WebSocketServer:
             self.metrics,
             self._log,
         )
-        self._unfinished = Unfinished(
-            settings.inbound_limits.in_all,
-            settings.max_message_bytes,
-            lambda: self._inbound.used,
-            call_soon=loop.call_soon,
-            now_s=self._clock.now_s,
-        )
+        self._unfinished = unfinished_of(settings, self._inbound, self._clock)
         self._drops = DropWatch(self.metrics, self._log, self._clock.now_s)
         self._heartbeats = Heartbeats(
             settings.heartbeat,
@@ -215,7 +208,7 @@ class WebSocketServer:
                 DescriptorWatch(self._log, self._clock.now_s).check,
                 self._drops.check,
                 expiry.check_clock,
-                broker.expire,
+                broker.check,
                 self._unfinished.check,
             ),
             stalls=StallWatch(self._log, self.metrics, self._clock.now_s),
@@ -254,11 +247,12 @@ class WebSocketServer:
             log=self._log,
         )
         self._connecting: ConnectingRoom | None = None
-        if self._app.connecting_hooks:
+        if self._app.connecting_hooks or broker.is_shared:
             self._connecting = ConnectingRoom(
                 self._app.connecting_hooks,
                 self._controller,
                 self._upgrade,
+                broker,
                 self.hub,
                 self._app.new_state,
                 self._tasks,
@@ -281,32 +275,11 @@ class WebSocketServer:
             log=self._log,
         )
         self._exposure = ExposureWatch(settings, origins, self._log)
-        proxies = Proxies(
-            self._trusted,
-            settings.forwarded_header,
-            forwarded_host=settings.forwarded_host,
-            by_tls=settings.tls_cert is not None,
-        )
-        self._show_numbers()
+        parts = (self.connections, self._rooms, self.backlog, self._inbound, self._unfinished, broker)
+        show_numbers(self.metrics, *parts, self._log)
         gateway = self._connecting or self._controller
+        proxies = proxies_of(settings, self._trusted)
         self._upgrades = Endpoints(proxies, self._upgrade, gateway, self._echo, echo_paths, self._exposure)
-
-    def _show_numbers(self) -> None:
-        read = self.metrics.read
-        read("wsctl_connections", "Connections that are open", "gauge", lambda: len(self.connections))
-        read("wsctl_rooms", "Rooms that somebody is in", "gauge", lambda: len(self._rooms))
-        read("wsctl_room_bytes", "Bytes that memberships of rooms take", "gauge", lambda: self._rooms.used)
-        read("wsctl_outbound_bytes", "Bytes that wait for slow readers", "gauge", lambda: self.backlog.size)
-        read("wsctl_inbound_bytes", "Bytes that wait for handlers", "gauge", lambda: self._inbound.used)
-        read("wsctl_unfinished_bytes", "Bytes of messages on their way", "gauge", lambda: self._unfinished.used)
-        read("wsctl_recovery_bytes", "Bytes kept for who comes back", "gauge", lambda: self._broker.size)
-        read(
-            "wsctl_recovery_evicted_total",
-            "Messages let go of for want of room",
-            "counter",
-            lambda: self._broker.evicted,
-        )
-        read("wsctl_log_lines_dropped_total", "Log lines dropped", "counter", self._log.dropped_lines)
 
     async def start(self) -> None:
         """Run the app's lifespan up to its yield, then listen; raises ListenError, or ConfigError if the app fails."""
@@ -315,12 +288,20 @@ class WebSocketServer:
         if settings.tls_cert is not None and settings.tls_key is not None:
             tls = server_context(settings.tls_cert, settings.tls_key)
         engine = engine_of(settings, self.backlog, self._unfinished, self._log)
-        await self._lifespans.enter(self.hub)
+        await self._broker.start()
+        if self._resume_secret is None:
+            self._resume_tokens.rekey(await self._broker.share("resume-secret", os.urandom(MIN_SECRET_BYTES)))
+        try:
+            await self._lifespans.enter(self.hub)
+        except BaseException:
+            await self._broker.stop(0)
+            raise
         try:
             self._sockets = await self._listen(engine, tls)
         except BaseException as error:
             with suppress(LifespanError):  # it is logged, and not why the server does not start
                 await self._lifespans.leave(Budget(settings.drain_timeout_ms / 1000))
+            await self._broker.stop(0)
             if not isinstance(error, OSError):
                 raise
             where = settings.uds or f"{settings.host}:{settings.port}"
@@ -331,19 +312,11 @@ class WebSocketServer:
 
     async def _listen(self, engine: Engine, tls: ssl.SSLContext | None) -> Listener:
         settings = self.settings
-        timeout_s = settings.handshake_timeout_ms / 1000
-        pending = Pending(settings.pending.within(descriptor_limit()), timeout_s, self.metrics, self._clock.now_s)
-        reception = Reception(
-            self._upgrades,
-            engine,
-            pending,
-            self._trusted,
-            settings.proxy_protocol,
-            self.metrics,
-            self._log,
-            tls,
-            None if tls is None else timeout_s,
+        reception = reception_of(
+            settings, self._upgrades, engine, self._trusted, tls, self.metrics, self._clock, self._log
         )
+        if self._shared:
+            return Listener(reception, [shared.dup() for shared in self._shared])
         if settings.uds is not None:
             return listen_unix(reception, settings.uds, settings.uds_mode)
         return await listen_tcp(reception, settings.host, settings.port)
@@ -355,12 +328,38 @@ class WebSocketServer:
         AbandonedError if code of the app has not ended by then, LifespanError if it failed at its end. A server that
         does not listen is left alone.
         """
-        if self._sockets is None or self._upgrade.draining:
+        if self._sockets is None or self._is_stopping:
             return
+        self._is_stopping = True
+        budget_s = self.settings.drain_timeout_ms / 1000
+        if self._shared:
+            began_s = self._clock.now_s()
+            await self._sockets.leave_to_others(min(HANDSHAKES_END_S, budget_s / 4))
+            if self._connecting is not None:
+                await self._connecting.wait_decided(min(HANDSHAKES_END_S, budget_s / 4))
+            budget_s -= self._clock.now_s() - began_s
         self._upgrade.draining = True
         if self._connecting is not None:
             self._connecting.close_all()
-        await self._drain.run(self.settings.drain_timeout_ms, self._stop_listening)
+        try:
+            await self._drain.run(int(budget_s * 1000), self._stop_listening)
+        finally:
+            await self._broker.stop(BROKER_ENDS_S)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes newcomers, and reaches what it shares with other processes."""
+        return self._sockets is not None and not self._is_stopping and self._broker.is_up
+
+    def accept_at(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept at sockets of another process too, which is down; only while it listens."""
+        if self._sockets is not None and not self._is_stopping:
+            self._sockets.accept_at(sockets)
+
+    def accept_no_more_at(self, sockets: Sequence[socket.socket]) -> None:
+        """Leave them to that process again; connections that came there stay."""
+        if self._sockets is not None and not self._is_stopping:
+            self._sockets.accept_no_more_at(sockets)
 
     def _stop_listening(self) -> None:
         assert self._sockets is not None
@@ -377,7 +376,7 @@ class WebSocketServer:
                 await self.stop()
             raise error  # past the event loop, as asyncio lets it
 
-        if self._exiting is None and not self._upgrade.draining:
+        if self._exiting is None and not self._is_stopping:
             self._exiting = asyncio.get_running_loop().create_task(run())
 
     @property

@@ -14,6 +14,7 @@ from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
 from wscore.recovery import RecoveryLimits
 from wscore.tokens import ClaimNames, JwtKey
+from wsserver.brokers.redistarget import RedisTarget
 from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.rooms import RoomLimits
@@ -23,6 +24,7 @@ from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
 from wsserver.outbound.backlog import OutboundLimits
 
+DEFAULT_BROKER_PREFIX: Final = "wsctl:"
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8765
 DEFAULT_PATH: Final = "/socket.io/"
@@ -132,6 +134,8 @@ class ServerSettings:
     inbound: InboundLimits | None = None
     outbound: OutboundLimits = OutboundLimits()
     recovery: RecoveryLimits | None = None
+    broker: RedisTarget | None = None
+    broker_prefix: str = DEFAULT_BROKER_PREFIX
     max_message_bytes: int = 1 << 20
     handshake_timeout_ms: int = 10_000
     close_timeout_ms: int = 5_000

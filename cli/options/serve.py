@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
@@ -12,9 +14,12 @@ import typer
 from cli.options.recovery import RecoveryOptions
 from cli.options.tokens import JwtOptions
 from cli.settings import duration_option, mode_option, size_option
+from wscore.errors import ConfigError
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
+from wscore.installation import install_line
 from wscore.ratelimit import Rate
+from wsserver.brokers.redistarget import RedisTarget, read_target
 from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.rooms import DEFAULT_MAX_ROOMS, DEFAULT_ROOM_MEMORY, RoomLimits
@@ -24,6 +29,7 @@ from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
 from wsserver.outbound.backlog import OUTBOUND_IN_ALL, OutboundLimits, outbound_per_connection
 from wsserver.settings import (
+    DEFAULT_BROKER_PREFIX,
     DEFAULT_HOST,
     DEFAULT_MAX_CONNECTIONS,
     DEFAULT_MAX_PENDING,
@@ -39,6 +45,7 @@ from wsserver.settings import (
 )
 from wsserver.telemetry.logs import LogFormat
 
+IN_ENVIRONMENT: Final = "set WSCTL_BROKER, or write it into wsctl.toml"
 BY_PROFILE: Final = "by profile"
 BURST_SECONDS: Final = 2  # a burst is what two seconds allow
 
@@ -50,6 +57,37 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleOptions:
+    """More than one process."""
+
+    TITLE: ClassVar = "More than one process"
+
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, metavar="N", help="Processes that serve; more than one needs --broker.")
+    ] = 1
+    broker: Annotated[
+        str | None, typer.Option(metavar="URL", help="Redis that they share, as redis://host:6379/0.")
+    ] = None
+    broker_prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help="Begins every key and channel there: one for each application.")
+    ] = DEFAULT_BROKER_PREFIX
+
+    def target(self) -> RedisTarget | None:
+        """Return the Redis that the processes share, if there is one."""
+        if self.broker is None:
+            if self.workers > 1:
+                problem = f"{self.workers} processes need a broker, or they would not know of each other's clients"
+                raise ConfigError("--workers", problem, "give --broker redis://127.0.0.1:6379")
+            return None
+        if find_spec("hiredis") is None or find_spec("redis") is None:
+            raise ConfigError("--broker", "its packages are not installed", install_line("redis"))
+        target = read_target(self.broker)
+        if target.password and any(self.broker in argument for argument in sys.argv):
+            raise ConfigError("--broker", "holds a password, which others see in the list of processes", IN_ENVIRONMENT)
+        return target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +306,15 @@ class LogOptions:
     log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = LogLevel.INFO
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessOptions:
+    """How it runs, whatever it serves."""
+
+    scale: ScaleOptions = field(default_factory=ScaleOptions)
+    development: DevelopmentOptions = field(default_factory=DevelopmentOptions)
+    log: LogOptions = field(default_factory=LogOptions)
+
+
 def server_settings(
     listen: ListenOptions,
     tls: TlsOptions,
@@ -275,6 +322,7 @@ def server_settings(
     proxies: ProxyOptions,
     limits: LimitOptions,
     times: TimeOptions,
+    scale: ScaleOptions,
 ) -> ServerSettings:
     """Return the settings that the options make, with the profile's choices where nobody chose; raises ConfigError."""
     secret = auth.secret()
@@ -318,6 +366,8 @@ def server_settings(
         inbound=limits.inbound(max_message_bytes),
         outbound=outbound,
         recovery=limits.recovery.limits(outbound.per_connection),
+        broker=scale.target(),
+        broker_prefix=scale.broker_prefix,
         max_message_bytes=max_message_bytes,
         handshake_timeout_ms=times.handshake_timeout,
         drain_timeout_ms=times.drain_timeout,

@@ -31,7 +31,9 @@ def test_a_disconnect_is_explained_by_its_row(wsctl):
 def test_an_error_code_is_found_in_any_case(wsctl):
     assert "may precede the disconnect token-expired (4001)" in wsctl("explain", "auth_expired").stdout
     forbidden = json.loads(wsctl("explain", "FORBIDDEN", "--json").stdout)
-    assert forbidden["connection"] == "may precede the disconnect host-refused (1008) or origin-refused (1008)"
+    assert forbidden["connection"] == (
+        "may precede the disconnect host-refused (1008) or origin-refused (1008) or refused-by-app (1008)"
+    )
     assert json.loads(wsctl("explain", "SLOW_CONSUMER", "--json").stdout)["connection"] == "stays open"
 
 
@@ -109,20 +111,27 @@ def test_a_bare_wsctl_shows_its_help_and_exits_2(wsctl):
             "serve",
             [
                 *("Arguments", "Listen", "Who may connect", "Limits", "Recovery", "Heartbeat and time-outs", "TLS"),
-                *("Behind a proxy", "Log", "Voice"),
+                *("Behind a proxy", "More than one process", "Development", "Log", "Voice"),
             ],
         ),
         (
             "loadtest heartbeat",
             [
                 *("Arguments", "Load", "Target", "Who connects", "Handshake", "TLS"),
-                *("Verdict and reports", "Processes and machines"),
+                *(
+                    "Protocol",
+                    "Messages",
+                    "Replies and lost connections",
+                    "Verdict and reports",
+                    "Processes and machines",
+                ),
             ],
         ),
         (
             "connect",
             [
-                *("Arguments", "Target", "Who connects", "Handshake", "TLS", "Keeping the connection"),
+                *("Arguments", "Target", "Who connects", "Handshake", "TLS", "Way to the server"),
+                "Keeping the connection",
                 *("Lines to send", "When it ends", "What is shown and recorded", "Terminal"),
             ],
         ),

@@ -38,7 +38,7 @@ def broker(request):
 
 def test_what_is_published_is_delivered_in_order_and_byte_for_byte(broker):
     delivered = []
-    broker.attach(lambda *message: delivered.append(message), lambda *position: None)
+    broker.attach(lambda *message: delivered.append(message), lambda *position: None, lambda *answer: None)
     broker.subscribe(SESSION, "room")
     assert broker.publish(SESSION, "room", b"1") == PublishResult()
     broker.publish(SESSION, "room", b"2", lossy=True, except_connection="one")

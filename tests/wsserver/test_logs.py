@@ -42,7 +42,7 @@ def lines():
 # What docs/cli.md says of a text line: words with one space between them, the values plain or in quotes.
 WORD = r"""(?:[^\s"'=\\]+|"(?:[^"\\]|\\.)*")"""
 TEXT_LINE = re.compile(rf"(\S+) ([A-Z]+) ({WORD})((?: \w+={WORD})*)")
-ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|(.))")
+ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
 SHORT = {"t": "\t", "n": "\n", "r": "\r", '"': '"', "\\": "\\"}
 
 # Texts in which a redacting pattern finds something right beside what an encoding puts there.
@@ -76,7 +76,9 @@ HOSTILE_TEXTS = st.one_of(
 def value_of(word: str) -> str:
     if not word.startswith('"'):
         return word
-    return ESCAPE.sub(lambda item: SHORT[item[3]] if item[3] else chr(int(item[1] or item[2], 16)), word[1:-1])
+    return ESCAPE.sub(
+        lambda item: SHORT[item[4]] if item[4] else chr(int(item[1] or item[2] or item[3], 16)), word[1:-1]
+    )
 
 
 def rendered(formatter: logging.Formatter, event: str, error: BaseException | None = None, **fields: object) -> str:

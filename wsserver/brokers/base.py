@@ -7,10 +7,12 @@ alike. A broker knows groups by kind and name alone, and payloads as bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from wscore.errors import TargetError
 from wscore.recovery import Position
 
 # What a group is; each kind has names of its own (design section 4). Text, since an enum's hash costs more.
@@ -54,13 +56,83 @@ class KeptEvent(NamedTuple):
     payload: bytes | None
 
 
-class Broker(Protocol):
-    """Publishes to groups. Calls are synchronous and on the event loop; what waits for a network waits inside."""
+@dataclass(frozen=True, slots=True)
+class NotPublished:
+    """Why a message is not where it should be kept; `is_unknown` if it may be there all the same, or come there yet."""
 
-    def attach(self, deliver: Deliver, lost: Lost) -> None:
+    problem: str
+    is_unknown: bool
+
+
+class BrokerUnreachableError(TargetError):
+    """What the processes of a server share cannot be reached."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where = where
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"cannot reach the broker {self.where}: {self.problem}; start it, or mend --broker"
+
+
+class NotPublishedError(Exception):
+    """A message was not published, or nobody knows whether it was."""
+
+    def __init__(self, answer: NotPublished) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+    def __str__(self) -> str:
+        return self.answer.problem
+
+
+# Is told which message of which connection was not published: the connection's id, and the message's.
+Unpublished = Callable[[str, str | None, NotPublished], None]
+
+
+class Broker(Protocol):
+    """Publishes to groups. Calls are synchronous and on the event loop; what waits for a network waits inside.
+
+    One that `is_shared` with other processes needs a moment before somebody may come into a group, see `ready`.
+    """
+
+    is_shared: bool
+
+    @property
+    def is_up(self) -> bool:
+        """Whether what it needs is reached."""
+
+    @property
+    def size(self) -> int:
+        """What is kept here for recovery, in bytes."""
+
+    @property
+    def evicted(self) -> int:
+        """How many events were let go of here since there was no room for more, in all."""
+
+    def attach(self, deliver: Deliver, lost: Lost, unpublished: Unpublished) -> None:
         """Name what takes the messages of the groups that are subscribed to, and what is told of lost history.
 
-        Called once, before anything else.
+        `unpublished` answers who could not publish. Called once, before anything else.
+        """
+
+    async def start(self) -> None:
+        """Reach what it needs; raises BrokerUnreachableError."""
+
+    async def share(self, name: str, value: bytes) -> bytes:
+        """Return what all processes have agreed on under a name: the value of whoever came first."""
+
+    async def stop(self, within_s: float) -> None:
+        """Let what is on its way arrive within so many seconds, then let go."""
+
+    def check(self) -> None:
+        """Let go of what is too old, and look after the rest; called every now and then."""
+
+    async def ready(self, kind: GroupKind, name: str, asked: Position | None = None) -> None:
+        """Wait until somebody may come into a group, and be told what was published behind a position.
+
+        Raises TimeoutError when that takes too long.
         """
 
     def publish(
@@ -73,11 +145,13 @@ class Broker(Protocol):
         recoverable: bool = False,
         except_connection: str | None = None,
         except_origin: str | None = None,
+        reply_to: tuple[str, str | None] | None = None,
     ) -> PublishResult:
         """Publish one serialized envelope to a group, wherever its members are; their order is that of these calls.
 
         One that is `recoverable`, which a lossy one is not, gets its seq and is kept to be replayed. The connection of
-        the id `except_connection` is left out, wherever it is, and those that resume from the same origin.
+        the id `except_connection` is left out, wherever it is, and those that resume from the same origin. `reply_to`
+        names the connection and the message that asked for it, to be told if it fails.
         """
 
     async def published(
@@ -91,7 +165,10 @@ class Broker(Protocol):
         except_connection: str | None = None,
         except_origin: str | None = None,
     ) -> PublishResult:
-        """Publish, and return once the message is where it is kept, with its place if it has one."""
+        """Publish, and return once the message is where it is kept, with its place if it has one.
+
+        Raises NotPublishedError.
+        """
 
     def subscribe(self, kind: GroupKind, name: str) -> None:
         """Have a group's messages delivered here: it has its first member in this process."""
@@ -111,4 +188,7 @@ class Broker(Protocol):
         """
 
     async def history(self, kind: GroupKind, name: str, limit: int, before: int | None = None) -> Sequence[bytes]:
-        """Return the newest `limit` events that a group keeps of those before a seq, the oldest first."""
+        """Return the newest `limit` events that a group keeps of those before a seq, the oldest first.
+
+        Raises NotPublishedError where they are kept elsewhere, and cannot be had.
+        """

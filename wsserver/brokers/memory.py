@@ -10,7 +10,16 @@ from typing import Final
 from wscore.envelope import MAX_SAFE_INTEGER, with_seq
 from wscore.histories import Histories
 from wscore.recovery import Position, RecoveryLimits
-from wsserver.brokers.base import RECOVERABLE_KINDS, UNNUMBERED, Deliver, GroupKind, KeptEvent, Lost, PublishResult
+from wsserver.brokers.base import (
+    RECOVERABLE_KINDS,
+    UNNUMBERED,
+    Deliver,
+    GroupKind,
+    KeptEvent,
+    Lost,
+    PublishResult,
+    Unpublished,
+)
 
 _EXPIRED_AT_ONCE: Final = 2000  # groups: some milliseconds of the loop's time
 _NO_RECOVERY: Final = RecoveryLimits(messages=0)
@@ -30,6 +39,8 @@ class MemoryBroker:
     """
 
     __slots__ = ("_deliver", "_histories", "_is_on", "_limits", "_lost", "_now_s")
+    is_shared = False
+    is_up = True
 
     _deliver: Deliver
     _lost: Lost
@@ -56,10 +67,23 @@ class MemoryBroker:
         """How many events were let go of since there was no room for more, in all."""
         return self._histories.evicted
 
-    def attach(self, deliver: Deliver, lost: Lost) -> None:
-        """Name what takes the messages, and what is told that history was lost."""
+    def attach(self, deliver: Deliver, lost: Lost, unpublished: Unpublished) -> None:
+        """Name what takes the messages, and what is told that history was lost; nothing remains unpublished."""
         self._deliver = deliver
         self._lost = lost
+
+    async def start(self) -> None:
+        """Do nothing: there is nothing to reach."""
+
+    async def share(self, name: str, value: bytes) -> bytes:
+        """Return the value: there is nobody to agree with."""
+        return value
+
+    async def stop(self, within_s: float) -> None:
+        """Do nothing."""
+
+    async def ready(self, kind: GroupKind, name: str, asked: Position | None = None) -> None:
+        """Do nothing: what is known of a group is here."""
 
     def publish(
         self,
@@ -71,6 +95,7 @@ class MemoryBroker:
         recoverable: bool = False,
         except_connection: str | None = None,
         except_origin: str | None = None,
+        reply_to: tuple[str, str | None] | None = None,
     ) -> PublishResult:
         """Deliver one message to those who are in the group now."""
         if not (recoverable and self._is_on and kind in RECOVERABLE_KINDS):
@@ -142,7 +167,7 @@ class MemoryBroker:
             return ()
         return history.events(self._now_s(), self._limits, before)[-limit:]
 
-    def expire(self) -> None:
+    def check(self) -> None:
         """Let go of what is too old; called every now and then."""
         if self._is_on:
             self._histories.expire(self._now_s(), _EXPIRED_AT_ONCE)

@@ -44,6 +44,15 @@ class Replays:
         self._now_s = now_s
         self._unread_limit = unread_limit
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether a group needs a moment before somebody may come into it, see `Broker.ready`."""
+        return self._broker.is_shared
+
+    async def ready(self, kind: GroupKind, name: str, asked: Position | None) -> None:
+        """Wait until somebody may come into a group; raises TimeoutError."""
+        await self._broker.ready(kind, name, asked)
+
     async def turn(self, connection: Connection) -> None:
         """Wait until a replay to a connection may begin, or it is gone."""
         # Only who comes back to many rooms ever waits, and an engine tells nobody what a peer has read.

@@ -50,11 +50,14 @@ class EnvelopeSender:
         *,
         id: str | None = None,
         details: dict[str, object] | None = None,
+        retryable: bool | None = None,
     ) -> bool:
-        """Send an `error` envelope, carrying the `id` of the request that caused it."""
+        """Send an `error` envelope, carrying the `id` of the request that caused it; see `create_error_envelope`."""
         if not connection.is_open:
             return False
-        envelope = self._protocol.create_error_envelope(code, message, connection.session_id, id=id, details=details)
+        envelope = self._protocol.create_error_envelope(
+            code, message, connection.session_id, id=id, details=details, retryable=retryable
+        )
         is_sent = self.send_envelope(connection, envelope)
         if is_sent:
             self._errors[code].value += 1

@@ -46,6 +46,10 @@ class SessionService:
             raise _refused("The token is pinned to another session.", "session-pinned")
         if wanted_id and not was_in and self._join is SessionJoin.TOKEN and principal.session_id is None:
             raise _refused("Joining a session needs a token whose sid names it.", "session-join")
+        return self.find(session_id)
+
+    def find(self, session_id: str) -> Group:
+        """Return the session of an id, a new one if nobody is in it."""
         return self._groups.find(SESSION, session_id)
 
 

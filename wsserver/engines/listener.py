@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Sequence
 from typing import Final
 
+from wscore.errors import WsctlError
 from wsserver.engines.arrival import Reception
 from wsserver.engines.unixsocket import UnixSocketFile
 
@@ -21,6 +23,18 @@ ROOM_MADE_S: Final = 0.01  # until the loop has closed what was dropped
 BATCH: Final = 100  # connections taken in one turn of the loop, so that a flood of them leaves the others their turns
 _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _NOTHING_MORE: Final = (BlockingIOError, InterruptedError, ConnectionAbortedError)
+
+
+class ListenError(WsctlError):
+    """The server cannot listen where it should."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where = where
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.where}: {self.problem}; choose another --port or --host, or stop what uses it"
 
 
 async def listen_tcp(reception: Reception, host: str, port: int) -> Listener:
@@ -41,7 +55,7 @@ def listen_unix(reception: Reception, path: str, mode: int) -> Listener:
 class Listener:
     """What a server listens on, until it is closed."""
 
-    __slots__ = ("_acceptors", "_file", "_reception", "addresses")
+    __slots__ = ("_acceptors", "_file", "_reception", "_shared", "addresses")
 
     def __init__(self, reception: Reception, sockets: list[socket.socket], file: UnixSocketFile | None = None) -> None:
         """Begin to accept on bound sockets; `file` is removed at the end."""
@@ -52,12 +66,31 @@ class Listener:
         self._file = file
         self._reception = reception
         self._acceptors = [_Acceptor(bound, reception) for bound in sockets]
+        self._shared: dict[socket.socket, _Acceptor] = {}
+
+    def accept_at(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept at sockets of others too."""
+        for shared in sockets:
+            self._shared[shared] = _Acceptor(shared.dup(), self._reception)
+
+    def accept_no_more_at(self, sockets: Sequence[socket.socket]) -> None:
+        """Leave them to the others again."""
+        for shared in sockets:
+            self._shared.pop(shared).close()
+
+    async def leave_to_others(self, within_s: float) -> None:
+        """Accept nothing more, and let who is in the middle of a handshake finish it: others accept here too."""
+        for acceptor in (*self._acceptors, *self._shared.values()):
+            acceptor.close()
+        self._acceptors.clear()
+        self._shared.clear()
+        await self._reception.pending.wait_empty(within_s)
 
     def close(self) -> None:
         """Stop listening and drop what is still pending; open connections stay."""
         if self._file is not None:
             self._file.unlink()
-        for acceptor in self._acceptors:
+        for acceptor in (*self._acceptors, *self._shared.values()):
             acceptor.close()
         self._reception.pending.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -60,6 +61,7 @@ class Pending:
         "_rates",
         "_timeout_s",
         "_timer",
+        "_waiters",
         "_waiting",
     )
 
@@ -73,6 +75,7 @@ class Pending:
         self._by_client: dict[str, OrderedDict[Waiting, None]] = {}
         self._rates: dict[str, TokenBucket] = {}
         self._prune_at = _FEW_ADDRESSES
+        self._waiters: list[asyncio.Event] = []
         self._timer: asyncio.TimerHandle | None = None  # one for all: they all have the same time
 
     def __len__(self) -> int:
@@ -111,12 +114,26 @@ class Pending:
         """Forget a connection that is pending no longer; one that is not known is left alone."""
         if self._waiting.pop(waiting, self) is self:
             return
+        if not self._waiting and self._waiters:
+            for event in self._waiters:
+                event.set()
+            self._waiters.clear()
         client = waiting.client
         if client is not None:
             siblings = self._by_client[client]
             del siblings[waiting]
             if not siblings:
                 del self._by_client[client]
+
+    async def wait_empty(self, within_s: float) -> None:
+        """Wait until nobody is pending, and no longer than `within_s`."""
+        if not self._waiting:
+            return
+        empty = asyncio.Event()
+        self._waiters.append(empty)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await empty.wait()
 
     def make_room(self, grace_s: float) -> bool:
         """Drop all that have waited for longer than `grace_s`; returns whether there were any."""

@@ -10,6 +10,7 @@ from wscore.disconnects import HOST_REFUSED, ORIGIN_REFUSED, Disconnect, Disconn
 from wscore.keys import unverified_claims
 from wscore.principal import Principal
 from wscore.resume import ResumeTokens
+from wsserver.brokers.base import Broker
 from wsserver.connections.sessions import SessionService
 from wsserver.connections.state import Group
 from wsserver.engines.request import HEALTH_PATH, HandshakeRequest, HttpReply
@@ -30,10 +31,14 @@ def path_variants(path: str) -> frozenset[str]:
 
 
 class Upgrade:
-    """Decides about handshakes. While `draining`, nobody is let in and `/healthz` says so."""
+    """Decides about handshakes.
+
+    While `draining`, nobody is let in and `/healthz` says so, as it does when the broker is not reached.
+    """
 
     __slots__ = (
         "_authentication",
+        "_broker",
         "_hosts",
         "_limiter",
         "_origins",
@@ -54,6 +59,7 @@ class Upgrade:
         sessions: SessionService,
         signpost: SignPost,
         resume_tokens: ResumeTokens,
+        broker: Broker,
     ) -> None:
         self._paths = paths
         self._hosts = hosts
@@ -63,6 +69,7 @@ class Upgrade:
         self._sessions = sessions
         self._signpost = signpost
         self._resume_tokens = resume_tokens
+        self._broker = broker
         self.draining = False
 
     def answer(self, request: HandshakeRequest) -> HttpReply | None:
@@ -74,6 +81,8 @@ class Upgrade:
         if request.path == HEALTH_PATH:
             if self.draining:
                 return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
+            if not self._broker.is_up:
+                return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"the broker is not reached\n")
             return HttpReply(HTTPStatus.OK, b"ok\n")
         if request.path not in self._paths:
             return self._signpost.answer(request)
@@ -140,6 +149,10 @@ class Upgrade:
         self.release(request, claim)
         self._limiter.enter(request.client_ip, principal.user_id)
         return session
+
+    def session(self, name: str) -> Group:
+        """Return a session that `enter` has let somebody into, as it is now."""
+        return self._sessions.find(name)
 
     def release(self, request: HandshakeRequest, claim: str) -> None:
         """Count a connection out that `identify` counted in."""

@@ -1,4 +1,4 @@
-"""Between a handshake and its session, while an app's connecting hooks decide: only apps that have some come here."""
+"""Between a handshake and its session: while an app's hooks decide, and a shared broker gets the session ready."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 from wscore.codes import ERRORS, CloseCode, ErrorCode
 from wscore.disconnects import (
     BINARY_MESSAGE,
+    BROKER_DOWN,
     HOOK_FAILED,
     INTERNAL_ERROR,
     OF_AUTH_ERRORS,
@@ -24,6 +25,8 @@ from wscore.disconnects import (
 )
 from wscore.envelope import UnsendableError
 from wscore.principal import AuthError
+from wscore.recovery import read_position
+from wsserver.brokers.base import SESSION, Broker
 from wsserver.connections.handlerqueue import HandlerTasks
 from wsserver.connections.peerclose import PeerCloseWatcher
 from wsserver.connections.state import Connection
@@ -59,6 +62,10 @@ class Newcomer:
         self.waiting: list[bytes] = []
         self.size = 0
 
+    def has_gone(self) -> bool:
+        """Whether nothing is to be decided any more; it may go while something is awaited."""
+        return self.is_over
+
 
 class ConnectingRoom:
     """Asks the hooks about each newcomer, then hands it to the controller, or refuses it (engines' `Gateway`).
@@ -67,6 +74,7 @@ class ConnectingRoom:
     """
 
     __slots__ = (
+        "_broker",
         "_clock",
         "_close_watcher",
         "_controller",
@@ -88,6 +96,7 @@ class ConnectingRoom:
         hooks: Sequence[Handler],
         controller: WebSocketController,
         upgrade: Upgrade,
+        broker: Broker,
         hub: Hub,
         new_state: Callable[[], Any],
         tasks: HandlerTasks,
@@ -101,6 +110,7 @@ class ConnectingRoom:
         self._hooks = hooks
         self._controller = controller
         self._upgrade = upgrade
+        self._broker = broker
         self._hub = hub
         self._new_state = new_state
         self._tasks = tasks
@@ -165,6 +175,12 @@ class ConnectingRoom:
         else:
             self._give_up(newcomer)
 
+    async def wait_decided(self, within_s: float) -> None:
+        """Wait until nobody waits for a decision, and no longer than `within_s`."""
+        tasks = [newcomer.task for newcomer in self._newcomers if newcomer.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=within_s)
+
     def close_all(self) -> None:
         """Say goodbye to all that wait for a decision: the server shuts down."""
         for newcomer in tuple(self._newcomers):
@@ -212,7 +228,9 @@ class ConnectingRoom:
         if newcomer.is_over:
             return
         if refusal is None:
-            refusal = self._admit(newcomer, request, asked)
+            refusal = await self._admit(newcomer, request, asked)
+        if newcomer.has_gone():
+            return
         if refusal is not None:
             newcomer.is_over = True
             newcomer.waiting.clear()
@@ -234,7 +252,9 @@ class ConnectingRoom:
             self._failures.connecting(error)
             self._controller.refuse(request, newcomer.channel, DisconnectError(HOOK_FAILED))
 
-    def _admit(self, newcomer: Newcomer, request: HandshakeRequest, asked: ConnectRequest) -> DisconnectError | None:
+    async def _admit(
+        self, newcomer: Newcomer, request: HandshakeRequest, asked: ConnectRequest
+    ) -> DisconnectError | None:
         """Let a newcomer in; returns why not."""
         principal, claim = asked.principal, newcomer.claim
         assert claim is not None
@@ -246,6 +266,12 @@ class ConnectingRoom:
             session = self._upgrade.enter(request, principal, claim)
         except (DisconnectError, AuthError) as error:
             return disconnect_of(error)
+        if self._broker.is_shared:
+            newcomer.claim = principal.user_id  # the limits count it so until it is let in
+            refusal = await self._make_ready(session.name, request)
+            if newcomer.has_gone() or refusal is not None:
+                return refusal
+            session = self._upgrade.session(session.name)  # somebody may have come into it meanwhile, or left it
         newcomer.claim = None
         try:
             newcomer.connection = connection = self._controller.welcome(
@@ -262,6 +288,15 @@ class ConnectingRoom:
         if connection.handlers is None or not connection.handlers.holds_peer_back:
             newcomer.channel.resume_reading()
         return None
+
+    async def _make_ready(self, session: str, request: HandshakeRequest) -> DisconnectError | None:
+        """Have a session level with the other processes, and what the client missed at hand; returns why not."""
+        asked = read_position(request.query("epoch"), request.query("seq"))
+        try:
+            await self._broker.ready(SESSION, session, asked)
+        except TimeoutError:
+            return DisconnectError(BROKER_DOWN)
+        return DisconnectError(SHUTDOWN) if self._upgrade.draining else None
 
 
 def _refusal_of(error: AppError) -> DisconnectError:

@@ -14,6 +14,7 @@ from wscore.payloads import RoomJoin, RoomLeave, RoomLeft
 from wscore.principal import Principal
 from wscore.recovery import Position, read_position
 from wscore.rooms import RoomAccess, granted, is_room_name, narrowest
+from wsserver.brokers.base import ROOM
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.replays import Replays
 from wsserver.connections.rooms import RoomLimitError, Rooms
@@ -79,7 +80,8 @@ class RoomHandlers:
             self._admit(ctx, data, access)
         else:
             answer = self._ask(ctx, data.room)
-            if not isinstance(answer, RoomAccess) or (_asked(data) is not None and self._replays.must_wait(connection)):
+            must_wait = _asked(data) is not None and self._replays.must_wait(connection)
+            if not isinstance(answer, RoomAccess) or must_wait or self._replays.is_shared:
                 return self._admit_later(ctx, connection, data, answer)
             self._admit(ctx, data, answer)
         return None
@@ -88,7 +90,14 @@ class RoomHandlers:
         self, ctx: Context, connection: Connection, data: RoomJoin, answer: RoomAccess | Awaitable[object]
     ) -> None:
         access = answer if isinstance(answer, RoomAccess) else _access(await answer)
-        if _asked(data) is not None:
+        asked = _asked(data)
+        if access is not RoomAccess.NONE and self._replays.is_shared:
+            try:
+                await self._replays.ready(ROOM, data.room, asked)
+            except TimeoutError:
+                ctx.error(ErrorCode.PROCESSING_ERROR, "The server cannot reach its broker; try again later.")
+                return
+        if asked is not None:
             await self._replays.turn(connection)  # one replay at a time, and as fast as it is read
         self._admit(ctx, data, access)
 

@@ -213,7 +213,11 @@ def fan_out(ctx: Context, data: msgspec.Raw) -> None:
 
     Its data goes byte for byte.
     """
-    ctx.hub.forward("message", data, session=ctx.session_id, room=ctx.room, user_id=ctx.principal.user_id)
+    hub = ctx.hub
+    reply_to = (ctx.connection_id, ctx.request_id) if hub._broker.is_shared else None
+    hub.forward(
+        "message", data, session=ctx.session_id, room=ctx.room, user_id=ctx.principal.user_id, reply_to=reply_to
+    )
 
 
 def default_app() -> App:

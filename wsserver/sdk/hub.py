@@ -175,16 +175,28 @@ class Hub:
         return [_decode_message(payload) for payload in kept]
 
     def forward(
-        self, type: str, data: msgspec.Raw, *, session: str, room: str | None = None, user_id: str
+        self,
+        type: str,
+        data: msgspec.Raw,
+        *,
+        session: str,
+        room: str | None = None,
+        user_id: str,
+        reply_to: tuple[str, str | None] | None = None,
     ) -> PublishResult:
-        """Publish a message that came in, and was checked then, to its room or else to its session."""
+        """Publish a message that came in, and was checked then, to its room or else to its session.
+
+        `reply_to` is the connection that it came from and its `id`: that gets an `error` if it cannot be published.
+        """
         recoverable = type not in UNCOUNTED_TYPES
         if room is None:
             envelope = self._protocol.create_envelope(type, data, session, user_id=user_id)
-            result = self._broker.publish(SESSION, session, self._protocol.encode(envelope), recoverable=recoverable)
+            payload = self._protocol.encode(envelope)
+            result = self._broker.publish(SESSION, session, payload, recoverable=recoverable, reply_to=reply_to)
         else:
             envelope = self._protocol.create_envelope(type, data, room=room, user_id=user_id)
-            result = self._broker.publish(ROOM, room, self._protocol.encode(envelope), recoverable=recoverable)
+            payload = self._protocol.encode(envelope)
+            result = self._broker.publish(ROOM, room, payload, recoverable=recoverable, reply_to=reply_to)
         self._types[type].value += 1
         return result
 
@@ -198,14 +210,23 @@ class Hub:
     ) -> int:
         """Put a connection, by its id, or all of a user into a room; returns how many are members now.
 
-        That needs no permission. Each newcomer is sent `room.joined`. Raises RoomLimitError for one that is in as many
-        rooms as it may be, and UnsendableError for a room that cannot be.
+        That needs no permission. Each newcomer is sent `room.joined`. With a shared broker it happens a moment later,
+        and counted is who was found. Raises RoomLimitError for one that is in as many rooms as it may be, and
+        UnsendableError for a room that cannot be.
         """
         check_room(room)
         if access is RoomAccess.NONE:
             raise ValueError("a member may at least listen; hub.leave takes it out")
-        wanted = self._wanted(connection, user)
+        wanted = list(self._wanted(connection, user))
+        if self._broker.is_shared:
+            self._background.spawn(self._join_when_ready(wanted, room, access), None)
+            return len(wanted)
         return sum(self._rooms.join(member, room, access, placed=True) for member in wanted)
+
+    async def _join_when_ready(self, wanted: list[Connection], room: str, access: RoomAccess) -> None:
+        await self._broker.ready(ROOM, room)
+        for member in wanted:
+            self._rooms.join(member, room, access, placed=True)
 
     def leave(self, room: str, *, connection: str | None = None, user: User | None = None, reason: str = "") -> int:
         """Take a connection or all of a user out of a room; returns how many were members.

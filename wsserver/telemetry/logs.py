@@ -77,8 +77,13 @@ class _EventFormatter(logging.Formatter):
     of the line's own, and an escape hides nothing from it.
     """
 
+    def __init__(self, worker: int | None = None) -> None:
+        """`worker` is its number, where there are several."""
+        super().__init__()
+        self._always: dict[str, Value] = {} if worker is None else {"worker": worker}
+
     def format(self, record: logging.LogRecord) -> str:
-        fields = {name: _value(value) for name, value in getattr(record, "fields", {}).items()}
+        fields = {name: _value(value) for name, value in getattr(record, "fields", {}).items()} | self._always
         traceback = _text(self.formatException(record.exc_info)) if record.exc_info else ""
         return self.render(_timestamp(record), record.levelname, _event(record), fields, traceback)
 
@@ -151,13 +156,15 @@ class _LogHandler(logging.StreamHandler[TextIO | LogWriter]):
         pass
 
 
-def configure_logging(log_format: LogFormat, level: str, stream: TextIO | LogWriter | None = None) -> None:
+def configure_logging(
+    log_format: LogFormat, level: str, stream: TextIO | LogWriter | None = None, worker: int | None = None
+) -> None:
     """Send every log record of the process to `stream` (standard error by default) in one format.
 
-    A LogWriter tells in the same format what it had to drop.
+    A LogWriter tells in the same format what it had to drop. `worker` stands in each line of a process that is one.
     """
     stream = stream or sys.stderr
-    formatter = JsonFormatter() if log_format is LogFormat.JSON else TextFormatter()
+    formatter = JsonFormatter(worker) if log_format is LogFormat.JSON else TextFormatter(worker)
     handler = _LogHandler(stream)
     handler.setFormatter(formatter)
     root = logging.getLogger()

@@ -1,0 +1,177 @@
+"""`wsctl serve --workers`: several processes at one port, restarted and exchanged without a lost connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import time
+import uuid
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.asyncio.client import connect
+
+HANG_S = 60
+LINE = re.compile(r"^\S+ (?:INFO|WARNING|ERROR) (\S+) ?(.*)$")
+
+
+def guest():
+    return f"guest_{uuid.uuid4()}_{time.time_ns() // 1_000_000}"
+
+
+class Serving:
+    """A supervisor, and what it says."""
+
+    def __init__(self, process):
+        self.process = process
+        self.url = ""
+
+    def until(self, event, count=1):
+        """Read until an event was logged so often; returns its fields, as text."""
+        found = []
+        for line in self.process.stderr:
+            if line.startswith("wsctl serves "):
+                self.url = line.split()[2]
+            match = LINE.match(line)
+            if match and match[1] == event:
+                found.append(dict(part.partition("=")[::2] for part in match[2].split()))
+                if len(found) == count:
+                    return found
+        raise AssertionError(f"it ended without {event}: {self.process.poll()}")
+
+    def banner(self):
+        for line in self.process.stderr:
+            if line.startswith("wsctl serves "):
+                self.url = line.split()[2]
+                return self.url
+        raise AssertionError("it ended without a banner")
+
+
+@pytest.fixture
+def serve_workers(start_wsctl, redis):
+    def start(count=2, *options, **variables):
+        serving = Serving(
+            start_wsctl("serve", "--port", "0", "--workers", str(count), "--broker", redis.url, *options, **variables)
+        )
+        serving.workers = [int(fields["pid"]) for fields in serving.until("worker.serving", count)]
+        serving.banner()
+        return serving
+
+    return start
+
+
+@asynccontextmanager
+async def session(url, name="s"):
+    async with connect(f"{url}?token={guest()}&sessionId={name}", proxy=None) as ws:
+        assert json.loads(await asyncio.wait_for(ws.recv(), HANG_S))["type"] == "session_created"
+        yield ws
+
+
+async def spread(url, count):
+    """Open connections until each of the workers surely has some."""
+    return [await connect(f"{url}?token={guest()}&sessionId=s", proxy=None) for _ in range(count)]
+
+
+async def test_what_one_worker_hears_all_deliver(serve_workers):
+    serving = serve_workers()
+    sockets = await spread(serving.url, 12)
+    for ws in sockets:
+        await ws.recv()
+    await sockets[0].send(json.dumps({"type": "message", "timestamp": 1, "data": "hello"}))
+    for ws in sockets:
+        assert json.loads(await asyncio.wait_for(ws.recv(), HANG_S))["data"] == "hello"
+        await ws.close()
+    serving.process.send_signal(signal.SIGTERM)
+    assert serving.process.wait(HANG_S) == 0
+    log = serving.process.stderr.read()
+    assert {f"worker={number}" for number in range(2)} <= set(log.split())
+
+
+async def test_a_worker_that_is_killed_is_replaced_and_nobody_is_refused_meanwhile(serve_workers):
+    serving = serve_workers()
+    os.kill(serving.workers[0], signal.SIGKILL)
+    tried = 0
+    ended = asyncio.get_running_loop().run_in_executor(None, serving.until, "worker.serving")
+    while not ended.done() or tried < 100:
+        async with session(serving.url):
+            tried += 1
+    (fields,) = await ended
+    assert fields["slot"] == "0"
+    assert int(fields["pid"]) not in serving.workers
+
+
+async def test_hangup_exchanges_the_workers_and_no_newcomer_notices(serve_workers):
+    serving = serve_workers()
+    serving.process.send_signal(signal.SIGHUP)
+    tried = 0
+    rolled = asyncio.get_running_loop().run_in_executor(None, serving.until, "workers.rolled")
+    while not rolled.done():
+        async with session(serving.url):
+            tried += 1
+    await rolled
+    assert tried > 10
+
+
+def test_without_a_broker_there_is_one_process(wsctl):
+    ended = wsctl("serve", "--workers", "3")
+    assert ended.returncode == 2
+    assert "--broker redis://127.0.0.1:6379" in ended.stderr
+
+
+def test_a_broker_that_cannot_be_reached_ends_with_3(wsctl):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        ended = wsctl("serve", "--port", "0", "--broker", f"redis://127.0.0.1:{unused.getsockname()[1]}")
+    assert ended.returncode == 3
+    assert "cannot reach the broker" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["redis//x", "http://x", "redis://", "redis://h/x", "redis+sentinel://h", "redis://h:99999"]
+)
+def test_a_url_of_no_redis_is_told(wsctl, url):
+    ended = wsctl("serve", "--broker", url)
+    assert ended.returncode == 2
+    assert "is no URL of a Redis" in ended.stderr
+
+
+def test_a_wrong_setting_is_said_once_and_not_by_every_worker(wsctl, redis):
+    ended = wsctl("serve", "no_such_app:app", "--workers", "2", "--broker", redis.url)
+    assert ended.returncode == 2
+    assert ended.stderr.count("no_such_app") == 1
+
+
+def test_a_password_does_not_belong_on_a_command_line(wsctl):
+    ended = wsctl("serve", "--broker", "redis://:secret@localhost")
+    assert ended.returncode == 2
+    assert "WSCTL_BROKER" in ended.stderr
+    assert "secret" not in ended.stderr
+
+
+def test_a_service_manager_is_told(start_wsctl, redis, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(HANG_S)
+        serving = Serving(
+            start_wsctl(
+                *("serve", "--port", "0", "--workers", "2", "--broker", redis.url),
+                NOTIFY_SOCKET=str(tmp_path / "notify"),
+                WATCHDOG_USEC="200000",
+            )
+        )
+        states = [manager.recv(1000).decode() for _ in range(3)]
+        assert states == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
+        serving.process.send_signal(signal.SIGHUP)
+        while not (state := manager.recv(1000).decode()).startswith("RELOADING=1\nMONOTONIC_USEC="):
+            assert state == "WATCHDOG=1"
+        while manager.recv(1000) != b"READY=1":
+            pass
+        serving.process.send_signal(signal.SIGTERM)
+        while manager.recv(1000) != b"STOPPING=1":
+            pass
+        assert serving.process.wait(HANG_S) == 0

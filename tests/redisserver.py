@@ -1,0 +1,67 @@
+"""A real Redis, started for a test."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import redis as redis_py
+
+PROGRAMS = ("redis-server", "valkey-server")
+START_S = 20
+
+
+class RedisServer:
+    """A Redis of our own, on a free port."""
+
+    def __init__(self, program: str, directory: Path, options: tuple[str, ...]) -> None:
+        self.program = program
+        self.directory = directory
+        self.options = options
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def client(self) -> redis_py.Redis:
+        return redis_py.Redis(port=self.port, socket_timeout=START_S)
+
+    def start(self, *options: str) -> RedisServer:
+        self.process = subprocess.Popen(
+            [
+                *(self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)),
+                *("--save", "", "--appendonly", "no", "--loglevel", "warning", *self.options, *options),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            try:
+                with self.client as client:
+                    client.ping()
+                return self
+            except (redis_py.exceptions.ConnectionError, redis_py.exceptions.BusyLoadingError):
+                time.sleep(0.02)
+        raise AssertionError("redis-server does not start")
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.signal(signal.SIGCONT)
+            self.kill()

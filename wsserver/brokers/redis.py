@@ -1,0 +1,269 @@
+"""The broker of several processes: groups live in a Redis, and everybody delivers from its subscription (section 8).
+
+What is published in one turn of the event loop is one batch a group. It comes back over the subscription, to the
+publisher too, so the order is the same everywhere. A group is taken in once it is level with the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from wscore.envelope import with_seq
+from wscore.recovery import Position, RecoveryLimits
+from wsserver.brokers.base import (
+    UNNUMBERED,
+    BrokerUnreachableError,
+    Deliver,
+    GroupKind,
+    KeptEvent,
+    Lost,
+    NotPublished,
+    NotPublishedError,
+    PublishResult,
+    Unpublished,
+)
+from wsserver.brokers.batches import Item, pack_item
+from wsserver.brokers.redisbackplane import Keys, NotStored, RedisBackplane, Stored, StoreLimits
+from wsserver.brokers.redisgroups import RESYNC_S, RedisGroups
+from wsserver.brokers.redistarget import RedisTarget
+from wsserver.telemetry.logs import EventLog
+
+START_S: Final = 10.0  # how long a server waits for Redis at its start
+
+
+class _Outgoing:
+    """What is published to a group in this turn, and who wants to know how it went."""
+
+    __slots__ = ("items", "numbered", "tell")
+
+    def __init__(self) -> None:
+        self.items: list[bytes] = []
+        self.numbered = 0
+        self.tell: list[tuple[int, Callable[[Stored | NotStored, int], None]]] = []
+
+
+class RedisBroker:
+    """Publishes through Redis. `start` it on the event loop; `check` it about once a second."""
+
+    is_shared = True
+
+    def __init__(
+        self,
+        target: RedisTarget,
+        prefix: str,
+        limits: RecoveryLimits,
+        *,
+        now_s: Callable[[], float],
+        log: EventLog,
+    ) -> None:
+        self._target = target
+        self._prefix = prefix
+        self._limits = limits
+        self._groups = groups = RedisGroups(prefix, limits, now_s, log)
+        self._outgoing: dict[str, tuple[Keys, _Outgoing]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._started = asyncio.Event()
+        self._unpublished: Unpublished | None = None
+        self._backplane = RedisBackplane(
+            target,
+            prefix,
+            StoreLimits(limits.messages, limits.size, max(60, int(2 * max(limits.age_s, RESYNC_S)) + 20)),
+            on_batch=groups.pushed,
+            on_subscribed=groups.subscribed,
+            on_change=self._changed,
+            now_s=now_s,
+            log=log,
+        )
+        self.local = 0  # messages that reached nobody in another process, since Redis was away
+        self.unpublished = 0  # messages that were not stored, or of which nobody knows
+
+    @property
+    def size(self) -> int:
+        """What is kept here for recovery, in bytes."""
+        return self._groups.histories.size
+
+    @property
+    def evicted(self) -> int:
+        """How many events were let go of here since there was no room for more; the store may have them."""
+        return self._groups.histories.evicted
+
+    @property
+    def is_up(self) -> bool:
+        """Whether Redis is reached."""
+        return self._backplane.is_up
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits for Redis to take it."""
+        return self._backplane.queued_bytes
+
+    def attach(self, deliver: Deliver, lost: Lost, unpublished: Unpublished) -> None:
+        """Name what takes the messages, what is told that history was lost, and what answers who could not publish."""
+        self._groups.attach(self._backplane, deliver, lost)
+        self._unpublished = unpublished
+
+    async def start(self) -> None:
+        """Dial, and wait until both connections are up; raises BrokerUnreachableError."""
+        self._backplane.start()
+        try:
+            async with asyncio.timeout(START_S):
+                await self._started.wait()
+        except TimeoutError:
+            await self._backplane.stop(0)
+            problem = self._backplane.problem or f"no answer within {START_S:g} s"
+            raise BrokerUnreachableError(str(self._target), problem) from None
+
+    async def share(self, name: str, value: bytes) -> bytes:
+        """Agree on a value with the other processes; raises BrokerUnreachableError."""
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(START_S):
+                self._backplane.share(f"{self._prefix}{name}", value, future.set_result)
+                return await future
+        except TimeoutError:
+            raise BrokerUnreachableError(str(self._target), "it does not answer") from None
+
+    async def stop(self, within_s: float) -> None:
+        """Let what is on its way arrive, and hang up."""
+        self._flush()
+        await self._backplane.stop(within_s)
+
+    def publish(
+        self,
+        kind: GroupKind,
+        name: str,
+        payload: bytes,
+        *,
+        lossy: bool = False,
+        recoverable: bool = False,
+        except_connection: str | None = None,
+        except_origin: str | None = None,
+        reply_to: tuple[str, str | None] | None = None,
+    ) -> PublishResult:
+        """Publish one message; where it stands nobody knows yet."""
+        item = Item(
+            payload, recoverable and self._groups.counts(kind), lossy, except_connection or "", except_origin or ""
+        )
+        tell = None
+        if reply_to is not None and item.is_numbered:
+            tell = self._teller(reply_to)
+        self._put(kind, name, item, tell)
+        return UNNUMBERED
+
+    async def published(
+        self,
+        kind: GroupKind,
+        name: str,
+        payload: bytes,
+        *,
+        lossy: bool = False,
+        recoverable: bool = False,
+        except_connection: str | None = None,
+        except_origin: str | None = None,
+    ) -> PublishResult:
+        """Publish, and return once the message is in the store; raises NotPublishedError."""
+        item = Item(
+            payload, recoverable and self._groups.counts(kind), lossy, except_connection or "", except_origin or ""
+        )
+        if not item.is_numbered:
+            self._put(kind, name, item, None)
+            return UNNUMBERED
+        future: asyncio.Future[PublishResult] = self._loop.create_future()
+
+        def told(answer: Stored | NotStored, index: int) -> None:
+            if future.done():
+                return
+            if isinstance(answer, NotStored):
+                future.set_exception(NotPublishedError(NotPublished(answer.problem, answer.is_unknown)))
+            else:
+                future.set_result(PublishResult(answer.epoch, answer.first + index) if answer.first else UNNUMBERED)
+
+        self._put(kind, name, item, told)
+        return await future
+
+    def subscribe(self, kind: GroupKind, name: str) -> None:
+        """Have a group's messages delivered here."""
+        self._groups.subscribe(kind, name)
+
+    def unsubscribe(self, kind: GroupKind, name: str) -> None:
+        """Have them delivered no more."""
+        self._groups.unsubscribe(kind, name)
+
+    async def ready(self, kind: GroupKind, name: str, asked: Position | None = None) -> None:
+        """Wait until a group is level with the store, and has at hand what it keeps behind a position."""
+        await self._groups.ready(kind, name, asked)
+
+    def position(self, kind: GroupKind, name: str) -> Position | None:
+        """Return where a group stands that is level with the store."""
+        return self._groups.position(kind, name)
+
+    def since(
+        self, kind: GroupKind, name: str, asked: Position | None, client: str | None = None
+    ) -> Sequence[KeptEvent] | None:
+        """Return the events behind a position, if all of them are here, or were made ready."""
+        return self._groups.since(kind, name, asked, client)
+
+    async def history(self, kind: GroupKind, name: str, limit: int, before: int | None = None) -> Sequence[bytes]:
+        """Return the newest events that the store keeps of a group, the oldest first; raises NotPublishedError."""
+        if not self._groups.counts(kind) or limit <= 0:
+            return ()
+        keys = self._groups.keys(kind, name)
+        position = await self._groups.ask(keys, -1)
+        end = position[0].seq if before is None else min(before - 1, position[0].seq)
+        start = max(0, position[0].seq - self._limits.messages, end - limit)
+        (_, items) = await self._groups.ask(keys, start)
+        events = [with_seq(item.payload, seq) for seq, item in enumerate(items, start + 1) if seq <= end]
+        return events[-limit:]
+
+    def check(self) -> None:
+        """Look after connections and groups, and let go of what is too old."""
+        self._backplane.check()
+        self._groups.check()
+
+    def _changed(self) -> None:
+        if self._backplane.is_up:
+            self._started.set()
+        self._groups.changed()
+
+    def _put(
+        self, kind: GroupKind, name: str, item: Item, tell: Callable[[Stored | NotStored, int], None] | None
+    ) -> None:
+        keys = self._groups.keys(kind, name)
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        entry = self._outgoing.get(keys.channel)
+        if entry is None:
+            entry = self._outgoing[keys.channel] = (keys, _Outgoing())
+        outgoing = entry[1]
+        if item.is_numbered:
+            if tell is not None:
+                outgoing.tell.append((outgoing.numbered, tell))
+            outgoing.numbered += 1
+        outgoing.items.append(pack_item(item))
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, {}
+        for keys, batch in outgoing.values():
+            packed = b"".join(batch.items)
+            if batch.numbered:
+                self._backplane.publish(keys, packed, self._answer_of(batch))
+            elif not self._backplane.announce(keys, packed):
+                self.local += self._groups.deliver_here(keys.channel, packed)
+
+    def _answer_of(self, batch: _Outgoing) -> Callable[[Stored | NotStored], None]:
+        def answered(answer: Stored | NotStored) -> None:
+            if isinstance(answer, NotStored):
+                self.unpublished += batch.numbered
+            for index, tell in batch.tell:
+                tell(answer, index)
+
+        return answered
+
+    def _teller(self, reply_to: tuple[str, str | None]) -> Callable[[Stored | NotStored, int], None]:
+        def told(answer: Stored | NotStored, _index: int) -> None:
+            if isinstance(answer, NotStored) and self._unpublished is not None:
+                self._unpublished(*reply_to, NotPublished(answer.problem, answer.is_unknown))
+
+        return told

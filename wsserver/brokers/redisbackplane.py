@@ -1,0 +1,359 @@
+"""What all processes share, as one Redis keeps it: batches go out once and in order, answers come back (section 8).
+
+The broker calls it with a group's names and packed batches. It never knows what a message says, or who is in a group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from wscore.recovery import Position
+from wsserver.brokers.batches import CorruptBatchError, Item, read_items
+from wsserver.brokers.redislink import RedisLink
+from wsserver.brokers.redisscripts import HISTORY, HISTORY_SHA, PUBLISH, PUBLISH_SHA
+from wsserver.brokers.redistarget import RedisTarget
+from wsserver.telemetry.logs import EventLog
+
+MAX_QUEUED_CALLS: Final = 20_000
+MAX_QUEUED_BYTES: Final = 32 << 20
+GIVE_UP_S: Final = 10.0  # how long a publish may wait to be acknowledged
+SILENCE_S: Final = 5.0  # without a sign of life a subscription is asked for one
+SUBSCRIBED_AT_ONCE: Final = 500  # channels in one command
+# What Redis answers while it cannot do anything, and what another connection may do.
+_ELSEWHERE: Final = (
+    "NOSCRIPT",
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "BUSY ",
+    "UNKILLABLE",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A group's names in Redis."""
+
+    channel: str
+    meta: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A batch is in the store: its numbered items begin at `first`, 0 where that is not known any more."""
+
+    epoch: str
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """A batch is not in the store, and will not be; or nobody knows whether it is."""
+
+    problem: str
+    is_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """How much of a group is kept, and how long its keys live, in seconds."""
+
+    messages: int
+    size: int
+    lives_s: int
+
+
+class _Call:
+    """A batch on its way; `told` once its sender has an answer, though it may stay queued."""
+
+    __slots__ = ("done", "is_sent", "is_told", "keys", "number", "packed", "since_s")
+
+    def __init__(self, keys: Keys, packed: bytes, number: int, since_s: float, done: Callable[[Any], None]) -> None:
+        self.keys = keys
+        self.packed = packed
+        self.number = number
+        self.since_s = since_s
+        self.done = done
+        self.is_sent = self.is_told = False
+
+
+class RedisBackplane:
+    """Two connections to one Redis: one to call, one that is subscribed.
+
+    `on_batch` gets what a channel brought, `on_subscribed` each channel whose subscription took effect, `on_change` is
+    told that the whole is up or down. `now_s` is the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        target: RedisTarget,
+        prefix: str,
+        limits: StoreLimits,
+        *,
+        on_batch: Callable[[str, bytes], None],
+        on_subscribed: Callable[[str], None],
+        on_change: Callable[[], None],
+        now_s: Callable[[], float],
+        log: EventLog,
+    ) -> None:
+        self._limits = limits
+        self._on_batch = on_batch
+        self._on_subscribed = on_subscribed
+        self._on_change = on_change
+        self._now_s = now_s
+        self._log = log
+        self.producer = secrets.token_urlsafe(9)
+        self._number = 0
+        self._run_id = ""
+        self._queue: deque[_Call] = deque()  # sent or not, in order, until they are answered
+        self._queued_bytes = 0
+        self._emptied: asyncio.Event | None = None  # while the end waits for that
+        self._replies: deque[Callable[[Any], None]] = deque()
+        self._channels: dict[str, None] = {}
+        self._probe = f"{prefix}probe:{self.producer}"
+        self._heard_s = self._answered_s = now_s()
+        self._probed_s: float | None = None
+        self._calls = RedisLink(
+            "publish",
+            target,
+            (PUBLISH, HISTORY),
+            on_up=self._calls_up,
+            on_reply=self._answered,
+            on_down=self._calls_down,
+            log=log,
+        )
+        self._feed = RedisLink(
+            "subscribe",
+            target,
+            (),
+            on_up=self._feed_up,
+            on_reply=self._pushed,
+            on_down=self._feed_down,
+            log=log,
+        )
+
+    @property
+    def is_up(self) -> bool:
+        """Whether both connections are."""
+        return self._calls.is_up and self._feed.is_up
+
+    @property
+    def problem(self) -> str:
+        """Why the last try to dial failed, empty if it did not."""
+        return self._calls.problem or self._feed.problem
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether what others publish comes here."""
+        return self._feed.is_up
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits to be acknowledged."""
+        return self._queued_bytes
+
+    def start(self) -> None:
+        """Dial."""
+        self._calls.start()
+        self._feed.start()
+
+    async def stop(self, within_s: float) -> None:
+        """Wait so long for what is on its way, then hang up."""
+        if self._queue and self._calls.is_up:
+            self._emptied = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), within_s)
+        await self._feed.stop()
+        await self._calls.stop()
+        self._tell_all(NotStored("the server stops", is_unknown=True))
+
+    def publish(self, keys: Keys, packed: bytes, done: Callable[[Stored | NotStored], None]) -> None:
+        """Store a batch and tell every subscriber; `done` is called once, perhaps at once."""
+        if len(self._queue) >= MAX_QUEUED_CALLS or self._queued_bytes + len(packed) > MAX_QUEUED_BYTES:
+            done(NotStored("too much waits for the broker"))
+            return
+        self._number += 1
+        call = _Call(keys, packed, self._number, self._now_s(), done)
+        self._queue.append(call)
+        self._queued_bytes += len(packed)
+        self._send(call)
+
+    def announce(self, keys: Keys, packed: bytes) -> bool:
+        """Tell every subscriber of a batch without numbers, which is not stored; False while there is no connection."""
+        if not self._calls.is_up:
+            return False
+        self._replies.append(_ignore)
+        self._calls.call("PUBLISH", keys.channel, b"-:0:0:" + packed)
+        return True
+
+    def history(self, keys: Keys, after: int, done: Callable[[Position, list[Item]], None]) -> bool:
+        """Ask where a group stands and for all behind a seq; False while there is no connection, then nothing comes."""
+        if not self._calls.is_up:
+            return False
+        limits = self._limits
+
+        def read(reply: Any) -> None:
+            if isinstance(reply, Exception):
+                self._calls.give_up(str(reply))
+                return
+            epoch, seq, found = reply
+            try:
+                items = [item for packed in found for item in read_items(packed)]
+            except CorruptBatchError:
+                items = []  # then it is a loss that is told of
+            done(Position(epoch.decode(), int(seq)), items)
+
+        self._replies.append(read)
+        self._calls.call(
+            *("EVALSHA", HISTORY_SHA, 2, keys.meta, keys.log, self._run_id, new_epoch(), limits.lives_s),
+            *(after, limits.messages, limits.size),
+        )
+        return True
+
+    def share(self, key: str, value: bytes, done: Callable[[bytes], None]) -> None:
+        """Keep a value unless there is one already; `done` gets the one that there is then."""
+        self._replies.append(_ignore)
+        self._calls.call("SET", key, value, "NX")
+        self._replies.append(lambda reply: done(reply) if isinstance(reply, bytes) else None)
+        self._calls.call("GET", key)
+
+    def subscribe(self, channel: str) -> None:
+        """Have a channel's batches come; `on_subscribed` says from when on."""
+        self._channels[channel] = None
+        self._feed.call("SUBSCRIBE", channel)
+
+    def unsubscribe(self, channel: str) -> None:
+        """Have them come no more."""
+        if self._channels.pop(channel, False) is None:
+            self._feed.call("UNSUBSCRIBE", channel)
+
+    def check(self) -> None:
+        """Look after the connections; called about once a second."""
+        now_s = self._now_s()
+        self._tell_waiting(now_s)
+        if not self.is_up:
+            return
+        if self._replies and now_s - self._answered_s > GIVE_UP_S:
+            self._calls.give_up("it does not answer")
+        if self._probed_s is not None:
+            if now_s - self._probed_s > SILENCE_S:
+                self._feed.give_up("its subscription brings nothing")
+        elif now_s - self._heard_s > SILENCE_S:
+            self._probed_s = now_s
+            self._replies.append(_ignore)
+            self._calls.call("PUBLISH", self._probe, "")
+
+    def _send(self, call: _Call) -> None:
+        if not self._calls.is_up:
+            return
+        call.is_sent = True
+        if not self._replies:
+            self._answered_s = self._now_s()
+        self._replies.append(self._stored)
+        limits, keys = self._limits, call.keys
+        self._calls.call(
+            *("EVALSHA", PUBLISH_SHA, 2, keys.meta, keys.log, keys.channel, self._run_id, new_epoch()),
+            *(self.producer, call.number, limits.messages, limits.lives_s, call.packed),
+        )
+
+    def _stored(self, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            problem = str(reply)
+            if problem.startswith(_ELSEWHERE):
+                self._calls.give_up(problem)
+                return
+            answer: Stored | NotStored = NotStored(problem.partition(" ")[0])
+            self._log.warning("broker.refused", problem=problem[:200])
+        else:
+            epoch, first, _ = reply
+            answer = Stored(epoch.decode(), int(first))
+        call = self._queue.popleft()
+        self._queued_bytes -= len(call.packed)
+        if not call.is_told:
+            call.done(answer)
+        if not self._queue and self._emptied is not None:
+            self._emptied.set()
+
+    def _tell_waiting(self, now_s: float) -> None:
+        """Answer those who have waited too long: what was sent may be stored, and stays queued."""
+        if not self._queue or now_s - self._queue[0].since_s <= GIVE_UP_S:
+            return
+        kept: deque[_Call] = deque()
+        for call in self._queue:
+            if now_s - call.since_s <= GIVE_UP_S:
+                kept.append(call)
+                continue
+            if call.is_sent:
+                kept.append(call)
+            else:
+                self._queued_bytes -= len(call.packed)
+            if not call.is_told:
+                call.is_told = True
+                call.done(NotStored("the broker does not answer", is_unknown=call.is_sent))
+        self._queue = kept
+
+    def _tell_all(self, answer: NotStored) -> None:
+        queue, self._queue, self._queued_bytes = self._queue, deque(), 0
+        for call in queue:
+            if not call.is_told:
+                call.done(answer)
+
+    def _calls_up(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._replies.clear()
+        self._answered_s = self._now_s()
+        for call in self._queue:  # unchanged and in order: the script knows those that it has done
+            self._send(call)
+        if self._feed.is_up:
+            self._on_change()
+
+    def _calls_down(self) -> None:
+        self._replies.clear()
+        self._on_change()
+
+    def _answered(self, reply: Any) -> None:
+        self._answered_s = self._now_s()
+        if self._replies:
+            self._replies.popleft()(reply)
+
+    def _feed_up(self, _run_id: str) -> None:
+        self._heard_s, self._probed_s = self._now_s(), None
+        channels = list(self._channels)
+        self._feed.call("SUBSCRIBE", self._probe)
+        for start in range(0, len(channels), SUBSCRIBED_AT_ONCE):
+            self._feed.call("SUBSCRIBE", *channels[start : start + SUBSCRIBED_AT_ONCE])
+        if self._calls.is_up:
+            self._on_change()
+
+    def _feed_down(self) -> None:
+        self._on_change()
+
+    def _pushed(self, reply: Any) -> None:
+        self._heard_s, self._probed_s = self._now_s(), None
+        if isinstance(reply, Exception):
+            self._feed.give_up(str(reply))
+            return
+        kind, channel, payload = reply[0], reply[1].decode(), reply[2]
+        if kind == b"message":
+            if channel in self._channels:
+                self._on_batch(channel, payload)
+        elif kind == b"subscribe" and channel in self._channels:
+            self._on_subscribed(channel)
+
+
+def new_epoch() -> str:
+    """Return an epoch that nobody has had."""
+    return secrets.token_urlsafe(9)
+
+
+def _ignore(_reply: Any) -> None:
+    """A publish without a place says nothing of interest."""

@@ -1,0 +1,323 @@
+"""The groups of this process, kept level with what a Redis holds of them: what comes in, and who may come in."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from wscore.envelope import with_seq
+from wscore.histories import Histories
+from wscore.recovery import GroupHistory, Position, RecoveryLimits
+from wsserver.brokers.base import (
+    RECOVERABLE_KINDS,
+    ROOM,
+    SESSION,
+    USER,
+    Deliver,
+    GroupKind,
+    KeptEvent,
+    Lost,
+    NotPublished,
+    NotPublishedError,
+)
+from wsserver.brokers.batches import CorruptBatchError, Item, read_batch, read_items
+from wsserver.brokers.groupsync import GroupSync
+from wsserver.brokers.redisbackplane import Keys, RedisBackplane, new_epoch
+from wsserver.telemetry.logs import EventLog
+
+READY_S: Final = 2.0  # how long who comes waits for a group to be level with the store
+HOLD_S: Final = 30.0  # how long a group stays that was made ready, and nobody has come into
+RESYNC_S: Final = 40.0  # each group is held against the store so often
+EXPIRED_AT_ONCE: Final = 2000  # groups: some milliseconds of the loop's time
+_TAGS: Final[dict[GroupKind, str]] = {SESSION: "s", ROOM: "r", USER: "u"}
+
+
+class RedisGroup:
+    """One group here: its place in Redis, how level it is, and what waits to be published."""
+
+    __slots__ = (
+        "has_members",
+        "history",
+        "is_subscribed",
+        "keys",
+        "kind",
+        "level",
+        "name",
+        "recalled",
+        "resync_s",
+        "sync",
+        "until_s",
+    )
+
+    def __init__(
+        self, kind: GroupKind, name: str, keys: Keys, history: GroupHistory | None, groups: RedisGroups
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.keys = keys
+        self.history = history
+        self.sync = GroupSync(_Events(self, groups))
+        self.has_members = self.is_subscribed = False
+        self.recalled: tuple[str, int, list[Item]] | None = None  # epoch, first seq, and what the store has from there
+        self.until_s = self.resync_s = 0.0
+        self.level: list[asyncio.Future[None]] = []  # who waits for it to be level
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it has all that the store has; one without a history only has to be subscribed to."""
+        return self.is_subscribed and (self.history is None or self.sync.is_live)
+
+
+class _Events:
+    """A group's side of `GroupSync`."""
+
+    __slots__ = ("_group", "_groups")
+
+    def __init__(self, group: RedisGroup, groups: RedisGroups) -> None:
+        self._group = group
+        self._groups = groups
+
+    def take(self, item: Item, seq: int | None) -> None:
+        """Deliver a message."""
+        self._groups.take(self._group, item, seq)
+
+    def begin(self, position: Position) -> None:
+        """Begin to count."""
+        self._groups.move(self._group, position)
+
+    def lose(self, position: Position) -> None:
+        """Begin anew, and tell the members."""
+        self._groups.move(self._group, position)
+        self._groups.lose(self._group, position)
+
+
+class RedisGroups:
+    """Every group that somebody is in here, or is about to come into."""
+
+    def __init__(self, prefix: str, limits: RecoveryLimits, now_s: Callable[[], float], log: EventLog) -> None:
+        self._prefix = prefix
+        self._limits = limits
+        self._now_s = now_s
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._by_channel: dict[str, RedisGroup] = {}
+        self.histories = Histories(limits, new_epoch)
+        self.corrupt = 0  # batches that were none
+        self.resyncs = 0  # times that a group was held against the store
+
+    def attach(self, backplane: RedisBackplane, deliver: Deliver, lost: Lost) -> None:
+        """Name where groups are subscribed to, what takes their messages, and what is told that history was lost."""
+        self._backplane = backplane
+        self._deliver = deliver
+        self._lost = lost
+
+    def counts(self, kind: GroupKind) -> bool:
+        """Whether the events of such groups have a seq."""
+        return self._limits.is_on and kind in RECOVERABLE_KINDS
+
+    def keys(self, kind: GroupKind, name: str) -> Keys:
+        """Return a group's names in Redis."""
+        if kind == USER:
+            name = hashlib.sha256(name.encode()).hexdigest()  # who is connected is nobody's business who sees the keys
+        channel = f"{self._prefix}{{{_TAGS[kind]}:{name}}}"
+        return Keys(channel, f"{channel}:meta", f"{channel}:log")
+
+    def subscribe(self, kind: GroupKind, name: str) -> None:
+        """Have a group's messages delivered here."""
+        group = self._find(kind, name)
+        group.has_members = True
+        if group.history is not None:
+            self.histories.hold(group.history)
+
+    def unsubscribe(self, kind: GroupKind, name: str) -> None:
+        """Have them delivered no more."""
+        channel = self.keys(kind, name).channel
+        group = self._by_channel.get(channel)
+        if group is not None:
+            group.has_members = False
+            self._drop(channel, group)
+
+    async def ready(self, kind: GroupKind, name: str, asked: Position | None = None) -> None:
+        """Wait until a group is level with the store, and has at hand what it keeps behind a position."""
+        group = self._find(kind, name)
+        group.until_s = self._now_s() + HOLD_S
+        async with asyncio.timeout(READY_S):
+            if not group.is_level:
+                future: asyncio.Future[None] = self._loop.create_future()
+                group.level.append(future)
+                await future
+            history = group.history
+            if asked is None or history is None or history.epoch != asked.epoch or asked.seq >= history.floor:
+                return
+            await self._recall(group, asked)
+
+    def position(self, kind: GroupKind, name: str) -> Position | None:
+        """Return where a group stands that is level with the store."""
+        if not self.counts(kind):
+            return None
+        return self._find(kind, name).sync.position
+
+    def since(
+        self, kind: GroupKind, name: str, asked: Position | None, client: str | None = None
+    ) -> Sequence[KeptEvent] | None:
+        """Return the events behind a position that are kept here, if all of them are."""
+        group = self._find(kind, name)
+        history = group.history
+        if history is None or asked is None:
+            return None
+        now_s = self._now_s()
+        events = history.since(asked, now_s, self._limits, client)
+        if events is not None:
+            return [KeptEvent(seq - 1, seq, event) for seq, event in events]
+        recalled = group.recalled
+        if recalled is None or recalled[0] != asked.epoch or recalled[0] != history.epoch:
+            return None
+        _, first, items = recalled
+        last = first + len(items) - 1
+        newer = history.since(Position(asked.epoch, last), now_s, self._limits, client)
+        if not first - 1 <= asked.seq <= last or newer is None:
+            return None
+        older = [
+            (seq, None if client and item.origin == client else with_seq(item.payload, seq))
+            for seq, item in enumerate(items, first)
+            if seq > asked.seq
+        ]
+        return [KeptEvent(seq - 1, seq, event) for seq, event in older + newer]
+
+    def check(self) -> None:
+        """Look after connections and groups, and let go of what is too old."""
+        now_s = self._now_s()
+        if self._limits.is_on:
+            self.histories.expire(now_s, EXPIRED_AT_ONCE)
+        for channel, group in tuple(self._by_channel.items()):
+            if not group.has_members and group.until_s <= now_s:
+                self._drop(channel, group)
+                continue
+            if group.until_s <= now_s:
+                group.recalled = None
+            if group.is_level and group.history is not None and group.resync_s <= now_s:
+                self._sync(group)
+
+    def pushed(self, channel: str, published: bytes) -> None:
+        """Take what a subscription brought."""
+        group = self._by_channel.get(channel)
+        if group is None:
+            return
+        try:
+            batch = read_batch(published)
+        except CorruptBatchError as error:
+            self.corrupt += 1
+            self._log.warning("broker.corrupt", channel=channel, problem=str(error))
+            return
+        if group.history is None:
+            for item in batch.items:
+                self.take(group, item, None)
+        elif group.sync.pushed(batch):
+            self._sync(group)
+
+    def subscribed(self, channel: str) -> None:
+        """Note that a subscription took effect: what is published from now on comes here."""
+        group = self._by_channel.get(channel)
+        if group is None:
+            return
+        group.is_subscribed = True
+        if group.history is None:
+            self._tell_level(group)
+        else:
+            self._sync(group)
+
+    def changed(self) -> None:
+        """Whatever was lost is read again; while the subscription stands nothing is missed of what others publish."""
+        backplane = self._backplane
+        for group in self._by_channel.values():
+            if not backplane.is_subscribed:
+                group.sync.is_live = group.is_subscribed = False
+            elif backplane.is_up and group.is_subscribed and group.history is not None:
+                self._sync(group)
+
+    def deliver_here(self, channel: str, packed: bytes) -> int:
+        """Deliver what has no number to those who are here: no other process can be reached. Returns how much it is."""
+        group = self._by_channel.get(channel)
+        items = read_items(packed)
+        if group is not None:
+            for item in items:
+                self.take(group, item, None)
+        return len(items)
+
+    async def ask(self, keys: Keys, after: int) -> tuple[Position, list[Item]]:
+        """Ask the store where a group stands, and for all behind a seq; raises NotPublishedError or TimeoutError."""
+        future: asyncio.Future[tuple[Position, list[Item]]] = self._loop.create_future()
+
+        def found(position: Position, items: list[Item]) -> None:
+            if not future.done():
+                future.set_result((position, items))
+
+        if not self._backplane.history(keys, after, found):
+            raise NotPublishedError(NotPublished("the broker is not reached", False))
+        async with asyncio.timeout(READY_S):
+            return await future
+
+    def take(self, group: RedisGroup, item: Item, seq: int | None) -> None:
+        """Deliver a message of a group, and keep it if it has a seq."""
+        payload = item.payload
+        if seq is not None and group.history is not None:
+            payload = with_seq(payload, seq)
+            self.histories.append(group.history, payload, self._now_s(), item.origin or None)
+        self._deliver(group.kind, group.name, payload, item.is_lossy, item.without or None, seq)
+
+    def move(self, group: RedisGroup, position: Position) -> None:
+        """Have a group stand at a position, with nothing kept."""
+        if group.history is not None:
+            self.histories.move(group.history, position)
+
+    def lose(self, group: RedisGroup, position: Position) -> None:
+        """Tell a group's members that history is lost."""
+        self._log.warning("broker.history_lost", kind=group.kind, epoch=position.epoch, seq=position.seq)
+        self._lost(group.kind, group.name, position)
+
+    async def _recall(self, group: RedisGroup, asked: Position) -> None:
+        with suppress(NotPublishedError):  # then it is not recovered, and told so
+            position, items = await self.ask(group.keys, asked.seq)
+            if items:
+                group.recalled = (position.epoch, asked.seq + 1, items)
+
+    def _find(self, kind: GroupKind, name: str) -> RedisGroup:
+        keys = self.keys(kind, name)
+        group = self._by_channel.get(keys.channel)
+        if group is None:
+            history = self.histories.find(kind, name, self._now_s()) if self.counts(kind) else None
+            group = self._by_channel[keys.channel] = RedisGroup(kind, name, keys, history, self)
+            self._backplane.subscribe(keys.channel)
+        return group
+
+    def _drop(self, channel: str, group: RedisGroup) -> None:
+        if group.has_members or group.until_s > self._now_s():
+            return
+        del self._by_channel[channel]
+        self._backplane.unsubscribe(channel)
+        if group.history is not None:
+            self.histories.forget(group.history)  # what comes meanwhile is not seen: the store has it
+
+    def _sync(self, group: RedisGroup) -> None:
+        question = group.sync.ask()
+        group.resync_s = self._now_s() + RESYNC_S
+        self.resyncs += 1
+
+        def answered(position: Position, items: list[Item]) -> None:
+            if self._by_channel.get(group.keys.channel) is not group:
+                return
+            if group.sync.answered(question, position, items):
+                self._sync(group)
+            elif group.sync.is_live:
+                self._tell_level(group)
+
+        self._backplane.history(group.keys, group.sync.after, answered)
+
+    def _tell_level(self, group: RedisGroup) -> None:
+        waiting, group.level = group.level, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,173 @@
+"""One of the two connections to Redis, kept up: it dials, introduces itself, and comes back after a loss."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import hiredis
+
+from wsserver.brokers.redistarget import RedisTarget
+from wsserver.brokers.rediswire import RedisWire
+from wsserver.telemetry.logs import EventLog
+
+DIAL_TIMEOUT_S: Final = 3.0
+FIRST_DELAY_S: Final = 0.05
+LONGEST_DELAY_S: Final = 2.0
+_RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]+)\r?$", re.MULTILINE)
+_ROLE: Final = re.compile(rb"^role:(\w+)\r?$", re.MULTILINE)
+
+
+class RedisLink:
+    """A connection that is there, or will be again.
+
+    `on_up` is called with the server's run id once commands may be sent, `on_reply` with each reply after that,
+    `on_down` when it is lost. `scripts` are loaded first.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: RedisTarget,
+        scripts: tuple[bytes, ...],
+        *,
+        on_up: Callable[[str], None],
+        on_reply: Callable[[Any], None],
+        on_down: Callable[[], None],
+        random: Callable[[], float] = random.random,
+        log: EventLog,
+    ) -> None:
+        self._name = name
+        self._target = target
+        self._scripts = scripts
+        self._on_up = on_up
+        self._on_reply = on_reply
+        self._on_down = on_down
+        self._random = random
+        self._log = log
+        self._wire: RedisWire | None = None
+        self._lost = asyncio.Event()
+        self._greetings: deque[asyncio.Future[Any]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self.is_up = False
+        self.problem = ""  # why the last try failed
+
+    def start(self) -> None:
+        """Dial, and go on until `stop`."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """End it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+        if self._wire is not None:
+            self._wire.abort()
+
+    def call(self, *parts: bytes | str | float) -> None:
+        """Send a command; one that is sent while the link is down is dropped."""
+        if self.is_up and self._wire is not None:
+            self._wire.call(*parts)
+
+    def give_up(self, why: str) -> None:
+        """Drop this connection, and dial anew."""
+        if self.is_up and self._wire is not None:
+            self._log.warning("broker.dropped", link=self._name, problem=why)
+            self._wire.abort()
+
+    async def _run(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                run_id = await self._dial()
+            except (TimeoutError, OSError, hiredis.HiredisError) as error:
+                self.problem = _reason(error)
+                if attempt == 0:
+                    self._log.warning("broker.unreachable", link=self._name, problem=self.problem)
+                if self._wire is not None:
+                    self._wire.abort()
+                delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2**attempt)
+                attempt = min(attempt + 1, 10)
+                await asyncio.sleep(delay_s * (0.5 + self._random() / 2))
+                continue
+            attempt, self.problem = 0, ""
+            self.is_up = True
+            self._log.info("broker.connected", link=self._name, target=str(self._target))
+            self._on_up(run_id)
+            await self._lost.wait()
+
+    async def _dial(self) -> str:
+        """Connect and introduce ourselves; returns the server's run id."""
+        self._lost.clear()
+        target = self._target
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(DIAL_TIMEOUT_S):
+            if target.path:
+                _, wire = await loop.create_unix_connection(self._new_wire, target.path)
+            else:
+                host, port = await target.address()
+                server_name = host if target.tls else None
+                _, wire = await loop.create_connection(
+                    self._new_wire, host, port, ssl=target.tls, server_hostname=server_name
+                )
+            self._wire = wire
+            if target.password:
+                user = (target.username,) if target.username else ()
+                await self._ask("AUTH", *user, target.password)
+            await self._ask("CLIENT", "SETNAME", f"wsctl-{self._name}")
+            if target.database:
+                await self._ask("SELECT", target.database)
+            info = await self._ask("INFO")
+            role, run_id = _ROLE.search(info), _RUN_ID.search(info)
+            if run_id is None:
+                raise ConnectionError("it does not say its run_id")
+            if role is None or role[1] != b"master":
+                raise ConnectionError("it is a replica, which cannot be written to")
+            for script in self._scripts:
+                await self._ask("SCRIPT", "LOAD", script)
+        return run_id[1].decode()
+
+    def _new_wire(self) -> RedisWire:
+        return RedisWire(self._replied, self._ended)
+
+    async def _ask(self, *parts: bytes | str | int) -> Any:
+        assert self._wire is not None
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._greetings.append(future)
+        self._wire.call(*parts)
+        return await future
+
+    def _replied(self, reply: Any) -> None:
+        if self.is_up:
+            self._on_reply(reply)
+        elif self._greetings:
+            future = self._greetings.popleft()
+            if future.done():
+                return
+            if isinstance(reply, Exception):
+                future.set_exception(ConnectionError(str(reply)))
+            else:
+                future.set_result(reply)
+
+    def _ended(self, error: Exception | None) -> None:
+        greetings, self._greetings = self._greetings, deque()
+        for future in greetings:
+            if not future.done():
+                future.set_exception(ConnectionError(_reason(error) if error else "it hung up"))
+                future.exception()  # nobody may wait for it any more
+        if self.is_up:
+            self.is_up = False
+            self._log.warning("broker.lost", link=self._name, problem=_reason(error) if error else "it hung up")
+            self._on_down()
+        self._lost.set()
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return "no answer" if isinstance(error, TimeoutError) else str(error) or type(error).__name__

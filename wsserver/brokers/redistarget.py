@@ -1,0 +1,108 @@
+"""Which Redis, and how to get in: the URL of `--broker`, Sentinel included.
+
+redis://[user:password@]host[:port][/database]        rediss://… is the same over TLS
+unix:///path/to/socket[?db=1]
+redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/database]
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from wscore.errors import ConfigError
+
+REDIS_PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
+_SENTINEL: Final = "redis+sentinel"
+_FORM: Final = "write redis://host:6379/0, rediss://host, unix:///path or redis+sentinel://host,host/service"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisTarget:
+    """Where a Redis is. It is shown without its password."""
+
+    host: str = ""
+    port: int = REDIS_PORT
+    path: str = ""  # of a Unix socket, then host and port say nothing
+    database: int = 0
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+    sentinels: tuple[tuple[str, int], ...] = ()
+    service: str = ""  # which master the Sentinels are asked for
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix://{self.path}"
+        if self.sentinels:
+            hosts = ",".join(_address(host, port) for host, port in self.sentinels)
+            return f"{_SENTINEL}://{hosts}/{self.service}/{self.database}"
+        return f"redis{'' if self.tls is None else 's'}://{_address(self.host, self.port)}/{self.database}"
+
+    async def address(self) -> tuple[str, int]:
+        """Return host and port of the master, as the Sentinels say; raises ConnectionError when none knows it."""
+        if not self.sentinels:
+            return self.host, self.port
+        from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+        from redis.exceptions import RedisError
+
+        options: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 2}
+        sentinel = Sentinel(self.sentinels, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        try:
+            host, port = await sentinel.discover_master(self.service)
+        except (MasterNotFoundError, RedisError) as error:
+            raise ConnectionError(f"no Sentinel knows a master {self.service!r}: {error}") from None
+        finally:
+            for client in sentinel.sentinels:
+                await client.aclose()
+        return host, int(port)
+
+
+def read_target(url: str) -> RedisTarget:
+    """Read a URL; raises ConfigError, which never shows a password."""
+    try:
+        parts = urlsplit(url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if parts.scheme == "unix":
+            return RedisTarget(
+                path=parts.path, database=_database(parts.query.removeprefix("db=")), username=user, password=password
+            )
+        if parts.scheme == _SENTINEL:
+            return _sentinel_target(parts.netloc, parts.path, user, password)
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError
+        tls = ssl.create_default_context() if parts.scheme == "rediss" else None
+        database = _database(parts.path.strip("/"))
+        return RedisTarget(parts.hostname, parts.port or REDIS_PORT, "", database, user, password, tls)
+    except ValueError:
+        raise ConfigError("--broker", "is no URL of a Redis", _FORM) from None
+
+
+def _sentinel_target(netloc: str, path: str, user: str, password: str) -> RedisTarget:
+    sentinels = []
+    for part in netloc.rpartition("@")[2].split(","):
+        host, _, port = part.partition(":")
+        if not host:
+            raise ValueError
+        sentinels.append((host, int(port) if port else SENTINEL_PORT))
+    service, _, database = path.strip("/").partition("/")
+    if not service:
+        raise ValueError
+    return RedisTarget(
+        database=_database(database), username=user, password=password, sentinels=tuple(sentinels), service=service
+    )
+
+
+def _database(text: str) -> int:
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdigit():
+        raise ValueError
+    return int(text)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
