@@ -72,6 +72,27 @@ def plain_of(value: Any) -> Any:
     raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
 
 
+def model_of(kind: type, value: Any) -> Any:
+    """Return what msgspec reads plain values as that it does not know: a pydantic model.
+
+    Raises ValueError with the place below `$`, and TypeError for any other type.
+    """
+    validator = getattr(kind, "__pydantic_validator__", None)
+    if validator is None:
+        raise TypeError(f"{kind.__name__} cannot be read from JSON")
+    try:
+        return validator.validate_json(msgspec.json.encode(value))
+    except ValueError as error:
+        problem, path = model_problem(error)
+        raise ValueError(f"{problem} - at `${path}`") from None
+
+
+def model_problem(error: Any) -> tuple[str, str]:
+    """Return what pydantic found wrong first, and the path to it, such as `.items[3]`."""
+    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return problem["msg"], "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in problem["loc"])
+
+
 def _place(value: Any, path: str) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else path

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import builtins
-from typing import Any, TypeVar
+import re
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from wscore.envelope import Envelope, InvalidMessageError, decode_data
+from wscore.jsonvalues import model_of
 
 T = TypeVar("T")
+
+_AT: Final = re.compile(r" - at `\$([^`]*)`")
 
 
 class Message(msgspec.Struct, frozen=True, rename="camel"):
@@ -25,13 +29,16 @@ class Message(msgspec.Struct, frozen=True, rename="camel"):
     user_id: str | None = None
 
     def data_as(self, kind: builtins.type[T]) -> T:
-        """Return the data as a Struct, a dataclass or another type; raises InvalidMessageError with the place."""
+        """Return the data as a Struct, a dataclass, a pydantic model or another type.
+
+        Raises InvalidMessageError with the place.
+        """
         try:
-            return msgspec.convert(self.data, kind)
+            return msgspec.convert(self.data, kind, dec_hook=model_of)
         except msgspec.ValidationError as error:
-            text = str(error)
-            place = text.replace("`$", "`$.data", 1) if "`$" in text else f"{text} - at `$.data`"
-            raise InvalidMessageError(place, self.id) from None
+            problem, *paths = _AT.split(str(error))
+            # The path within a model comes before the path to it.
+            raise InvalidMessageError(f"{problem} - at `$.data{''.join(reversed(paths))}`", self.id) from None
 
 
 def message_of(envelope: Envelope) -> Message:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
+from pydantic import BaseModel, Field
 
 from wscore.envelope import MessageProtocol
 from wscore.message import Message, message_of
@@ -106,6 +109,30 @@ def test_the_data_of_a_message_is_plain_python():
     assert message(b"").data is None
     with pytest.raises(InvalidMessageError, match=r"`\$\.data\.yes`"):
         message(b',"data":{"yes":1}').data_as(Answer)
+
+
+def test_the_data_of_a_message_is_read_as_a_pydantic_model_too():
+    class Order(BaseModel):
+        item: str
+        count: int = Field(alias="howMany")
+
+    def message(data: object) -> Message:
+        return Message("order", 1, data, "m1")
+
+    tea = {"item": "tea", "howMany": 2}
+    assert message(tea).data_as(Order) == Order(**tea)
+    assert message([tea, tea]).data_as(list[Order]) == [Order(**tea)] * 2
+    for data, kind, place in (
+        ({"item": "tea", "howMany": "two"}, Order, "$.data.howMany"),
+        ([tea, {"item": 1, "howMany": 2}], list[Order], "$.data[1].item"),
+        ([tea], Order, "$.data"),
+        ({"a": {"b": []}}, dict[str, dict[str, Order]], "$.data[...][...]"),
+    ):
+        with pytest.raises(InvalidMessageError, match=re.escape(f" - at `{place}`") + "$") as refused:
+            message(data).data_as(kind)
+        assert refused.value.request_id == "m1"
+    with pytest.raises(InvalidMessageError, match="Path cannot be read from JSON"):
+        message("x").data_as(Path)
 
 
 async def test_a_spawned_task_of_a_lifespan_asks_too(start_server, open_raw):

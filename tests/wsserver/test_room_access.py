@@ -148,3 +148,72 @@ async def test_an_app_that_includes_others_has_their_join_hooks(start_server, op
     client = await open_raw((await start_server(app)).url)
     for room, type in (("a", "error"), ("b", "error"), ("c", "room.joined")):
         assert (await join(client, room))["type"] == type
+
+
+async def test_a_handler_may_take_messages_for_a_room_alone_from_its_listeners_too(start_server, open_raw, engine):
+    app = App()
+    app.on_join("hall")(lambda ctx, room: RoomAccess.LISTEN)
+
+    @app.on("last", room=RoomAccess.LISTEN)
+    def last(ctx: Context) -> None:
+        ctx.reply("lasted", ctx.room)
+
+    @app.on("say", room=RoomAccess.PUBLISH)
+    async def say(ctx: Context) -> None:
+        ctx.reply("said", ctx.room)
+
+    server = await start_server(app, engine=engine)
+    client = await open_raw(server.url)
+    for room in ("hall", "open"):
+        assert (await join(client, room))["type"] == "room.joined"
+    answers = {}
+    for type in ("last", "say"):
+        for room in ("hall", "open", "elsewhere", None):
+            await client.send(type, room=room, id="1")
+            answer = await client.receive()
+            answers[type, room] = answer["data"]["code"] if answer["type"] == "error" else answer["type"]
+    assert answers == {
+        ("last", "hall"): "lasted",
+        ("last", "open"): "lasted",
+        ("last", "elsewhere"): "FORBIDDEN",
+        ("last", None): "INVALID_MESSAGE",
+        ("say", "hall"): "FORBIDDEN",
+        ("say", "open"): "said",
+        ("say", "elsewhere"): "FORBIDDEN",
+        ("say", None): "INVALID_MESSAGE",
+    }
+
+
+async def test_what_a_listener_may_send_is_looked_at_when_its_turn_comes(start_server, open_raw, engine):
+    part = App()
+
+    @part.on("slow")
+    async def slow(ctx: Context) -> None:
+        await asyncio.sleep(0.01)
+        ctx.join("hall", access=RoomAccess.LISTEN)
+
+    @part.on("last", room=RoomAccess.LISTEN)
+    def last(ctx: Context) -> None:
+        ctx.reply("lasted")
+
+    part.on("say")(lambda ctx: ctx.reply("said"))
+    app = App()
+    app.include(part, prefix="a.")
+    server = await start_server(app, engine=engine)
+    client = await open_raw(server.url)
+    await client.send("a.slow")
+    await client.send("a.last", room="hall")
+    await client.send("a.say", room="hall")
+    await client.send("a.last", room="elsewhere")
+    answers = [await client.receive() for _ in range(4)]
+    assert [answer["data"].get("code", "") if answer["type"] == "error" else answer["type"] for answer in answers] == [
+        "room.joined",
+        "lasted",
+        "FORBIDDEN",
+        "FORBIDDEN",
+    ]
+
+
+def test_a_handler_that_nobody_could_reach_is_refused():
+    with pytest.raises(ConfigError, match=r"use RoomAccess\.LISTEN"):
+        App().on("say", room=RoomAccess.NONE)(lambda ctx: None)

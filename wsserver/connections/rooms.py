@@ -138,10 +138,10 @@ class Rooms:
             return RoomAccess.PUBLISH
         return RoomAccess.LISTEN if Mark.LISTENS in _mark(group, connection_id) else RoomAccess.PUBLISH
 
-    def refusal(self, connection_id: str, room: str) -> str | None:
-        """Say why a connection may not send what is for a room, None if it may."""
+    def refusal(self, connection_id: str, room: str, needed: RoomAccess | None = None) -> str | None:
+        """Say why a connection may not send what is for a room, None if it may; `needed` is PUBLISH unless given."""
         access = self.access(connection_id, room)
-        if access is RoomAccess.PUBLISH:
+        if access in (RoomAccess.PUBLISH, needed):
             return None
         may_not = "are not in" if access is RoomAccess.NONE else "may not publish to"
         return f"You {may_not} the room {room}."

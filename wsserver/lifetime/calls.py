@@ -100,13 +100,17 @@ class AppCalls:
     def register(self, router: MessageRouter) -> None:
         """Put the app's handlers into the table."""
         for type, handler in self._app.handlers.items():
-            router.register(type, self.route(handler))
+            router.register(type, self.route(handler), handler.room)
 
     def route(self, handler: Handler) -> Route:
         """Return what calls a handler for each message of its type."""
+        needs_room = handler.room is not None
 
         def route(connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
             context: Context = Context(connection, self._hub, envelope.type, envelope.id, envelope.room)
+            if needs_room and envelope.room is None:
+                context.error(ErrorCode.INVALID_MESSAGE, f"{envelope.type} is for a room: name it - at `$.room`")
+                return
             self.message(handler, connection, context, envelope.data, frame_bytes)
 
         return route
@@ -222,9 +226,11 @@ class AppCalls:
         if result is None:
             context = job.context
             # Asked at its turn: what came before it may be a join that had to wait.
-            if context.room is not None and (refusal := self._rooms.refusal(context.connection_id, context.room)):
-                context.error(ErrorCode.FORBIDDEN, refusal)
-                return
+            if context.room is not None:
+                refusal = self._rooms.refusal(context.connection_id, context.room, job.handler.room)
+                if refusal is not None:
+                    context.error(ErrorCode.FORBIDDEN, refusal)
+                    return
             try:
                 arguments = job.handler.arguments(job.context, job.data, job.size - MESSAGE_OVERHEAD)
             except InvalidMessageError as error:

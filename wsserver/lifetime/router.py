@@ -12,6 +12,7 @@ from typing import Final
 from wscore.codes import ErrorCode
 from wscore.envelope import Envelope
 from wscore.messages import MESSAGES
+from wscore.rooms import RoomAccess
 from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
@@ -26,7 +27,7 @@ Route = Callable[[Connection, Envelope, int], None]
 class MessageRouter:
     """Finds the handler of each message."""
 
-    __slots__ = ("_helps", "_log", "_metrics", "_rooms", "_routes", "_sender")
+    __slots__ = ("_access", "_helps", "_log", "_metrics", "_rooms", "_routes", "_sender")
 
     def __init__(self, sender: EnvelopeSender, rooms: Rooms, metrics: Metrics, log: EventLog, *, helps: bool) -> None:
         """Build it; one that `helps` those who write clients answers every unknown type, and names a similar one."""
@@ -35,16 +36,21 @@ class MessageRouter:
         self._metrics = metrics
         self._log = log
         self._helps = helps
+        self._access: Final[dict[str, RoomAccess | None]] = {}
         self._routes: Final[dict[str, tuple[Route, Counter]]] = {}
 
-    def register(self, type: str, route: Route) -> None:
-        """Name what handles a message type; there is one for each."""
+    def register(self, type: str, route: Route, room: RoomAccess | None = None) -> None:
+        """Name what handles a message type; there is one for each.
+
+        `room` is what its sender may do in the room that a message is for: publish, unless given.
+        """
         assert type not in self._routes, type
         self._routes[type] = route, self._metrics.received.know(type)
+        self._access[type] = room
 
     def route(self, connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
-        """Have an envelope handled, unless it is for a room that its sender may not publish to."""
-        if envelope.room is not None and (refusal := self._refusal(connection, envelope.room)):
+        """Have an envelope handled, unless it is for a room and its sender may not send it there."""
+        if envelope.room is not None and (refusal := self._refusal(connection, envelope.type, envelope.room)):
             self._metrics.received[envelope.type].value += 1
             self._sender.error(connection, ErrorCode.FORBIDDEN, refusal, id=envelope.id)
             return
@@ -56,11 +62,11 @@ class MessageRouter:
             received.value += 1
             route(connection, envelope, frame_bytes)
 
-    def _refusal(self, connection: Connection, room: str) -> str | None:
+    def _refusal(self, connection: Connection, type: str, room: str) -> str | None:
         queue = connection.handlers
         if queue is not None and queue.is_busy:
             return None  # it is asked again at its turn: a join may wait before it
-        return self._rooms.refusal(connection.id, room)
+        return self._rooms.refusal(connection.id, room, self._access.get(type))
 
     def _unhandled(self, connection: Connection, envelope: Envelope) -> None:
         kind = envelope.type

@@ -11,7 +11,7 @@ import msgspec
 from wscore.envelope import TYPE_RULE, UnsendableError, is_message_type
 from wscore.errors import ConfigError
 from wscore.messages import RESERVED_TYPES
-from wscore.rooms import PATTERN_RULE, ROOM_RULE, is_room_pattern
+from wscore.rooms import PATTERN_RULE, ROOM_RULE, RoomAccess, is_room_pattern
 from wsserver.sdk.appsettings import setting_fields
 from wsserver.sdk.connecting import ConnectRequest
 from wsserver.sdk.context import Context
@@ -59,8 +59,13 @@ class App:
         self.join_hooks: dict[str, Handler] = {}
         self.lifespans: list[Lifespan] = []
 
-    def on(self, type: str, *, outlives_client: bool = False, replies: Any = None) -> Callable[[F], F]:
+    def on(
+        self, type: str, *, room: RoomAccess | None = None, outlives_client: bool = False, replies: Any = None
+    ) -> Callable[[F], F]:
         """Register a handler for a message type; raises ConfigError for a reserved, taken or impossible one.
+
+        With `room` it takes messages for a room alone: PUBLISH from those who may publish there, LISTEN from all its
+        members.
 
         `replies` is the type of data that its `ctx.reply` sends, see `sends`.
 
@@ -70,7 +75,7 @@ class App:
         self._check_type(type)
 
         def register(function: F) -> F:
-            self.handlers[type] = self._handler(function, outlives_client=outlives_client)
+            self.handlers[type] = self._handler(function, outlives_client=outlives_client, room=room)
             if replies is not None:
                 reader_of(replies, type)
                 self.replies[type] = replies
@@ -183,7 +188,7 @@ class App:
         """Return what `ctx.state` holds at first."""
         return SimpleNamespace() if self.state is None else self.state()
 
-    def _handler(self, function: Callable[..., object], **options: bool) -> Handler:
+    def _handler(self, function: Callable[..., object], **options: Any) -> Handler:
         self._check_open()
         return Handler(function, **options)
 

@@ -40,7 +40,7 @@ class Context(Generic[S]):
         self.hub = hub
         self.type = type  # the message's; None in a connect or disconnect hook
         self.request_id = request_id  # the message's `id`, which `reply` and `error` carry back
-        self.room = room  # which the message is for, and its sender may publish to; None: for the session
+        self.room = room  # which the message is for, and its sender may send this to; None: for the session
 
     @property
     def principal(self) -> Principal:

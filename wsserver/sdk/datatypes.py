@@ -11,6 +11,7 @@ import msgspec.inspect
 
 from wscore.envelope import NO_DATA, InvalidMessageError, decode_data
 from wscore.errors import ConfigError
+from wscore.jsonvalues import model_problem
 
 # Reads data as one type; raises InvalidMessageError, with the id of the message that it is given.
 Reader = Callable[[msgspec.Raw, str | None], Any]
@@ -68,8 +69,7 @@ def _pydantic_reader(data_type: Any, name: str) -> Reader:
         try:
             return validate(b"null" if data is NO_DATA else bytes(data))
         except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in problem["loc"])
-            raise InvalidMessageError(f"{problem['msg']} - at `$.data{''.join(steps)}`", request_id) from None
+            problem, path = model_problem(error)
+            raise InvalidMessageError(f"{problem} - at `$.data{path}`", request_id) from None
 
     return read

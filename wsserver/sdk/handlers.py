@@ -14,6 +14,7 @@ from wscore.envelope import InvalidMessageError, decode_data
 from wscore.errors import ConfigError
 from wscore.fields import FieldNames
 from wscore.jsonvalues import MAX_DIGITS, has_long_number
+from wscore.rooms import RoomAccess
 from wsserver.sdk.context import Context
 from wsserver.sdk.datatypes import holds_raw, reader_of
 from wsserver.sdk.growth import growth_of
@@ -32,6 +33,7 @@ class Handler:
         "is_async",
         "name",
         "outlives_client",
+        "room",
     )
 
     def __init__(
@@ -41,6 +43,7 @@ class Handler:
         is_hook: bool = False,
         takes_room: bool = False,
         outlives_client: bool = False,
+        room: RoomAccess | None = None,
     ) -> None:
         """Read the signature; raises ConfigError for what cannot work.
 
@@ -62,7 +65,10 @@ class Handler:
             takes = "a hook takes (ctx)" if is_hook else "a handler takes (ctx) or (ctx, data)"
             takes = "a hook takes (ctx) or (ctx, room)" if takes_room else takes
             raise ConfigError(self.name, takes, mend)
+        if room is RoomAccess.NONE:
+            raise ConfigError(self.name, "nobody could send what it handles", "use RoomAccess.LISTEN or PUBLISH")
         self.function = function
+        self.room = room  # what the sender may do in the room that each message has to name; None: it may name none
         # Hooks always: what a connect hook has set up a disconnect hook takes down.
         self.outlives_client = outlives_client or is_hook
         # Whatever else is awaitable is found out when it is called: a decorator may hide that a handler is async.
