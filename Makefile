@@ -48,6 +48,7 @@ check: $(STAMP) ## format, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples
 	$(BIN)/lint-imports
 
 format: $(STAMP) ## rewrite the sources in the project's format

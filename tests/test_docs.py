@@ -36,7 +36,9 @@ from wsserver.settings import Profile, ServerSettings, profile_defaults
 from wsserver.telemetry.logs import DROPPED
 
 HANG_S = 60
-OF_APPS = {"WSCTL_APP_HISTORY_LIMIT", "WSCTL_APP_API_KEY_FILE", "WSCTL_APP_"}  # settings of the examples, and of all
+# Settings of the examples, and of all.
+OF_APPS = {f"WSCTL_APP_{name}" for name in ("", "HISTORY_LIMIT", "API_KEY_FILE", "DATABASE", "TURN_S", "PAGE_LENGTH")}
+OF_APPS |= {"WSCTL_APP_PUBLISH_KEY", "WSCTL_APP_WEB_PORT"}
 # Options of the other programs that the pages show.
 FOREIGN_OPTIONS = {
     *("--silent", "--fail", "--retry", "--retry-connrefused", "--retry-delay"),  # curl

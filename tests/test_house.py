@@ -69,6 +69,12 @@ def test_no_file_is_longer_than_400_lines(path):
     assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
 
 
+def test_no_example_is_longer_than_120_lines():
+    lengths = {path.stem: len(path.read_text("utf-8").splitlines()) for path in ROOT.glob("examples/*/*.py")}
+    assert lengths.keys() == {"chat", "dashboard", "game"}
+    assert max(lengths.values()) <= 120
+
+
 @each_source
 def test_every_module_says_in_one_sentence_what_it_is(path):
     docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))

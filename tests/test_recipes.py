@@ -24,9 +24,14 @@ from jwt.algorithms import RSAAlgorithm
 from wscore.tokens import mint_jwt
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", *(f"docs/{name}.md" for name in ("cli", "apps", "terminal", "voice", "loadtest", "proxies")))
+PAGES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("cli", "apps", "examples", "terminal", "voice", "loadtest", "proxies")),
+)
 HANG_S = 120
 SECRET = "a secret for tests, 32 bytes or more"
+with socket.create_server(("127.0.0.1", 0)) as free_socket:
+    WEB_PORT = free_socket.getsockname()[1]
 LISTENS = "Ctrl-C"  # how the last of the lines ends that a server says when it starts
 
 FENCED = re.compile(r"^```(?:sh|bash)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -88,6 +93,15 @@ def chat_of_the_apps_page(folder: Path) -> None:
 
 def chat_of_the_readme(folder: Path) -> None:
     (folder / "chat.py").write_text(python_block("README.md", 0))
+
+
+def example(name: str) -> Callable[[Path], None]:
+    return lambda folder: shutil.copytree(ROOT / "examples" / name, folder, dirs_exist_ok=True)
+
+
+def dashboard(folder: Path) -> None:
+    example("dashboard")(folder)
+    (folder / "wsctl.toml").write_text(f"[app]\nweb-port = {WEB_PORT}\n")
 
 
 def lines_and_readings(folder: Path) -> None:
@@ -158,6 +172,13 @@ RECIPES = {
     "docs/apps.md: wsctl serve chat:app": Recipe(
         before=chat_of_the_apps_page, stdin='{"text": "hello"}\n', shows=('"chat.message"', '"chat.sent"')
     ),
+    "docs/examples.md: wsctl serve chat:app": Recipe(
+        before=example("chat"), shows=('"text":"tea?"', '"members":["guest_')
+    ),
+    "docs/examples.md: wsctl serve dashboard:app": Recipe(
+        before=dashboard, instead={"8000": str(WEB_PORT)}, shows=('{"seq":1}',)
+    ),
+    "docs/examples.md: wsctl serve game:app": Recipe(before=example("game"), shows=('"room":"game.',)),
     "docs/cli.md: set -euo pipefail": Recipe(before=chat_of_the_apps_page, shows=("ok", '"chat.message"')),
     'docs/cli.md: WSCTL_TOKEN="$(wsctl token jwt --sub probe --ttl 1m)" wsctl connect "$URL" '
     "--expect session_created --timeout 5s": Recipe(serves="--guests off", shows=('"userId":"probe"',)),
