@@ -13,6 +13,7 @@ from cli.connecting import run_script
 from cli.options.connection import ConnectionOptions, KeepingOptions, Url
 from cli.options.lines import GoalOptions, LineOptions
 from cli.options.output import TerminalOptions, ViewOptions
+from cli.options.protocol import ProtocolOptions
 from cli.output import out
 from cli.profiles import SavedProfile
 from cli.saved import written
@@ -20,9 +21,11 @@ from cli.settings import ConfigFile
 from cli.spreading import spread
 from cli.stdin import is_terminal, stdin_lines
 from wscore.errors import ConfigError
+from wscore.wallclock import now_ms
 
 if TYPE_CHECKING:
     from wsclient import Client
+    from wsclient.recording import Read
     from wsclient.script import ScriptOptions
 
 
@@ -31,6 +34,7 @@ def connect(
     url: Url = None,
     *,
     connection: ConnectionOptions,
+    protocol: ProtocolOptions,
     keeping: KeepingOptions,
     lines: LineOptions,
     ends: GoalOptions,
@@ -40,16 +44,21 @@ def connect(
 ) -> None:
     """Talk to a server, in a terminal with a client that fills it, in a pipe by lines.
 
-    By lines, each envelope that arrives is one line of JSON on standard output. A line of input that is a JSON
-    object with a "type" is sent as an envelope; any other object, list or text is the data of a message. At the end
-    of the input it waits for replies until --linger of silence; with no input at all (such as </dev/null) it listens.
-    Without a token it connects as a guest.
+    By lines, each message that arrives is one line of JSON on standard output. To a wsctl server a line of input that
+    is a JSON object with a "type" is sent as an envelope; any other object, list or text is the data of a message. To
+    any other server lines go as they are, or as --protocol has it. At the end of the input it waits for replies until
+    --linger of silence; with no input at all (such as </dev/null) it listens. Without a token it connects as a guest.
     """
+    from wsclient.recording import read_guessed
     from wsclient.script import ScriptOptions
 
     by_lines = terminal.plain or not _fills_terminal()
     by_lines = by_lines or any(
-        choice is not None for choice in (lines.send, lines.rate, ends.expect, ends.until, ends.count, ends.timeout)
+        choice is not None
+        for choice in (
+            *(lines.send, lines.send_file, lines.capture, lines.rate),
+            *(ends.expect, ends.until, ends.count, ends.timeout),
+        )
     )
     saved = connection.target.place(url, config)
     goal = ends.goal()
@@ -65,13 +74,14 @@ def connect(
         verbose=view.verbose,
     )
     if view.open is not None:
-        _look_through(view.open, options, by_lines, terminal.theme, config)
+        read = protocol.settings(saved.speaks).adapter(now_ms).read if protocol != ProtocolOptions() else read_guessed
+        _look_through(view.open, read, options, by_lines, terminal.theme, config)
         return
-    connector = connection.connector()
+    connector = connection.connector(protocol.settings(saved.speaks))
     new_client = partial(connector.client, reconnect=keeping.policy(), auto_pong=keeping.auto_pong)
     client = new_client(saved)
     if by_lines:
-        asyncio.run(run_script(client, options, stdin_lines(), view.record))
+        asyncio.run(run_script(client, options, stdin_lines(), view.record, lines.captures()))
     else:
         collector.rest()  # until its first frame is drawn
         from cli.terminal import run_terminal
@@ -96,15 +106,17 @@ def _fills_terminal() -> bool:
     return is_terminal() and sys.stdout is not None and sys.stdout.isatty()
 
 
-def _look_through(path: Path, options: ScriptOptions, by_lines: bool, theme: str | None, config: Path | None) -> None:
+def _look_through(
+    path: Path, read: Read, options: ScriptOptions, by_lines: bool, theme: str | None, config: Path | None
+) -> None:
     from wsclient.recording import line_of, read_everything, read_recording
 
     if by_lines:
-        for record in read_recording(path):
+        for record in read_recording(path, read):
             if options.shows.matches(record):
                 out(record.text if options.raw else line_of(record))
         return
-    records = list(read_everything(path))
+    records = list(read_everything(path, read))
     collector.rest()
     from cli.terminal import run_terminal
 

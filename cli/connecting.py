@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cli.profiles import SavedProfile
     from wsclient import Client, DialOptions, TokenSource
     from wsclient.script import ScriptOptions
+    from wscore.foreign import Frame, ProtocolSettings
     from wscore.reconnect import ReconnectPolicy
 
 JWT_TTL_S: Final = 3600
@@ -74,6 +75,7 @@ class Connector:
 
     dial: Callable[[Mapping[str, Any]], DialOptions]
     credentials: Credentials
+    protocol: ProtocolSettings
 
     def client(
         self,
@@ -96,6 +98,7 @@ class Connector:
         dial = self.dial(target.dials)
         return Client(
             target.url,
+            protocol=self.protocol,
             token=who.source(dial),
             session_id=target.session,
             reconnect=reconnect,
@@ -104,14 +107,23 @@ class Connector:
         )
 
 
-async def run_script(client: Client, options: ScriptOptions, lines: AsyncIterator[str], record: Path | None) -> None:
-    """Run a client by lines, with everything recorded to the new file `record` if there is one."""
+async def run_script(
+    client: Client,
+    options: ScriptOptions,
+    lines: AsyncIterator[Frame],
+    record: Path | None,
+    captures: Mapping[str, str] | None = None,
+) -> None:
+    """Run a client by lines, with everything recorded to the new file `record` if there is one.
+
+    `captures` are the variables that are taken from what comes, path by name.
+    """
     from wsclient.recording import Recorder
     from wsclient.script import Script
     from wsclient.templates import TemplateContext
 
     recorder = None if record is None else Recorder(record)
-    templates = TemplateContext(now_ms=now_ms, new_uuid=lambda: str(uuid.uuid4()))
+    templates = TemplateContext(now_ms=now_ms, new_uuid=lambda: str(uuid.uuid4()), captures=captures)
     protocol = MessageProtocol(now_ms)
     out = StdoutLines()
     script = Script(client, options, protocol, templates, lines=lines, out=out, note=note, recorder=recorder)

@@ -88,6 +88,8 @@ def read_sent(file: Path) -> tuple[SentMessage, ...]:
     sent = [record for record in read_recording(file) if record.is_sent and not is_for_one_connection(record)]
     if not sent:
         raise ConfigError(str(file), "holds no message that the client sent", "record some with wsctl connect")
+    if any(record.binary is not None for record in sent):
+        raise ConfigError(str(file), "holds binary frames, which a load test does not send")
     first = sent[0].at_ms
     return tuple(SentMessage(float(max(0, record.at_ms - first)), record.text) for record in sent)
 

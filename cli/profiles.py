@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from cli.options.protocol import SAVED_FIELDS, read_saved
 from cli.saved import DIAL_KINDS, check_saved
 from cli.settings import CONFIG_FILE, load_toml
 from wscore.errors import ConfigError
@@ -18,7 +19,8 @@ _FIELDS: Final = ("url", "session", "sub", "token-file")
 class SavedProfile:
     """Where to connect and as whom: a guest unless `sub` or `token_file` is set. A token itself is never saved.
 
-    `dials` are options of the connection by their names, which count where the command line has none.
+    `dials` are options of the connection by their names, which count where the command line has none, `speaks` those of
+    the protocol.
     """
 
     url: str
@@ -26,6 +28,7 @@ class SavedProfile:
     sub: str | None = None
     token_file: str | None = None
     dials: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    speaks: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def config_path(path: Path | None) -> Path:
@@ -60,13 +63,17 @@ def save_profile(path: Path, name: str, profile: SavedProfile) -> None:
         text = path.read_text("utf-8") if path.exists() else ""
         document: Any = tomlkit.parse(text)
         table = tomlkit.table()
+        profiles = document.setdefault("profiles", tomlkit.table(is_super_table=True))
         for key in _FIELDS:
             value = getattr(profile, key.replace("-", "_"))
             if value:
                 table[key] = value
         for key, value in profile.dials.items():
             table[key] = value
-        document.setdefault("profiles", tomlkit.table(is_super_table=True))[name] = table
+        for key, value in {**profiles.get(name, {}), **profile.speaks}.items():
+            if key in SAVED_FIELDS:  # what the form does not ask for stays
+                table[key] = value
+        profiles[name] = table
         path.write_text(tomlkit.dumps(document), "utf-8")
     except (OSError, TOMLKitError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), f"cannot be written: {error}") from None
@@ -86,12 +93,17 @@ def _profile(path: Path, name: str, table: Any) -> SavedProfile:
     for key, value in table.items():
         if key in DIAL_KINDS:
             check_saved(f"{place} {key}", key, value)
-        elif key not in _FIELDS:
-            known = ", ".join((*_FIELDS, *DIAL_KINDS))
+        elif key not in _FIELDS and key not in SAVED_FIELDS:
+            known = ", ".join((*_FIELDS, *DIAL_KINDS, *SAVED_FIELDS))
             raise ConfigError(f"{place} {key}", "there is no such field", f"fields are {known}")
-        elif not isinstance(value, str):
+        elif key in _FIELDS and not isinstance(value, str):
             raise ConfigError(f"{place} {key}", "is not text")
     if not table.get("url"):
         raise ConfigError(place, "has no url")
     dials = {key: value for key, value in table.items() if key in DIAL_KINDS}
-    return SavedProfile(table["url"], table.get("session"), table.get("sub"), table.get("token-file"), dials)
+    speaks = {key: value for key, value in table.items() if key in SAVED_FIELDS}
+    try:
+        read_saved(speaks)
+    except ConfigError as error:
+        raise ConfigError(f"{place} {error.setting}", error.problem) from None
+    return SavedProfile(table["url"], table.get("session"), table.get("sub"), table.get("token-file"), dials, speaks)

@@ -12,10 +12,12 @@ from cli.connecting import run_script
 from cli.options.connection import ConnectionOptions, KeepingOptions, Url
 from cli.options.lines import PlaybackOptions
 from cli.options.output import ShownOptions
+from cli.options.protocol import ProtocolOptions
 from cli.output import note
 from cli.settings import ConfigFile
 from cli.spreading import spread
 from wscore.errors import ConfigError
+from wscore.foreign import ProtocolName
 from wscore.wallclock import now_ms
 
 
@@ -27,6 +29,7 @@ def replay(
     playback: PlaybackOptions,
     shown: ShownOptions,
     connection: ConnectionOptions,
+    protocol: ProtocolOptions,
     keeping: KeepingOptions,
     config: ConfigFile = None,
 ) -> None:
@@ -42,11 +45,15 @@ def replay(
     from wsclient.script import ScriptOptions
 
     pace = _pace(playback.speed)
-    played = RecordingPlayer(read_recording(file), speed=pace, fresh=not playback.keep_timestamps, now_ms=now_ms)
+    target = connection.target.place(url, config)
+    speaks = protocol.settings(target.speaks)
+    adapter = None if speaks.name in (ProtocolName.AUTO, ProtocolName.WSCTL) else speaks.adapter(now_ms)
+    played = RecordingPlayer(
+        read_recording(file), speed=pace, fresh=not playback.keep_timestamps, now_ms=now_ms, adapter=adapter
+    )
     if not len(played):
         raise ConfigError(str(file), "has no message that was sent", "record with `wsctl connect --record FILE`")
-    place = connection.target.place(url, config)
-    client = connection.connector().client(place, reconnect=keeping.policy(), auto_pong=keeping.auto_pong)
+    client = connection.connector(speaks).client(target, reconnect=keeping.policy(), auto_pong=keeping.auto_pong)
     options = ScriptOptions(
         sends=SendOptions(as_is=True, noun="message"),
         goal=NO_GOAL,

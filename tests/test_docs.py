@@ -181,7 +181,7 @@ def test_the_rows_of_a_command_are_its_options_by_group_in_the_order_of_help(nam
     for title, options in titled.items():
         expected += [f"**{title}**"] if len(titled) > 1 else []
         expected += [max(option.opts, key=len) for option in options if option.name != "help"]
-    found = [cell if "**" in cell else re.search(r"`(--[a-z-]+)`", cell)[1] for cell in cells]
+    found = [cell if "**" in cell else re.search(r"`(--[a-z0-9-]+)`", cell)[1] for cell in cells]
     assert found == expected
 
 

@@ -18,11 +18,13 @@ from wsclient.tokens import GuestTokens, StaticToken, TokenSource
 from wscore.codes import Action, CloseCode, CloseSpec
 from wscore.envelope import Envelope, InvalidMessageError, OutboundEnvelope
 from wscore.errors import ConfigError
+from wscore.foreign import Adapter, Frame, HeartbeatFrame, Kind, ProtocolName, ProtocolSettings, Reading
 from wscore.payloads import Heartbeat, Limits, RateLimit, SessionCreated, SessionRecovery
 from wscore.reconnect import ReconnectPolicy
 
 __all__ = [
     "Action",
+    "Adapter",
     "AuthenticationRefusedError",
     "Client",
     "ClientState",
@@ -37,11 +39,14 @@ __all__ = [
     "DialOptions",
     "Envelope",
     "Event",
+    "Frame",
     "GuestTokens",
     "Handshake",
     "HandshakeRefusedError",
     "Heartbeat",
+    "HeartbeatFrame",
     "InvalidMessageError",
+    "Kind",
     "Limits",
     "LineMark",
     "NoReplyError",
@@ -49,7 +54,10 @@ __all__ = [
     "Opened",
     "OutboundEnvelope",
     "Pings",
+    "ProtocolName",
+    "ProtocolSettings",
     "RateLimit",
+    "Reading",
     "Received",
     "ReconnectPolicy",
     "Reconnecting",

@@ -10,12 +10,13 @@ from wsclient.dialling import DialOptions, End, Pings
 from wsclient.errors import NoReplyError, NotConnectedError
 from wsclient.opening import ObservedConnection, Tell, open_websocket
 from wscore.codes import CloseCode
+from wscore.foreign import Frame
 from wscore.heartbeat import loop_stalled
 from wscore.units import format_figure
 
 
 class ClientSocket:
-    """An open WebSocket of text frames."""
+    """An open WebSocket."""
 
     __slots__ = ("_pings", "_ws")
 
@@ -31,15 +32,15 @@ class ClientSocket:
         """
         return cls(await open_websocket(url, shown_url, options, tell), options.pings)
 
-    async def receive(self, silence_s: float | None = None) -> str | End:
-        """Return the next text frame, or how the connection ended; a binary frame ends it, so does silence.
+    async def receive(self, silence_s: float | None = None) -> Frame | End:
+        """Return the next frame, text or binary, or how the connection ended; silence ends it.
 
         A loop that stood still for longer than `silence_s` reads first what came in meanwhile.
         """
         while True:
             try:
                 async with asyncio.timeout(self._pings.wait_s(silence_s)) as silence:
-                    frame = await self._ws.recv()
+                    return await self._ws.recv()
             except ConnectionClosed as closed:
                 return _end(closed)
             except TimeoutError:
@@ -48,19 +49,15 @@ class ClientSocket:
                 self.abort()
                 silent_s = silence_s if not self._pings.may_ask(silence_s) else self._pings.patience_s
                 return End(CloseCode.ABNORMAL, f"no sign of life from the server for {format_figure(silent_s or 0)} s")
-            if isinstance(frame, str):
-                return frame
-            await self.close(CloseCode.UNSUPPORTED_DATA, "binary frames are not spoken here")
-            return End(CloseCode.UNSUPPORTED_DATA, "the server sent a binary frame")
 
-    async def send(self, text: str, timeout_s: float | None = None) -> bool:
-        """Send a text frame; returns False if the connection is gone.
+    async def send(self, frame: Frame, timeout_s: float | None = None) -> bool:
+        """Send a frame, a binary one of bytes; returns False if the connection is gone.
 
         A server that reads nothing for `timeout_s` is gone too, unless the loop stood still: the frame waits then.
         """
         try:
             async with asyncio.timeout(timeout_s) as deadline:
-                await self._ws.send(text)
+                await self._ws.send(frame)
         except ConnectionClosed:
             return False
         except TimeoutError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -88,6 +88,11 @@ class DialOptions:
     def header_items(self) -> Iterable[tuple[str, str]]:
         """Every header, of a name as often as it is given."""
         return self.headers.items() if isinstance(self.headers, Mapping) else self.headers
+
+    def offering(self, subprotocols: Sequence[str]) -> DialOptions:
+        """Return these options with more subprotocols to offer, after those that are asked for."""
+        added = [name for name in subprotocols if name not in self.subprotocols]
+        return replace(self, subprotocols=(*self.subprotocols, *added)) if added else self
 
     @property
     def has_token(self) -> bool:

@@ -11,6 +11,7 @@ from wscore.units import format_figure
 
 # Of the statuses that blame the request these pass: a proxy without a backend answers 404 while that starts anew.
 _PASSING: Final = frozenset({404, 408, 425, 429})
+FIRST_OF_APPLICATIONS: Final = 3000  # of the close codes: from here on they mean what an application says
 
 
 class ConnectionFailedError(TargetError):
@@ -64,22 +65,31 @@ class AuthenticationRefusedError(CredentialError):
 
 
 class ConnectionClosedError(WsctlError):
-    """The connection ended and will not come back by itself; `spec` explains the code if it is a known one."""
+    """The connection ended and will not come back by itself; `spec` explains the code if it is a known one.
 
-    def __init__(self, code: int, reason: str) -> None:
+    Of a server that is not of wsctl (`is_ours`) the codes are its own, and so is what to do about them.
+    """
+
+    def __init__(self, code: int, reason: str, *, is_ours: bool = True) -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
+        self.is_ours = is_ours
 
     @property
     def spec(self) -> CloseSpec | None:
-        """The code's row in the table."""
-        return close_spec(self.code)
+        """The code's row in the table, None for a server of another make."""
+        return close_spec(self.code) if self.is_ours else None
+
+    @property
+    def deciding_code(self) -> int:
+        """The code by which to come back or not; that of another make's application says nothing here."""
+        return self.code if self.is_ours or self.code < FIRST_OF_APPLICATIONS else FIRST_OF_APPLICATIONS
 
     @property
     def summary(self) -> str:
         """What happened, without what to do about it."""
-        return f"connection closed: {describe_close(self.code, self.reason)}"
+        return f"connection closed: {describe_close(self.code, self.reason, is_ours=self.is_ours)}"
 
     def __str__(self) -> str:
         return self.summary if self.spec is None else f"{self.summary}; {self.spec.remedy}"
@@ -123,8 +133,8 @@ def close_spec(code: int) -> CloseSpec | None:
     return CLOSES[CloseCode(code)] if code in set(CloseCode) else None
 
 
-def describe_close(code: int, reason: str) -> str:
-    """Return a close code in words: `1001 going away (Server shutting down)`."""
-    spec = close_spec(code)
+def describe_close(code: int, reason: str, *, is_ours: bool = True) -> str:
+    """Return a close code in words: `1001 going away (Server shutting down)`; an application's are known of ours."""
+    spec = close_spec(code) if is_ours or code < FIRST_OF_APPLICATIONS else None
     words = str(code) if spec is None else f"{code} {spec.name}"
     return f"{words} ({reason})" if reason else words

@@ -8,6 +8,7 @@ from typing import Final
 
 from wsclient.handshake import Handshake
 from wscore.envelope import Envelope
+from wscore.foreign import Kind
 from wscore.payloads import SessionCreated
 from wscore.units import format_figure
 
@@ -34,39 +35,51 @@ TRANSITIONS: Final[dict[ClientState, frozenset[ClientState]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A connection is open; `session` is None if the server did not greet with `session_created`."""
+    """A connection is open; `session` is None if the server did not greet with `session_created`.
+
+    `protocol` is what is spoken. A wsctl server that greets late is told of once more, with its session.
+    """
 
     session: SessionCreated | None
+    protocol: str = "wsctl"
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A frame came in: its text as it was, and the envelope if it is one. Times in wall-clock ms."""
+    """A frame came in: its text as it was, and the message in it, as the protocol reads it. Times in wall-clock ms.
+
+    A frame that was `binary` has its start as hex digits for a text.
+    """
 
     text: str
     envelope: Envelope | None
     at_ms: int
+    binary: bytes | None = None
+    kind: Kind = Kind.MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A frame went out."""
+    """A frame went out; the fields are those of Received."""
 
     text: str
     at_ms: int
+    envelope: Envelope | None = None
+    binary: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A connection ended; 1006 when it was lost without a close frame."""
+    """A connection ended; 1006 when it was lost without a close frame. What a code means is its server's affair."""
 
     code: int
     reason: str
+    is_ours: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnecting:
-    """The next try, number `attempt` since the last open connection (from 1), comes in `delay_ms`."""
+    """The next try, number `attempt` since the last connection that lasted (from 1), comes in `delay_ms`."""
 
     attempt: int
     delay_ms: int

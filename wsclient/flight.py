@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
+from wscore.foreign import Frame
+
 # Fewer lines than a server refuses before it closes (100), fewer bytes than it keeps for a connection that has not read
 # its own echoes yet (1 MiB).
 WINDOW_LINES: Final = 64
@@ -17,18 +19,18 @@ KEPT_BYTES: Final = 1 << 20
 
 @dataclass(slots=True, eq=False)
 class OutgoingLine:
-    """A frame to send: where it comes from, its text, and its `id`, None if it has none. Size in bytes."""
+    """A frame to send: where it comes from, what it is, and its `id`, None if it has none. Size in bytes."""
 
     number: int
     place: str
-    text: str
+    text: Frame
     id: str | None
     size: int = 0
     tries: int = 0
     sent_at_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self.size = len(self.text.encode(errors="replace"))
+        self.size = len(self.text if isinstance(self.text, bytes) else self.text.encode(errors="replace"))
 
 
 @dataclass(slots=True)

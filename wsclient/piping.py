@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from wsclient.dialling import read_envelope
+from wsclient.binaryform import Binary
 from wsclient.flight import OutgoingLine
 from wsclient.losses import Losses
 from wsclient.outgoing import piped_frame, with_id
 from wsclient.pacing import Pacer
 from wsclient.reliablesender import NOT_SENT, ReliableSender
-from wsclient.templates import TemplateContext, TemplateError, expand
+from wsclient.templates import TemplateContext, expand
 from wscore.envelope import InvalidMessageError, MessageProtocol
 from wscore.errors import ConfigError
-from wscore.foreign.ours import outgoing_frame
+from wscore.foreign import Frame
+from wscore.foreign.ours import DEFAULT_TYPE, envelope_of
 from wscore.payloads import SessionCreated
 
+CAPTURE_S: Final = 10.0  # how long a line waits for what it takes from an answer
+REFUSED_BINARY: Final = "a wsctl server takes no binary frames: it would close with 1003"
 _TOLD: Final = 10  # lost lines that are named one by one
 
 
@@ -28,20 +33,23 @@ class SendOptions:
     """What to send, and how.
 
     Lines of `first` go first, each after the one before it was taken, then those of the input, at most `per_second` of
-    them. They are sent `as_is`, or framed and checked; `adds_ids` gives an envelope without an `id` one. Variables are
-    filled in where `expands_first` and `expands_input` say so. If it `probes`, somebody wants to see errors: nothing is
-    checked, or held back for the limits of the server. A line of input is called a `noun` in what is said of it.
+    them. They are sent `as_is`, as the bytes that `binary` reads in them, or framed and checked; `adds_ids` gives an
+    envelope without an `id` one. Variables are filled in where `expands_first` and `expands_input` say so. If it
+    `probes`, somebody wants to see errors: nothing is checked, or held back for the limits of the server. A line of
+    input is called a `noun` in what is said of it. `files` are binary frames of that content that go before the input.
     """
 
     first: Sequence[str] = ()
-    bare_type: str = "message"
+    bare_type: str = ""
     expands_first: bool = True
     expands_input: bool = False
     per_second: float | None = None
     as_is: bool = False
+    binary: Binary = Binary.NONE
     adds_ids: bool = True
     probes: bool = False
     noun: str = "line"
+    files: Sequence[tuple[str, bytes]] = ()
 
 
 class Sending:
@@ -56,7 +64,8 @@ class Sending:
         protocol: MessageProtocol,
         templates: TemplateContext,
         *,
-        send: Callable[[str], Awaitable[None]],
+        send: Callable[[Frame], Awaitable[None]],
+        compose: Callable[[str, str], Frame],
         ready: Callable[[], Awaitable[None]],
         note: Callable[[str], None],
         on_failed: Callable[[str], None],
@@ -64,6 +73,7 @@ class Sending:
         self._options = options
         self._protocol = protocol
         self._templates = templates
+        self._compose = compose
         self._note = note
         self._on_failed = on_failed
         self.losses = Losses(self._on_lost)
@@ -80,6 +90,7 @@ class Sending:
         self._prefix = uuid.uuid4().hex[:8]
         self._is_ours = self._is_over = False
         self._number = 0
+        self._seen = asyncio.Event()
         self.told = 0
 
     def opened(self, session: SessionCreated | None) -> None:
@@ -108,9 +119,15 @@ class Sending:
             except InvalidMessageError as error:
                 raise ConfigError(place, error.reason) from None
             await self.sender.settled()
-        return bool(lines)
+        for name, content in self._options.files:
+            place = f"--send-file {name}"
+            try:
+                await self._put(place, content, expands=False)
+            except InvalidMessageError as error:
+                raise ConfigError(place, error.reason) from None
+        return bool(lines or self._options.files)
 
-    async def say(self, lines: AsyncIterator[str]) -> bool:
+    async def say(self, lines: AsyncIterator[Frame]) -> bool:
         """Send the lines of the input; returns whether there were any."""
         number, said = 0, False
         async for text in lines:
@@ -121,7 +138,7 @@ class Sending:
             place = f"{self._options.noun} {number}"
             try:
                 await self._put(place, text, expands=self._options.expands_input)
-            except (TemplateError, InvalidMessageError) as error:
+            except (ConfigError, InvalidMessageError) as error:
                 self.losses.given += 1
                 self.losses.add(OutgoingLine(self._number, place, text, None), str(error))
         await self.sender.settled()
@@ -140,23 +157,45 @@ class Sending:
     def _place_of_first(self, number: int) -> str:
         return "--send" if len(self._options.first) == 1 else f"--send number {number}"
 
-    async def _put(self, place: str, text: str, *, expands: bool) -> None:
+    async def _put(self, place: str, text: Frame, *, expands: bool) -> None:
         self._number += 1
-        frame, line_id = self._framed(expand(text, self._templates) if expands else text)
+        frame, line_id = text, None
+        if isinstance(text, str):
+            if expands:
+                await self._captured(text)
+            frame, line_id = self._framed(expand(text, self._templates) if expands else text, place)
+        if isinstance(frame, bytes) and self._is_ours and not self._options.as_is:
+            raise InvalidMessageError(REFUSED_BINARY)
         await self.sender.put(OutgoingLine(self._number, place, frame, line_id))
 
-    def _framed(self, text: str) -> tuple[str, str | None]:
+    async def _captured(self, text: str) -> None:
+        """Wait for what a line takes from a message that has not come yet; without it `expand` says what is missing."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CAPTURE_S):
+                while self._templates.missing(text) is not None:
+                    self._seen.clear()
+                    await self._seen.wait()
+
+    def saw(self) -> None:
+        """Note that a message came."""
+        self._seen.set()
+
+    def _framed(self, text: str, place: str) -> tuple[Frame, str | None]:
         """Return the frame for a line, and its id. A server of another make has rules of its own."""
         options = self._options
+        if options.binary is not Binary.NONE:
+            return options.binary.read(text, place), None
         if options.as_is:
-            frame = text
+            frame: Frame = text
         elif self._is_ours and not options.probes:
-            frame = piped_frame(text, options.bare_type, self._protocol)
+            frame = piped_frame(text, options.bare_type or DEFAULT_TYPE, self._protocol)
         else:
-            frame = outgoing_frame(text, options.bare_type, self._protocol)
-        if options.adds_ids and self._is_ours:
+            frame = self._compose(text, options.bare_type)
+        if isinstance(frame, bytes) or not self._is_ours:
+            return frame, None
+        if options.adds_ids:
             return with_id(frame, f"{self._prefix}-{self._number}")
-        envelope = read_envelope(frame)
+        envelope = envelope_of(frame)
         return frame, None if envelope is None else envelope.id
 
     def _on_lost(self, line: OutgoingLine, why: str) -> None:

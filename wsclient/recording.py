@@ -1,8 +1,8 @@
 """Recordings: one message a line, as `wsctl connect` prints and records them and `wsctl replay` sends them.
 
 A line is the envelope as it went over the wire with one member more at its end, `receivedAtMs` or `sentAtMs`:
-wall-clock ms. A text that is no envelope is the member `text` of such a line. What happens to the connection is a line
-with `event` and `atMs` (docs/cli.md, Recordings).
+wall-clock ms. A frame that is no JSON object is the member `text` of such a line, or `base64` if it was binary. What
+happens to the connection is a line with `event` and `atMs` (docs/cli.md, Recordings).
 """
 
 from __future__ import annotations
@@ -10,20 +10,28 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 
 import msgspec
 
-from wsclient.dialling import read_envelope
+from wsclient.events import Received, Sent
+from wsclient.frametext import text_of_frame
 from wsclient.happenings import Happening
-from wscore.envelope import MAX_SAFE_INTEGER, Envelope
+from wscore.envelope import MAX_SAFE_INTEGER, NO_DATA, Envelope
 from wscore.errors import ConfigError
+from wscore.foreign import Frame, Kind, Reading
+from wscore.foreign.adapter import UNREADABLE
+from wscore.foreign.binary import base64_of, bytes_of_base64
+from wscore.foreign.jsonrpc import JSONRPC
+from wscore.foreign.ours import envelope_of
+from wscore.foreign.plain import read_json
 from wscore.text import json_line
 
 T = TypeVar("T")
+Read = Callable[[Frame], Reading]
 
 RECEIVED: Final = "receivedAtMs"
 SENT: Final = "sentAtMs"
@@ -33,6 +41,11 @@ AT: Final = "atMs"
 # The end of every line that we write. Whatever a server put before it, in a valid object it is the last member.
 _END = re.compile(rf',"({SENT}|{RECEIVED})":[0-9]+}}\Z')
 _BEGINS_HAPPENING = re.compile(rf'{{\s*"{EVENT}"\s*:')
+_TEXT: Final = "text"
+_BASE64: Final = "base64"
+_OF_WRAPPED: Final = frozenset((_TEXT, _BASE64, "type", "id", "sessionId", "data"))
+_BEGINS_WRAPPED: Final = re.compile(rf'\s*\{{\s*"(?:{_TEXT}|{_BASE64})"')
+_NULL: Final = msgspec.Raw(b"null")
 # Members stay raw: nothing in them, such as an integer of a million digits, can make the line unreadable.
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -43,20 +56,77 @@ class RecordingError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One message: the frame's text exactly as it was, when (wall-clock ms) and in which direction."""
+    """One message: the frame's text exactly as it was, when (wall-clock ms) and in which direction.
+
+    `envelope` is the message in it. That of a `binary` frame is its bytes; its text is the start of them as hex.
+    """
 
     at_ms: int
     is_sent: bool
     text: str
     envelope: Envelope | None
+    binary: bytes | None = None
+
+    @property
+    def frame(self) -> Frame:
+        """The frame as it went over the wire."""
+        return self.text if self.binary is None else self.binary
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the frame's payload."""
+        if self.binary is not None:
+            return len(self.binary)
+        return len(self.text) if self.text.isascii() else len(self.text.encode(errors="surrogatepass"))
+
+
+def record_of(event: Received | Sent) -> Record:
+    """Return what happened as a message of a recording."""
+    return Record(event.at_ms, isinstance(event, Sent), event.text, event.envelope, event.binary)
 
 
 def line_of(record: Record) -> str:
-    """Return a message as one line without control characters, its data byte for byte."""
+    """Return a message as one line without control characters, its data byte for byte.
+
+    A JSON object is the line itself. Any other frame is its member `text` or `base64`, the first one, beside what was
+    read of it: `type`, `id` and `data`.
+    """
     mark = f'"{SENT if record.is_sent else RECEIVED}":{record.at_ms}}}'
-    if record.envelope is None:
-        return f'{{"text":{json_line(json.dumps(record.text, ensure_ascii=False))},{mark}'
-    return f"{json_line(record.text).rstrip()[:-1].rstrip()},{mark}"
+    envelope = record.envelope
+    if envelope is not None and record.text.lstrip().startswith("{") and not _looks_wrapped(record.text):
+        return f"{json_line(record.text).rstrip()[:-1].rstrip()},{mark}" if _has_members(record.text) else f"{{{mark}"
+    if record.binary is None:
+        parts = [f'{{"{_TEXT}":{json.dumps(record.text, ensure_ascii=False)}']
+    else:
+        parts = [f'{{"{_BASE64}":"{base64_of(record.binary)}"']
+    if envelope is not None:
+        read = (("type", envelope.type or None), ("id", envelope.id), ("sessionId", envelope.session_id))
+        parts += [f'"{name}":{json.dumps(value, ensure_ascii=False)}' for name, value in read if value is not None]
+        if bytes(envelope.data):
+            parts.append(f'"data":{bytes(envelope.data).decode()}')
+    return f"{json_line(','.join(parts))},{mark}"
+
+
+def _has_members(text: str) -> bool:
+    return text.strip()[1:-1].strip() != ""
+
+
+def _looks_wrapped(text: str) -> bool:
+    """Tell whether an object would be taken for one of our own lines around a frame."""
+    return _BEGINS_WRAPPED.match(text) is not None and _is_wrapped(_members.decode(text))
+
+
+def _is_wrapped(members: dict[str, msgspec.Raw]) -> bool:
+    return next(iter(members), "") in (_TEXT, _BASE64) and members.keys() <= _OF_WRAPPED
+
+
+def read_guessed(frame: Frame) -> Reading:
+    """Read a frame of a server of which nothing is said: an envelope, a call of JSON-RPC, or any JSON object."""
+    envelope = envelope_of(frame)
+    if envelope is not None:
+        return Reading(Kind.MESSAGE, envelope)
+    reading = JSONRPC.read(frame) if isinstance(frame, str) and '"jsonrpc"' in frame else read_json(frame)
+    return reading if isinstance(frame, bytes) or frame.lstrip().startswith("{") else UNREADABLE
 
 
 def line_of_happening(happening: Happening) -> str:
@@ -65,7 +135,7 @@ def line_of_happening(happening: Happening) -> str:
     return json_line(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
 
 
-def read_line(line: str, place: str = "line 1") -> Record | Happening:
+def read_line(line: str, place: str = "line 1", read: Read = read_guessed) -> Record | Happening:
     """Read one line, a message or what happened to the connection; raises RecordingError naming `place`."""
     if _BEGINS_HAPPENING.match(line) and not _END.search(line):
         try:
@@ -77,10 +147,10 @@ def read_line(line: str, place: str = "line 1") -> Record | Happening:
             return Happening(kind, at_ms, members)
         if at_ms is not None:
             raise RecordingError(place, f"{EVENT} or {AT} is not what it should be")
-    return read_record(line, place)
+    return read_record(line, place, read)
 
 
-def read_record(line: str, place: str = "line 1") -> Record:
+def read_record(line: str, place: str = "line 1", read: Read = read_guessed) -> Record:
     """Read one line that is a message; raises RecordingError naming `place`."""
     try:
         members = _members.decode(line)
@@ -95,24 +165,46 @@ def read_record(line: str, place: str = "line 1") -> Record:
     at_ms = _decoded(members[mark], int)
     if at_ms is None or not 0 <= at_ms <= MAX_SAFE_INTEGER:
         raise RecordingError(place, f"{mark} is not a time in ms")
-    text = _decoded(members["text"], str) if set(members) == {"text", mark} else None
-    if text is None:
-        text = line[: end.start()] + "}" if end else _without(members, mark)
-    return Record(at_ms, mark == SENT, text, read_envelope(text))
+    wrapped = {name: raw for name, raw in members.items() if name != mark}
+    if _is_wrapped(wrapped):
+        record = _unwrapped(wrapped, at_ms, is_sent=mark == SENT)
+        if record is not None:
+            return record
+    text = line[: end.start()] + "}" if end else _without(members, mark)
+    return Record(at_ms, mark == SENT, text, read(text).message)
 
 
-def read_recording(path: Path) -> Iterator[Record]:
+def _unwrapped(members: dict[str, msgspec.Raw], at_ms: int, *, is_sent: bool) -> Record | None:
+    """Return the frame that a line of ours holds, with what was read of it."""
+    name = next(iter(members))
+    content = _decoded(members[name], str)
+    if content is None:
+        return None
+    binary = None
+    if name == _BASE64:
+        try:
+            content, binary = text_of_frame(bytes_of_base64(content, _BASE64))
+        except ConfigError:
+            return None
+    message = None
+    if len(members) > 1:
+        type_name, id, session = (_decoded(members.get(key, _NULL), str) for key in ("type", "id", "sessionId"))
+        message = Envelope(type_name or "", 0, session, members.get("data", NO_DATA), id)
+    return Record(at_ms, is_sent, content, message, binary)
+
+
+def read_recording(path: Path, read: Read = read_guessed) -> Iterator[Record]:
     """Read the messages of a file, line by line; raises RecordingError naming file and line."""
-    return (item for item in read_everything(path) if isinstance(item, Record))
+    return (item for item in read_everything(path, read) if isinstance(item, Record))
 
 
-def read_everything(path: Path) -> Iterator[Record | Happening]:
+def read_everything(path: Path, read: Read = read_guessed) -> Iterator[Record | Happening]:
     """Read a file line by line, with what happened to the connection; raises RecordingError naming file and line."""
     try:
         with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield read_line(line.strip(), f"{path}:{number}")
+                    yield read_line(line.strip(), f"{path}:{number}", read)
     except OSError as error:
         raise RecordingError(str(path), error.strerror or str(error)) from None
     except UnicodeDecodeError as error:

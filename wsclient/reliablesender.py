@@ -21,6 +21,7 @@ from wsclient.pacing import Pacer
 from wsclient.replies import server_error
 from wscore.codes import CloseCode, ErrorCode
 from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol
+from wscore.foreign import Frame
 from wscore.payloads import SessionCreated, Timestamp
 
 QUEUED_LINES: Final = 16
@@ -46,7 +47,7 @@ class ReliableSender:
         protocol: MessageProtocol,
         pacer: Pacer,
         *,
-        send: Callable[[str], Awaitable[None]],
+        send: Callable[[Frame], Awaitable[None]],
         ready: Callable[[], Awaitable[None]],
         losses: Losses,
         judges_invalid: bool,

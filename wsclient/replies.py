@@ -11,6 +11,7 @@ import msgspec
 
 from wsclient.errors import ServerError
 from wscore.envelope import Envelope, decode_data
+from wscore.foreign import Adapter
 
 
 class _Problem(msgspec.Struct):
@@ -28,14 +29,13 @@ class Replies:
 
     def __init__(self) -> None:
         self._prefix = uuid.uuid4().hex[:8]
-        self._count = 0
+        self._count = 1  # the first is left to what a protocol sends of itself
         self._pending: dict[str, asyncio.Future[Envelope]] = {}
 
     @contextmanager
-    def awaited(self) -> Iterator[tuple[str, asyncio.Future[Envelope]]]:
+    def awaited(self, adapter: Adapter) -> Iterator[tuple[str, asyncio.Future[Envelope]]]:
         """Give a new id and the future of its reply, which is forgotten at the end of the block."""
-        self._count += 1
-        request_id = f"{self._prefix}-{self._count}"
+        request_id = self.new_id(adapter)
         reply: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
         self._pending[request_id] = reply
         try:
@@ -44,6 +44,11 @@ class Replies:
             del self._pending[request_id]
             if reply.done() and not reply.cancelled():
                 reply.exception()  # looked at, or asyncio would complain of it when sending failed first
+
+    def new_id(self, adapter: Adapter) -> str:
+        """Return an id that no other request has, as the protocol wants it."""
+        self._count += 1
+        return adapter.request_id(self._prefix, self._count)
 
     def deliver(self, envelope: Envelope) -> bool:
         """Give an envelope to the request it answers; returns whether there was one."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from wsclient.client import Client
-from wsclient.dialling import read_envelope
 from wsclient.errors import ConnectionClosedError, ConnectionFailedError, describe_close
 from wsclient.events import Closed, ControlFrame, Event, Opened, Received, Reconnecting, Sent
 from wsclient.filters import EVERYTHING, MessageFilter
@@ -16,11 +15,12 @@ from wsclient.goals import Goal, Progress, UnmetError
 from wsclient.handshake import Handshake
 from wsclient.happenings import Happening, Happenings
 from wsclient.piping import Sending, SendOptions
-from wsclient.recording import Record, Recorder, line_of
+from wsclient.recording import Record, Recorder, line_of, record_of
 from wsclient.templates import TemplateContext
 from wscore.codes import CloseCode
 from wscore.envelope import MessageProtocol
 from wscore.errors import ConfigError, WsctlError
+from wscore.foreign import Frame, Kind, ProtocolName, looks_like
 from wscore.units import format_figure, format_size
 from wscore.wallclock import now_ms
 
@@ -28,6 +28,10 @@ from wscore.wallclock import now_ms
 MAX_WAITING_BYTES: Final = 64 << 10
 # What others say goes on coming. Beyond this it is left to the server, which closes with 4003 in the end.
 MAX_UNREAD_BYTES: Final = 16 << 20
+_CONNECTED: Final[dict[str, str]] = {
+    ProtocolName.AUTO: "connected; the server did not greet as wsctl's do, so lines go as they are",
+    ProtocolName.RAW: "connected; lines go as they are",
+}
 SETTLE_S: Final = 2.0  # for the proof of what was sent just before the end
 
 
@@ -82,7 +86,7 @@ class Script:
         protocol: MessageProtocol,
         templates: TemplateContext,
         *,
-        lines: AsyncIterator[str] | None,
+        lines: AsyncIterator[Frame] | None,
         out: Output,
         note: Callable[[str], None],
         recorder: Recorder | None = None,
@@ -102,12 +106,13 @@ class Script:
             protocol,
             templates,
             send=client.send_raw,
+            compose=client.compose,
             ready=self._until_read,
             note=note,
             on_failed=self._fail,
         )
         self._sender = self._sending.sender
-        self._all_sent = False
+        self._all_sent = self._has_hinted = False
         self._failure: str | None = None
         self._decided = asyncio.Event()
         self._message = asyncio.Event()
@@ -236,9 +241,9 @@ class Script:
     def _on_event(self, event: Event) -> None:
         self._happened(self._happenings.of(event, now_ms()))
         match event:
-            case Opened(session):
+            case Opened(session, protocol):
                 if session is None:
-                    self._note("connected; the server did not greet with session_created")
+                    self._note(_CONNECTED.get(protocol, f"connected; {protocol} is spoken"))
                 else:
                     self._note(f"connected as {session.user_id}, session {session.session_id}")
                 self._sending.opened(session)
@@ -247,15 +252,15 @@ class Script:
                     self._note(f"{mark} {line}".rstrip())
             case ControlFrame() if self._options.verbose:
                 self._note(f"* {event}")
-            case Received(text, envelope, at_ms):
-                self._take(Record(at_ms, False, text, envelope))
-            case Sent(text, at_ms):
+            case Received(kind=kind):
+                self._take(record_of(event), kind)
+            case Sent(text):
                 if not self._sender.is_own(text):
-                    self._record(Record(at_ms, True, text, read_envelope(text)))
-            case Closed(code, reason):
+                    self._record(record_of(event))
+            case Closed(code, reason, is_ours):
                 self._sender.closed(code)
                 if code == CloseCode.NORMAL:  # any other end is told by Reconnecting or by the error of `run`
-                    self._note(f"closed {describe_close(code, reason)}")
+                    self._note(f"closed {describe_close(code, reason, is_ours=is_ours)}")
             case Reconnecting(attempt, delay_ms, problem):
                 self._note(f"{problem}; reconnecting in {delay_ms / 1000:.1f} s (try {attempt})")
 
@@ -270,30 +275,44 @@ class Script:
             self._recorder.write(record)
             self._recorder.flush()  # a script may be killed at any time
 
-    def _take(self, record: Record) -> None:
+    def _take(self, record: Record, kind: Kind) -> None:
         envelope = record.envelope
         is_wanted = self._options.goal.wants(record)
-        if envelope is not None and self._sender.take(envelope, is_wanted=is_wanted):
+        is_ours = self._client.session is not None
+        if envelope is not None and is_ours and self._sender.take(envelope, is_wanted=is_wanted):
             return
         self._record(record)
         self._templates.saw(envelope)
+        self._sending.saw()
         if self._progress.is_reached:
             return
-        if envelope is not None and envelope.type == "ping" and not self._options.show_pings:
+        if kind is Kind.HEARTBEAT and not self._options.show_pings:
             return
+        self._hint(record)
         self._message.set()
         if not self._options.shows.matches(record):
             return
         if self._options.raw:
-            self._out.put(record.text)
-        elif envelope is None:
+            binary = record.binary
+            self._out.put(record.text if binary is None else self._options.sends.binary.write(binary))
+        elif envelope is None and is_ours:
             self._note(f"not an envelope: {record.text[:200]}")
             return
+        elif envelope is None or not is_ours:
+            self._out.put(line_of(record))
         else:
             shown = self._sending.as_typed(record.text, envelope.id)
             self._out.put(line_of(replace(record, text=shown)))
         self._progress.printed(record)
         self._check()
+
+    def _hint(self, record: Record) -> None:
+        """Name the protocol that a server speaks which nobody named."""
+        if self._client.adapter.name == ProtocolName.AUTO and not self._has_hinted:
+            name = looks_like(record.frame)
+            if name is not None:
+                self._has_hinted = True
+                self._note(f"this looks like {name}; frames go as they are, unless --protocol {name} is given")
 
     def _check(self) -> None:
         if self._is_reached:

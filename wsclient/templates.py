@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ KNOWN: Final = (
     "{{uuid}}, {{now}}, {{isoNow}}, {{counter}}, {{last.type}}, {{last.id}}, {{last.sessionId}}, {{last.data.…}}"
 )
 
+_OWN_NAMES: Final = ("uuid", "now", "isoNow", "counter", "last")
 _VARIABLE = re.compile(r"(\\?)\{\{\s*([^{}]*?)\s*\}\}")
 
 
@@ -26,21 +28,43 @@ class TemplateError(ConfigError):
 class TemplateContext:
     """Where the values come from: the clock, a maker of UUIDs, and what `saw` was told of."""
 
-    __slots__ = ("_counter", "_last", "_new_uuid", "_now_ms")
+    __slots__ = ("_captured", "_captures", "_counter", "_last", "_new_uuid", "_now_ms")
 
-    def __init__(self, *, now_ms: Callable[[], int], new_uuid: Callable[[], str]) -> None:
+    def __init__(
+        self, *, now_ms: Callable[[], int], new_uuid: Callable[[], str], captures: Mapping[str, str] | None = None
+    ) -> None:
+        self._captures = dict(captures or {})
+        self._captured: dict[str, Any] = {}
         self._now_ms = now_ms
         self._new_uuid = new_uuid
         self._last: Envelope | None = None
         self._counter = 0
 
     def saw(self, envelope: Envelope | None) -> None:
-        """Note what was received: the last one that is no heartbeat is `{{last}}`."""
-        if envelope is not None and envelope.type not in HEARTBEAT_TYPES:
-            self._last = envelope
+        """Note what was received: the last one that is no heartbeat is `{{last}}`, and captures are made of it."""
+        if envelope is None or envelope.type in HEARTBEAT_TYPES:
+            return
+        self._last = envelope
+        for name, path in self._captures.items():
+            with suppress(LookupError):
+                self._captured[name] = _walk(envelope, path.split("."))
+
+    def capture(self, name: str, path: str) -> None:
+        """Keep from now on what stands at `path` of each message that has it as `{{name}}`."""
+        self._captures[name] = path
+        self._captured.pop(name, None)
+
+    def missing(self, text: str) -> str | None:
+        """Return the first variable of a text that is captured from a message which has not come yet."""
+        names = (match[2] for match in _VARIABLE.finditer(text) if not match[1])
+        return next((name for name in names if name in self._captures and name not in self._captured), None)
 
     def value(self, name: str) -> Any:
         """Return the value of a variable; raises LookupError saying why there is none."""
+        if name in self._captures:
+            if name not in self._captured:
+                raise LookupError(f"has no value: no message had {self._captures[name]} yet")
+            return self._captured[name]
         match name.split("."):
             case ["uuid"]:
                 return self._new_uuid()
@@ -55,6 +79,16 @@ class TemplateContext:
                 return _walk(self._last, path)
             case _:
                 raise LookupError(f"is not known; there are {KNOWN}")
+
+
+def parse_capture(text: str) -> tuple[str, str]:
+    """Return name and path of `NAME=PATH`; raises ConfigError."""
+    name, _, path = text.partition("=")
+    if not name.isidentifier() or name in _OWN_NAMES or not all(path.split(".")):
+        raise ConfigError("--capture", f"{text!r} is not NAME=PATH", "write it as id=data.id; no name that is in use")
+    if path.split(".")[0] not in ("type", "id", "sessionId", "data"):
+        raise ConfigError("--capture", f"{path!r} is not in a message", "begin with data, id, type or sessionId")
+    return name, path
 
 
 def expand(text: str, context: TemplateContext) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from wscore.errors import ConfigError
+from wscore.foreign import Adapter
 from wscore.text import REDACTED, checked_text, redact
 
 DEFAULT_URL: Final = "ws://127.0.0.1:8765/socket.io/"
@@ -56,6 +57,21 @@ def normalise_url(url: str) -> str:
 def shown_url(url: str) -> str:
     """Return `url` as it may be shown: without user name and password, and what its query calls a token or a key."""
     return redact(_SECRET_FIELD.sub(rf"\g<1>{REDACTED}", _USER_INFO.sub(f"{REDACTED}@", url)))
+
+
+def is_seed_url(url: str) -> bool:
+    """Tell whether a URL is one at which wsctl's own clients look for a server: its path, and no Engine.IO."""
+    parts = urlsplit(url)
+    return parts.path in ("/socket.io", "/socket.io/") and all(name != "EIO" for name, _ in parse_qsl(parts.query))
+
+
+def adapted_url(url: str, adapter: Adapter) -> str:
+    """Return the URL as a protocol has it: with its own path where there is none, and with its fields in the query."""
+    parts = urlsplit(url)
+    named = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    added = urlencode([(name, value) for name, value in adapter.query if name not in named])
+    path = adapter.path if adapter.path is not None and parts.path in ("", "/") else parts.path
+    return urlunsplit(parts._replace(path=path, query="&".join(filter(None, (parts.query, added)))))
 
 
 def has_token(url: str) -> bool:

@@ -18,7 +18,10 @@ from cli.saved import with_saved
 from cli.stdin import is_terminal
 from wsclient.url import DEFAULT_URL
 from wscore.errors import ConfigError
+from wscore.foreign import ProtocolName, ProtocolSettings
 from wscore.reconnect import ReconnectPolicy
+
+WSCTL = ProtocolSettings(name=ProtocolName.WSCTL)
 
 if TYPE_CHECKING:
     from wsclient import DialOptions
@@ -53,7 +56,9 @@ class TargetOptions:
         Raises ConfigError for a profile that does not exist.
         """
         found = SavedProfile(DEFAULT_URL) if self.profile is None else self._saved(self.profile, config_path(config))
-        return SavedProfile(url or found.url, self.session or found.session, found.sub, found.token_file, found.dials)
+        return SavedProfile(
+            url or found.url, self.session or found.session, found.sub, found.token_file, found.dials, found.speaks
+        )
 
     @staticmethod
     def _saved(name: str, path: Path) -> SavedProfile:
@@ -74,10 +79,10 @@ class ConnectionOptions:
     trust: ClientTlsOptions = field(default_factory=ClientTlsOptions)
     route: RouteOptions = field(default_factory=RouteOptions)
 
-    def connector(self) -> Connector:
-        """Return what makes clients; raises ConfigError for what cannot be used."""
+    def connector(self, protocol: ProtocolSettings = WSCTL) -> Connector:
+        """Return what makes clients of servers that speak `protocol`; raises ConfigError for what cannot be used."""
         self.dial({})  # what is wrong shows now
-        return Connector(self.dial, self.who.credentials())
+        return Connector(self.dial, self.who.credentials(), protocol)
 
     def dial(self, saved: Mapping[str, Any]) -> DialOptions:
         """Return how to dial, with what a profile has `saved` where nobody says otherwise; raises ConfigError."""

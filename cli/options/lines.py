@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import typer
 
 from cli.options.output import read_filter
 from cli.settings import duration_option
+from wscore.errors import ConfigError
 
 if TYPE_CHECKING:
+    from wsclient.binaryform import Binary
     from wsclient.goals import Goal
     from wsclient.piping import SendOptions
 
@@ -26,7 +29,19 @@ class LineOptions:
     TITLE: ClassVar = "Lines to send"
 
     send: Annotated[list[str] | None, typer.Option(metavar="LINE", help="Send this first (repeatable).")] = None
-    type: Annotated[str, typer.Option(metavar="TYPE", help="Type of the envelope around bare text.")] = "message"
+    send_file: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Send a file as a binary frame (repeatable)."),
+    ] = None
+    hex: Annotated[bool, typer.Option("--hex", help="Lines are binary frames, written as hex.")] = False
+    base64: Annotated[bool, typer.Option("--base64", help="Lines are binary frames, written as base64.")] = False
+    type: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Type of the message around bare text.", show_default="message")
+    ] = None
+    capture: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="Keep a value that comes, such as id=data.id, as {{id}} (repeatable)."),
+    ] = None
     templates: Annotated[
         bool | None,
         typer.Option(
@@ -46,7 +61,9 @@ class LineOptions:
         return SendOptions(
             # Arguments that are not UTF-8 come as lone surrogates, which no frame can hold.
             first=[line.encode(errors="surrogateescape").decode(errors="replace") for line in self.send or ()],
-            bare_type=self.type,
+            bare_type=self.type or "",
+            binary=self._binary(),
+            files=[(str(path), _content(path)) for path in self.send_file or ()],
             expands_first=self.templates is not False,
             expands_input=self.templates is True,
             per_second=self.rate,
@@ -54,6 +71,26 @@ class LineOptions:
             adds_ids=not self.raw,
             probes=probes,
         )
+
+    def _binary(self) -> Binary:
+        from wsclient.binaryform import Binary
+
+        if self.hex and self.base64:
+            raise ConfigError("--hex", "and --base64 contradict each other")
+        return Binary.HEX if self.hex else Binary.BASE64 if self.base64 else Binary.NONE
+
+    def captures(self) -> dict[str, str]:
+        """Return what is kept of messages, path by name; raises ConfigError."""
+        from wsclient.templates import parse_capture
+
+        return dict(map(parse_capture, self.capture or ()))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--send-file {path}", error.strerror or str(error)) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
 from cli.settings import duration_option
+from wscore.errors import ConfigError
 from wscore.foreign import ProtocolName, ProtocolSettings
+from wscore.units import parse_duration_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,16 @@ class ProtocolOptions:
         str | None, typer.Option(metavar="JSON", help="What is given to connect or to join, such as a token.")
     ] = field(default=None, repr=False)
 
-    def settings(self) -> ProtocolSettings:
-        """Return all of it; raises ConfigError for what contradicts each other."""
+    def settings(self, saved: Mapping[str, Any] | None = None) -> ProtocolSettings:
+        """Return all of it, by what is given, else by what a saved profile says.
+
+        Raises ConfigError for what contradicts each other.
+        """
+        plain, values = ProtocolOptions(), read_saved(saved or {})
+        lacking = {name: value for name, value in values.items() if getattr(self, name) == getattr(plain, name)}
+        return replace(self, **lacking)._settings()
+
+    def _settings(self) -> ProtocolSettings:
         return ProtocolSettings(
             name=self.protocol,
             on_open=tuple(self.on_open or ()),
@@ -54,3 +65,32 @@ class ProtocolOptions:
             channel=self.channel,
             hello=self.hello,
         )
+
+
+SAVED_FIELDS: Final = tuple(option.name.replace("_", "-") for option in fields(ProtocolOptions))
+
+
+def read_saved(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a saved profile says of a protocol as values of ProtocolOptions; raises ConfigError."""
+    values: dict[str, Any] = {}
+    for key in SAVED_FIELDS:
+        value = table.get(key)
+        if value is None:
+            continue
+        wants_list = key == "on-open"
+        is_text = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        if isinstance(value, str) and wants_list:
+            value = [value]
+        elif not (is_text if wants_list else isinstance(value, str)):
+            raise ConfigError(key, "is not a list of texts" if wants_list else "is not text")
+        values[key.replace("-", "_")] = _converted(key, value)
+    return values
+
+
+def _converted(key: str, value: Any) -> Any:
+    try:
+        if key == "protocol":
+            return ProtocolName(value)
+        return parse_duration_ms(value) if key == "heartbeat-every" else value
+    except ValueError as error:
+        raise ConfigError(key, str(error)) from None

@@ -26,6 +26,7 @@ class Peer:
         self.ws = ws
         query = parse_qs(urlsplit(ws.request.path).query) if ws.request else {}
         self.token = query.get("token", [""])[0]
+        self.session = query.get("sessionId", [""])[0]
 
     async def greet(self, timeout_ms: int = 60_000, **fields: Any) -> None:
         data = {
@@ -78,6 +79,7 @@ class FaultServer:
         self._scripts = list(scripts)
         self._server: Server | None = None
         self.tokens: list[str] = []
+        self.sessions: list[str] = []
         self.finished: asyncio.Queue[Peer] = asyncio.Queue()
 
     async def start(self) -> None:
@@ -97,6 +99,7 @@ class FaultServer:
         peer = Peer(ws)
         script = self._scripts[min(len(self.tokens), len(self._scripts) - 1)]
         self.tokens.append(peer.token)
+        self.sessions.append(peer.session)
         try:
             await script(peer)
         except ConnectionClosed:

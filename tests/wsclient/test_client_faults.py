@@ -22,6 +22,7 @@ from wsclient import (
     StaticToken,
 )
 from wscore.codes import ErrorCode
+from wscore.foreign import ProtocolName, ProtocolSettings
 from wscore.reconnect import ReconnectPolicy
 
 HANG_S = 20
@@ -100,7 +101,8 @@ async def test_a_server_that_does_not_answer_the_handshake_is_given_up():
 
 async def test_a_server_that_never_greets_is_given_up(faults):
     server = await faults(stay)
-    client = Client(server.url, dial=DialOptions(open_timeout_s=0.2))
+    chosen = ProtocolSettings(name=ProtocolName.WSCTL)
+    client = Client(server.url, protocol=chosen, dial=DialOptions(open_timeout_s=0.2))
     with pytest.raises(ConnectionFailedError, match=r"no greeting within 0\.2 s; is this a wsctl server\?"):
         await client.connect()
     assert client.state is ClientState.CLOSED
@@ -123,7 +125,7 @@ async def test_a_server_that_greets_in_its_own_way_can_be_talked_to(first, fault
     await client.connect()
     assert bytes((await client.receive("message", timeout_s=HANG_S)).data) == b"1"
     assert client.session is None
-    assert events.of(Opened) == [Opened(None)]
+    assert events.of(Opened) == [Opened(None, "auto")]
     assert events.of(Received)[0].text == first
 
 
@@ -178,11 +180,9 @@ async def test_a_server_that_is_full_closes_in_place_of_a_greeting(faults):
         await Client(server.url).connect()
 
 
-@pytest.mark.parametrize("greeted", [True, False])
-async def test_a_binary_frame_ends_the_connection_with_1003(greeted, faults, make_client):
+async def test_a_binary_frame_of_a_wsctl_server_ends_the_connection_with_1003(faults, make_client):
     async def script(peer):
-        if greeted:
-            await peer.greet()
+        await peer.greet()
         await peer.raw(b"\x00\x01")
         await peer.stay()
 

@@ -218,7 +218,7 @@ async def test_a_server_that_goes_away_is_not_disturbed_earlier_than_it_asked(
     await client.connect()
     for _ in range(3):
         await events.next(Opened)
-    assert waits.delays_s == [(asked_ms + 200) / 1000, 0.2]  # the second loss knows nothing of the first
+    assert waits.delays_s == [(asked_ms + 200) / 1000, 0.4]  # the second loss knows nothing of what the first was told
     assert events.of(Reconnecting)[0].delay_ms == asked_ms + 200
 
 
@@ -237,7 +237,11 @@ async def test_delays_double_with_full_jitter_until_the_cap(faults, make_client,
     assert len(server.tokens) == 6
 
 
-async def test_attempts_are_counted_anew_after_a_greeting(faults, make_client, record, waits):
+async def test_attempts_are_counted_anew_after_a_connection_that_lasted(
+    faults, make_client, record, waits, monkeypatch
+):
+    monkeypatch.setattr("wsclient.client.LASTING_S", 0)
+
     async def full(peer):
         await peer.close(1013)
 
@@ -250,6 +254,35 @@ async def test_attempts_are_counted_anew_after_a_greeting(faults, make_client, r
     assert [event.attempt for event in events.of(Reconnecting)] == [1, 2, 3, 1, 2]
     assert waits.delays_s == [0.5, 1.0, 2.0, 0.5, 1.0]
     assert len(server.tokens) == 6
+
+
+async def test_a_server_that_greets_and_closes_is_disturbed_less_and_less(faults, make_client, record, waits):
+    server = await faults(greet_and_close(1012))
+    policy = ReconnectPolicy(base_ms=1000, max_attempts=4)
+    client = make_client(server.url, sleep=waits, random=lambda: 0.5, reconnect=policy)
+    events = record(client)
+    await client.connect()
+    await end_of(client)
+    assert [event.attempt for event in events.of(Reconnecting)] == [1, 2, 3, 4]
+    assert waits.delays_s == [0.5, 1.0, 2.0, 4.0]
+
+
+async def test_a_guest_that_is_refused_after_each_greeting_is_not_tried_for_ever(faults, make_client, waits):
+    server = await faults(greet_and_refuse)
+    client = make_client(server.url, token=fresh_tokens(), sleep=waits)
+    await client.connect()
+    assert isinstance(await end_of(client), AuthenticationRefusedError)
+    assert server.tokens == ["token-1", "token-2"]
+
+
+async def test_a_client_comes_back_into_the_session_that_it_was_given(faults, make_client, record, waits):
+    server = await faults(greet_and_abort, greet_and_stay)
+    client = make_client(server.url, sleep=waits)
+    events = record(client)
+    await client.connect()
+    for _ in range(2):
+        await events.next(Opened)
+    assert server.sessions == ["", "room"]
 
 
 async def test_a_code_that_means_stop_ends_the_tries(faults, make_client, waits):

@@ -2,7 +2,7 @@
 
 from wscore.foreign.adapter import Adapter, Frame, HeartbeatFrame, Kind, Reading
 from wscore.foreign.ours import is_ours, lacks_token, wsctl_adapter
-from wscore.foreign.settings import ProtocolName, ProtocolSettings
+from wscore.foreign.settings import ProtocolName, ProtocolSettings, looks_like
 
 __all__ = [
     "Adapter",
@@ -14,5 +14,6 @@ __all__ = [
     "Reading",
     "is_ours",
     "lacks_token",
+    "looks_like",
     "wsctl_adapter",
 ]

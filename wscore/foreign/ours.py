@@ -15,9 +15,8 @@ from wscore.jsonvalues import has_long_number
 from wscore.payloads import SessionCreated, Timestamp
 
 GREETING: Final = "session_created"
-_REFUSALS: Final = frozenset(
-    (ErrorCode.AUTH_REQUIRED, ErrorCode.AUTH_INVALID, ErrorCode.AUTH_EXPIRED, ErrorCode.SESSION_CREATE_FAILED)
-)
+DEFAULT_TYPE: Final = "message"  # of what is typed without one
+_CODES: Final = frozenset(ErrorCode)
 
 
 class _Coded(msgspec.Struct):
@@ -35,11 +34,11 @@ def envelope_of(frame: Frame) -> Envelope | None:
 
 
 def is_ours(frame: Frame) -> bool:
-    """Tell whether the first frame of a connection is from a wsctl server: its greeting, or its refusal of a token."""
+    """Tell whether the first frame of a connection is from a wsctl server: its greeting, or an error in its place."""
     envelope = envelope_of(frame)
     if envelope is None:
         return False
-    return envelope.type == GREETING or (envelope.type == "error" and _refusal_code(envelope) in _REFUSALS)
+    return envelope.type == GREETING or (envelope.type == "error" and _refusal_code(envelope) in _CODES)
 
 
 def lacks_token(frame: Frame) -> bool:
@@ -70,12 +69,12 @@ def wsctl_adapter(now_ms: Callable[[], int]) -> Adapter:
             return Reading(Kind.HEARTBEAT, envelope, wrap("pong", Timestamp(now_ms()), None))
         if envelope.type == GREETING:
             return Reading(Kind.GREETING, envelope, None, _silence_s(envelope))
-        if envelope.type == "error" and _refusal_code(envelope) in _REFUSALS:
+        if envelope.type == "error":  # before the greeting; later it is an answer like any other
             return Reading(Kind.REFUSAL, envelope)
         return Reading(Kind.MESSAGE if envelope.id is None else Kind.REPLY, envelope)
 
     def compose(line: str, type: str, new_id: Callable[[], str]) -> Frame:
-        return outgoing_frame(line, type or "message", protocol)
+        return outgoing_frame(line, type or DEFAULT_TYPE, protocol)
 
     return Adapter(name="wsctl", read=read, wrap=wrap, compose=compose, awaits_greeting=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -34,6 +35,22 @@ class ProtocolName(StrEnum):
     SOCKETIO = "socketio"
     PHOENIX = "phoenix"
     JSONRPC = "jsonrpc"
+
+
+# How the first frame of a server begins, or its answer to one that was no message of its protocol.
+_BEGINNINGS: Final = (
+    (re.compile(r'0\{"sid":'), ProtocolName.SOCKETIO),
+    (re.compile(r'\s*\{\s*"jsonrpc"\s*:\s*"2\.0"'), ProtocolName.JSONRPC),
+    (re.compile(r'\s*\[[^,]*,[^,]*,"[^"]*","phx_'), ProtocolName.PHOENIX),
+    (re.compile(r'\s*\{"type":"connection_ack"'), ProtocolName.GRAPHQL_WS),
+)
+
+
+def looks_like(frame: Frame) -> ProtocolName | None:
+    """Return the protocol that a frame belongs to by its looks, None for one that could be anything."""
+    if isinstance(frame, bytes):
+        return None
+    return next((name for pattern, name in _BEGINNINGS if pattern.match(frame)), None)
 
 
 _WITH_KEYS: Final = frozenset((ProtocolName.AUTO, ProtocolName.JSON))
@@ -85,6 +102,8 @@ class ProtocolSettings:
             raise ConfigError(
                 "--protocol", "wsctl has its own greeting and heartbeat", "choose json for another server"
             )
+        if (self.beat is None) is not (self.beat_answer is None):
+            raise ConfigError("--beat-answer", "and --beat belong together", "write --beat ping --beat-answer pong")
         if self.heartbeat_every_s <= 0:
             raise ConfigError("--heartbeat-every", "must be more than 0")
 

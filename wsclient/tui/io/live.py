@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from wsclient.client import Client
-from wsclient.dialling import read_envelope
 from wsclient.errors import ConnectionFailedError, NotConnectedError, close_spec, describe_close
 from wsclient.events import Closed, ControlFrame, Event, Opened, Received, Reconnecting, Sent
 from wsclient.handshake import Handshake
 from wsclient.happenings import Happening, Happenings
-from wsclient.recording import Record, Recorder, RecordingError
+from wsclient.recording import Record, Recorder, RecordingError, record_of
 from wsclient.templates import TemplateContext
 from wsclient.tui.model.health import Health
 from wsclient.tui.model.ring import MessageRing
 from wscore.envelope import Envelope
 from wscore.errors import WsctlError
+from wscore.foreign import Frame
 from wscore.payloads import Limits, Timestamp
 
 if TYPE_CHECKING:
@@ -102,11 +102,17 @@ class LiveConnection:
         session = None if self._client is None else self._client.session
         return None if session is None else session.limits
 
-    async def send(self, text: str) -> None:
+    async def send(self, frame: Frame) -> None:
         """Send a frame; raises NotConnectedError."""
         if self._client is None:
             raise NotConnectedError
-        await self._client.send_raw(text)
+        await self._client.send_raw(frame)
+
+    def compose(self, text: str, type: str) -> Frame:
+        """Return the frame of a draft, as the protocol has it; raises NotConnectedError and InvalidMessageError."""
+        if self._client is None:
+            raise NotConnectedError
+        return self._client.compose(text, type)
 
     async def ping(self) -> float:
         """Send a WebSocket ping and return its round trip in ms; raises NotConnectedError and NoReplyError."""
@@ -193,26 +199,26 @@ class LiveConnection:
                 self._ring.add_note(str(event), at_ms, is_control=True)
                 if round_trip_ms is not None and client.session is None:
                     health.round_trips_ms.append(round_trip_ms)
-            case Received(text, envelope, at_ms):
+            case Received(text, envelope):
                 health.received.count(len(text))
                 self._templates.saw(envelope)
                 if self._talk_hears is not None and envelope is not None:
                     self._talk_hears.put_nowait(envelope)
-                self._take(Record(at_ms, False, text, envelope))
-            case Sent(text, at_ms):
+                self._take(record_of(event))
+            case Sent(text):
                 health.sent.count(len(text))
-                self._take(Record(at_ms, True, text, read_envelope(text)))
-            case Opened(session):
+                self._take(record_of(event))
+            case Opened(session, protocol):
                 health.state, health.session = "open", session
                 health.problem, health.reconnect_at_ms = "", None
-                who = "the server did not greet" if session is None else f"connected as {session.user_id}"
+                who = f"connected; protocol {protocol}" if session is None else f"connected as {session.user_id}"
                 self._note(who if session is None else f"{who}, session {session.session_id}")
-            case Closed(code, reason):
+            case Closed(code, reason, is_ours):
                 if self._talk_hears is not None:
                     self._talk_hears.put_nowait(None)
-                spec = close_spec(code)
+                spec = close_spec(code) if is_ours else None
                 health.state, health.session = "closed", None
-                health.problem = f"closed {describe_close(code, reason)}"
+                health.problem = f"closed {describe_close(code, reason, is_ours=is_ours)}"
                 self._note(health.problem if spec is None else f"{health.problem}. {spec.meaning} {spec.remedy}")
             case Reconnecting(attempt, delay_ms, problem):
                 health.state = "reconnecting"

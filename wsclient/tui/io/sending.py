@@ -14,7 +14,7 @@ from wsclient.tui.model.checking import problem_of
 from wsclient.tui.model.history import Draft, Form
 from wscore.envelope import InvalidMessageError, MessageProtocol
 from wscore.errors import WsctlError
-from wscore.foreign.ours import outgoing_frame
+from wscore.foreign import Frame
 
 Say = Callable[[str, str], None]  # a text and its severity
 
@@ -37,18 +37,20 @@ class Sender:
             return False
         return True
 
-    def _frame(self, draft: Draft) -> str:
+    def _frame(self, draft: Draft) -> Frame:
         """Return the frame of a draft; raises ConfigError, and InvalidMessageError for what is no message."""
         text = expand(draft.text, self._templates)
         problem = problem_of(replace(draft, text=text), is_ours=self._live.is_ours)
         if problem is not None:
             raise InvalidMessageError(f"not sent: {problem}")
+        if not self._live.is_ours:
+            return self._live.compose(text, draft.type)
         protocol = self._protocol
         if draft.form is Form.TEXT:
             return protocol.serialize(protocol.create_envelope(draft.type, text)).decode()
         if not text.strip():
             return protocol.serialize(protocol.create_envelope(draft.type)).decode()
-        return outgoing_frame(text, draft.type, protocol)
+        return self._live.compose(text, draft.type)
 
     async def send_all(self, drafts: list[Draft]) -> None:
         """Send messages at the pace that the server allows, up to the first that does not go out."""

@@ -56,10 +56,7 @@ class Entry:
     @property
     def size_bytes(self) -> int:
         """Size of the frame's payload."""
-        if self.record is None:
-            return 0
-        text = self.record.text
-        return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+        return 0 if self.record is None else self.record.size_bytes
 
     @property
     def is_heartbeat(self) -> bool:

@@ -49,6 +49,8 @@ def preview(entry: Entry) -> str:
     if envelope is None:
         return neutralise(entry.record.text[:PREVIEW_CHARS])
     data = bytes(memoryview(envelope.data)[: PREVIEW_CHARS * 2]).decode(errors="ignore")
+    if not data and entry.record.binary is not None:
+        data = entry.record.text
     text = neutralise(data[:PREVIEW_CHARS])
     return f"#{neutralise(envelope.id)} {text}" if envelope.id is not None else text
 
@@ -63,7 +65,7 @@ def columns(entry: Entry, width: int, latency_ms: int | None) -> list[tuple[str,
         return [*parts, ("note", f"· {preview(entry)}")]
     kind = "error" if entry.type == "error" else "sent" if entry.record.is_sent else "received"
     parts.append((kind, "▲ " if entry.record.is_sent else "▼ "))
-    name = neutralise(entry.type) if entry.record.envelope is not None else "(no envelope)"
+    name = neutralise(entry.type) or ("(no envelope)" if entry.record.envelope is None else "(no type)")
     parts.append((kind, f"{name[:_TYPE_WIDTH]:<{_TYPE_WIDTH}} "))
     if width >= SESSION_MIN_WIDTH:
         session = "" if entry.record.envelope is None else neutralise(entry.record.envelope.session_id or "")

@@ -14,12 +14,15 @@ from textual.content import Content
 from textual.widgets import Static
 
 from wsclient.filters import EVERYTHING
+from wsclient.recording import Record
 from wsclient.tui.model.jsontext import is_json, lay_out, shown_string
 from wsclient.tui.model.levels import describe_audio
 from wsclient.tui.model.ring import Entry, MessageRing
 from wsclient.tui.model.rows import clock_time, size_text
+from wscore.foreign.binary import hex_dump
 from wscore.text import neutralise
 
+MAX_SHOWN_BYTES: Final = 4 << 10  # of a binary frame
 MAX_SHOWN_CHARS: Final = 64 << 10  # colours and lines beyond this cost more than anybody reads
 MAX_STRING_CHARS: Final = 4096  # a string of a megabyte would hide all other fields
 
@@ -119,6 +122,8 @@ copies it as JSON, `Y` as a `wsctl connect --send` line.
 def _body(entry: Entry) -> Content:
     if entry.record is None:
         return Content(neutralise(entry.note))
+    if entry.record.binary is not None:
+        return _binary_body(entry.record)
     text = pretty_json(entry.record.text)
     if text is None:
         return Content(_cut(neutralise(entry.record.text), entry.record.text))
@@ -127,6 +132,14 @@ def _body(entry: Entry) -> Content:
     body = highlight(_cut(text, entry.record.text), language="json")
     audio = describe_audio(entry.record.envelope)
     return Content.assemble((audio, "$text-accent"), "\n", body) if audio else body
+
+
+def _binary_body(record: Record) -> Content:
+    """Return bytes as hex and ASCII, and before them the value that was found in them."""
+    assert record.binary is not None
+    dump = hex_dump(record.binary, MAX_SHOWN_BYTES)
+    text = None if record.envelope is None else pretty_json(bytes(record.envelope.data).decode())
+    return Content(dump if text is None else f"{_cut(text, text)}\n\n{dump}")
 
 
 def pretty_json(text: str) -> str | None:
