@@ -56,7 +56,7 @@ def connect(
     by_lines = by_lines or any(
         choice is not None
         for choice in (
-            *(lines.send, lines.send_file, lines.capture, lines.rate),
+            *(lines.send, lines.send_file, lines.rate),
             *(ends.expect, ends.until, ends.count, ends.timeout),
         )
     )
@@ -98,6 +98,7 @@ def connect(
             theme=terminal.theme,
             record=view.record,
             shows=options.shows,
+            captures=lines.captures(),
             verbose=view.verbose,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cli import collector
@@ -31,6 +31,7 @@ def run_terminal(
     theme: str | None = None,
     record: Path | None = None,
     shows: MessageFilter = EVERYTHING,
+    captures: Mapping[str, str] | None = None,
     verbose: bool = False,
 ) -> None:
     """Run it until somebody quits.
@@ -59,6 +60,7 @@ def run_terminal(
         keys=keys,
         record=record,
         shows=shows,
+        captures=captures,
         verbose=verbose,
         on_drawn=collector.work,
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from wscore.errors import ConfigError
 from wscore.foreign.binary import base64_of, bytes_of_base64, bytes_of_hex
+
+REFUSED_BINARY: Final = "a wsctl server takes no binary frames: it would close with 1003"
 
 
 class Binary(StrEnum):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from wsclient.binaryform import Binary
+from wsclient.binaryform import REFUSED_BINARY, Binary
 from wsclient.flight import OutgoingLine
 from wsclient.losses import Losses
 from wsclient.outgoing import piped_frame, with_id
@@ -24,7 +24,6 @@ from wscore.foreign.ours import DEFAULT_TYPE, envelope_of
 from wscore.payloads import SessionCreated
 
 CAPTURE_S: Final = 10.0  # how long a line waits for what it takes from an answer
-REFUSED_BINARY: Final = "a wsctl server takes no binary frames: it would close with 1003"
 _TOLD: Final = 10  # lost lines that are named one by one
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
+
+import msgspec
 
 from wscore.envelope import Envelope
 from wscore.errors import ConfigError
@@ -46,13 +48,24 @@ class TemplateContext:
             return
         self._last = envelope
         for name, path in self._captures.items():
-            with suppress(LookupError):
-                self._captured[name] = _walk(envelope, path.split("."))
+            self._take(name, path, envelope)
 
-    def capture(self, name: str, path: str) -> None:
-        """Keep from now on what stands at `path` of each message that has it as `{{name}}`."""
+    def _take(self, name: str, path: str, envelope: Envelope | None) -> None:
+        with suppress(LookupError):
+            self._captured[name] = _walk(envelope, path.split("."))
+
+    def capture(self, name: str, path: str, first: Envelope | None = None) -> None:
+        """Keep from now on what stands at `path` of each message that has it as `{{name}}`, also of the `first`."""
         self._captures[name] = path
         self._captured.pop(name, None)
+        self._take(name, path, first)
+
+    @property
+    def captures(self) -> Iterator[tuple[str, str, str | None]]:
+        """Name and path of each variable that is captured, with its value as JSON, None while there is none."""
+        for name, path in self._captures.items():
+            value = self._captured.get(name, msgspec.UNSET)
+            yield name, path, None if value is msgspec.UNSET else json.dumps(value, ensure_ascii=False)
 
     def missing(self, text: str) -> str | None:
         """Return the first variable of a text that is captured from a message which has not come yet."""

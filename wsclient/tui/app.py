@@ -54,7 +54,8 @@ class ConnectApp(OrderedKeys):
 
     It begins with the main screen when there is a `client` to connect with or a `recording` to look through, else
     with the form; `new_client` makes a client for what the form says, and raises WsctlError when it cannot.
-    With `verbose` the handshake is shown from the start. `on_drawn` is called once the first screen is to be seen.
+    `captures` are the variables that are taken from what comes, path by name. With `verbose` the handshake is shown
+    from the start. `on_drawn` is called once the first screen is to be seen.
     """
 
     TITLE = "wsctl"
@@ -86,6 +87,7 @@ class ConnectApp(OrderedKeys):
         keys: Mapping[str, str] | None = None,
         record: Path | None = None,
         shows: MessageFilter = EVERYTHING,
+        captures: Mapping[str, str] | None = None,
         verbose: bool = False,
         ring_limit: int = DEFAULT_LIMIT,
         now_ms: Callable[[], int] = now_ms,
@@ -102,6 +104,7 @@ class ConnectApp(OrderedKeys):
         self._save_profile = save_profile
         self._record = record
         self._shows = shows
+        self._captures = captures
         self._verbose = verbose
         self._ring_limit = ring_limit
         self._now_ms = now_ms
@@ -197,7 +200,7 @@ class ConnectApp(OrderedKeys):
         return self._screen(ring, health, None, self._templates(), name)
 
     def _templates(self) -> TemplateContext:
-        return TemplateContext(now_ms=self._now_ms, new_uuid=lambda: str(uuid.uuid4()))
+        return TemplateContext(now_ms=self._now_ms, new_uuid=lambda: str(uuid.uuid4()), captures=self._captures)
 
     def _screen(
         self, ring: MessageRing, health: Health, live: LiveConnection | None, templates: TemplateContext, title: str

@@ -39,6 +39,15 @@ COMMANDS: Final = (
     Command("copy", "y", "copy_json", "Copy JSON", "Copy the selected message as JSON", in_stream=True),
     Command("copy-send", "Y", "copy_send", "Copy --send", "Copy it as a wsctl connect --send line", in_stream=True),
     Command(
+        "capture",
+        "v",
+        "capture",
+        "Capture",
+        "Keep a value of the selected message, and of all that have it, as {{name}}",
+        in_stream=True,
+        needs_server=True,
+    ),
+    Command(
         "edit-again",
         "r",
         "edit_again",
@@ -57,6 +66,7 @@ COMMANDS: Final = (
         "Show or hide request, answer and TLS of the connection",
         needs_server=True,
     ),
+    Command("variables", "f7", "panel('variables')", "Variables", "Show or hide what is captured", needs_server=True),
     Command(
         "ping", "P", "ping", "Ping", "Send a WebSocket ping, tell its round trip", in_stream=True, needs_server=True
     ),

@@ -63,9 +63,9 @@ class Adapter:
 
     `wrap(type, data, id)` makes the frame of a message; data is any JSON value or raw slice, UNSET for none. `compose(
     line, type, new_id)` makes it of a line that somebody typed; where nothing else says so the type is `type`, or
-    `bare_type` if that is empty. Both raise InvalidMessageError for what this protocol cannot say. Ids of requests are
-    whole numbers if it has `numeric_ids`; a reply carries that of its request if it `pairs_by_id`, else replies come
-    in the order of the requests, if at all.
+    `bare_type` if that is empty, unless lines go as they are (`has_typed_lines` is false). Both raise
+    InvalidMessageError for what this protocol cannot say. Ids of requests are whole numbers if it has `numeric_ids`; a
+    reply carries that of its request if it `pairs_by_id`, else replies come in the order of the requests, if at all.
     """
 
     name: str
@@ -73,6 +73,7 @@ class Adapter:
     wrap: Callable[[str, object, str | None], Frame]
     compose: Callable[[str, str, Callable[[], str]], Frame]
     bare_type: str = "message"
+    has_typed_lines: bool = True
     subprotocols: tuple[str, ...] = ()
     path: str | None = None
     query: tuple[tuple[str, str], ...] = ()

@@ -102,13 +102,26 @@ def wrap_raw(type: str, data: object, id: str | None) -> Frame:
     return "" if raw is NO_DATA else bytes(raw).decode()
 
 
-RAW: Final = Adapter(name="raw", read=read_raw, wrap=wrap_raw, compose=as_it_is, bare_type="", pairs_by_id=False)
+RAW: Final = Adapter(
+    name="raw",
+    read=read_raw,
+    wrap=wrap_raw,
+    compose=as_it_is,
+    bare_type="",
+    has_typed_lines=False,
+    pairs_by_id=False,
+)
 
 
 def json_adapter(keys: JsonKeys = GUESSED) -> Adapter:
     """Return the adapter of a server that speaks JSON objects: what is typed goes as it is."""
     return Adapter(
-        name="json", read=lambda frame: read_json(frame, keys), wrap=keys.write, compose=as_it_is, bare_type=""
+        name="json",
+        read=lambda frame: read_json(frame, keys),
+        wrap=keys.write,
+        compose=as_it_is,
+        bare_type="",
+        has_typed_lines=False,
     )
 
 

@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from wsclient import Client
 from wsclient.tui.app import ConnectApp
 from wsclient.tui.model.target import Target
+from wscore.foreign import ProtocolSettings
 from wscore.reconnect import ReconnectPolicy
 
 HANG_S = 20
@@ -124,10 +125,11 @@ def open_terminal(tmp_path: Path) -> OpenTerminal:
         recording: tuple[str, Sequence[Any]] | None = None,
         token: Any = None,
         reconnect: ReconnectPolicy | None = ReconnectPolicy(),
+        protocol: ProtocolSettings = ProtocolSettings(),
         **options: Any,
     ) -> AsyncIterator[Terminal]:
         def client() -> Client:
-            return Client(url, session_id=session, token=token, reconnect=reconnect)
+            return Client(url, session_id=session, token=token, reconnect=reconnect, protocol=protocol)
 
         arguments: dict[str, Any] = {
             "target": Target(url),

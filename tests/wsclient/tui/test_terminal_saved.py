@@ -30,6 +30,31 @@ async def test_a_message_is_saved_picked_sent_and_deleted(server, peer, open_ter
         await terminal.press("escape")
 
 
+async def test_messages_are_picked_by_collection(server, peer, open_terminal, tmp_path):
+    saved = SavedMessages(tmp_path / "m.jsonl")
+    for name in ("auth/login", "alone", " rooms / join ", "auth/logout"):
+        saved.save(name, Draft("message", f"say {name.strip()}"))
+    assert list(saved.read()) == ["alone", "auth/login", "auth/logout", "rooms/join"]
+    async with open_terminal(server.url, saved_path=saved.path) as terminal:
+        await terminal.press("f9")
+        await terminal.shows("alone", "auth", "login", "logout", "rooms", "join", "Next collection")
+        rows = [line.strip("│ ").split("  ")[0].strip() for line in terminal.screen_text().splitlines()]
+        assert rows.index("alone") < rows.index("auth") < rows.index("login") < rows.index("rooms")
+        await terminal.press("tab", "down", "ctrl+j")
+        assert await peer.receive() == "say auth/logout"
+        await terminal.press("f9", "tab", "tab", "tab", "shift+tab", "ctrl+j")
+        assert await peer.receive() == "say rooms / join"
+        await terminal.press("f9", *"auth", "slash", "ctrl+d")
+        await terminal.until(lambda: list(saved.read()) == ["alone", "auth/logout", "rooms/join"])
+        await terminal.press("escape")
+
+
+@pytest.mark.parametrize("name", ["", " ", "/", "auth/", " / "])
+def test_a_name_is_needed_beside_that_of_a_collection(tmp_path, name):
+    with pytest.raises(ConfigError, match="give the message a name"):
+        SavedMessages(tmp_path / "m.jsonl").save(name, Draft("message", "x"))
+
+
 async def test_a_message_without_a_name_is_not_saved(server, open_terminal, tmp_path):
     async with open_terminal(server.url, saved_path=tmp_path / "m.jsonl") as terminal:
         await terminal.press("alt+s", "enter")

@@ -10,6 +10,8 @@ import pytest
 from wsclient.tui.model.checking import problem_of
 from wsclient.tui.model.history import Draft, Form
 from wsclient.tui.model.jsontext import is_json, json_problem, readable
+from wscore.foreign import ProtocolName, ProtocolSettings, wsctl_adapter
+from wscore.wallclock import now_ms
 
 
 def sent(terminal) -> list[str]:
@@ -150,9 +152,10 @@ def test_variables_stand_where_values_and_keys_can(text, problem):
 
 def test_a_server_of_another_make_has_types_of_its_own():
     draft = Draft("with space", "x")
-    assert problem_of(draft, is_ours=True) is not None
-    assert problem_of(draft, is_ours=False) is None
-    assert problem_of(Draft("with space", '{"type": "ok"}'), is_ours=True) is None
+    ours, phoenix = wsctl_adapter(now_ms), ProtocolSettings(name=ProtocolName.PHOENIX).adapter(now_ms)
+    assert problem_of(draft, ours) is not None
+    assert problem_of(draft, phoenix) is None
+    assert problem_of(Draft("with space", '{"type": "ok"}'), ours) is None
 
 
 async def test_drafts_are_kept_with_what_they_are(server, peer, open_terminal):

@@ -24,9 +24,9 @@ from wsclient.tui.widgets.bar import Bar
 from wsclient.tui.widgets.composer import Composer
 from wsclient.tui.widgets.detail import Detail
 from wsclient.tui.widgets.handshake import HandshakePanel
-from wsclient.tui.widgets.panels import HealthPanel, Latest, Panel, StatusLine
+from wsclient.tui.widgets.panels import HealthPanel, Latest, Panel, StatusLine, Variables
 from wsclient.tui.widgets.stream import Stream
-from wscore.envelope import MessageProtocol
+from wscore.foreign import Adapter
 
 if TYPE_CHECKING:
     from wsclient.tui.io.speaking import Speaker
@@ -59,25 +59,26 @@ class MainScreenParts(Screen[None]):
         self._saved = saved
         self._now_ms = now_ms
         self._open_form = open_form
+        self._templates = templates
         self._record_at_once = record
         self._choice = Choice(shows, heartbeats=live is None)
         self._asked_from_detail = False
         self._repeating: str | None = None
         self._repeat_timer: Timer | None = None
-        self._sender = None if live is None else Sender(live, MessageProtocol(now_ms), templates, self._say)
+        self._sender = None if live is None else Sender(live, templates, self._say)
         self._speaker: Speaker | None = None  # from the first speech on
         self._shown_state = ""
+        self._shown_adapter: Adapter | None = None
         self._view = FilteredView(ring, self._choice.passes)
         self._matches = Matches(self._view)
         self.stream = Stream(ring, self._view, id="stream")
         self.detail = Detail(ring, id="detail")
-        self.composer = Composer(
-            history, lambda: list(ring.counts), lambda: live is not None and live.is_ours, id="composer"
-        )
+        self.composer = Composer(history, lambda: list(ring.counts), lambda: self._adapter, id="composer")
         self._status = StatusLine(health, title, id="status")
         panels: tuple[Panel, ...] = (
             HealthPanel(health, ring, id="health"),
             Latest(ring, id="latest"),
+            Variables(templates, id="variables"),
             HandshakePanel(health, id="handshake"),
         )
         self._panels = {panel.id: panel for panel in panels}  # from top to bottom
@@ -88,6 +89,9 @@ class MainScreenParts(Screen[None]):
         self.stream.refresh_rows()
         if self._health.state != self._shown_state:
             self._show_status()
+        if (adapter := self._adapter) is not self._shown_adapter:
+            self._shown_adapter = adapter
+            self.composer.suit(adapter)
 
     def _show_status(self) -> None:
         flags = []
@@ -110,6 +114,11 @@ class MainScreenParts(Screen[None]):
             flags += self.detail.flags()
         self._shown_state = self._health.state
         self._status.show(flags, self._now_ms())
+
+    @property
+    def _adapter(self) -> Adapter | None:
+        """What the server speaks, None while there is no connection."""
+        return None if self._live is None else self._live.adapter
 
     def _say(self, text: str, severity: str = "information") -> None:
         self.notify(text, severity=severity, markup=False)  # type: ignore[arg-type]

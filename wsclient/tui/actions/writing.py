@@ -68,7 +68,7 @@ class WritingActions(MainScreenParts):
 
     def action_save_message(self) -> None:
         """Ask for the name to save the draft under."""
-        self._bar.ask("save the message as", "", self._save_message)
+        self._bar.ask("save the message as [collection/]name", "", self._save_message)
 
     def _save_message(self, name: str) -> str | None:
         try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from wsclient.client import Client
 from wsclient.errors import ConnectionFailedError, NotConnectedError, close_spec, describe_close
-from wsclient.events import Closed, ControlFrame, Event, Opened, Received, Reconnecting, Sent
+from wsclient.events import ClientState, Closed, ControlFrame, Event, Opened, Received, Reconnecting, Sent
 from wsclient.handshake import Handshake
 from wsclient.happenings import Happening, Happenings
 from wsclient.recording import Record, Recorder, RecordingError, record_of
@@ -24,7 +24,7 @@ from wsclient.tui.model.health import Health
 from wsclient.tui.model.ring import MessageRing
 from wscore.envelope import Envelope
 from wscore.errors import WsctlError
-from wscore.foreign import Frame
+from wscore.foreign import Adapter, Frame
 from wscore.payloads import Limits, Timestamp
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class LiveConnection:
             self._client = None
 
     @property
-    def is_ours(self) -> bool:
-        """Whether the server greeted as one of ours does."""
-        return self._client is not None and self._client.session is not None
+    def adapter(self) -> Adapter | None:
+        """What the server speaks, None while there is no connection."""
+        return self._client.adapter if self._client is not None and self._client.state is ClientState.OPEN else None
 
     @property
     def limits(self) -> Limits | None:

@@ -6,13 +6,18 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import msgspec
+
+from wsclient.errors import NotConnectedError
 from wsclient.pacing import Pacer
 from wsclient.templates import TemplateContext, expand
+from wsclient.tui.io.editing import content_of_file
 from wsclient.tui.io.live import LiveConnection
-from wsclient.tui.model.checking import problem_of
+from wsclient.tui.model.checking import bytes_of, problem_of
 from wsclient.tui.model.history import Draft, Form
-from wscore.envelope import InvalidMessageError, MessageProtocol
+from wscore.envelope import InvalidMessageError
 from wscore.errors import WsctlError
 from wscore.foreign import Frame
 
@@ -22,9 +27,8 @@ Say = Callable[[str, str], None]  # a text and its severity
 class Sender:
     """Sends drafts over a connection."""
 
-    def __init__(self, live: LiveConnection, protocol: MessageProtocol, templates: TemplateContext, say: Say) -> None:
+    def __init__(self, live: LiveConnection, templates: TemplateContext, say: Say) -> None:
         self._live = live
-        self._protocol = protocol
         self._templates = templates
         self._say = say
 
@@ -39,18 +43,24 @@ class Sender:
 
     def _frame(self, draft: Draft) -> Frame:
         """Return the frame of a draft; raises ConfigError, and InvalidMessageError for what is no message."""
-        text = expand(draft.text, self._templates)
-        problem = problem_of(replace(draft, text=text), is_ours=self._live.is_ours)
+        draft = replace(draft, text=expand(draft.text, self._templates))
+        adapter = self._live.adapter
+        problem = problem_of(draft, adapter)
         if problem is not None:
             raise InvalidMessageError(f"not sent: {problem}")
-        if not self._live.is_ours:
-            return self._live.compose(text, draft.type)
-        protocol = self._protocol
-        if draft.form is Form.TEXT:
-            return protocol.serialize(protocol.create_envelope(draft.type, text)).decode()
-        if not text.strip():
-            return protocol.serialize(protocol.create_envelope(draft.type)).decode()
-        return self._live.compose(text, draft.type)
+        if adapter is None:
+            raise NotConnectedError
+        match draft.form:
+            case Form.FILE:
+                return content_of_file(Path(draft.text.strip()).expanduser())
+            case Form.HEX | Form.BASE64:
+                return bytes_of(draft)
+            case Form.AUTO if draft.text.strip():
+                return self._live.compose(draft.text, draft.type)
+            case Form.AUTO:
+                return adapter.wrap(draft.type, msgspec.UNSET, None)
+        is_wrapped = draft.form is Form.TEXT and adapter.has_typed_lines
+        return adapter.wrap(draft.type, draft.text, None) if is_wrapped else draft.text
 
     async def send_all(self, drafts: list[Draft]) -> None:
         """Send messages at the pace that the server allows, up to the first that does not go out."""

@@ -17,6 +17,15 @@ class Form(StrEnum):
 
     AUTO = "auto"  # JSON if it begins so, else text
     TEXT = "text"
+    FRAME = "frame"  # what goes over the wire, with nothing around it
+    HEX = "hex"
+    BASE64 = "base64"
+    FILE = "file"  # the name of one
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether it is sent as a binary frame."""
+        return self in (Form.HEX, Form.BASE64, Form.FILE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,11 @@ class Entry:
         self.memory_bytes = ENTRY_BYTES + len(self.note)
         if self.record is not None:
             self.memory_bytes += sys.getsizeof(self.record.text)
+            # Its data is a slice of the frame's bytes, all of which it keeps; that of a binary frame is decoded beside.
+            if self.record.binary is not None:
+                self.memory_bytes += self.size_bytes
             if self.record.envelope is not None:
-                self.memory_bytes += self.size_bytes  # its data is a slice of the frame's bytes, all of which it keeps
+                self.memory_bytes += max(self.size_bytes, len(bytes(self.record.envelope.data)))
 
     @property
     def type(self) -> str:
@@ -154,7 +157,8 @@ def _start_of(entry: Entry) -> Entry:
     """Return an entry with the start of its message alone, which is what stands in a line about its type."""
     record = entry.record
     assert record is not None
-    start = replace(record, text=record.text[:KEPT_CHARS])
+    binary = None if record.binary is None else record.binary[:KEPT_CHARS]
+    start = replace(record, text=record.text[:KEPT_CHARS], binary=binary)
     if (envelope := record.envelope) is not None:
         data = msgspec.Raw(bytes(memoryview(envelope.data)[:KEPT_CHARS]))
         start = replace(start, envelope=msgspec.structs.replace(envelope, data=data))

@@ -1,4 +1,4 @@
-"""Messages that somebody keeps under a name, in a file of JSON lines that a team can share."""
+"""Messages that somebody keeps under a name, in collections, in a file of JSON lines that a team can share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from wsclient.tui.model.history import Draft
 from wscore.errors import ConfigError
 
 
-class SavedMessages:
-    """Drafts by name, in alphabetical order. Each call reads the file anew: another client may have written it.
+def split_name(name: str) -> tuple[str, str]:
+    """Return the collection of a message, empty for none, and its name there."""
+    collection, _, own = name.strip().rpartition("/")
+    return collection.strip(" /"), own.strip()
 
-    All raise ConfigError for a file that cannot be read or written; one with something else in it stays as it is.
+
+class SavedMessages:
+    """Drafts by name, in alphabetical order, those in no collection first; `COLLECTION/NAME` is in one.
+
+    Each call reads the file anew: another client may have written it. All raise ConfigError for a file that cannot be
+    read or written; one with something else in it stays as it is.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,13 +45,14 @@ class SavedMessages:
                     raise ConfigError(
                         f"{self.path}:{number}", "is no saved message", "mend the line or delete it"
                     ) from None
-        return dict(sorted(drafts.items()))
+        return dict(sorted(drafts.items(), key=lambda item: split_name(item[0])))
 
     def save(self, name: str, draft: Draft) -> None:
         """Keep a draft; one of the same name is replaced."""
-        if not name.strip():
+        collection, own = split_name(name)
+        if not own:
             raise ConfigError("name", "is empty", "give the message a name")
-        self._write({**self.read(), name.strip(): draft})
+        self._write({**self.read(), f"{collection}/{own}" if collection else own: draft})
 
     def delete(self, name: str) -> None:
         """Forget one."""
@@ -60,7 +68,7 @@ class SavedMessages:
         ]
 
     def _write(self, drafts: dict[str, Draft]) -> None:
-        text = "".join(json.dumps({"name": name, **draft.to_json()}) + "\n" for name, draft in sorted(drafts.items()))
+        text = "".join(json.dumps({"name": name, **draft.to_json()}) + "\n" for name, draft in drafts.items())
         try:
             descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}-")
             try:

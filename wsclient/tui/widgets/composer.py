@@ -13,24 +13,25 @@ from textual.message import Message
 from textual.suggester import Suggester
 from textual.widgets import Input, Static, TextArea
 
-from wsclient.tui.model.checking import BARE_TYPE, describe, problem_of
+from wsclient.tui.model.checking import BARE_TYPE, bare_type, describe, problem_of
 from wsclient.tui.model.history import Draft, Form, History
+from wscore.foreign import Adapter, ProtocolName
 from wscore.messages import CLIENT_TYPES
 from wscore.text import masked, neutralise
 
 
 class TypeSuggester(Suggester):
-    """Completes message types: the known ones and those that were seen."""
+    """Completes message types."""
 
-    def __init__(self, seen: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, types: Callable[[], Iterable[str]]) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
-        self._seen = seen
+        self._types = types
 
     async def get_suggestion(self, value: str) -> str | None:
         """Return the first type that begins with what was typed."""
         if not value:
             return None
-        return next((name for name in (*CLIENT_TYPES, *self._seen()) if name.startswith(value)), None)
+        return next((name for name in self._types() if name.startswith(value)), None)
 
 
 class DataArea(TextArea):
@@ -39,9 +40,11 @@ class DataArea(TextArea):
     HELP = """
 ## Composer
 
-The data of the message. JSON is checked as you type; anything else is sent as text, and so is what only looks like
-JSON after `f8`. A whole envelope (an object with a `type`) is sent as it is. `{{uuid}}`, `{{now}}` and
-`{{last.data.x}}` are filled in when it is sent. Without data a message is sent if its type is not `message`.
+The data of the message. JSON is checked as you type; anything else is sent as text. A whole envelope (an object with a
+`type`) is sent as it is, and so is everything to a server that knows no types. `f8` changes what it is sent as: text
+that only looks like JSON, a frame with nothing around it, a binary frame of hex, of base64 or of a file. `{{uuid}}`,
+`{{now}}`, `{{last.data.x}}` and what `v` captured are filled in when it is sent. Without data a message
+is sent if its type is not `message`.
 
 `ctrl+j` sends, up and down go through the history, `ctrl+r` searches it.
 """
@@ -80,7 +83,7 @@ class Composer(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         # Without priority: it must not overtake the letters that were typed before it.
         Binding("ctrl+j", "send", "Send", id="composer.send"),
-        Binding("f8", "next_form", "Send as…", id="composer.form", tooltip="Send as text what looks like JSON, or not"),
+        Binding("f8", "next_form", "Send as…", id="composer.form", tooltip="Send as text, frame, hex, base64 or file"),
         Binding("escape", "screen.to_stream", "To the stream", show=False, id="composer.back"),
     ]
     DEFAULT_CSS = """
@@ -100,12 +103,18 @@ class Composer(Vertical):
             super().__init__()
 
     def __init__(
-        self, history: History, seen: Callable[[], Iterable[str]], is_ours: Callable[[], bool], *, id: str | None = None
+        self,
+        history: History,
+        seen: Callable[[], Iterable[str]],
+        adapter: Callable[[], Adapter | None],
+        *,
+        id: str | None = None,
     ) -> None:
         super().__init__(id=id)
         self._history = history
         self._seen = seen
-        self._is_ours = is_ours
+        self._adapter = adapter
+        self._bare_type = BARE_TYPE
         self._form = Form.AUTO
 
     def compose(self) -> ComposeResult:
@@ -114,7 +123,7 @@ class Composer(Vertical):
             "message",
             placeholder="type",
             id="type",
-            suggester=TypeSuggester(self._seen),
+            suggester=TypeSuggester(self._types),
             select_on_focus=False,
             compact=True,
         )
@@ -132,7 +141,7 @@ class Composer(Vertical):
     @property
     def draft(self) -> Draft:
         """What is written now."""
-        return Draft(self._type.value.strip() or BARE_TYPE, self._data.text, self._form)
+        return Draft(self._type.value.strip() or self._bare_type, self._data.text, self._form)
 
     @draft.setter
     def draft(self, draft: Draft) -> None:
@@ -141,6 +150,16 @@ class Composer(Vertical):
         self._data.load_text(draft.text)
         self._data.move_cursor(self._data.document.end)
 
+    def suit(self, adapter: Adapter | None) -> None:
+        """Be what a server of this protocol needs; one that takes lines as they are needs no type."""
+        if adapter is None:
+            return
+        if self._type.value == self._bare_type:
+            self._type.value = bare_type(adapter)
+        self._bare_type = bare_type(adapter)
+        self._type.display = adapter.has_typed_lines
+        self._check_draft()
+
     def focus_data(self) -> None:
         """Put the cursor into the data."""
         self._data.focus()
@@ -148,7 +167,7 @@ class Composer(Vertical):
     def action_send(self) -> None:
         """Ask for it to be sent, unless something is wrong with it."""
         draft = self.draft
-        problem = problem_of(draft, is_ours=self._is_ours())
+        problem = problem_of(draft, self._adapter())
         if problem is None:
             self.post_message(self.Submitted(draft))
         else:
@@ -188,10 +207,16 @@ class Composer(Vertical):
         if draft is not None:
             self.draft = draft
 
+    def _types(self) -> Iterable[str]:
+        adapter = self._adapter()
+        is_ours = adapter is None or adapter.name == ProtocolName.WSCTL
+        return (*CLIENT_TYPES, *self._seen()) if is_ours else self._seen()
+
     def _check_draft(self) -> None:
         draft = self.draft
-        problem = problem_of(draft, is_ours=self._is_ours()) if draft.text.strip() else None
-        self._show(describe(draft) if problem is None else problem, is_bad=problem is not None)
+        adapter = self._adapter()
+        problem = problem_of(draft, adapter) if draft.text.strip() else None
+        self._show(describe(draft, adapter) if problem is None else problem, is_bad=problem is not None)
 
     def _show(self, words: str, *, is_bad: bool) -> None:
         self._check.set_class(is_bad, "-bad")

@@ -19,10 +19,11 @@ from wsclient.tui.model.jsontext import is_json, lay_out, shown_string
 from wsclient.tui.model.levels import describe_audio
 from wsclient.tui.model.ring import Entry, MessageRing
 from wsclient.tui.model.rows import clock_time, size_text
-from wscore.foreign.binary import hex_dump
+from wscore.foreign.binary import decoded, hex_dump
 from wscore.text import neutralise
 
 MAX_SHOWN_BYTES: Final = 4 << 10  # of a binary frame
+_BINARY_NAMES: Final = {"msgpack": "MessagePack", "cbor": "CBOR"}
 MAX_SHOWN_CHARS: Final = 64 << 10  # colours and lines beyond this cost more than anybody reads
 MAX_STRING_CHARS: Final = 4096  # a string of a megabyte would hide all other fields
 
@@ -137,9 +138,15 @@ def _body(entry: Entry) -> Content:
 def _binary_body(record: Record) -> Content:
     """Return bytes as hex and ASCII, and before them the value that was found in them."""
     assert record.binary is not None
-    dump = hex_dump(record.binary, MAX_SHOWN_BYTES)
-    text = None if record.envelope is None else pretty_json(bytes(record.envelope.data).decode())
-    return Content(dump if text is None else f"{_cut(text, text)}\n\n{dump}")
+    dump = Content(hex_dump(record.binary, MAX_SHOWN_BYTES))
+    value = decoded(record.binary)
+    if value is None:
+        return dump
+    from textual.highlight import highlight  # as above
+
+    name, json_text = value[0], value[1].decode()
+    body = highlight(_cut(pretty_json(json_text) or "", json_text), language="json")
+    return Content.assemble((f"{_BINARY_NAMES[name]}, decoded", "$text-accent"), "\n", body, "\n\n", dump)
 
 
 def pretty_json(text: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What stands around the stream: status line, health panel and the latest message of each type."""
+"""What stands around the stream: status line, health, the latest message of each type, variables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Sparkline, Static
 
+from wsclient.templates import TemplateContext
 from wsclient.tui.model.health import Health, percentile
 from wsclient.tui.model.ring import Entry, MessageRing
 from wsclient.tui.model.rows import clock_time, preview, size_text
@@ -141,3 +142,21 @@ class Latest(Static, Panel):
     def _line(self, kind: str, entry: Entry) -> str:
         count = self._ring.counts[kind]
         return f"{neutralise(kind)[:20]:<20} ×{count:<6} {clock_time(entry.at_ms)} {preview(entry)}"
+
+
+class Variables(Static, Panel):
+    """One line for each variable that is captured: its value, and where that is taken from."""
+
+    DEFAULT_CSS = "Variables { max-height: 8; text-wrap: nowrap; text-overflow: ellipsis; }"
+
+    def __init__(self, templates: TemplateContext, *, id: str | None = None) -> None:
+        super().__init__(markup=False, id=id)
+        self._templates = templates
+
+    def draw(self) -> None:
+        """Draw it anew."""
+        lines = [
+            f"{{{{{name}}}}}  {path}  " + ("no message had it yet" if value is None else neutralise(value[:400]))
+            for name, path, value in self._templates.captures
+        ]
+        self.update(Content("\n".join(lines) or "nothing is captured; v keeps a value of the selected message"))

@@ -11,9 +11,10 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, OptionList
+from textual.widgets.option_list import Option
 
 from wsclient.tui.model.history import Draft
-from wsclient.tui.model.saved import SavedMessages
+from wsclient.tui.model.saved import SavedMessages, split_name
 from wscore.errors import WsctlError
 from wscore.text import neutralise
 
@@ -32,6 +33,8 @@ class SavedPicker(ModalScreen[Picked | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+j", "pick(True)", "Send", priority=True, id="saved.send"),
         Binding("ctrl+d", "delete", "Delete", priority=True, id="saved.delete"),
+        Binding("tab", "next_collection(1)", "Next collection", priority=True, id="saved.next"),
+        Binding("shift+tab", "next_collection(-1)", "The one before", show=False, priority=True, id="saved.previous"),
         Binding("escape", "leave", "Leave", id="saved.leave"),
         Binding("down,ctrl+n", "move(1)", "Down", show=False, priority=True, id="saved.down"),
         Binding("up,ctrl+p", "move(-1)", "Up", show=False, priority=True, id="saved.up"),
@@ -45,7 +48,7 @@ class SavedPicker(ModalScreen[Picked | None]):
     def __init__(self, saved: SavedMessages) -> None:
         super().__init__()
         self._saved = saved
-        self._found: list[tuple[str, Draft]] = []
+        self._found: list[tuple[str, Draft] | None] = []  # None where the name of a collection stands
 
     def compose(self) -> ComposeResult:
         """Yield the search and the list."""
@@ -72,16 +75,21 @@ class SavedPicker(ModalScreen[Picked | None]):
 
     def action_pick(self, sends: bool) -> None:
         """Take the marked one, or none."""
+        picked = self._marked
+        self.dismiss(None if picked is None else Picked(picked[1], sends))
+
+    @property
+    def _marked(self) -> tuple[str, Draft] | None:
         index = self.query_one(OptionList).highlighted
-        self.dismiss(None if index is None else Picked(self._found[index][1], sends))
+        return None if index is None else self._found[index]
 
     def action_delete(self) -> None:
         """Forget the marked one."""
-        index = self.query_one(OptionList).highlighted
-        if index is None:
+        marked = self._marked
+        if marked is None:
             return
         try:
-            self._saved.delete(self._found[index][0])
+            self._saved.delete(marked[0])
         except WsctlError as error:
             self.notify(str(error), severity="error", markup=False)
         self._search(self.query_one(Input).value)
@@ -95,15 +103,35 @@ class SavedPicker(ModalScreen[Picked | None]):
         options = self.query_one(OptionList)
         (options.action_cursor_down if step > 0 else options.action_cursor_up)()
 
+    def action_next_collection(self, step: int) -> None:
+        """Mark the first message of the next collection, or of the one before, around the end."""
+        options = self.query_one(OptionList)
+        at = options.highlighted
+        firsts = [
+            index for index, item in enumerate(self._found) if item and (index == 0 or not self._found[index - 1])
+        ]
+        if at is None or not firsts:
+            return
+        own = max(place for place, index in enumerate(firsts) if index <= at)
+        options.highlighted = firsts[(own + step) % len(firsts)]
+
     def _search(self, words: str) -> None:
         try:
-            self._found = self._saved.search(words)
+            found = self._saved.search(words)
         except WsctlError as error:
-            self._found = []
+            found = []
             self.notify(str(error), severity="error", markup=False)
+        self._found = []
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options(
-            [Content(neutralise(f"{name:<20}  {draft.type}  {draft.text[:300]}")) for name, draft in self._found]
-        )
-        options.highlighted = 0 if self._found else None
+        collection = ""
+        for name, draft in found:
+            own_collection, own_name = split_name(name)
+            if own_collection != collection:
+                collection = own_collection
+                self._found.append(None)
+                options.add_option(Option(Content.styled(neutralise(collection), "bold $text-accent"), disabled=True))
+            self._found.append((name, draft))
+            indent = "  " if collection else ""
+            options.add_option(Content(neutralise(f"{indent}{own_name:<20}  {draft.type}  {draft.text[:300]}")))
+        options.highlighted = next((index for index, item in enumerate(self._found) if item), None)
