@@ -26,7 +26,7 @@ async def test_connecting_anew_leaves_it_open_however_often_it_is_done(server, o
                 await terminal.until(lambda: len(server.connections) == 1)
                 await asyncio.sleep(0)
             assert health.state == "open"
-            assert terminal.screen._live.is_ours
+            assert terminal.screen._live.adapter is not None
         await terminal.until(lambda: len(server.connections) == 1)
         await terminal.shows("● open")
 
