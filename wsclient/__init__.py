@@ -12,14 +12,30 @@ from wsclient.errors import (
     NotConnectedError,
     ServerError,
 )
-from wsclient.events import ClientState, Closed, ControlFrame, Event, Opened, Received, Reconnecting, Sent
+from wsclient.events import (
+    ClientState,
+    Closed,
+    ControlFrame,
+    Doubled,
+    Event,
+    Gap,
+    GroupEvent,
+    Lost,
+    Opened,
+    Received,
+    Reconnecting,
+    Replayed,
+    Resumed,
+    RoomRefused,
+    Sent,
+)
 from wsclient.handshake import Handshake, LineMark, TlsFacts
 from wsclient.tokens import GuestTokens, StaticToken, TokenSource
 from wscore.codes import Action, CloseCode, CloseSpec
 from wscore.envelope import Envelope, InvalidMessageError, OutboundEnvelope
 from wscore.errors import ConfigError
 from wscore.foreign import Adapter, Frame, HeartbeatFrame, Kind, ProtocolName, ProtocolSettings, Reading
-from wscore.payloads import Heartbeat, Limits, RateLimit, SessionCreated, SessionRecovery
+from wscore.payloads import Heartbeat, Limits, RateLimit, RoomJoined, RoomRecovery, SessionCreated, SessionRecovery
 from wscore.reconnect import ReconnectPolicy
 
 __all__ = [
@@ -37,9 +53,12 @@ __all__ = [
     "ControlFrame",
     "CredentialsRefusedError",
     "DialOptions",
+    "Doubled",
     "Envelope",
     "Event",
     "Frame",
+    "Gap",
+    "GroupEvent",
     "GuestTokens",
     "Handshake",
     "HandshakeRefusedError",
@@ -49,6 +68,7 @@ __all__ = [
     "Kind",
     "Limits",
     "LineMark",
+    "Lost",
     "NoReplyError",
     "NotConnectedError",
     "Opened",
@@ -61,6 +81,11 @@ __all__ = [
     "Received",
     "ReconnectPolicy",
     "Reconnecting",
+    "Replayed",
+    "Resumed",
+    "RoomJoined",
+    "RoomRecovery",
+    "RoomRefused",
     "Sent",
     "ServerError",
     "SessionCreated",

@@ -4,48 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, TypeVar
-
-import msgspec
+from typing import Final
 
 from wsclient.beating import Beating
+from wsclient.conversation import Conversation, checked_rooms
 from wsclient.dialling import DialOptions, End
 from wsclient.errors import (
     AuthenticationRefusedError,
     ConnectionClosedError,
     ConnectionFailedError,
     HandshakeRefusedError,
-    NoReplyError,
     NotConnectedError,
 )
-from wsclient.events import TRANSITIONS, ClientState, Closed, Event, Opened, Received, Reconnecting, Sent
+from wsclient.events import TRANSITIONS, ClientState, Closed, Opened, Received, Reconnecting
+from wsclient.following import Following, Step
 from wsclient.frametext import text_of_frame
 from wsclient.greeting import Greeting, greet
-from wsclient.inbox import Inbox
-from wsclient.replies import Replies, server_error
 from wsclient.tokens import GuestTokens, TokenSource
 from wsclient.url import adapted_url, connect_url, has_token, is_seed_url, normalise_url, shown_url
 from wscore.codes import CloseCode, ErrorCode
-from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol, OutboundEnvelope, decode_data
+from wscore.envelope import Envelope, InvalidMessageError, decode_data
 from wscore.errors import TargetError
-from wscore.foreign import Frame, Kind, ProtocolName, ProtocolSettings, wsctl_adapter
-from wscore.payloads import Disconnect, SessionCreated
+from wscore.foreign import Frame, Kind, ProtocolName, ProtocolSettings
+from wscore.payloads import Disconnect
 from wscore.reconnect import ReconnectPolicy
 from wscore.wallclock import now_ms
 
-if TYPE_CHECKING:
-    from wsclient.clientsocket import ClientSocket
-
-T = TypeVar("T")
-
 DEFAULT_INBOX: Final = 1000
 MAX_RETRY_AFTER_MS: Final = 10 * 60 * 1000  # no server may send a client away for longer
+REJOIN: Final = ("room.leave", "room.join")
 LASTING_S: Final = 10.0  # a connection that lived shorter is one more failed try
 
 
-class Client:
+class Client(Conversation):
     """A connection to a server, of wsctl or of another make, that survives the loss of its WebSocket.
 
         async with Client("ws://127.0.0.1:8765/socket.io/") as client:
@@ -54,8 +48,12 @@ class Client:
 
     `protocol` says what the server speaks; by default that is found out. Without a token source it makes its own guest
     tokens, for a server that is known to be of wsctl and at the path of its clients, unless URL, headers or
-    subprotocols carry a token. With `reconnect=None` the first loss is the end. Sizes in envelopes, times in seconds or
-    ms as the names say; `now_ms`, `sleep` and `random` are for tests.
+    subprotocols carry a token. With `reconnect=None` the first loss is the end.
+
+    To a wsctl server it comes back into its session and its rooms, has what it missed replayed, and counts: nothing
+    comes twice, and what is lost is an event. `rooms` are joined after every greeting, before anything else.
+
+    Sizes in envelopes, times in seconds or ms as the names say; `now_ms`, `sleep` and `random` are for tests.
     """
 
     def __init__(
@@ -68,14 +66,15 @@ class Client:
         reconnect: ReconnectPolicy | None = ReconnectPolicy(),
         auto_pong: bool = True,
         dial: DialOptions = DialOptions(),
+        rooms: Iterable[str] = (),
         inbox_limit: int = DEFAULT_INBOX,
         now_ms: Callable[[], int] = now_ms,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
     ) -> None:
-        self._now_ms = now_ms
-        self._ours = wsctl_adapter(now_ms)
         self._chosen = protocol.adapter(now_ms)
+        following = Following(checked_rooms(rooms), self._tell, can_resume=reconnect is not None)
+        super().__init__(self._chosen, following, inbox_limit, now_ms)
         self._url = adapted_url(normalise_url(url), self._chosen)
         self.shown_url = shown_url(self._url)
         own_token = has_token(self._url) or (token is None and dial.has_token)
@@ -88,20 +87,12 @@ class Client:
         self._reconnect = reconnect
         self._auto_pong = auto_pong
         self._dial = dial.offering(self._chosen.subprotocols)
-        self._inbox = Inbox(inbox_limit)
         self._sleep = sleep
         self._random = random
-        self._protocol = MessageProtocol(now_ms)
-        self._watchers: list[Callable[[Event], None]] = []
-        self._replies = Replies()
-        self._socket: ClientSocket | None = None
         self._task: asyncio.Task[None] | None = None
         self._retry_after_ms = 0
         self._failures = 0  # since a connection that lasted
         self._used_token = ""
-        self.adapter = self._chosen
-        self.session: SessionCreated | None = None
-        self.state = ClientState.NEW
 
     def __repr__(self) -> str:
         return f"Client({self.shown_url!r}, {self.state})"
@@ -114,21 +105,6 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def __aiter__(self) -> AsyncIterator[Envelope]:
-        """Yield envelopes until a normal closure; any other end raises ConnectionClosedError."""
-        while True:
-            try:
-                envelope = await self._inbox.take()
-            except ConnectionClosedError as closed:
-                if closed.code == CloseCode.NORMAL:
-                    return
-                raise
-            yield envelope
-
-    def watch(self, watcher: Callable[[Event], None]) -> None:
-        """Call `watcher` with every event, at once and in order."""
-        self._watchers.append(watcher)
 
     async def connect(self) -> None:
         """Open the first connection.
@@ -146,6 +122,7 @@ class Client:
 
     async def close(self) -> None:
         """Close with 1000 and wait a bounded time for the server; no task is left behind."""
+        self._following.closed()
         self._move(ClientState.CLOSED)
         socket, self._socket, self.session = self._socket, None, None
         try:
@@ -157,75 +134,6 @@ class Client:
             if socket is not None:
                 await socket.close()
 
-    async def send(self, type: str, data: object = msgspec.UNSET, *, id: str | None = None) -> None:
-        """Send one message, as the protocol wraps it.
-
-        Raises NotConnectedError while there is no connection, InvalidMessageError for what the protocol cannot say.
-        """
-        await self.send_raw(self.adapter.wrap(type, data, id))
-
-    async def send_envelope(self, envelope: Envelope | OutboundEnvelope) -> None:
-        """Send a finished envelope; raises NotConnectedError while there is no connection."""
-        await self.send_raw(self._protocol.serialize(envelope).decode())
-
-    async def send_raw(self, frame: Frame) -> None:
-        """Send a frame as it is, valid or not, bytes as a binary one; raises NotConnectedError without a connection.
-
-        A wsctl server takes no binary frames: it closes with 1003.
-        """
-        socket = self._socket
-        if socket is None or self.state is not ClientState.OPEN or not await socket.send(frame):
-            raise NotConnectedError
-        self._tell_sent(frame)
-
-    def compose(self, line: str, type: str = "") -> Frame:
-        """Return the frame of a line as somebody types it, see `Adapter.compose`; raises InvalidMessageError."""
-        return self.adapter.compose(line, type, lambda: self._replies.new_id(self.adapter))
-
-    async def request(self, type: str, data: object = msgspec.UNSET, *, timeout_s: float = 10) -> Envelope:
-        """Send a message with an id and return the reply that carries the same one, as the protocol has it.
-
-        Raises ServerError if the reply is an `error` of a wsctl server, NoReplyError after `timeout_s`,
-        ConnectionClosedError if the connection ends first, NotConnectedError while there is none.
-        """
-        try:
-            with self._replies.awaited(self.adapter) as (request_id, reply), self._inbox.seeking():
-                await self.send(type, data, id=request_id)
-                async with asyncio.timeout(timeout_s):
-                    envelope = await reply
-        except TimeoutError:
-            raise NoReplyError(f"reply to {type}", timeout_s) from None
-        if envelope.type == "error" and self.adapter is self._ours:
-            raise server_error(envelope)
-        return envelope
-
-    async def ping(self, *, timeout_s: float = 10) -> float:
-        """Send a WebSocket ping, which every server answers, and return its round trip in ms.
-
-        Raises NoReplyError after `timeout_s`, NotConnectedError while there is no connection.
-        """
-        if self._socket is None:
-            raise NotConnectedError
-        return await self._socket.ping(timeout_s)
-
-    async def receive(self, type: str | None = None, *, timeout_s: float | None = None) -> Envelope:
-        """Return the next envelope, of a type if one is given; others wait for a later call.
-
-        Raises NoReplyError after `timeout_s`, ConnectionClosedError once the connection has ended for good.
-        """
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._inbox.take(type)
-        except TimeoutError:
-            raise NoReplyError(type or "message", timeout_s or 0) from None
-
-    async def expect(self, type: str, data_type: type[T], *, timeout_s: float | None = None) -> T:
-        """Return the data of the next envelope of a type, decoded as `data_type`.
-
-        Raises InvalidMessageError naming the field that does not fit, and what `receive` raises.
-        """
-        return decode_data((await self.receive(type, timeout_s=timeout_s)).data, data_type)
-
     async def _run(self, greeting: Greeting | None) -> None:
         loop = asyncio.get_running_loop()
         try:
@@ -233,6 +141,7 @@ class Client:
                 began_s = loop.time()
                 end = await self._read(greeting)
                 self._socket = self.session = None
+                self._following.closed()
                 if loop.time() - began_s >= LASTING_S:
                     self._failures = 0
                 is_ours = greeting.is_ours or greeting.is_presumed
@@ -285,7 +194,8 @@ class Client:
         if token == refused_token:
             raise AuthenticationRefusedError(ErrorCode.AUTH_EXPIRED, "there is no newer token to try")
         self._used_token = token
-        url = connect_url(self._url, token=token or None, session_id=self._session_id)
+        fields = self._following.resume_fields
+        url = connect_url(self._url, token=token or None, session_id=self._session_id, resume=fields)
         from wsclient.clientsocket import ClientSocket  # its library takes a while to load
 
         socket = await ClientSocket.dial(url, self.shown_url, self._dial, self._tell)
@@ -294,6 +204,8 @@ class Client:
             await greet(greeting, self._ours, self.shown_url, self._dial.open_timeout_s)
             if self.state is ClientState.CLOSED:
                 raise NotConnectedError
+            if greeting.is_ours:
+                await self._join_rooms(greeting)
             self._socket = socket
             self._move(ClientState.OPEN)
             self._opened(greeting)
@@ -323,13 +235,14 @@ class Client:
             self._is_guest_told = self._is_known = True
         self._tell(Opened(greeting.session, greeting.adapter.name))
 
+    async def _join_rooms(self, greeting: Greeting) -> None:
+        for ask_id, join in self._following.joins():
+            frame = self._ours.wrap("room.join", join, ask_id)
+            if await greeting.socket.send(frame, greeting.silence_s):
+                greeting.frames.append((True, frame))
+
     async def _read(self, greeting: Greeting) -> End:
-        for is_sent, frame in greeting.frames:
-            if is_sent:
-                self._tell_sent(frame)
-            else:
-                await self._handle(frame, greeting, is_answered=True)
-        greeting.frames.clear()
+        await self._read_first(greeting)
         async with Beating(greeting.adapter, self._replies, self.send_raw):
             while True:
                 received = await greeting.socket.receive(greeting.silence_s)
@@ -338,26 +251,56 @@ class Client:
                 if isinstance(received, bytes) and greeting.is_ours:
                     await greeting.socket.close(CloseCode.UNSUPPORTED_DATA, "binary frames are not spoken here")
                     return End(CloseCode.UNSUPPORTED_DATA, "the server sent a binary frame")
-                await self._handle(received, greeting)
+                if await self._handle(received, greeting) is Step.RESUME:
+                    greeting.socket.abort()
+                    return End(CloseCode.ABNORMAL, "events are missing")
+                await self._read_first(greeting)
 
-    async def _handle(self, frame: Frame, greeting: Greeting, *, is_answered: bool = False) -> None:
+    async def _read_first(self, greeting: Greeting) -> None:
+        """Tell what went to and fro while the connection became ready."""
+        frames, greeting.frames = greeting.frames, []
+        for is_sent, frame in frames:
+            if is_sent:
+                self._tell_sent(frame, self.adapter.read(frame).message)
+            else:
+                await self._handle(frame, greeting, is_answered=True)
+
+    async def _handle(self, frame: Frame, greeting: Greeting, *, is_answered: bool = False) -> Step:
         was_ours = greeting.is_ours
         reading = greeting.read(frame, self._ours)
         if greeting.is_ours and not was_ours and greeting.session is not None:
+            await self._join_rooms(greeting)
             self._opened(greeting)
         envelope = reading.message
         text, binary = text_of_frame(frame)
+        if greeting.is_ours and envelope is not None:
+            step = await self._follow(envelope, text, reading.kind, greeting)
+            if step is not Step.TAKE:
+                return step
         self._tell(Received(text, envelope, self._now_ms(), binary, reading.kind))
         if reading.answer is not None and not is_answered and self._auto_pong:
             if await greeting.socket.send(reading.answer, greeting.silence_s):
-                self._tell_sent(reading.answer)
-            return
+                self._tell_sent(reading.answer, self.adapter.read(reading.answer).message)
+            return Step.TAKE
         if envelope is None or (reading.kind is Kind.HEARTBEAT and self._auto_pong):
-            return
+            return Step.TAKE
         if envelope.type == "disconnect" and greeting.is_ours:
             self._retry_after_ms = _retry_after_ms(envelope)
         if reading.kind not in (Kind.REPLY, Kind.REFUSAL) or not self._replies.deliver(envelope):
             await self._inbox.put(envelope)
+        return Step.TAKE
+
+    async def _follow(self, envelope: Envelope, text: str, kind: Kind, greeting: Greeting) -> Step:
+        """Count what came by the session or a room; a gap of a room is closed at once."""
+        if kind is Kind.GREETING and greeting.session is not None:
+            self._following.greeted(greeting.session.recovery, envelope.timestamp)
+            return Step.TAKE
+        step = self._following.take(envelope, text)
+        if step is Step.REJOIN and envelope.room is not None:
+            with suppress(NotConnectedError):  # the next connection will do
+                for (ask_id, data), type in zip(self._following.rejoin(envelope.room), REJOIN, strict=True):
+                    await self.send_raw(self._ours.wrap(type, data, ask_id))
+        return step
 
     async def _give_up(self, problem: Exception) -> None:
         self._move(ClientState.CLOSED)
@@ -376,14 +319,6 @@ class Client:
         if state is not self.state:
             assert state in TRANSITIONS[self.state], f"{self.state} to {state}"
             self.state = state
-
-    def _tell_sent(self, frame: Frame) -> None:
-        text, binary = text_of_frame(frame)
-        self._tell(Sent(text, self._now_ms(), self.adapter.read(frame).message, binary))
-
-    def _tell(self, event: Event) -> None:
-        for watcher in self._watchers:
-            watcher(event)
 
 
 def _retry_after_ms(envelope: Envelope) -> int:

@@ -103,4 +103,57 @@ class ControlFrame:
         return f"{name} {'sent' if self.is_sent else 'received'} ({self.size_bytes} bytes)"
 
 
-Event = Opened | Received | Sent | Closed | Reconnecting | Handshake | ControlFrame
+@dataclass(frozen=True, slots=True)
+class GroupEvent:
+    """What became of the session, or of a room if it names one: the base of those that follow."""
+
+    room: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed(GroupEvent):
+    """The session, or a room, goes on at the position that the client had read to; what was missed follows."""
+
+    epoch: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed(GroupEvent):
+    """So many messages that were missed came after a `Resumed`, up to here."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(GroupEvent):
+    """What was said is lost (`recovered: false`); events of the session, or of the room, are counted on from here."""
+
+    epoch: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap(GroupEvent):
+    """Events of the session, or of the room, did not come, these and those between; they are asked for again."""
+
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubled(GroupEvent):
+    """An event that had come before came once more, and was dropped."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRefused(GroupEvent):
+    """A room that the client was in, or was to be in from the start, did not let it in; it is not tried again."""
+
+    code: str
+    reason: str
+
+
+Event = Opened | Received | Sent | Closed | Reconnecting | Handshake | ControlFrame | GroupEvent

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from wsclient.errors import describe_close
-from wsclient.events import Closed, Event, Opened, Reconnecting
+from wsclient.events import (
+    Closed,
+    Doubled,
+    Event,
+    Gap,
+    GroupEvent,
+    Lost,
+    Opened,
+    Reconnecting,
+    Replayed,
+    Resumed,
+    RoomRefused,
+)
 from wscore.codes import CloseCode
 
 
@@ -19,6 +33,23 @@ class HappeningKind(StrEnum):
     RECONNECTING = "reconnecting"
     RECONNECTED = "reconnected"
     GAP = "gap"
+    RESUMED = "resumed"
+    REPLAYED = "replayed"
+    LOST = "lost"
+    MISSING = "missing"
+    DOUBLED = "doubled"
+    ROOM_REFUSED = "room refused"
+
+
+_OF_GROUPS: Final[dict[type, HappeningKind]] = {
+    Resumed: HappeningKind.RESUMED,
+    Replayed: HappeningKind.REPLAYED,
+    Lost: HappeningKind.LOST,
+    Gap: HappeningKind.MISSING,
+    Doubled: HappeningKind.DOUBLED,
+    RoomRefused: HappeningKind.ROOM_REFUSED,
+}
+_FIELDS: Final = {"first_seq": "firstSeq", "last_seq": "lastSeq"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +75,37 @@ class Happening:
             case HappeningKind.GAP:
                 return f"a gap of {fields.get('awayMs')} ms: what was sent meanwhile may be missing"
             case _:
-                return self.kind
+                return self._of_group() or self.kind
+
+    def _of_group(self) -> str | None:
+        """What it says of the session or a room, None if it is of another kind."""
+        fields = self.fields
+        who = f"room {fields['room']}" if "room" in fields else "the session"
+        match self.kind:
+            case HappeningKind.RESUMED:
+                return f"{who} goes on behind {fields.get('seq')}"
+            case HappeningKind.REPLAYED:
+                count = fields.get("count")
+                return f"{who}: {count} missed message{'' if count == 1 else 's'} came after all"
+            case HappeningKind.LOST:
+                return f"{who}: messages are lost; it goes on at {fields.get('seq')}"
+            case HappeningKind.MISSING:
+                first, last = fields.get("firstSeq"), fields.get("lastSeq")
+                which = f"{first} is" if first == last else f"{first} to {last} are"
+                return f"{who}: {which} missing, and asked for again"
+            case HappeningKind.DOUBLED:
+                return f"{who}: {fields.get('seq')} came twice, and was dropped"
+            case HappeningKind.ROOM_REFUSED:
+                return f"{who} did not let us in: {fields.get('code')}: {fields.get('reason')}"
+            case _:
+                return None
+
+
+def happening_of(event: GroupEvent, at_ms: int) -> Happening:
+    """Return what is known of a session or a room as it stands in a recording."""
+    values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    told = {_FIELDS.get(name, name): value for name, value in values.items() if value is not None}
+    return Happening(_OF_GROUPS[type(event)], at_ms, told)
 
 
 class Happenings:
@@ -69,12 +130,16 @@ class Happenings:
                     yield Happening(HappeningKind.OPENED, at_ms, who)
                     return
                 yield Happening(HappeningKind.RECONNECTED, at_ms, who)
-                yield Happening(HappeningKind.GAP, at_ms, {"awayMs": at_ms - away_since_ms})
+                # A server that was asked where to go on says what was missed.
+                if session is None or session.recovery is None or session.recovery.recovered is None:
+                    yield Happening(HappeningKind.GAP, at_ms, {"awayMs": at_ms - away_since_ms})
             case Closed(code, reason):
                 yield self._closed(at_ms, code, reason)
             case Reconnecting(attempt, delay_ms, problem):
                 fields = {"attempt": attempt, "delayMs": delay_ms, "problem": problem}
                 yield Happening(HappeningKind.RECONNECTING, at_ms, fields)
+            case GroupEvent():
+                yield happening_of(event, at_ms)
 
     def ended(self, at_ms: int) -> Iterator[Happening]:
         """Yield that an open connection was closed from our side."""

@@ -9,11 +9,11 @@ from typing import Final, Protocol
 
 from wsclient.client import Client
 from wsclient.errors import ConnectionClosedError, ConnectionFailedError, describe_close
-from wsclient.events import Closed, ControlFrame, Event, Opened, Received, Reconnecting, Sent
+from wsclient.events import Closed, ControlFrame, Event, GroupEvent, Opened, Received, Reconnecting, Sent
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.goals import Goal, Progress, UnmetError
 from wsclient.handshake import Handshake
-from wsclient.happenings import Happening, Happenings
+from wsclient.happenings import Happening, Happenings, happening_of
 from wsclient.piping import Sending, SendOptions
 from wsclient.recording import Record, Recorder, line_of, record_of
 from wsclient.templates import TemplateContext
@@ -261,6 +261,8 @@ class Script:
                 self._sender.closed(code)
                 if code == CloseCode.NORMAL:  # any other end is told by Reconnecting or by the error of `run`
                     self._note(f"closed {describe_close(code, reason, is_ours=is_ours)}")
+            case GroupEvent():
+                self._note(str(happening_of(event, now_ms())))
             case Reconnecting(attempt, delay_ms, problem):
                 self._note(f"{problem}; reconnecting in {delay_ms / 1000:.1f} s (try {attempt})")
 

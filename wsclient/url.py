@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -79,10 +81,13 @@ def has_token(url: str) -> bool:
     return any(name == "token" for name, _ in parse_qsl(urlsplit(url).query))
 
 
-def connect_url(url: str, *, token: str | None, session_id: str | None) -> str:
+def connect_url(
+    url: str, *, token: str | None, session_id: str | None, resume: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Return the URL to dial, with token and session in its query as the seed's clients send them.
 
-    They take the place of any that the URL carries. Raises ConfigError for what no URL can carry.
+    `resume` says where to go on in the session. They take the place of any that the URL carries. Raises ConfigError
+    for what no URL can carry.
     """
     if token is not None:
         checked_text(token, "token")
@@ -90,6 +95,7 @@ def connect_url(url: str, *, token: str | None, session_id: str | None) -> str:
         checked_text(session_id, "--session")
     parts = urlsplit(url)
     added = {name: value for name, value in (("token", token), ("sessionId", session_id)) if value is not None}
+    added.update(resume)
     kept = [field for field in parts.query.split("&") if field and field.partition("=")[0] not in added]
     return urlunsplit(parts._replace(query="&".join([*kept, urlencode(added)] if added else kept)))
 

@@ -26,6 +26,7 @@ class Peer:
         self.ws = ws
         query = parse_qs(urlsplit(ws.request.path).query) if ws.request else {}
         self.token = query.get("token", [""])[0]
+        self.query = query
         self.session = query.get("sessionId", [""])[0]
 
     async def greet(self, timeout_ms: int = 60_000, **fields: Any) -> None:

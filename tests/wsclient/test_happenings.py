@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from wsclient.events import Closed, Opened, Reconnecting, Sent
+from wsclient.events import Closed, Doubled, Gap, Lost, Opened, Reconnecting, Replayed, Resumed, RoomRefused, Sent
 from wsclient.happenings import Happening, Happenings
 from wsclient.recording import (
     Recorder,
@@ -17,6 +17,7 @@ from wsclient.recording import (
     read_line,
     read_recording,
 )
+from wscore.payloads import Heartbeat, Limits, SessionCreated, SessionRecovery
 
 
 def kinds(path) -> list[str]:
@@ -68,6 +69,35 @@ def test_what_happened_is_told_in_order_with_the_gap():
     ]
     assert told[1].fields == {"code": 1006, "reason": "lost"}
     assert told[4].fields == {"awayMs": 30}
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "words"),
+    [
+        (Resumed(None, "e", 17), "resumed", "the session goes on behind 17"),
+        (Replayed("hall", 1), "replayed", "room hall: 1 missed message came after all"),
+        (Replayed(None, 2), "replayed", "the session: 2 missed messages came after all"),
+        (Lost("hall", "e", 3), "lost", "room hall: messages are lost; it goes on at 3"),
+        (Gap(None, 4, 4), "missing", "the session: 4 is missing, and asked for again"),
+        (Gap(None, 4, 6), "missing", "the session: 4 to 6 are missing, and asked for again"),
+        (Doubled(None, 4), "doubled", "the session: 4 came twice, and was dropped"),
+        (RoomRefused("hall", "FORBIDDEN", "no"), "room refused", "room hall did not let us in: FORBIDDEN: no"),
+    ],
+)
+def test_what_became_of_a_session_or_a_room_is_told_in_the_same_words_live_and_from_a_recording(event, kind, words):
+    (happening,) = Happenings().of(event, 5)
+    read = read_line(line_of_happening(happening))
+    assert (happening.kind, str(happening), str(read)) == (kind, words, words)
+
+
+def test_where_history_is_kept_a_return_is_no_gap():
+    happenings = Happenings()
+    recovery = SessionRecovery("e", 3, "c.mac", recovered=False)
+    session = SessionCreated("s", "alice", False, "c", Heartbeat(1, 2), Limits(10), recovery)
+    events = [Opened(session), Closed(1006, ""), Opened(session), Lost(None, "e", 3)]
+    assert [item.kind for event in events for item in happenings.of(event, 1)] == [
+        *("opened", "closed", "reconnected", "lost")
+    ]
 
 
 def test_a_recording_is_for_its_owner_alone(tmp_path):

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from wsclient.client import Client
 from wsclient.errors import ConnectionFailedError, NotConnectedError, close_spec, describe_close
-from wsclient.events import ClientState, Closed, ControlFrame, Event, Opened, Received, Reconnecting, Sent
+from wsclient.events import ClientState, Closed, ControlFrame, Event, GroupEvent, Opened, Received, Reconnecting, Sent
 from wsclient.handshake import Handshake
-from wsclient.happenings import Happening, Happenings
+from wsclient.happenings import Happening, Happenings, happening_of
 from wsclient.recording import Record, Recorder, RecordingError, record_of
 from wsclient.templates import TemplateContext
 from wsclient.tui.model.health import Health
@@ -220,6 +220,8 @@ class LiveConnection:
                 health.state, health.session = "closed", None
                 health.problem = f"closed {describe_close(code, reason, is_ours=is_ours)}"
                 self._note(health.problem if spec is None else f"{health.problem}. {spec.meaning} {spec.remedy}")
+            case GroupEvent():
+                self._note(str(happening_of(event, self._now_ms())))
             case Reconnecting(attempt, delay_ms, problem):
                 health.state = "reconnecting"
                 health.problem = problem

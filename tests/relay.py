@@ -1,0 +1,80 @@
+"""A way to a server that can be cut: a TCP relay, which lets nobody through while it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from urllib.parse import urlsplit, urlunsplit
+
+
+class Relay:
+    """Passes bytes on to the server of `url`, and back; `target` may be another one later."""
+
+    def __init__(self, url: str) -> None:
+        self.target = url
+        self.tries = 0
+        self._opened = asyncio.Event()
+        self._opened.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Relay:
+        self._server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        await self._end_all()
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        port = self._server.sockets[0].getsockname()[1]
+        return urlunsplit(urlsplit(self.target)._replace(netloc=f"127.0.0.1:{port}"))
+
+    async def cut(self) -> None:
+        """Drop every connection, and hold up who comes until `mend`."""
+        self._opened.clear()
+        await self._end_all()
+
+    def mend(self) -> None:
+        self._opened.set()
+
+    async def _end_all(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.tries += 1
+        writers = [writer]
+        try:
+            await self._opened.wait()
+            parts = urlsplit(self.target)
+            there, away = await asyncio.open_connection(parts.hostname, parts.port)
+            writers.append(away)
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_copy(reader, away))
+                both.create_task(_copy(there, writer))
+        except (asyncio.CancelledError, OSError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            for end in writers:
+                end.transport.abort()
+            for end in writers:
+                with suppress(OSError):
+                    await end.wait_closed()
+
+
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while chunk := await source.read(1 << 16):
+            sink.write(chunk)
+            await sink.drain()
+        sink.write_eof()
