@@ -56,16 +56,16 @@ async def test_a_recording_knows_what_happened_to_the_connection(start_server, s
         await terminal.shows("1001 going away")
         await start_server(port=port)
         terminal.screen._live._client._sleep = lambda seconds: asyncio.sleep(min(seconds, 0.01))
-        await terminal.until(lambda: terminal.screen._health.state == "open")
+        await terminal.shows("the session: messages are lost")
     happened = [item for item in read_everything(path) if isinstance(item, Happening)]
     kinds = [item.kind for item in happened]
     assert kinds[:3] == ["opened", "closed", "reconnecting"]
-    assert kinds[-3:] == ["reconnected", "gap", "closed"]
+    assert kinds[-3:] == ["reconnected", "lost", "closed"]
     assert happened[1].fields["code"] == 1001
     assert happened[-1].fields == {"code": 1000, "reason": ""}
     assert [item.at_ms for item in happened] == sorted(item.at_ms for item in happened)
     async with open_terminal(recording=("talk.jsonl", list(read_everything(path)))) as viewer:
-        await viewer.shows("closed 1001 going away", "a gap of", "reconnected as guest_")
+        await viewer.shows("closed 1001 going away", "messages are lost", "reconnected as guest_")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
