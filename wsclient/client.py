@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final
 
 from wsclient.beating import Beating
-from wsclient.conversation import Conversation, checked_rooms
+from wsclient.clientcalls import ClientCalls, checked_rooms
 from wsclient.dialling import DialOptions, End
 from wsclient.errors import (
     AuthenticationRefusedError,
@@ -39,7 +39,7 @@ REJOIN: Final = ("room.leave", "room.join")
 LASTING_S: Final = 10.0  # a connection that lived shorter is one more failed try
 
 
-class Client(Conversation):
+class Client(ClientCalls):
     """A connection to a server, of wsctl or of another make, that survives the loss of its WebSocket.
 
         async with Client("ws://127.0.0.1:8765/socket.io/") as client:

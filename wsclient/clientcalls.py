@@ -35,7 +35,7 @@ def checked_rooms(rooms: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(rooms))
 
 
-class Conversation:
+class ClientCalls:
     """The part of a client that talks and listens; what connects it is the other one."""
 
     def __init__(self, adapter: Adapter, following: Following, inbox_limit: int, now_ms: Callable[[], int]) -> None:
