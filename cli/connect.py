@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,6 @@ from cli.options.output import TerminalOptions, ViewOptions
 from cli.options.protocol import ProtocolOptions
 from cli.output import out
 from cli.profiles import SavedProfile
-from cli.saved import written
 from cli.settings import ConfigFile
 from cli.spreading import spread
 from cli.stdin import is_terminal, stdin_lines
@@ -61,6 +61,7 @@ def connect(
         )
     )
     saved = connection.target.place(url, config)
+    saved = replace(saved, speaks=protocol.over(saved.speaks))
     goal = ends.goal()
     options = ScriptOptions(
         sends=lines.sending(probes=goal.wants_errors),
@@ -74,10 +75,10 @@ def connect(
         verbose=view.verbose,
     )
     if view.open is not None:
-        read = protocol.settings(saved.speaks).adapter(now_ms).read if protocol != ProtocolOptions() else read_guessed
+        read = ProtocolOptions().settings(saved.speaks).adapter(now_ms).read if saved.speaks else read_guessed
         _look_through(view.open, read, options, by_lines, terminal.theme, config)
         return
-    connector = connection.connector(protocol.settings(saved.speaks))
+    connector = connection.connector(ProtocolOptions().settings)
     new_client = partial(connector.client, reconnect=keeping.policy(), auto_pong=keeping.auto_pong)
     client = new_client(saved)
     if by_lines:
@@ -89,9 +90,7 @@ def connect(
         # The form is for who said nothing about where to go or who to be.
         named = connector.credentials.is_named or connection.target.is_given(url)
         run_terminal(
-            url=saved.url,
-            session=saved.session,
-            options=written(saved.dials),
+            target=saved,
             new_client=new_client,
             client=partial(new_client, saved) if named else None,
             config=config,
@@ -125,8 +124,7 @@ def _look_through(
         raise ConfigError("--open", "a recording has no server")
 
     run_terminal(
-        url="",
-        session=None,
+        target=SavedProfile(""),
         new_client=refuse,
         client=None,
         recording=(path.name, records),

@@ -71,11 +71,11 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """How to dial, given what a profile has saved of it, and as whom where nobody is named otherwise."""
+    """How to dial and what to speak, given what a profile has saved, and as whom where nobody is named otherwise."""
 
     dial: Callable[[Mapping[str, Any]], DialOptions]
     credentials: Credentials
-    protocol: ProtocolSettings
+    protocol: Callable[[Mapping[str, Any]], ProtocolSettings]
 
     def client(
         self,
@@ -98,7 +98,7 @@ class Connector:
         dial = self.dial(target.dials)
         return Client(
             target.url,
-            protocol=self.protocol,
+            protocol=self.protocol(target.speaks),
             token=who.source(dial),
             session_id=target.session,
             reconnect=reconnect,

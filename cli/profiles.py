@@ -70,9 +70,8 @@ def save_profile(path: Path, name: str, profile: SavedProfile) -> None:
                 table[key] = value
         for key, value in profile.dials.items():
             table[key] = value
-        for key, value in {**profiles.get(name, {}), **profile.speaks}.items():
-            if key in SAVED_FIELDS:  # what the form does not ask for stays
-                table[key] = value
+        for key, value in profile.speaks.items():
+            table[key] = value
         profiles[name] = table
         path.write_text(tomlkit.dumps(document), "utf-8")
     except (OSError, TOMLKitError, UnicodeDecodeError) as error:

@@ -53,7 +53,9 @@ def replay(
     )
     if not len(played):
         raise ConfigError(str(file), "has no message that was sent", "record with `wsctl connect --record FILE`")
-    client = connection.connector(speaks).client(target, reconnect=keeping.policy(), auto_pong=keeping.auto_pong)
+    client = connection.connector(lambda _: speaks).client(
+        target, reconnect=keeping.policy(), auto_pong=keeping.auto_pong
+    )
     options = ScriptOptions(
         sends=SendOptions(as_is=True, noun="message"),
         goal=NO_GOAL,

@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from cli.options.protocol import SAVED_FIELDS
 from wscore.errors import ConfigError
 from wscore.units import parse_duration_ms, parse_size_bytes
 
@@ -43,6 +44,10 @@ DIAL_KINDS: Final = {
     "ping-timeout": SavedKind.DURATION,
     "max-size": SavedKind.SIZE,
 }
+_KINDS: Final = DIAL_KINDS | {
+    key: {"on-open": SavedKind.TEXTS, "heartbeat-every": SavedKind.DURATION}.get(key, SavedKind.TEXT)
+    for key in SAVED_FIELDS
+}
 _READERS: Final[dict[SavedKind, Callable[[Any], Any]]] = {
     SavedKind.FILE: Path,
     SavedKind.DURATION: parse_duration_ms,
@@ -52,7 +57,7 @@ _READERS: Final[dict[SavedKind, Callable[[Any], Any]]] = {
 
 def check_saved(place: str, key: str, value: object) -> None:
     """Raise ConfigError naming `place` for a value that is not written as its kind is."""
-    kind = DIAL_KINDS[key]
+    kind = _KINDS[key]
     if kind is SavedKind.SWITCH:
         fits = isinstance(value, bool)
     elif kind is SavedKind.TEXTS:
@@ -87,9 +92,9 @@ def read_options(text: str) -> dict[str, Any]:
     while words:
         name, separator, value = words.pop(0).partition("=")
         key = "header" if name == "-H" else name.removeprefix("--")
-        if key not in DIAL_KINDS or (key != "header" and not name.startswith("--")):
-            raise ConfigError(f"options {name}", "there is no such option", f"there are --{', --'.join(DIAL_KINDS)}")
-        kind = DIAL_KINDS[key]
+        if key not in _KINDS or (key != "header" and not name.startswith("--")):
+            raise ConfigError(f"options {name}", "there is no such option", f"there are --{', --'.join(_KINDS)}")
+        kind = _KINDS[key]
         if kind is SavedKind.SWITCH:
             found[key] = True
             continue

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cli import collector
+from cli.options.protocol import SAVED_FIELDS
 from cli.profiles import SavedProfile, config_path, read_keys, read_profiles, save_profile
 from cli.saved import read_options, written
 from wsclient import Client
@@ -17,13 +18,12 @@ from wsclient.tui.app import ConnectApp, binding_ids
 from wsclient.tui.model.history import history_path
 from wsclient.tui.model.target import Target, TokenKind
 from wscore.errors import ConfigError
+from wscore.foreign import ProtocolName
 
 
 def run_terminal(
     *,
-    url: str,
-    session: str | None,
-    options: str = "",
+    target: SavedProfile,
     new_client: Callable[[SavedProfile, str | None], Client],
     client: Callable[[], Client] | None,
     recording: tuple[str, Sequence[Record | Happening]] | None = None,
@@ -47,7 +47,7 @@ def run_terminal(
         if name not in known:
             raise ConfigError(f"{path}: [keys] {name}", "there is no such action", "docs/terminal.md lists them")
     app = ConnectApp(
-        target=Target(url, session=session or "", options=options),
+        target=_target(target),
         new_client=lambda target: new_client(
             _profile(target), target.value if target.kind is TokenKind.PASTED else None
         ),
@@ -82,14 +82,21 @@ def _target(profile: SavedProfile) -> Target:
         kind, value = TokenKind.FILE, profile.token_file
     else:
         kind, value = TokenKind.GUEST, ""
-    return Target(profile.url, kind, value, profile.session or "", written(profile.dials))
+    speaks = dict(profile.speaks)
+    protocol = ProtocolName(speaks.pop("protocol", ProtocolName.AUTO))
+    return Target(profile.url, kind, value, profile.session or "", written({**profile.dials, **speaks}), protocol)
 
 
 def _profile(target: Target) -> SavedProfile:
+    options = read_options(target.options)
+    speaks = {key: value for key, value in options.items() if key in SAVED_FIELDS}
+    if target.protocol is not ProtocolName.AUTO:
+        speaks.setdefault("protocol", str(target.protocol))
     return SavedProfile(
         target.url,
         target.session or None,
         target.value if target.kind is TokenKind.SUB else None,
         target.value if target.kind is TokenKind.FILE else None,
-        read_options(target.options),
+        {key: value for key, value in options.items() if key not in speaks},
+        speaks,
     )

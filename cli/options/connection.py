@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -79,8 +79,11 @@ class ConnectionOptions:
     trust: ClientTlsOptions = field(default_factory=ClientTlsOptions)
     route: RouteOptions = field(default_factory=RouteOptions)
 
-    def connector(self, protocol: ProtocolSettings = WSCTL) -> Connector:
-        """Return what makes clients of servers that speak `protocol`; raises ConfigError for what cannot be used."""
+    def connector(self, protocol: Callable[[Mapping[str, Any]], ProtocolSettings] = lambda _: WSCTL) -> Connector:
+        """Return what makes clients; `protocol` is what a server speaks, given what a profile has saved of it.
+
+        Raises ConfigError for what cannot be used.
+        """
         self.dial({})  # what is wrong shows now
         return Connector(self.dial, self.who.credentials(), protocol)
 

@@ -50,6 +50,16 @@ class ProtocolOptions:
         lacking = {name: value for name, value in values.items() if getattr(self, name) == getattr(plain, name)}
         return replace(self, **lacking)._settings()
 
+    def over(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a profile would have saved of all of it: what is given, else what it has saved."""
+        plain, merged = ProtocolOptions(), dict(saved)
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value != getattr(plain, option.name):
+                written = f"{value}ms" if option.name == "heartbeat_every" else value
+                merged[option.name.replace("_", "-")] = str(value) if option.name == "protocol" else written
+        return merged
+
     def _settings(self) -> ProtocolSettings:
         return ProtocolSettings(
             name=self.protocol,

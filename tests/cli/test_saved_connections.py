@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from cli import terminal
+from cli.options.protocol import ProtocolOptions
 from cli.profiles import SavedProfile, read_profiles, save_profile
 from cli.saved import read_options, written
+from wsclient.tui.model.target import Target
 from wscore.errors import ConfigError
+from wscore.foreign import ProtocolName, ProtocolSettings
 
 TALK = ("--send", "hi", "--expect", "message", "--timeout", "20s")
 
@@ -55,6 +59,30 @@ def test_options_are_read_as_they_are_written_and_saved(tmp_path):
     file = tmp_path / "wsctl.toml"
     save_profile(file, "there", SavedProfile("ws://h/", dials=dials))
     assert dict(read_profiles(file)["there"].dials) == dials
+
+
+def test_what_a_server_speaks_is_written_in_the_form_and_saved(tmp_path):
+    target = Target(
+        "ws://h/", options='--on-open \'{"op":"login"}\' --type-key op --heartbeat-every 5s', protocol=ProtocolName.JSON
+    )
+    profile = terminal._profile(target)
+    assert terminal._target(profile) == target
+    assert ProtocolOptions().settings(profile.speaks) == ProtocolSettings(
+        name=ProtocolName.JSON, on_open=('{"op":"login"}',), type_key="op", heartbeat_every_s=5
+    )
+    file = tmp_path / "wsctl.toml"
+    save_profile(file, "there", profile)
+    assert read_profiles(file)["there"] == profile
+    save_profile(file, "there", terminal._profile(Target("ws://h/")))
+    assert read_profiles(file)["there"].speaks == {}
+
+
+def test_an_option_of_the_command_line_wins_over_what_a_profile_says_of_the_protocol():
+    given = ProtocolOptions(protocol=ProtocolName.JSON, heartbeat_every=1500)
+    merged = given.over({"protocol": "raw", "type-key": "op", "heartbeat-every": "9s"})
+    assert merged == {"protocol": "json", "type-key": "op", "heartbeat-every": "1500ms"}
+    assert ProtocolOptions().settings(merged).heartbeat_every_s == 1.5
+    assert ProtocolOptions().over({"protocol": "raw"}) == {"protocol": "raw"}
 
 
 @pytest.mark.parametrize("text", ["--nothing x", "--proxy", "'", "proxy x", "--max-size much"])

@@ -9,6 +9,7 @@ from wsclient.tui.app import binding_ids
 from wsclient.tui.commands import COMMANDS
 from wsclient.tui.model.target import Target, TokenKind
 from wscore.errors import ConfigError
+from wscore.foreign import ProtocolName
 
 PANEL_KEYS = {command.action: command.keys for command in COMMANDS if command.action.startswith("panel(")}
 
@@ -33,7 +34,7 @@ async def test_the_form_keeps_what_is_wrong_and_says_why(open_terminal):
 
 async def test_profiles_fill_in_the_form_and_are_saved_without_a_pasted_token(server, open_terminal):
     saved = {}
-    profiles = {"staging": Target(server.url, TokenKind.SUB, "alice", "room")}
+    profiles = {"staging": Target(server.url, TokenKind.SUB, "alice", "room", "", ProtocolName.JSON)}
     async with open_terminal(
         "ws://127.0.0.1:1/", form=True, profiles=profiles, save_profile=saved.__setitem__, size=(100, 40)
     ) as terminal:
@@ -45,7 +46,7 @@ async def test_profiles_fill_in_the_form_and_are_saved_without_a_pasted_token(se
         assert "secret" not in terminal.screen_text()
         terminal.screen.query_one("#name").value = "mine"
         await terminal.press("ctrl+s")
-        assert saved == {"mine": Target(server.url, TokenKind.GUEST, "", "room")}
+        assert saved == {"mine": Target(server.url, TokenKind.GUEST, "", "room", "", ProtocolName.JSON)}
         terminal.screen.query_one("#name").value = ""
         await terminal.press("ctrl+s")
         await terminal.shows("give the profile a name")

@@ -120,4 +120,4 @@ async def test_the_form_looks_as_it_should(open_terminal):
             field.cursor_blink = False
         await terminal.shows("Profile", "Connect as", "Help", "palette")
         await terminal.pilot.pause()
-        compare("form", terminal.app.export_screenshot(), terminal.screen_text(), ("a guest", "Save as profile"))
+        compare("form", terminal.app.export_screenshot(), terminal.screen_text(), ("a guest", "auto"))

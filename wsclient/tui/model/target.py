@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from wscore.foreign import ProtocolName
+
 
 class TokenKind(StrEnum):
     """Where the token comes from."""
@@ -19,7 +21,8 @@ class TokenKind(StrEnum):
 class Target:
     """Where to connect, and as whom. `value` is the user, the token or the file that `kind` asks for.
 
-    `options` are those of the connection, as on the command line: `--proxy none --header 'X-Trace: 1'`.
+    `protocol` is what the server speaks, `options` are those of the connection and of what is special about the
+    protocol, as on the command line: `--proxy none --header 'X-Trace: 1'`.
     """
 
     url: str
@@ -27,3 +30,4 @@ class Target:
     value: str = field(default="", repr=False)
     session: str = ""
     options: str = field(default="", repr=False)
+    protocol: ProtocolName = ProtocolName.AUTO

@@ -15,6 +15,7 @@ from textual.widgets import Button, Footer, Input, Label, Select, Static
 
 from wsclient.tui.model.target import Target, TokenKind
 from wscore.errors import WsctlError
+from wscore.foreign import ProtocolName
 from wscore.text import neutralise
 
 _KINDS = {
@@ -23,6 +24,7 @@ _KINDS = {
     TokenKind.PASTED: "whoever this token names",
     TokenKind.FILE: "whoever the token in this file names",
 }
+_PROTOCOLS = {ProtocolName.AUTO: "finds out (auto)"}
 _ASKED = {TokenKind.SUB: "user", TokenKind.PASTED: "token", TokenKind.FILE: "file"}
 
 
@@ -38,8 +40,11 @@ class ConnectForm(Screen[None]):
     DEFAULT_CSS = """
     ConnectForm VerticalScroll { align: center middle; padding: 0 2; }
     ConnectForm #form { width: 76; max-width: 100%; height: auto; }
-    ConnectForm Label { color: $text-muted; margin: 1 0 0 0; }
-    ConnectForm Horizontal { height: auto; margin: 1 0 0 0; }
+    ConnectForm #form > Label { color: $text-muted; margin: 1 0 0 0; }
+    ConnectForm #form > Horizontal { height: auto; margin: 1 0 0 0; }
+    ConnectForm #form > #where { margin: 0; height: 1; }
+    ConnectForm #url { width: 1fr; }
+    ConnectForm #protocol { width: 20; margin: 0 0 0 1; }
     ConnectForm Button { margin: 0 2 0 0; }
     ConnectForm #form-problem { color: $text-error; height: auto; margin: 1 0 0 0; }
     """
@@ -67,8 +72,11 @@ class ConnectForm(Screen[None]):
                 yield Select(
                     [(neutralise(name), name) for name in self._profiles], prompt="none", compact=True, id="profile"
                 )
-            yield Label("URL")
-            yield Input(target.url, compact=True, id="url")
+            yield Label("URL, and what the server speaks")
+            with Horizontal(id="where"):
+                yield Input(target.url, compact=True, id="url")
+                names = [(_PROTOCOLS.get(name, str(name)), name) for name in ProtocolName]
+                yield Select(names, value=target.protocol, allow_blank=False, compact=True, id="protocol")
             yield Label("Connect as")
             kinds = [(text, kind) for kind, text in _KINDS.items()]
             yield Select(kinds, value=target.kind, allow_blank=False, compact=True, id="kind")
@@ -77,7 +85,10 @@ class ConnectForm(Screen[None]):
             yield Input(target.session, compact=True, id="session")
             yield Label("Options of the connection (optional, as on the command line)")
             yield Input(
-                target.options, placeholder="--ca FILE --proxy URL --header 'NAME: VALUE' …", compact=True, id="options"
+                target.options,
+                placeholder="--header 'NAME: VALUE' --ca FILE --type-key KEY …",
+                compact=True,
+                id="options",
             )
             with Horizontal():
                 yield Button("Connect", variant="primary", compact=True, id="connect")
@@ -101,6 +112,7 @@ class ConnectForm(Screen[None]):
             self.query_one("#value", Input).value.strip(),
             self.query_one("#session", Input).value.strip(),
             self.query_one("#options", Input).value.strip(),
+            ProtocolName(str(self.query_one("#protocol", Select).value)),
         )
 
     def action_connect(self) -> None:
@@ -136,6 +148,7 @@ class ConnectForm(Screen[None]):
             self.query_one("#value", Input).value = target.value
             self.query_one("#session", Input).value = target.session
             self.query_one("#options", Input).value = target.options
+            self.query_one("#protocol", Select).value = target.protocol
         self._ask_for_value()
 
     def _ask_for_value(self) -> None:
