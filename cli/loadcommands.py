@@ -37,7 +37,7 @@ async def run_quick(url: str | None, target: LoadTargetOptions, report: ReportOp
     """Run a short test of both kinds; the exit code is that of the worse one."""
     ready_directory(report.out)
     summaries: list[Summary] = []
-    async with target_of(url, target, QUICK[0]) as place, metrics_on(report.metrics_port) as metrics:
+    async with target_of(url, target, QUICK[0]) as place, metrics_on(report) as metrics:
         with LoadRunner(metrics) as load:
             for scenario in QUICK:
                 plan = plan_of(scenario, scenario.quick, None, place, target)
@@ -78,7 +78,7 @@ async def _run(plan: Plan, gate: GateOptions) -> ExitCode:
     baseline = baseline_of(gate)
     ready_directory(gate.out)
     grace_s = None if gate.abort_on_fail is None else gate.abort_on_fail / 1000
-    async with metrics_on(gate.metrics_port) as metrics:
+    async with metrics_on(gate) as metrics:
         try:
             with LoadRunner(metrics) as load, publishing_failure(plan, gate):
                 summary = await load.measure(plan, thresholds, title_of(plan), grace_s=grace_s)

@@ -1,4 +1,4 @@
-"""`--metrics-port`: a running load test in Prometheus' text format, on a port of this machine."""
+"""A running load test for whoever watches it: in Prometheus' text format on a port of this machine, and over OTLP."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from cli.loadotlp import OtlpPush, pushing
+from cli.options.load import ReportOptions
 from cli.output import note
 from loadtest.reports.samples import exposition
 from loadtest.wire import Plan, RunProgress
@@ -26,10 +28,13 @@ class RunMetrics:
     def __init__(self) -> None:
         self._plan: Plan | None = None
         self._last: RunProgress | None = None
+        self.push: OtlpPush | None = None
 
     def see(self, plan: Plan, second: RunProgress) -> None:
         """Take a second."""
         self._plan, self._last = plan, second
+        if self.push is not None:
+            self.push.see(plan, second)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request."""
@@ -48,11 +53,17 @@ class RunMetrics:
 
 
 @asynccontextmanager
-async def metrics_on(port: int | None) -> AsyncIterator[RunMetrics]:
-    """Serve the metrics of what runs in the block, if there is a port for them; raises ConfigError."""
+async def metrics_on(report: ReportOptions) -> AsyncIterator[RunMetrics]:
+    """Show the metrics of what runs in the block to whom the options say; raises ConfigError."""
     metrics = RunMetrics()
-    if port is None:
+    async with _serving(metrics, report.metrics_port), pushing(report.otlp) as metrics.push:
         yield metrics
+
+
+@asynccontextmanager
+async def _serving(metrics: RunMetrics, port: int | None) -> AsyncIterator[None]:
+    if port is None:
+        yield
         return
     try:
         server = await asyncio.start_server(metrics.answer, HOST, port)
@@ -60,4 +71,4 @@ async def metrics_on(port: int | None) -> AsyncIterator[RunMetrics]:
         raise ConfigError("--metrics-port", f"{port}: {error.strerror}", "choose another port") from None
     note(f"metrics: http://{HOST}:{port}/metrics")
     async with server:
-        yield metrics
+        yield

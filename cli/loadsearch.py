@@ -54,7 +54,7 @@ async def run_find_max(
     ready_directory(report.out)
     probes: list[dict[str, Any]] = []
     refusals = 0
-    async with target_of(url, target, scenario) as place, metrics_on(report.metrics_port) as metrics:
+    async with target_of(url, target, scenario) as place, metrics_on(report) as metrics:
         with LoadRunner(metrics) as load:
             while (level := search.level) is not None:
                 plan = probe_plan(scenario, place, target, options, level, content)

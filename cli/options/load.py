@@ -102,6 +102,12 @@ class ReportOptions:
         int | None,
         typer.Option(min=1, max=65535, metavar="PORT", help="Show the running test to Prometheus, on this port."),
     ] = None
+    otlp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Push the running test to this OpenTelemetry collector (OTEL_EXPORTER_OTLP_*)."
+        ),
+    ] = None
     json: Json = False
 
 

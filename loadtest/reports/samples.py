@@ -43,6 +43,11 @@ class RunSample:
         return "counter" if self.name.endswith("_total") else "summary" if self.name == "latency_seconds" else "gauge"
 
 
+def described(name: str) -> str:
+    """Return what a name of a sample means, in a sentence."""
+    return _HELP[name]
+
+
 def samples(plan: Plan, last: RunProgress) -> Iterator[RunSample]:
     """Yield what is known after a second, those of one name after each other."""
     yield RunSample("info", 1, (("kind", plan.kind), ("run_id", plan.run_id)))
@@ -79,7 +84,7 @@ def exposition(plan: Plan, last: RunProgress | None) -> str:
     for sample in () if last is None else samples(plan, last):
         if sample.name not in named:
             named.add(sample.name)
-            lines.append(f"# HELP {PREFIX}{sample.name} {_HELP[sample.name]}")
+            lines.append(f"# HELP {PREFIX}{sample.name} {described(sample.name)}")
             lines.append(f"# TYPE {PREFIX}{sample.name} {sample.kind}")
         labels = ",".join(f'{name}="{value}"' for name, value in sample.labels)
         lines.append(f"{PREFIX}{sample.name}{sample.suffix}{f'{{{labels}}}' if labels else ''} {sample.value:.15g}")
