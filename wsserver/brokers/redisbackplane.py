@@ -113,7 +113,7 @@ class RedisBackplane:
         self._log = log
         self.producer = secrets.token_urlsafe(9)
         self._number = 0
-        self._run_id = ""
+        self._run_id = self._feed_run_id = ""
         self._queue: deque[_Call] = deque()  # sent or not, in order, until they are answered
         self._queued_bytes = 0
         self._emptied: asyncio.Event | None = None  # while the end waits for that
@@ -122,6 +122,7 @@ class RedisBackplane:
         self._probe = f"{prefix}probe:{self.producer}"
         self._heard_s = self._answered_s = now_s()
         self._probed_s: float | None = None
+        self._hears = False  # whether the subscription has brought anything
         self._calls = RedisLink(
             "publish",
             target,
@@ -143,8 +144,8 @@ class RedisBackplane:
 
     @property
     def is_up(self) -> bool:
-        """Whether both connections are."""
-        return self._calls.is_up and self._feed.is_up
+        """Whether both connections are, and what others publish comes here."""
+        return self._calls.is_up and self._hears
 
     @property
     def problem(self) -> str:
@@ -154,7 +155,7 @@ class RedisBackplane:
     @property
     def is_subscribed(self) -> bool:
         """Whether what others publish comes here."""
-        return self._feed.is_up
+        return self._hears
 
     @property
     def queued_bytes(self) -> int:
@@ -188,11 +189,10 @@ class RedisBackplane:
         self._send(call)
 
     def announce(self, keys: Keys, packed: bytes) -> bool:
-        """Tell every subscriber of a batch without numbers, which is not stored; False while there is no connection."""
-        if not self._calls.is_up:
+        """Tell every subscriber of a batch without numbers, which is not stored; False while it cannot go out."""
+        if not self._calls.is_up or self._calls.unsent_bytes > MAX_QUEUED_BYTES:
             return False
-        self._replies.append(_ignore)
-        self._calls.call("PUBLISH", keys.channel, b"-:0:0:" + packed)
+        self._call(_ignore, "PUBLISH", keys.channel, b"-:0:0:" + packed)
         return True
 
     def history(self, keys: Keys, after: int, done: Callable[[Position, list[Item]], None]) -> bool:
@@ -203,8 +203,8 @@ class RedisBackplane:
 
         def read(reply: Any) -> None:
             if isinstance(reply, Exception):
-                self._calls.give_up(str(reply))
-                return
+                self._is_elsewhere(reply)
+                return  # whoever waits for it asks again
             epoch, seq, found = reply
             try:
                 items = [item for packed in found for item in read_items(packed)]
@@ -212,8 +212,8 @@ class RedisBackplane:
                 items = []  # then it is a loss that is told of
             done(Position(epoch.decode(), int(seq)), items)
 
-        self._replies.append(read)
-        self._calls.call(
+        self._call(
+            read,
             *("EVALSHA", HISTORY_SHA, 2, keys.meta, keys.log, self._run_id, new_epoch(), limits.lives_s),
             *(after, limits.messages, limits.size),
         )
@@ -221,10 +221,8 @@ class RedisBackplane:
 
     def share(self, key: str, value: bytes, done: Callable[[bytes], None]) -> None:
         """Keep a value unless there is one already; `done` gets the one that there is then."""
-        self._replies.append(_ignore)
-        self._calls.call("SET", key, value, "NX")
-        self._replies.append(lambda reply: done(reply) if isinstance(reply, bytes) else None)
-        self._calls.call("GET", key)
+        self._call(_ignore, "SET", key, value, "NX")
+        self._call(lambda reply: done(reply) if isinstance(reply, bytes) else None, "GET", key)
 
     def subscribe(self, channel: str) -> None:
         """Have a channel's batches come; `on_subscribed` says from when on."""
@@ -240,7 +238,7 @@ class RedisBackplane:
         """Look after the connections; called about once a second."""
         now_s = self._now_s()
         self._tell_waiting(now_s)
-        if not self.is_up:
+        if not (self._calls.is_up and self._feed.is_up):
             return
         if self._replies and now_s - self._answered_s > GIVE_UP_S:
             self._calls.give_up("it does not answer")
@@ -249,30 +247,30 @@ class RedisBackplane:
                 self._feed.give_up("its subscription brings nothing")
         elif now_s - self._heard_s > SILENCE_S:
             self._probed_s = now_s
-            self._replies.append(_ignore)
-            self._calls.call("PUBLISH", self._probe, "")
+            self._call(_ignore, "PUBLISH", self._probe, "")
+
+    def _call(self, on_reply: Callable[[Any], None], *parts: bytes | str | float) -> None:
+        if not self._replies:
+            self._answered_s = self._now_s()  # it owed nothing until now
+        self._replies.append(on_reply)
+        self._calls.call(*parts)
 
     def _send(self, call: _Call) -> None:
         if not self._calls.is_up:
             return
         call.is_sent = True
-        if not self._replies:
-            self._answered_s = self._now_s()
-        self._replies.append(self._stored)
         limits, keys = self._limits, call.keys
-        self._calls.call(
+        self._call(
+            self._stored,
             *("EVALSHA", PUBLISH_SHA, 2, keys.meta, keys.log, keys.channel, self._run_id, new_epoch()),
             *(self.producer, call.number, limits.messages, limits.lives_s, call.packed),
         )
 
     def _stored(self, reply: Any) -> None:
         if isinstance(reply, Exception):
-            problem = str(reply)
-            if problem.startswith(_ELSEWHERE):
-                self._calls.give_up(problem)
+            if self._is_elsewhere(reply):
                 return
-            answer: Stored | NotStored = NotStored(problem.partition(" ")[0])
-            self._log.warning("broker.refused", problem=problem[:200])
+            answer: Stored | NotStored = NotStored(str(reply).partition(" ")[0])
         else:
             epoch, first, _ = reply
             answer = Stored(epoch.decode(), int(first))
@@ -282,6 +280,15 @@ class RedisBackplane:
             call.done(answer)
         if not self._queue and self._emptied is not None:
             self._emptied.set()
+
+    def _is_elsewhere(self, refusal: Exception) -> bool:
+        """Tell whether another connection may do what Redis refused here; then this one is dropped."""
+        problem = str(refusal)
+        if problem.startswith(_ELSEWHERE):
+            self._calls.give_up(problem)
+            return True
+        self._log.warning("broker.refused", problem=problem[:200])
+        return False
 
     def _tell_waiting(self, now_s: float) -> None:
         """Answer those who have waited too long: what was sent may be stored, and stays queued."""
@@ -309,11 +316,13 @@ class RedisBackplane:
 
     def _calls_up(self, run_id: str) -> None:
         self._run_id = run_id
+        if self._feed_run_id != run_id:
+            self._feed.give_up("the other connection reached another Redis")
         self._replies.clear()
         self._answered_s = self._now_s()
         for call in self._queue:  # unchanged and in order: the script knows those that it has done
             self._send(call)
-        if self._feed.is_up:
+        if self._hears:
             self._on_change()
 
     def _calls_down(self) -> None:
@@ -325,16 +334,18 @@ class RedisBackplane:
         if self._replies:
             self._replies.popleft()(reply)
 
-    def _feed_up(self, _run_id: str) -> None:
+    def _feed_up(self, run_id: str) -> None:
+        self._feed_run_id = run_id
+        if self._run_id != run_id:
+            self._calls.give_up("the other connection reached another Redis")
         self._heard_s, self._probed_s = self._now_s(), None
         channels = list(self._channels)
         self._feed.call("SUBSCRIBE", self._probe)
         for start in range(0, len(channels), SUBSCRIBED_AT_ONCE):
             self._feed.call("SUBSCRIBE", *channels[start : start + SUBSCRIBED_AT_ONCE])
-        if self._calls.is_up:
-            self._on_change()
 
     def _feed_down(self) -> None:
+        self._hears = False
         self._on_change()
 
     def _pushed(self, reply: Any) -> None:
@@ -342,6 +353,9 @@ class RedisBackplane:
         if isinstance(reply, Exception):
             self._feed.give_up(str(reply))
             return
+        if not self._hears:
+            self._hears = True
+            self._on_change()
         kind, channel, payload = reply[0], reply[1].decode(), reply[2]
         if kind == b"message":
             if channel in self._channels:

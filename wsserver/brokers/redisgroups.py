@@ -31,6 +31,7 @@ from wsserver.telemetry.logs import EventLog
 READY_S: Final = 2.0  # how long who comes waits for a group to be level with the store
 HOLD_S: Final = 30.0  # how long a group stays that was made ready, and nobody has come into
 RESYNC_S: Final = 40.0  # each group is held against the store so often
+RETRY_S: Final = 2.0  # and one that got no answer so often
 EXPIRED_AT_ONCE: Final = 2000  # groups: some milliseconds of the loop's time
 _TAGS: Final[dict[GroupKind, str]] = {SESSION: "s", ROOM: "r", USER: "u"}
 
@@ -146,13 +147,19 @@ class RedisGroups:
         group.until_s = self._now_s() + HOLD_S
         async with asyncio.timeout(READY_S):
             if not group.is_level:
-                future: asyncio.Future[None] = self._loop.create_future()
-                group.level.append(future)
-                await future
+                await self._levelled(group)
             history = group.history
+            if history is not None and asked is not None and history.epoch == asked.epoch and asked.seq > history.seq:
+                self._sync(group)  # another process was ahead of this one
+                await self._levelled(group)
             if asked is None or history is None or history.epoch != asked.epoch or asked.seq >= history.floor:
                 return
             await self._recall(group, asked)
+
+    async def _levelled(self, group: RedisGroup) -> None:
+        future: asyncio.Future[None] = self._loop.create_future()
+        group.level.append(future)
+        await future
 
     def position(self, kind: GroupKind, name: str) -> Position | None:
         """Return where a group stands that is level with the store."""
@@ -198,7 +205,7 @@ class RedisGroups:
                 continue
             if group.until_s <= now_s:
                 group.recalled = None
-            if group.is_level and group.history is not None and group.resync_s <= now_s:
+            if group.is_subscribed and group.history is not None and group.resync_s <= now_s:
                 self._sync(group)
 
     def pushed(self, channel: str, published: bytes) -> None:
@@ -303,7 +310,7 @@ class RedisGroups:
 
     def _sync(self, group: RedisGroup) -> None:
         question = group.sync.ask()
-        group.resync_s = self._now_s() + RESYNC_S
+        group.resync_s = self._now_s() + RETRY_S  # the store may refuse to answer, as a full one does
         self.resyncs += 1
 
         def answered(position: Position, items: list[Item]) -> None:
@@ -312,6 +319,7 @@ class RedisGroups:
             if group.sync.answered(question, position, items):
                 self._sync(group)
             elif group.sync.is_live:
+                group.resync_s = self._now_s() + RESYNC_S
                 self._tell_level(group)
 
         self._backplane.history(group.keys, group.sync.after, answered)

@@ -19,6 +19,7 @@ from wsserver.telemetry.logs import EventLog
 DIAL_TIMEOUT_S: Final = 3.0
 FIRST_DELAY_S: Final = 0.05
 LONGEST_DELAY_S: Final = 2.0
+STEADY_S: Final = 1.0  # one that lived for less is dialled as if it had failed: Redis takes it, and refuses all else
 _RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]+)\r?$", re.MULTILINE)
 _ROLE: Final = re.compile(rb"^role:(\w+)\r?$", re.MULTILINE)
 
@@ -74,6 +75,11 @@ class RedisLink:
         if self.is_up and self._wire is not None:
             self._wire.call(*parts)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What Redis has not taken yet."""
+        return 0 if self._wire is None else self._wire.unsent_bytes
+
     def give_up(self, why: str) -> None:
         """Drop this connection, and dial anew."""
         if self.is_up and self._wire is not None:
@@ -81,25 +87,30 @@ class RedisLink:
             self._wire.abort()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         attempt = 0
         while True:
             try:
                 run_id = await self._dial()
             except (TimeoutError, OSError, hiredis.HiredisError) as error:
+                if not self.problem:
+                    self._log.warning("broker.unreachable", link=self._name, problem=_reason(error))
                 self.problem = _reason(error)
-                if attempt == 0:
-                    self._log.warning("broker.unreachable", link=self._name, problem=self.problem)
                 if self._wire is not None:
                     self._wire.abort()
-                delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2**attempt)
-                attempt = min(attempt + 1, 10)
-                await asyncio.sleep(delay_s * (0.5 + self._random() / 2))
-                continue
-            attempt, self.problem = 0, ""
-            self.is_up = True
-            self._log.info("broker.connected", link=self._name, target=str(self._target))
-            self._on_up(run_id)
-            await self._lost.wait()
+            else:
+                self.problem = ""
+                self.is_up = True
+                self._log.info("broker.connected", link=self._name, target=str(self._target))
+                up_s = loop.time()
+                self._on_up(run_id)
+                await self._lost.wait()
+                if loop.time() - up_s >= STEADY_S:
+                    attempt = 0
+                    continue
+            delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2**attempt)
+            attempt = min(attempt + 1, 10)
+            await asyncio.sleep(delay_s * (0.5 + self._random() / 2))
 
     async def _dial(self) -> str:
         """Connect and introduce ourselves; returns the server's run id."""
@@ -123,6 +134,8 @@ class RedisLink:
             if target.database:
                 await self._ask("SELECT", target.database)
             info = await self._ask("INFO")
+            if not isinstance(info, bytes):
+                raise ConnectionError("it does not answer as a Redis does")
             role, run_id = _ROLE.search(info), _RUN_ID.search(info)
             if run_id is None:
                 raise ConnectionError("it does not say its run_id")

@@ -24,7 +24,7 @@ class RedisWire(asyncio.Protocol):
     has ended, with what went wrong or None.
     """
 
-    __slots__ = ("_buffer", "_is_lost", "_loop", "_on_lost", "_on_reply", "_reader", "_transport", "is_congested")
+    __slots__ = ("_buffer", "_is_lost", "_loop", "_on_lost", "_on_reply", "_reader", "_transport")
 
     def __init__(self, on_reply: Callable[[Any], None], on_lost: Callable[[Exception | None], None]) -> None:
         self._on_reply = on_reply
@@ -34,7 +34,6 @@ class RedisWire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer: list[bytes] = []
         self._is_lost = False
-        self.is_congested = False  # whether Redis takes less than is written
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin (asyncio)."""
@@ -53,19 +52,16 @@ class RedisWire(asyncio.Protocol):
         if reader.len() > MAX_REPLY_BYTES:
             self.abort(ConnectionError("a reply of Redis is too large"))
 
-    def pause_writing(self) -> None:
-        """Note that Redis is slow (asyncio)."""
-        self.is_congested = True
-
-    def resume_writing(self) -> None:
-        """Note that it caught up (asyncio)."""
-        self.is_congested = False
-
     def connection_lost(self, error: Exception | None) -> None:
         """End (asyncio)."""
         if not self._is_lost:
             self._is_lost = True
             self._on_lost(error)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What Redis has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def call(self, *parts: bytes | str | float) -> None:
         """Write one command; all of a turn of the event loop go out in one write."""

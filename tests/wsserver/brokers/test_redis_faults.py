@@ -1,0 +1,285 @@
+"""Redis and the way to it fail while clients talk: the oracle of design section 4 holds, and all of it heals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.wsserver.brokers.faultrelay import FaultRelay
+from tests.wsserver.brokers.faultworld import CHANNEL, KEPT, LOG, META, ROOMY, SESSION, FaultWorld
+from tests.wsserver.conftest import HANG_S
+from wsserver.brokers.redistarget import read_target
+from wsserver.testing.clock import MovableClock
+
+pytestmark = pytest.mark.chaos
+# With sockets and processes a seed takes a hundred times as long as in a model.
+SEEDS = max(1, int(os.environ.get("CHAOS_SEEDS", "100")) // 1000)
+
+
+@pytest.fixture(params=range(SEEDS))
+def seed(request):
+    return request.param
+
+
+@pytest.fixture
+async def start_world(start_server, guest_token, seed):
+    """Start two servers with a Redis, and all that talks: `world = await start_world(redis)`."""
+
+    async def start(redis, *urls, clock=None):
+        urls = urls or (redis.url, redis.url)
+        servers = [
+            await start_server(broker=read_target(url), broker_prefix="t:", recovery=KEPT, outbound=ROOMY, clock=clock)
+            for url in urls
+        ]
+        world = FaultWorld(servers, redis, guest_token, seed)
+        await world.begin()
+        return world
+
+    return start
+
+
+@pytest.fixture
+async def open_relay():
+    relays = []
+
+    async def start(redis):
+        relay = FaultRelay(redis.port)
+        relays.append(relay)
+        return relay, await relay.start()
+
+    yield start
+    for relay in relays:
+        await relay.stop()
+
+
+@pytest.fixture
+async def movable_clock():
+    clock = MovableClock()
+    yield clock
+    clock.restore()
+
+
+async def test_clients_are_cut_at_random(start_world, redis):
+    world = await start_world(redis)
+    for _ in range(30):
+        world.rng.choice(world.readers).cut()
+        await world.more(world.rng.randrange(1, 20))
+    await world.settle()
+    assert world.lost == 0
+    assert sum(reader.resumed for reader in world.readers) > 5
+
+
+async def test_subscriptions_are_killed(start_world, redis):
+    world = await start_world(redis)
+    with redis.client as client:
+        for _ in range(5):
+            client.client_kill_filter(_type="pubsub")
+            await world.more()
+    await world.settle()
+    assert world.lost == 0
+    assert not world.refused
+
+
+async def test_a_stalled_subscription_runs_over_its_limit_in_redis(start_world, redis, open_relay):
+    relay, url = await open_relay(redis)
+    world = await start_world(redis, redis.url, url)
+    with redis.client as client:
+        client.config_set("client-output-buffer-limit", "pubsub 32kb 0 0")
+        relay.flows.clear()
+        while len(client.client_list(_type="pubsub")) == 2:
+            world.servers[0].hub.publish("bulk", "x" * 100_000, session=SESSION, lossy=True)
+            await asyncio.sleep(0.01)
+        relay.flows.set()
+    await world.more()
+    await world.settle()
+    assert world.lost == 0
+
+
+@pytest.mark.parametrize("keeps", ["aof", "aof with its tail cut off", "snapshot and later writes", "nothing"])
+async def test_redis_is_killed_and_comes_back(start_world, start_redis, keeps):
+    options = ("--appendonly", "yes", "--appendfsync", "always") if keeps.startswith("aof") else ("--save", "3600 1000")
+    redis = start_redis(*options)
+    world = await start_world(redis)
+    before = world.readers[0].counter.position.epoch
+    if keeps.startswith("snapshot"):
+        with redis.client as client:
+            client.save()
+        await world.more(200)
+    redis.kill()
+    await world.away()
+    if keeps.endswith("cut off"):
+        (log,) = redis.directory.glob("appendonlydir/*.incr.aof")
+        os.truncate(log, log.stat().st_size * 2 // 3)
+    redis.start()
+    await world.more()
+    await world.settle()
+    assert all(reader.counter.position.epoch != before for reader in world.readers)
+    assert all(reader.lost == 1 for reader in world.readers)
+
+
+async def test_redis_stands_still_for_6_s_in_the_middle_of_a_publish(start_world, redis):
+    world = await start_world(redis)
+    redis.signal(signal.SIGSTOP)
+    stopped = [asyncio.ensure_future(world.publish(server)) for server in world.servers]
+    await asyncio.sleep(6)
+    redis.signal(signal.SIGCONT)
+    assert all(await asyncio.gather(*stopped)), "each is acknowledged, once, and stored"
+    await world.settle()
+    assert world.lost == 0
+    assert not world.refused
+
+
+@pytest.mark.parametrize("command", [("FLUSHALL",), ("DEL", META), ("DEL", LOG), ("SCRIPT", "FLUSH")], ids=" ".join)
+async def test_somebody_deletes(start_world, redis, command):
+    world = await start_world(redis)
+    with redis.client as client:
+        for _ in range(3):
+            client.execute_command(*command)
+            await world.more()
+    await world.settle(is_whole=command != ("DEL", LOG))
+    assert not world.refused
+    if command[0] == "SCRIPT":
+        assert world.lost == 0
+    elif command != ("DEL", LOG):
+        assert all(reader.lost for reader in world.readers)
+
+
+async def test_a_full_redis_refuses_and_takes_again(start_world, redis, open_raw):
+    world = await start_world(redis)
+    with redis.client as client:
+        client.config_set("maxmemory", "1mb")
+        async with asyncio.timeout(HANG_S):
+            await world.until(lambda: len(world.refused) > 20)
+        connections = client.info("stats")["total_connections_received"]
+        newcomer = await open_raw(world.urls[0], session="new", greet=False)  # its group would need room
+        assert await newcomer.close_code() == 1013
+        assert all(server.is_ready for server in world.servers), "who is full is reached"
+        assert client.info("stats")["total_connections_received"] == connections, "and nobody dials anew"
+        client.config_set("maxmemory", 0)
+    await world.more()
+    await world.settle()
+    assert world.lost == 0
+    assert {str(error) for error in world.refused.values()} == {"OOM"}
+    async with asyncio.timeout(HANG_S):
+        while True:  # as who is told to try again later does
+            with suppress(ConnectionClosed):
+                newcomer = await open_raw(world.urls[0], session="new")
+                break
+    assert newcomer.greeting["data"]["recovery"]["seq"] == 0
+
+
+async def test_redis_makes_room_by_what_it_used_least(start_world, redis):
+    world = await start_world(redis)
+    with redis.client as client:
+        client.config_set("maxmemory-policy", "allkeys-random")
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 50_000)
+        async with asyncio.timeout(HANG_S):
+            await world.until(lambda: world.lost > 0)
+        client.config_set("maxmemory", 0)
+        assert client.info("stats")["evicted_keys"] > 0
+    await world.more()
+    await world.settle()
+
+
+async def test_a_replica_is_promoted_while_the_old_master_runs_on(start_world, redis, start_redis, open_relay):
+    replica = start_redis("--replicaof", f"127.0.0.1 {redis.port}")
+    relays = [await open_relay(redis) for _ in range(2)]
+    world = await start_world(redis, *(url for _, url in relays))
+    with replica.client as client:
+        while client.info("replication").get("master_link_status") != "up":
+            await asyncio.sleep(0.02)
+        client.replicaof("NO", "ONE")
+    await world.more()
+    world.redis = replica
+    for relay, _ in relays:  # one after the other: for a while each server has a master of its own
+        relay.port = replica.port
+        relay.cut_all()
+        await world.more()
+    await world.settle()
+    assert all(reader.lost for reader in world.readers)
+
+
+async def test_a_server_s_connections_end_at_two_masters(start_world, redis, start_redis, open_relay):
+    other = start_redis()
+    relay, url = await open_relay(redis)
+    world = await start_world(redis, redis.url, url)
+    relay.port = other.port
+    with redis.client as client:  # only the subscription moves, and what it hears is another Redis's
+        client.client_kill_filter(_type="pubsub")
+    while relay.subscriptions < 2:
+        await asyncio.sleep(0.01)
+    relay.port = redis.port
+    await world.more()
+    await world.settle()
+    assert not world.refused
+
+
+async def test_a_relay_swallows_the_subscription_alone(start_world, redis, open_relay, movable_clock):
+    relay, url = await open_relay(redis)
+    world = await start_world(redis, redis.url, url, clock=movable_clock.clock)
+    deaf = world.servers[1]
+    relay.is_deaf = True
+    await world.more()
+    async with asyncio.timeout(HANG_S):
+        while deaf.is_ready:
+            await movable_clock.advance(1)
+            await asyncio.sleep(0.02)  # for what is due at Redis and back
+    for _ in range(20):
+        await movable_clock.advance(0.5)
+        await asyncio.sleep(0.01)
+        assert not deaf.is_ready, "it dials again, and hears as little"
+    relay.is_deaf = False
+    await world.settle()
+    assert world.lost == 0
+    assert relay.subscriptions > 1
+
+
+async def test_redis_is_200_ms_away(start_world, redis, open_relay):
+    relay, url = await open_relay(redis)
+    relay.delay_s = 0.2
+    world = await start_world(redis, redis.url, url)
+    for _ in range(10):
+        world.rng.choice(world.readers).cut()
+        await world.more(10)
+    await world.settle()
+    assert world.lost == 0
+    assert not world.refused
+
+
+async def test_a_greeting_is_cut_off_twice(start_world, redis, open_relay):
+    relay, url = await open_relay(redis)
+    world = await start_world(redis, redis.url, url)
+    relay.cuts = 4  # two of each connection
+    relay.cut_all()
+    await world.away()
+    await world.more()
+    await world.settle()
+    assert relay.cuts == 0
+    assert world.lost == 0
+
+
+async def test_what_is_no_batch_is_dropped_and_nobody_notices(start_world, redis):
+    world = await start_world(redis)
+    with redis.client as client:
+        for _ in range(100):
+            poison = world.rng.choice(
+                (
+                    world.rng.randbytes(world.rng.randrange(40)),
+                    b"e:1:1:" + world.rng.randbytes(20),
+                    b":::",
+                    b"-:0:0:\x00\x00\x00\x00\x00\x09x",
+                    b"\xff:1:0:",
+                    b"e:" + b"9" * 5000 + b":0:",
+                    b"e:1:2:\x01\x00\x00\x00\x00\x01x",
+                )
+            )
+            client.publish(CHANNEL, poison)
+            await world.more(1)
+    await world.settle()
+    assert world.lost == 0
+    assert not world.refused
