@@ -16,6 +16,7 @@ from wsclient.losses import Losses
 from wsclient.outgoing import piped_frame, with_id
 from wsclient.pacing import Pacer
 from wsclient.reliablesender import NOT_SENT, ReliableSender
+from wsclient.spanning import joined, single
 from wsclient.templates import TemplateContext, expand
 from wscore.envelope import InvalidMessageError, MessageProtocol
 from wscore.errors import ConfigError
@@ -128,18 +129,18 @@ class Sending:
 
     async def say(self, lines: AsyncIterator[Frame]) -> bool:
         """Send the lines of the input; returns whether there were any."""
-        number, said = 0, False
-        async for text in lines:
-            number += 1
-            if not text:
+        options, said = self._options, False
+        is_verbatim = options.as_is or options.binary is not Binary.NONE
+        async for line in single(lines) if is_verbatim else joined(lines):
+            if not line.text:
                 continue
             said = True
-            place = f"{self._options.noun} {number}"
+            place = line.place(options.noun)
             try:
-                await self._put(place, text, expands=self._options.expands_input)
+                await self._put(place, line.text, expands=options.expands_input, check=line.check)
             except (ConfigError, InvalidMessageError) as error:
                 self.losses.given += 1
-                self.losses.add(OutgoingLine(self._number, place, text, None), str(error))
+                self.losses.add(OutgoingLine(self._number, place, line.text, None), str(error))
         await self.sender.settled()
         self._is_over = True
         if self.losses.error is not None:
@@ -156,13 +157,16 @@ class Sending:
     def _place_of_first(self, number: int) -> str:
         return "--send" if len(self._options.first) == 1 else f"--send number {number}"
 
-    async def _put(self, place: str, text: Frame, *, expands: bool) -> None:
+    async def _put(self, place: str, text: Frame, *, expands: bool, check: Callable[[str], None] | None = None) -> None:
         self._number += 1
         frame, line_id = text, None
         if isinstance(text, str):
             if expands:
                 await self._captured(text)
-            frame, line_id = self._framed(expand(text, self._templates) if expands else text, place)
+                text = expand(text, self._templates)
+            if check is not None:
+                check(text)
+            frame, line_id = self._framed(text, place)
         if isinstance(frame, bytes) and self._is_ours and not self._options.as_is:
             raise InvalidMessageError(REFUSED_BINARY)
         await self.sender.put(OutgoingLine(self._number, place, frame, line_id))
