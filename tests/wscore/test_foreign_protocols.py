@@ -210,6 +210,26 @@ def test_a_server_of_ours_is_known_by_its_greeting_or_its_refusal_and_by_nothing
         assert not lacks_token(frame)
 
 
+def shared_lists(depth: int) -> bytes:
+    """Lists that each have the one before ten times by reference: 10 ** depth values in 35 bytes a list."""
+    lists = [b"\x8a" + b"\x01" * 10, *(b"\x8a" + bytes([0xD8, 0x1D, number]) * 10 for number in range(depth - 1))]
+    return bytes([0x80 + depth]) + b"".join(b"\xd8\x1c" + each for each in lists)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        shared_lists(4),
+        b"\x81\xa1" + shared_lists(4) + b"\x01",
+        shared_lists(4).replace(b"\xd8\x1d", b"\xd9\x00\x1d"),
+        b"\x81\xd9\x01\x00\x98\x20\x79\x01\x00" + b"a" * 256 + b"\xd8\x19\x00" * 31,
+    ],
+    ids=["values", "in a key", "long tags", "texts"],
+)
+def test_cbor_that_repeats_by_reference_is_not_unfolded(bomb):
+    assert decoded(bomb) is None
+
+
 def test_messagepack_and_cbor_are_found_and_anything_else_is_not():
     value = {"type": "news", "data": [1, "é", None]}
     assert decoded(msgspec.msgpack.encode(value)) == ("msgpack", msgspec.json.encode(value))
