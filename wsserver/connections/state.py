@@ -56,6 +56,7 @@ class Connection:
         "created_at_ms",
         "handlers",
         "id",
+        "is_lost",
         "is_open",
         "last_seen_s",
         "limiter",
@@ -94,6 +95,7 @@ class Connection:
         self.state: Any = None  # the app's own, made when it is first asked for
         self.replay_budget: ReplayBudget | None = None  # exists from the first replay on
         self.is_open = True
+        self.is_lost = False  # whether it ended without a goodbye, so that its client may come back
 
     @property
     def session_id(self) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from wscore.codes import ErrorCode
+from wscore.codes import CloseCode, ErrorCode
 from wscore.disconnects import (
     BINARY_MESSAGE,
+    HEARTBEAT_TIMEOUT,
     INTERNAL_ERROR,
     RATE_LIMIT,
+    SLOW_CONSUMER,
     Disconnect,
     DisconnectError,
     disconnect_of,
@@ -34,6 +36,9 @@ from wsserver.sdk.requests import Requests
 from wsserver.telemetry.endings import count_end, count_refusal, end_fields, refusal_fields
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import OTHER, Drop, Metrics
+
+# Ends of the server's that a client comes back from, to go on where it was.
+COME_BACK: Final = (HEARTBEAT_TIMEOUT, SLOW_CONSUMER)
 
 
 class WebSocketController:
@@ -157,6 +162,7 @@ class WebSocketController:
     def closed(self, connection: Connection, code: int, reason: str, disconnect: Disconnect | None) -> None:
         """Forget a connection. `code` and `reason` are the peer's; `disconnect` counts if we closed first."""
         connection.is_open = False
+        connection.is_lost = disconnect in COME_BACK if disconnect is not None else code == CloseCode.ABNORMAL
         self._connections.unregister(connection.id)
         self._rooms.leave_all(connection)
         if self._awaited:

@@ -53,6 +53,11 @@ class Context(Generic[S]):
         return self._connection.id
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the connection ended without a goodbye, so that its client may come back; for a disconnect hook."""
+        return self._connection.is_lost
+
+    @property
     def session_id(self) -> str:
         """The session it came from."""
         return self._connection.session_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Final
 
@@ -33,12 +33,14 @@ class Answer:
     __slots__ = (
         "_channel",
         "_conversation",
+        "_is_heard",
         "_pipeline",
         "_playback",
         "_sentences",
         "_speech",
         "_task",
         "_text",
+        "_thought",
         "_times",
         "_turn_id",
         "has_ended",
@@ -59,6 +61,8 @@ class Answer:
         """Begin to answer the conversation's last entry."""
         self.id = response_id
         self.has_ended = False
+        self._is_heard = True
+        self._thought = asyncio.Event()
         self._turn_id = turn_id
         self._times = times
         self._pipeline = pipeline
@@ -86,6 +90,15 @@ class Answer:
         self._send("audio_cancelled", AudioCancelled(self.id, heard_ms))
         self._end(ResponseStatus.CANCELLED, self._playback.spoken(heard_ms))
         self._task.cancel()
+
+    async def finish_unheard(self, timeout_s: float) -> None:
+        """Go on as text alone, for a caller who is lost and may come back; it has ended when that is whole."""
+        self._is_heard = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._thought.wait()
+            if not self.has_ended:
+                self._end(ResponseStatus.COMPLETED, self._text.text)
 
     async def gone(self, timeout_s: float) -> None:
         """Return when nothing of it runs any more; a stage that will not be cancelled is not waited for longer."""
@@ -123,12 +136,13 @@ class Answer:
                 if len(self._text.text) >= MAX_ANSWER_CHARS:
                     break
         self._text.finish()
+        self._thought.set()
         for sentence in splitter.finish():
             await self._say(sentence)
         await self._sentences.put(None)
 
     async def _say(self, sentence: str) -> None:
-        if any(map(str.isalnum, sentence)):
+        if self._is_heard and any(map(str.isalnum, sentence)):
             if self._times.first_sentence_s is None:
                 self._times.first_sentence_s = self._pipeline.now_s()
             await self._sentences.put(sentence)
@@ -136,6 +150,8 @@ class Answer:
     async def _speak(self) -> None:
         synthesizer = self._pipeline.stages.synthesizer
         while (sentence := await self._sentences.get()) is not None:
+            if not self._is_heard:
+                continue
             self._speech.sentence(sentence)
             pieces = self._pipeline.calls.stream(synthesizer.name, partial(synthesizer.synthesize, sentence))
             async with aclosing(pieces):
@@ -166,6 +182,7 @@ class Answer:
         self._send("response_done", ResponseDone(self.id, self._turn_id, status))
         self._conversation.add(Role.ASSISTANT, spoken)
         self.has_ended = True
+        self._thought.set()
 
     def _send(self, type: str, data: Payload) -> None:
         if not self.has_ended:

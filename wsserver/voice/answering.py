@@ -96,6 +96,11 @@ class Answering:
         if answer is not None and response_id in (None, answer.id):
             answer.cancel(played_ms)
 
+    async def finish_unheard(self, timeout_s: float) -> None:
+        """Let the answer that is made now be finished as text, for a caller who is lost; nothing if there is none."""
+        if self._answer is not None and not self._answer.has_ended:
+            await self._answer.finish_unheard(timeout_s)
+
     async def run(self) -> None:
         """Answer turns for as long as the caller is there."""
         while True:

@@ -66,7 +66,7 @@ def voice_app(
     async def left(ctx: Context) -> None:
         caller = callers.get(ctx.connection_id)
         if caller is not None:
-            await caller.close()
+            await caller.close(is_lost=ctx.is_lost)
             del callers[ctx.connection_id]
             caller.numbers.callers -= 1
             if not caller.numbers.callers:

@@ -85,11 +85,14 @@ class Caller:
         """End the answer now, before all that waits."""
         self._answering.interrupt(data.response_id, data.played_ms)
 
-    async def close(self) -> None:
+    async def close(self, *, is_lost: bool = False) -> None:
         """Cancel everything that is done for this caller; returns when it has ended.
 
-        Whoever comes back to the session finds the end of an answer that was under way.
+        Of one that `is_lost` the answer under way is finished as text, within a stage's time: whoever comes back to
+        the session finds it.
         """
+        if is_lost:
+            await self._answering.finish_unheard(self._timeout_s)
         self._answering.interrupt()
         await self._tasks.cancel(self._timeout_s)
         await self._listening.close()
