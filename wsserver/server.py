@@ -127,7 +127,8 @@ class WebSocketServer:
         groups = Groups(broker)
         # A guest token that nobody signed can be written by anybody: outside dev its user gets nothing of its own.
         for_guests = settings.profile is Profile.DEV or settings.guests is not GuestMode.UNSIGNED
-        self.connections = ConnectionManager(groups, UserGroups(groups, for_guests=for_guests))
+        users = UserGroups(groups, for_guests=for_guests, from_start=broker.is_shared)
+        self.connections = ConnectionManager(groups, users, keeps_ended=broker.is_shared)
         sessions = SessionService(settings.session_join, groups, _new_id)
         authentication = authentication_of(settings, self._clock, self._log)
         self.backlog = Backlog(
@@ -253,6 +254,7 @@ class WebSocketServer:
                 self._controller,
                 self._upgrade,
                 broker,
+                self.connections,
                 self.hub,
                 self._app.new_state,
                 self._tasks,

@@ -87,6 +87,9 @@ class NotPublishedError(Exception):
         return self.answer.problem
 
 
+# Takes an order of another process, as that has packed it.
+TakeOrder = Callable[[bytes], None]
+
 # Is told which message of which connection was not published: the connection's id, and the message's.
 Unpublished = Callable[[str, str | None, NotPublished], None]
 
@@ -98,6 +101,7 @@ class Broker(Protocol):
     """
 
     is_shared: bool
+    process: str  # what the others call this one
 
     @property
     def is_up(self) -> bool:
@@ -115,6 +119,15 @@ class Broker(Protocol):
         """Name what takes the messages of the groups that are subscribed to, and what is told of lost history.
 
         `unpublished` answers who could not publish. Called once, before anything else.
+        """
+
+    def attach_orders(self, take: TakeOrder) -> None:
+        """Name what takes the orders of other processes. Called once, before `start`."""
+
+    def order(self, packed: bytes, process: str | None = None) -> bool:
+        """Hand an order to all other processes, or to one; returns whether it is on its way.
+
+        Those to one process keep their order. One that is on its way when the broker is lost may be lost with it.
         """
 
     async def start(self) -> None:

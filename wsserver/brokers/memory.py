@@ -18,6 +18,7 @@ from wsserver.brokers.base import (
     KeptEvent,
     Lost,
     PublishResult,
+    TakeOrder,
     Unpublished,
 )
 
@@ -40,6 +41,7 @@ class MemoryBroker:
 
     __slots__ = ("_deliver", "_histories", "_is_on", "_limits", "_lost", "_now_s")
     is_shared = False
+    process = ""
     is_up = True
 
     _deliver: Deliver
@@ -71,6 +73,13 @@ class MemoryBroker:
         """Name what takes the messages, and what is told that history was lost; nothing remains unpublished."""
         self._deliver = deliver
         self._lost = lost
+
+    def attach_orders(self, take: TakeOrder) -> None:
+        """Do nothing: there is nobody who gives orders."""
+
+    def order(self, packed: bytes, process: str | None = None) -> bool:
+        """Return False: there is no other process."""
+        return False
 
     async def start(self) -> None:
         """Do nothing: there is nothing to reach."""

@@ -22,6 +22,7 @@ from wsserver.brokers.base import (
     NotPublished,
     NotPublishedError,
     PublishResult,
+    TakeOrder,
     Unpublished,
 )
 from wsserver.brokers.batches import Item, pack_item
@@ -76,6 +77,8 @@ class RedisBroker:
             now_s=now_s,
             log=log,
         )
+        self.process = self._backplane.producer
+        self._orders = f"{prefix}orders"
         self.local = 0  # messages that reached nobody in another process, since Redis was away
         self.unpublished = 0  # messages that were not stored, or of which nobody knows
 
@@ -104,8 +107,26 @@ class RedisBroker:
         self._groups.attach(self._backplane, deliver, lost)
         self._unpublished = unpublished
 
+    def attach_orders(self, take: TakeOrder) -> None:
+        """Name what takes the orders of other processes."""
+        own = self.process.encode()
+
+        def arrived(channel: str, published: bytes) -> None:
+            sender, _, packed = published.partition(b":")
+            if sender != own:
+                take(packed)
+
+        self._groups.on_other = arrived
+
+    def order(self, packed: bytes, process: str | None = None) -> bool:
+        """Hand an order to all other processes, or to one; False while Redis is away."""
+        channel = self._orders if process is None else f"{self._orders}:{process}"
+        return self._backplane.send(channel, b"%b:%b" % (self.process.encode(), packed))
+
     async def start(self) -> None:
         """Dial, and wait until both connections are up; raises BrokerUnreachableError."""
+        for channel in (self._orders, f"{self._orders}:{self.process}"):
+            self._backplane.subscribe(channel)
         self._backplane.start()
         try:
             async with asyncio.timeout(START_S):

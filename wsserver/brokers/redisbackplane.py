@@ -190,9 +190,13 @@ class RedisBackplane:
 
     def announce(self, keys: Keys, packed: bytes) -> bool:
         """Tell every subscriber of a batch without numbers, which is not stored; False while it cannot go out."""
+        return self.send(keys.channel, b"-:0:0:" + packed)
+
+    def send(self, channel: str, payload: bytes) -> bool:
+        """Send something to who is subscribed to a channel; False while it cannot go out."""
         if not self._calls.is_up or self._calls.unsent_bytes > MAX_QUEUED_BYTES:
             return False
-        self._call(_ignore, "PUBLISH", keys.channel, b"-:0:0:" + packed)
+        self._call(_ignore, "PUBLISH", channel, payload)
         return True
 
     def history(self, keys: Keys, after: int, done: Callable[[Position, list[Item]], None]) -> bool:

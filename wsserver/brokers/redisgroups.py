@@ -106,6 +106,7 @@ class RedisGroups:
         self._loop = asyncio.get_running_loop()
         self._by_channel: dict[str, RedisGroup] = {}
         self.histories = Histories(limits, new_epoch)
+        self.on_other: Callable[[str, bytes], None] = lambda channel, published: None  # takes what is no group's
         self.corrupt = 0  # batches that were none
         self.resyncs = 0  # times that a group was held against the store
 
@@ -212,6 +213,7 @@ class RedisGroups:
         """Take what a subscription brought."""
         group = self._by_channel.get(channel)
         if group is None:
+            self.on_other(channel, published)
             return
         try:
             batch = read_batch(published)

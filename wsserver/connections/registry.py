@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 from wscore.principal import Principal
 from wsserver.brokers.base import SESSION, USER
@@ -11,13 +12,19 @@ from wsserver.connections.groups import Groups
 from wsserver.connections.state import Connection
 from wsserver.connections.users import User, UserGroups
 
+MAX_ENDED: Final = 10_000  # ids of connections that are known to be gone
+
 
 class ConnectionManager:
-    """Registers connections by id, and makes them members of their session's group and their user's."""
+    """Registers connections by id, and makes them members of their session's group and their user's.
 
-    __slots__ = ("_connections", "_groups", "_is_empty", "_users")
+    With `keeps_ended` it remembers the last ones that have ended here: another process need not be asked for those.
+    """
 
-    def __init__(self, groups: Groups, users: UserGroups) -> None:
+    __slots__ = ("_connections", "_ended", "_groups", "_is_empty", "_users")
+
+    def __init__(self, groups: Groups, users: UserGroups, *, keeps_ended: bool = False) -> None:
+        self._ended: dict[str, None] | None = {} if keeps_ended else None
         self._groups = groups
         self._users = users
         self._connections: dict[str, Connection] = {}
@@ -54,7 +61,19 @@ class ConnectionManager:
 
     def by_user(self, user: User) -> tuple[Connection, ...]:
         """Return the connections of a user, safe to iterate while they come and go."""
-        group = self._groups.get(USER, self.user_group(user))
+        return self.by_user_group(self.user_group(user))
+
+    def coming(self, principal: Principal) -> str | None:
+        """Return the name of the user's group that a newcomer is going to be in, None without any."""
+        return self._users.coming(principal)
+
+    def has_ended(self, connection_id: str) -> bool:
+        """Whether a connection was here, and ended not long ago."""
+        return self._ended is not None and connection_id in self._ended
+
+    def by_user_group(self, name: str) -> tuple[Connection, ...]:
+        """Return the members of a user's group, by its name."""
+        group = self._groups.get(USER, name)
         return () if group is None else tuple(group.members.values())
 
     def all(self) -> tuple[Connection, ...]:
@@ -75,6 +94,10 @@ class ConnectionManager:
         if connection is not None:
             self._groups.leave(connection.session, connection)
             self._users.leave(connection)
+            if self._ended is not None:
+                self._ended[connection_id] = None
+                if len(self._ended) > MAX_ENDED:
+                    del self._ended[next(iter(self._ended))]
         if not self._connections:
             self._is_empty.set()
         return connection

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from wscore.codes import ERRORS, CloseCode, ErrorCode
+from wscore.codes import ERRORS, ErrorCode
 from wscore.disconnects import (
     BINARY_MESSAGE,
     BROKER_DOWN,
@@ -24,11 +24,12 @@ from wscore.disconnects import (
     disconnect_of,
 )
 from wscore.envelope import UnsendableError
-from wscore.principal import AuthError
+from wscore.principal import AuthError, Principal
 from wscore.recovery import read_position
-from wsserver.brokers.base import SESSION, Broker
+from wsserver.brokers.base import SESSION, USER, Broker
 from wsserver.connections.handlerqueue import HandlerTasks
 from wsserver.connections.peerclose import PeerCloseWatcher
+from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.state import Connection
 from wsserver.engines.channel import Channel
 from wsserver.engines.request import HandshakeRequest
@@ -77,6 +78,7 @@ class ConnectingRoom:
         "_broker",
         "_clock",
         "_close_watcher",
+        "_connections",
         "_controller",
         "_failures",
         "_hooks",
@@ -97,6 +99,7 @@ class ConnectingRoom:
         controller: WebSocketController,
         upgrade: Upgrade,
         broker: Broker,
+        connections: ConnectionManager,
         hub: Hub,
         new_state: Callable[[], Any],
         tasks: HandlerTasks,
@@ -111,6 +114,7 @@ class ConnectingRoom:
         self._controller = controller
         self._upgrade = upgrade
         self._broker = broker
+        self._connections = connections
         self._hub = hub
         self._new_state = new_state
         self._tasks = tasks
@@ -268,7 +272,7 @@ class ConnectingRoom:
             return disconnect_of(error)
         if self._broker.is_shared:
             newcomer.claim = principal.user_id  # the limits count it so until it is let in
-            refusal = await self._make_ready(session.name, request)
+            refusal = await self._make_ready(session.name, principal, request)
             if newcomer.has_gone() or refusal is not None:
                 return refusal
             session = self._upgrade.session(session.name)  # somebody may have come into it meanwhile, or left it
@@ -289,10 +293,14 @@ class ConnectingRoom:
             newcomer.channel.resume_reading()
         return None
 
-    async def _make_ready(self, session: str, request: HandshakeRequest) -> DisconnectError | None:
+    async def _make_ready(
+        self, session: str, principal: Principal, request: HandshakeRequest
+    ) -> DisconnectError | None:
         """Have a session level with the other processes, and what the client missed at hand; returns why not."""
         asked = read_position(request.query("epoch"), request.query("seq"))
         try:
+            if (user := self._connections.coming(principal)) is not None:
+                await self._broker.ready(USER, user)
             await self._broker.ready(SESSION, session, asked)
         except TimeoutError:
             return DisconnectError(BROKER_DOWN)
@@ -305,7 +313,7 @@ def _refusal_of(error: AppError) -> DisconnectError:
     is_retryable = code.retryable if isinstance(code, AppErrorCode) else ERRORS[ErrorCode(code)].retryable
     disconnect = OF_AUTH_ERRORS.get(ErrorCode(code)) if code in ERRORS else None
     if disconnect is None:
-        close_code = CloseCode.TRY_AGAIN_LATER if is_retryable else REFUSED_BY_APP.close_code
+        close_code = HOOK_FAILED.close_code if is_retryable else REFUSED_BY_APP.close_code
         disconnect = replace(REFUSED_BY_APP, close_code=close_code, error=str(code))
     if isinstance(error, ConnectRefusedError) and error.close_code is not None:
         disconnect = replace(disconnect, close_code=error.close_code)

@@ -25,8 +25,9 @@ from wsserver.connections.state import Connection
 from wsserver.connections.users import User
 from wsserver.sdk.background import BackgroundTasks
 from wsserver.sdk.declared import DeclaredTypes
+from wsserver.sdk.elsewhere import Elsewhere
 from wsserver.sdk.errors import AppErrorCode, meaning_of
-from wsserver.sdk.requests import ConnectionGoneError, Requests
+from wsserver.sdk.requests import ConnectionGoneError, Requests, new_request_id
 from wsserver.sdk.resources import Resources
 from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_room, check_slice
 from wsserver.telemetry.metrics import Counter, Metrics
@@ -56,6 +57,7 @@ class Hub:
         "_connections",
         "_declared",
         "_delivery",
+        "_elsewhere",
         "_loop",
         "_new_state",
         "_protocol",
@@ -91,6 +93,9 @@ class Hub:
         self._background = background
         self._resources = resources
         self._requests = requests
+        self._elsewhere = Elsewhere(
+            protocol, broker, delivery, sender, connections, rooms, background, requests, metrics
+        )
         self._new_state = new_state
         self._declared = declared
         self._types = SendableTypes(metrics.sent)
@@ -211,43 +216,45 @@ class Hub:
         """Put a connection, by its id, or all of a user into a room; returns how many are members now.
 
         That needs no permission. Each newcomer is sent `room.joined`. With a shared broker it happens a moment later,
-        and counted is who was found. Raises RoomLimitError for one that is in as many rooms as it may be, and
-        UnsendableError for a room that cannot be.
+        in the other processes as well; counted is who was found in this one. Raises RoomLimitError for one that is in
+        as many rooms as it may be, and UnsendableError for a room that cannot be.
         """
         check_room(room)
         if access is RoomAccess.NONE:
             raise ValueError("a member may at least listen; hub.leave takes it out")
         wanted = list(self._wanted(connection, user))
         if self._broker.is_shared:
-            self._background.spawn(self._join_when_ready(wanted, room, access), None)
+            if wanted:
+                self._background.spawn(self._elsewhere.join_when_ready(wanted, room, access), "hub.join")
+            self._elsewhere.join(room, connection, user, access, is_found=bool(wanted))
             return len(wanted)
         return sum(self._rooms.join(member, room, access, placed=True) for member in wanted)
 
-    async def _join_when_ready(self, wanted: list[Connection], room: str, access: RoomAccess) -> None:
-        await self._broker.ready(ROOM, room)
-        for member in wanted:
-            self._rooms.join(member, room, access, placed=True)
-
     def leave(self, room: str, *, connection: str | None = None, user: User | None = None, reason: str = "") -> int:
-        """Take a connection or all of a user out of a room; returns how many were members.
+        """Take a connection or all of a user out of a room; returns how many were members, in this process.
 
         Each is sent `room.left` with the `reason`.
         """
-        return sum(self._rooms.leave(member, room, reason=reason) for member in self._wanted(connection, user))
+        wanted = list(self._wanted(connection, user))
+        self._elsewhere.leave(room, connection, user, reason, is_found=bool(wanted))
+        return sum(self._rooms.leave(member, room, reason=reason) for member in wanted)
 
     def send(
         self, connection_id: str, type: str, data: object = msgspec.UNSET, *, id: str | None = None, lossy: bool = False
     ) -> bool:
-        """Send a message to one connection.
+        """Send a message to one connection, also of another process that shares the broker.
 
-        Returns False if it is known to be gone; True says that the message is on its way, not that it arrived.
+        Returns False if it is known to be gone, or cannot be reached; True says that the message is on its way, not
+        that it arrived.
         """
         connection = self._connections.get(connection_id)
-        if connection is None or not connection.is_open:
+        if not self._is_there(connection_id, connection):
             return False
         if id is not None:
             check_id(id)
         self._check(type, data)
+        if connection is None:
+            return self._elsewhere.send(connection_id, self._protocol.create_envelope(type, data, id=id), lossy=lossy)
         return self._sender.send(connection, type, data, id=id, lossy=lossy)
 
     async def request(
@@ -258,6 +265,13 @@ class Hub:
         The reply reaches no handler, and waits for none. Raises ConnectionGoneError if the connection is gone, or goes
         before it has answered, TimeoutError after `timeout_s`, InvalidMessageError for a reply that cannot be read.
         """
+        if self._connections.get(connection_id) is None and self._elsewhere.may_have(connection_id):
+            self._check(type, data)
+            envelope = self._protocol.create_envelope(type, data, id=new_request_id())
+            try:
+                return message_of(await self._elsewhere.request(connection_id, envelope, timeout_s))
+            except TimeoutError:
+                raise TimeoutError(f"no reply to {type} within {timeout_s} s") from None
         with self._requests.awaited(connection_id) as (request_id, reply):
             if not self.send(connection_id, type, data, id=request_id):
                 raise ConnectionGoneError(connection_id)
@@ -281,9 +295,14 @@ class Hub:
         `code` is an ErrorCode or one that the app has declared; without a message the client gets its meaning.
         """
         connection = self._connections.get(connection_id)
-        if connection is None:
+        if not self._is_there(connection_id, connection):
             return False
-        return self._sender.error(connection, code, message or meaning_of(code), id=id, details=details)
+        text = message or meaning_of(code)
+        if connection is None:
+            return self._elsewhere.send(
+                connection_id, self._protocol.create_error_envelope(code, text, id=id, details=details), error=code
+            )
+        return self._sender.error(connection, code, text, id=id, details=details)
 
     def close(self, connection_id: str, code: int = CloseCode.KICKED, reason: str = "") -> bool:
         """Close a connection, after what was sent to it before. Returns as `send`.
@@ -291,11 +310,21 @@ class Hub:
         Raises UnsendableError for a code that no close frame may carry, and for a reason of more than 123 bytes.
         """
         connection = self._connections.get(connection_id)
-        if connection is None or not connection.is_open:
+        if not self._is_there(connection_id, connection):
             return False
         check_close(code, reason)
+        if connection is None:
+            return self._elsewhere.close(connection_id, code, reason)
         self._delivery.close(connection, app_disconnect(code, reason))
         return True
+
+    def kick(self, user: User, code: int = CloseCode.KICKED, reason: str = "") -> int:
+        """Close all connections of a user, in every process that shares the broker; returns how many in this one.
+
+        Raises as `close`. The user may come back at once.
+        """
+        check_close(code, reason)
+        return self._elsewhere.kick(user, code, reason)
 
     def resource(self, kind: type[T]) -> T:
         """Return what a lifespan yielded, by its type or a base of it.
@@ -347,6 +376,10 @@ class Hub:
             return self._connections.by_user(user)
         found = self._connections.get(connection or "")
         return () if found is None else (found,)
+
+    def _is_there(self, connection_id: str, connection: Connection | None) -> bool:
+        """Whether a connection is open, as far as is known here."""
+        return self._elsewhere.may_have(connection_id) if connection is None else connection.is_open
 
     def _check(self, type: str, data: object) -> Counter:
         """Return what counts messages of this type; raises for what cannot be sent."""

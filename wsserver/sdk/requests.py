@@ -15,6 +15,11 @@ REQUEST_PREFIX: Final = "srv."
 _RANDOM_BYTES: Final = 16  # nobody else guesses the id
 
 
+def new_request_id() -> str:
+    """Return an id that nobody has had, and nobody can guess."""
+    return REQUEST_PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+
+
 class ConnectionGoneError(WsctlError):
     """The client that was asked is gone."""
 
@@ -35,9 +40,11 @@ class Requests:
         self.waiting: dict[str, dict[str, asyncio.Future[Envelope]]] = {}
 
     @contextmanager
-    def awaited(self, connection_id: str) -> Iterator[tuple[str, asyncio.Future[Envelope]]]:
-        """Give a new id and the future of its reply, which is forgotten at the end of the block."""
-        request_id = REQUEST_PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+    def awaited(
+        self, connection_id: str, request_id: str | None = None
+    ) -> Iterator[tuple[str, asyncio.Future[Envelope]]]:
+        """Give a new id, or the given one, and the future of its reply, which is forgotten at the end of the block."""
+        request_id = request_id or new_request_id()
         reply: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
         own = self.waiting.setdefault(connection_id, {})
         own[request_id] = reply

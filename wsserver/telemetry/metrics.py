@@ -155,6 +155,9 @@ class Metrics:
         self.handlers_failed = self._counter("wsctl_handlers_failed_total", "Exceptions in handlers and hooks")
         self.handlers_cancelled = self._counter("wsctl_handlers_cancelled_total", "Handlers and hooks cut short")
         self.tasks_failed = self._counter("wsctl_tasks_failed_total", "Exceptions in background tasks")
+        self.unreadable_orders = self._counter(
+            "wsctl_orders_unreadable_total", "What another process asked for and could not be read"
+        )
         self.stalls = self._counter("wsctl_stalls_total", "Times that the event loop stood still")
 
     def read(self, name: str, help: str, kind: str, read: Callable[[], float]) -> None:
