@@ -79,7 +79,9 @@ def connect(
         _look_through(view.open, read, options, by_lines, terminal.theme, config)
         return
     connector = connection.connector(ProtocolOptions().settings)
-    new_client = partial(connector.client, reconnect=keeping.policy(), auto_pong=keeping.auto_pong)
+    new_client = partial(
+        connector.client, reconnect=keeping.policy(), auto_pong=keeping.auto_pong, rooms=keeping.room or ()
+    )
     client = new_client(saved)
     if by_lines:
         asyncio.run(run_script(client, options, stdin_lines(), view.record, lines.captures()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -84,6 +84,7 @@ class Connector:
         *,
         reconnect: ReconnectPolicy | None = None,
         auto_pong: bool = True,
+        rooms: Sequence[str] = (),
     ) -> Client:
         """Return a client of a target, as who is named here, else by its own or by a token that was pasted.
 
@@ -103,6 +104,7 @@ class Connector:
             session_id=target.session,
             reconnect=reconnect,
             auto_pong=auto_pong,
+            rooms=rooms,
             dial=dial,
         )
 

@@ -56,6 +56,11 @@ class ClientCalls:
         """The rooms in which the client is, or into which it comes back."""
         return self._following.rooms
 
+    @property
+    def is_joining(self) -> bool:
+        """Whether the server has not said yet of every room that is joined by itself if it lets us in."""
+        return self._following.is_joining
+
     async def __aiter__(self) -> AsyncIterator[Envelope]:
         """Yield envelopes until a normal closure; any other end raises ConnectionClosedError."""
         while True:

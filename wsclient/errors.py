@@ -116,6 +116,19 @@ class ServerError(WsctlError):
         return f"{self.code}: {self.message}"
 
 
+class RoomRefusedError(CredentialError):
+    """The server did not let us into a room: `code` is FORBIDDEN, RATE_LIMITED or PROCESSING_ERROR."""
+
+    def __init__(self, room: str, code: str, message: str) -> None:
+        super().__init__(room, code, message)
+        self.room = room
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"the server did not let us into the room {self.room}: {self.code}: {self.message}"
+
+
 class NoReplyError(WsctlError):
     """Nothing that was waited for arrived in time; `timeout_s` in seconds."""
 

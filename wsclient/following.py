@@ -76,6 +76,11 @@ class Following:
         return tuple(room for room, group in self._rooms.items() if not group.is_left)
 
     @property
+    def is_joining(self) -> bool:
+        """Whether a join of ours is not answered yet."""
+        return bool(self._asked)
+
+    @property
     def resume_fields(self) -> dict[str, str]:
         """What the URL says to go on where the session was read to, nothing if it has not been read yet."""
         held = self._session.counter.position

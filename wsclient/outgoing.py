@@ -41,3 +41,11 @@ def with_id(frame: str, new_id: str) -> tuple[str, str | None]:
         return frame, None if envelope is None else envelope.id
     # Of a key that is there twice the last one counts: what was typed stays as it is, `"id": null` included.
     return f'{frame.rstrip()[:-1].rstrip()},"id":"{new_id}"}}', new_id
+
+
+def with_room(frame: str, room: str) -> str:
+    """Return a frame for a room; an envelope that names one already, and what is no envelope, stays as it is."""
+    envelope = read_envelope(frame)
+    if envelope is None or envelope.room is not None:
+        return frame
+    return f'{frame.rstrip()[:-1].rstrip()},"room":"{room}"}}'

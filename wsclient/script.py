@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from wsclient.client import Client
-from wsclient.errors import ConnectionClosedError, ConnectionFailedError, describe_close
-from wsclient.events import Closed, ControlFrame, Event, GroupEvent, Opened, Received, Reconnecting, Sent
+from wsclient.errors import ConnectionClosedError, ConnectionFailedError, RoomRefusedError, describe_close
+from wsclient.events import Closed, ControlFrame, Event, GroupEvent, Opened, Received, Reconnecting, RoomRefused, Sent
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.goals import Goal, Progress, UnmetError
 from wsclient.handshake import Handshake
@@ -112,8 +112,9 @@ class Script:
             on_failed=self._fail,
         )
         self._sender = self._sending.sender
-        self._all_sent = self._has_hinted = False
+        self._all_sent = self._has_hinted = self._was_greeted = False
         self._failure: str | None = None
+        self._refusal: RoomRefusedError | None = None
         self._decided = asyncio.Event()
         self._message = asyncio.Event()
         client.watch(self._on_event)
@@ -144,6 +145,7 @@ class Script:
             await self._client.close()
             self._happened(self._happenings.ended(now_ms()))
         self._sending.give_up()
+        end = end or self._refusal or self._room_error
         lost = self._sending.losses.error
         is_told = self._failure is not None or isinstance(end, ConfigError)
         if end is None:
@@ -179,12 +181,19 @@ class Script:
 
     @property
     def _is_reached(self) -> bool:
-        return self._all_sent and self._progress.is_reached
+        return self._all_sent and self._progress.is_reached and not self._client.is_joining
+
+    @property
+    def _room_error(self) -> WsctlError | None:
+        """Why no room was joined although some were asked for."""
+        if self._was_greeted or not self._client.rooms:
+            return None
+        return ConfigError("--room", "no room was joined: the server did not greet as one of wsctl")
 
     def _judge(self, listening: asyncio.Task[object] | None, *, is_late: bool) -> None:
         """Say why it ended before its goal; without a goal only a connection that ended abnormally is a failure."""
         error = None if listening is None else listening.exception()
-        if self._progress.is_reached:
+        if self._progress.is_reached or self._refusal is not None:
             return
         if self._options.goal and (error is None or isinstance(error, ConnectionClosedError)):
             if self._failure is not None:
@@ -221,7 +230,10 @@ class Script:
         await self._linger()
 
     async def _linger(self) -> None:
-        """Wait for silence; what an app refuses late is sent again meanwhile."""
+        """Wait for silence; what an app refuses late is sent again meanwhile, and a room may refuse us late."""
+        while self._client.is_joining:
+            self._message.clear()
+            await self._message.wait()
         while True:
             self._message.clear()
             try:
@@ -245,6 +257,7 @@ class Script:
                 if session is None:
                     self._note(_CONNECTED.get(protocol, f"connected; {protocol} is spoken"))
                 else:
+                    self._was_greeted = True
                     self._note(f"connected as {session.user_id}, session {session.session_id}")
                 self._sending.opened(session)
             case Handshake() if self._options.verbose:
@@ -261,6 +274,9 @@ class Script:
                 self._sender.closed(code)
                 if code == CloseCode.NORMAL:  # any other end is told by Reconnecting or by the error of `run`
                     self._note(f"closed {describe_close(code, reason, is_ours=is_ours)}")
+            case RoomRefused(room, code, reason):  # the error of `run` tells it
+                self._refusal = RoomRefusedError(room or "", code, reason)
+                self._decided.set()
             case GroupEvent():
                 self._note(str(happening_of(event, now_ms())))
             case Reconnecting(attempt, delay_ms, problem):
@@ -287,6 +303,7 @@ class Script:
         self._templates.saw(envelope)
         self._sending.saw()
         if self._progress.is_reached:
+            self._check()  # the server may have let us into the last room
             return
         if kind is Kind.HEARTBEAT and not self._options.show_pings:
             return

@@ -102,6 +102,10 @@ class KeepingOptions:
     reconnect: Annotated[
         bool | None, typer.Option(help="Come back after a lost connection.", show_default="in a terminal")
     ] = None
+    room: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROOM", help="Join this room, after each reconnect too (repeatable)."),
+    ] = None
     auto_pong: Annotated[bool, typer.Option(help="Answer the server's pings and do not show them.")] = True
 
     def policy(self) -> ReconnectPolicy | None:

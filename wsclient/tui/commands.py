@@ -91,6 +91,7 @@ COMMANDS: Final = (
     Command("history", "ctrl+r", "history", "History", "Search what was sent before", needs_server=True),
     Command("saved", "f9", "saved", "Saved", "Pick a saved message, to change, send or delete it", needs_server=True),
     Command("save", "alt+s", "save_message", "Save", "Save the message under a name", needs_server=True),
+    Command("room", "alt+r", "next_room", "Room", "Send to the next room, or to the session again", needs_server=True),
     Command("repeat", "ctrl+t", "repeat", "Repeat", "Send the message every N ms, or stop", needs_server=True),
     Command("reconnect", "ctrl+k", "reconnect", "Reconnect", "Connect again now", needs_server=True),
     Command("form", "ctrl+n", "form", "Connect to…", "Connect to another server", needs_server=True),

@@ -29,7 +29,7 @@ class WritingActions(MainScreenParts):
         except WsctlError as error:
             self._say(str(error), "error")
         else:
-            self.composer.draft = Draft(draft.type, text)
+            self.composer.draft = Draft(draft.type, text, room=draft.room)
             self.composer.focus_data()
 
     def action_send_file(self) -> None:
@@ -77,6 +77,13 @@ class WritingActions(MainScreenParts):
             return str(error)
         self._say(f"saved as {name.strip()} in {self._saved.path}")
         return None
+
+    def action_next_room(self) -> None:
+        """Send what is written to the next room, or to the session."""
+        if self._live is None or not self._live.rooms:
+            self._say("you are in no room: --room joins one, and so does a room.join", "warning")
+        else:
+            self.composer.next_room(self._live.rooms)
 
     def action_repeat(self) -> None:
         """Send the draft every N ms, or stop."""

@@ -97,6 +97,12 @@ class LiveConnection:
         return self._client.adapter if self._client is not None and self._client.state is ClientState.OPEN else None
 
     @property
+    def rooms(self) -> tuple[str, ...]:
+        """The rooms in which we are, none while there is no connection to a wsctl server."""
+        client = self._client
+        return () if client is None or client.session is None else client.rooms
+
+    @property
     def limits(self) -> Limits | None:
         """What the server takes, None while there is no connection to one that says so."""
         session = None if self._client is None else self._client.session

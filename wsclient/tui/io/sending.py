@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from wsclient.errors import NotConnectedError
+from wsclient.outgoing import with_room
 from wsclient.pacing import Pacer
 from wsclient.templates import TemplateContext, expand
 from wsclient.tui.io.editing import content_of_file
@@ -35,7 +36,10 @@ class Sender:
     async def send(self, draft: Draft) -> bool:
         """Send one message; returns whether it went out."""
         try:
-            await self._live.send(self._frame(draft))
+            frame = self._frame(draft)
+            if draft.room and isinstance(frame, str) and draft.form is not Form.FRAME:
+                frame = with_room(frame, draft.room)
+            await self._live.send(frame)
         except WsctlError as error:
             self._say(str(error), "error")
             return False

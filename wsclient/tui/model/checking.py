@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Final
 
 from wsclient.binaryform import REFUSED_BINARY
@@ -22,6 +23,10 @@ def problem_of(draft: Draft, adapter: Adapter | None) -> str | None:
     is_ours = adapter is not None and adapter.name == ProtocolName.WSCTL
     if draft.form.is_binary:
         return REFUSED_BINARY if is_ours else _problem_of_bytes(draft)
+    if draft.room and not is_ours and adapter is not None:
+        return f"a {adapter.name} server has no rooms"
+    if draft.room and draft.form is Form.FRAME:
+        return f"a frame goes just as it is, and so not to the room {draft.room}"
     if draft.form is Form.FRAME or (adapter is not None and not adapter.has_typed_lines):
         if not draft.text.strip():
             return _NOTHING
@@ -43,7 +48,9 @@ def bare_type(adapter: Adapter | None) -> str:
 
 
 def describe(draft: Draft, adapter: Adapter | None) -> str:
-    """Return what a draft without a problem would be sent as."""
+    """Return what a draft without a problem would be sent as, and to which room."""
+    if draft.room and not _names_room(draft):
+        return f"to room {draft.room}: {describe(replace(draft, room=''), adapter)}"
     match draft.form:
         case Form.TEXT:
             return "as text"
@@ -88,7 +95,19 @@ def _is_whole(text: str) -> bool:
 
 def _has_type(text: str) -> bool:
     try:
-        value = json.loads(text, parse_int=str, parse_float=str)
+        return "type" in _members(text)
     except (ValueError, RecursionError):
         return True  # it has variables in it; what it is shows when it is sent
-    return isinstance(value, dict) and "type" in value
+
+
+def _names_room(draft: Draft) -> bool:
+    """Tell whether it is a whole envelope that goes to a room of its own."""
+    try:
+        return draft.form is Form.AUTO and _is_whole(draft.text) and _members(draft.text).get("room") is not None
+    except (ValueError, RecursionError):
+        return False
+
+
+def _members(text: str) -> dict[str, object]:
+    value = json.loads(text, parse_int=str, parse_float=str)
+    return value if isinstance(value, dict) else {}

@@ -30,21 +30,26 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the composer holds: a message type, the text beside it, and what that is."""
+    """What the composer holds: a message type, the text beside it, what that is, and the room, if it is for one."""
 
     type: str
     text: str
     form: Form = Form.AUTO
+    room: str = ""
 
     def to_json(self) -> dict[str, str]:
         """Return it as it is kept in a file."""
         kept = {"type": self.type, "text": self.text}
-        return kept if self.form is Form.AUTO else {**kept, "form": self.form}
+        if self.form is not Form.AUTO:
+            kept["form"] = self.form
+        return {**kept, "room": self.room} if self.room else kept
 
     @classmethod
     def from_json(cls, value: Any) -> Draft:
         """Read what `to_json` gave; raises KeyError, TypeError or ValueError."""
-        return cls(str(value["type"]), str(value["text"]), Form(value.get("form", Form.AUTO)))
+        return cls(
+            str(value["type"]), str(value["text"]), Form(value.get("form", Form.AUTO)), str(value.get("room", ""))
+        )
 
 
 def history_path() -> Path:

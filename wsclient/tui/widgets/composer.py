@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -116,6 +116,7 @@ class Composer(Vertical):
         self._adapter = adapter
         self._bare_type = BARE_TYPE
         self._form = Form.AUTO
+        self._room = ""
 
     def compose(self) -> ComposeResult:
         """Yield the fields, made here and not before: a text area needs a screen that is shown."""
@@ -141,12 +142,12 @@ class Composer(Vertical):
     @property
     def draft(self) -> Draft:
         """What is written now."""
-        return Draft(self._type.value.strip() or self._bare_type, self._data.text, self._form)
+        return Draft(self._type.value.strip() or self._bare_type, self._data.text, self._form, self._room)
 
     @draft.setter
     def draft(self, draft: Draft) -> None:
         self._type.value = draft.type or self._type.value
-        self._form = draft.form
+        self._form, self._room = draft.form, draft.room
         self._data.load_text(draft.text)
         self._data.move_cursor(self._data.document.end)
 
@@ -178,6 +179,13 @@ class Composer(Vertical):
         """Send it as something else."""
         forms = list(Form)
         self._form = forms[(forms.index(self._form) + 1) % len(forms)]
+        self._check_draft()
+
+    def next_room(self, rooms: Sequence[str]) -> None:
+        """Send it to the next of these rooms; behind the last one comes the session."""
+        places = ["", *rooms]
+        at = places.index(self._room) if self._room in places else 0
+        self._room = places[(at + 1) % len(places)]
         self._check_draft()
 
     def sent(self, draft: Draft) -> None:
