@@ -19,7 +19,7 @@ SECRET = "a secret for tests, 32 bytes or more"
 MAX_PARAMETERS = 10
 # What one name means to a server and another to its client, or what each load test measures in a way of its own.
 OF_SEVERAL_MEANINGS = {
-    *("audience", "handshake_timeout", "issuer", "origin", "out", "profile", "reconnect"),
+    *("audience", "handshake_timeout", "issuer", "origin", "out", "profile", "reconnect", "room"),
     *("speed", "sub", "timeout", "uds"),
     *("connections", "drain", "duration", "rate", "sessions", "think"),
 }
