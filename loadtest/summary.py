@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from loadtest.histograms import Distribution
-from loadtest.wire import Generator, HostClock, Ledger, Plan, ReceiverLedger, Second
+from loadtest.wire import Generator, HostClock, Ledger, Plan, ReceiverLedger, RecoveryLedger, Second
 from wscore.errors import ConfigError
 
 SCHEMA: Final = 1
@@ -82,6 +82,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     receivers: tuple[ReceiverLedger, ...] = ()
     receivers_affected: int = 0
     connections: Connections
+    recovery: RecoveryLedger | None = None
     errors: dict[str, int]
     close_codes: dict[str, int]
     heartbeats_missed: int

@@ -41,7 +41,7 @@ def _count_of(fault: str, summary: Summary) -> float | None:
     return count if count or _looks_for(summary, fault) else None
 
 
-def _own_count(kind: str, figure: Callable[[Summary], float], summary: Summary) -> float | None:
+def _own_count(kind: str, figure: Callable[[Summary], float | None], summary: Summary) -> float | None:
     return figure(summary) if summary.kind == kind else None
 
 

@@ -55,6 +55,7 @@ def summarise(
             measured.connections_lost,
             measured.resumed,
         ),
+        recovery=measured.recovery,
         errors=measured.errors,
         close_codes=measured.close_codes,
         heartbeats_missed=measured.heartbeats_missed,
@@ -125,6 +126,7 @@ def _failures(summary: Summary, checks: Sequence[Check], *, judged: bool) -> Ite
     for count, what in counts:
         if count:
             yield f"{count:,} {what}."
+    yield from SCENARIOS[summary.kind].failures(summary)
 
 
 def _absences(summary: Summary) -> Iterator[str]:

@@ -177,6 +177,21 @@ class ReceiverLedger(msgspec.Struct, frozen=True, rename="camel"):
     faults: dict[str, int]
 
 
+class RecoveryLedger(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What became of those who came back to their sessions with a position, and of the events counted by `seq`.
+
+    None is what was not measured: no event came, or none behind which nothing can be missing.
+    """
+
+    asked: int  # connections that came back
+    resumed: int  # recovered: true
+    unrecovered: int  # told that history is gone
+    confirmed: int  # of those that came back: an event came afterwards, so what is missing before it is known
+    replayed: int | None
+    lost: int | None  # nobody said that they are gone
+    doubled: int | None
+
+
 class Generator(msgspec.Struct, frozen=True, rename="camel"):
     """How the driver itself fared; `doubts` say why its figures cannot be trusted, empty when they can."""
 
@@ -261,6 +276,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     all_lost_at_s: float | None = None  # since the start, when every connection was lost
     target_died_at_s: float | None = None  # the same, if it took no connection any more
     resumed: int = 0
+    recovery: RecoveryLedger | None = None
     heartbeats_missed: int = 0
     server_rss_kib: tuple[int, int] | None = None  # at the start and at the end of the window
     ledger: Ledger = Ledger()

@@ -42,7 +42,7 @@ class Recovery(msgspec.Struct, rename="camel"):
     epoch: str | int | None = None
     seq: int | None = None
     resume_token: str | None = None
-    recovered: bool = False
+    recovered: bool | None = None  # None if no position was asked for
 
 
 class Interval(msgspec.Struct, rename="camel"):
@@ -158,6 +158,19 @@ class LoadConnection(WSListener):
     def binary(self, payload: bytes) -> None:
         """Handle what is no text."""
         self.traffic.error("a binary frame")
+
+    def follow(self, before: LoadConnection) -> None:
+        """Go on where the connection before in this slot ended; nothing was dialled yet."""
+
+    def resume_fields(self) -> dict[str, str]:
+        """Return what the URL of the connection after this one says to resume its session, nothing if it cannot."""
+        info = self.session_info
+        if info is None or info.recovery is None or info.recovery.resume_token is None:
+            return {}
+        recovery = info.recovery
+        seq = self.seq if self.seq is not None else recovery.seq or 0
+        fields = {"sessionId": info.session_id, "epoch": recovery.epoch, "seq": seq, "resume": recovery.resume_token}
+        return {name: str(value) for name, value in fields.items()}
 
     # What picows calls
 

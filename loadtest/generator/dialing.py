@@ -57,6 +57,7 @@ class Dialer:
         adapter: Adapter | None = None,
     ) -> None:
         self._tokens = tokens
+        self._guests = uuid.uuid4()
         self._timeout_s = timeout_s
         self._headers = headers.items if adapter is None else offering(headers.items, adapter.subprotocols)
         self._is_ours = adapter is None
@@ -152,7 +153,9 @@ class Dialer:
             if "sessionId" in query:
                 claims["sid"] = query["sessionId"]
             return mint_jwt(tokens.secret, claims)
-        return mint_guest_token(uuid.uuid4(), now_ms(), tokens.secret)
+        # Who comes back is the same guest: a resume token is worth nothing to another one.
+        guest = uuid.UUID(bytes=uuid.uuid5(self._guests, str(index)).bytes, version=4)
+        return mint_guest_token(guest, now_ms(), tokens.secret)
 
 
 def offering(headers: tuple[tuple[str, str], ...], subprotocols: Sequence[str]) -> tuple[tuple[str, str], ...]:

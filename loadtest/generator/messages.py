@@ -67,6 +67,13 @@ class Counts(msgspec.Struct):
     failed: int = 0
     lost: int = 0
     resumed: int = 0
+    resumes: int = 0  # connections that came back with a position
+    unrecovered: int = 0  # how often the server said that history is gone
+    replayed: int = 0
+    events: int = 0  # of sessions, counted by their seq
+    events_lost: int = 0
+    events_doubled: int = 0
+    events_confirmed: int = 0  # connections that came back and then got an event, so that no end is missing
     awaited: int = 0  # connections that are to come back, or callers that wait for an answer
     sent: int = 0
     received: int = 0

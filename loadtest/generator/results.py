@@ -22,6 +22,7 @@ from loadtest.wire import (
     Measured,
     Plan,
     ReceiverLedger,
+    RecoveryLedger,
 )
 
 MAX_CPU_PERCENT: Final = 90.0
@@ -71,6 +72,7 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
         all_lost_at_s=lost_at_s,
         target_died_at_s=None if course.is_target_alive else lost_at_s,
         resumed=counts.resumed,
+        recovery=recovery_of(counts),
         heartbeats_missed=counts.heartbeats_missed,
         server_rss_kib=course.rss_kib,
         ledger=settled.ledger,
@@ -81,6 +83,22 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
         generator=_generator(parts, counts.counted_sent, course.workers),
         clock=HostClock("estimated", uncertainty_us) if uncertainty_us else HostClock(),
         was_interrupted=course.was_interrupted,
+    )
+
+
+def recovery_of(counts: Counts) -> RecoveryLedger | None:
+    """Return what became of those who came back to their sessions, None if nobody could."""
+    if not counts.resumes:
+        return None
+    is_proven = counts.events_confirmed > 0 or counts.events_lost > 0
+    return RecoveryLedger(
+        asked=counts.resumes,
+        resumed=counts.resumed,
+        unrecovered=counts.unrecovered,
+        confirmed=counts.events_confirmed,
+        replayed=counts.replayed if counts.events else None,
+        lost=counts.events_lost if is_proven else None,
+        doubled=counts.events_doubled if counts.events or counts.events_doubled else None,
     )
 
 

@@ -199,7 +199,8 @@ class Traffic:
         connection = self.new_connection(slot, slot * self.processes + self.position)
         query = {} if self.plan.dialogue is not None else self.query(connection)
         if before is not None:
-            query |= _resume(before)
+            query |= before.resume_fields()
+            connection.follow(before)
         async with self._handshakes:
             if slot >= self._wanted or self._is_ending:
                 return None
@@ -261,13 +262,3 @@ class Traffic:
         self.flush()
         if not self._is_ending:
             asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
-
-
-def _resume(before: LoadConnection) -> dict[str, str]:
-    info = before.session_info
-    if info is None or info.recovery is None or info.recovery.resume_token is None:
-        return {}
-    recovery = info.recovery
-    seq = before.seq if before.seq is not None else recovery.seq or 0
-    fields = {"sessionId": info.session_id, "epoch": recovery.epoch, "seq": seq, "resume": recovery.resume_token}
-    return {name: str(value) for name, value in fields.items()}

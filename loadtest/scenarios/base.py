@@ -70,7 +70,7 @@ class Scenario:
     latency_rule: ClassVar[str] = "rtt"
     latency_title: ClassVar[str] = "round trip"
     latencies: ClassVar[Mapping[str, str]] = {}
-    counts: ClassVar[Mapping[str, Callable[[Summary], float]]] = {}  # rules about numbers that only this one has
+    counts: ClassVar[Mapping[str, Callable[[Summary], float | None]]] = {}  # rules about numbers that only this one has
     latency_rules: ClassVar[Sequence[str]] = ("latency.p99<100ms",)  # where no rules are given and some are needed
     faults: ClassVar[Set[str]] = REPLY_FAULTS  # those of the ledger that it looks for
     quick: ClassVar[Any] = None  # its options in the quick test, if it belongs to that
@@ -133,6 +133,10 @@ class Scenario:
 
     def doubts(self, summary: Summary) -> Iterator[str]:
         """Yield why a run's figures say nothing."""
+        return iter(())
+
+    def failures(self, summary: Summary) -> Iterator[str]:
+        """Yield what went wrong that only this scenario counts; asked where there are no rules."""
         return iter(())
 
     def facts(self, summary: Summary) -> Iterator[tuple[str, str]]:

@@ -145,3 +145,30 @@ def test_help_of_each_test_fits_80_columns(wsctl, name):
     assert (result.returncode, result.stderr) == (0, "")
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert "..." not in result.stdout
+
+
+def test_a_storm_says_what_was_resumed_replayed_lost_and_doubled(serving, wsctl):
+    server = serving()
+    rules = [f"--threshold={rule}" for rule in ("resumed>=5", "replayed>=15", "events_lost<=0", "events_doubled<=0")]
+    result = wsctl("loadtest", "reconnect", server.url, *QUICKLY, *rules, "--json")
+    assert result.returncode in (0, 98), result.stderr
+    summary = json.loads(result.stdout)
+    assert summary["recovery"] == {
+        "asked": 5,
+        "resumed": 5,
+        "unrecovered": 0,
+        "confirmed": 5,
+        "replayed": 15,
+        "lost": 0,
+        "doubled": 0,
+    }
+    assert [check["passed"] for check in summary["checks"]] == [True] * 4
+
+
+def test_a_storm_at_a_server_without_recovery_shows_nothing_as_measured(serving, wsctl):
+    server = serving("--recovery-messages", "0")
+    result = wsctl("loadtest", "reconnect", server.url, *QUICKLY, "--threshold", "events_lost<=0")
+    assert result.returncode in (99, 98), result.stderr
+    words = " ".join(result.stdout.split())
+    assert "recovery not measured: no connection came back to a session that keeps its events" in words
+    assert "events_lost<=0 was missed: nothing of the kind was measured" in words

@@ -47,7 +47,9 @@ class Lies:
     die_after: int | None = None
     heartbeat_ms: int = 25_000
     ping_first: bool = False
-    recovers: bool = False
+    recovers: bool = False  # keeps the events of sessions, and replays them
+    forgets: int = 0  # so many of a replay, the first ones
+    repeats: int = 0  # so many of those that a client has read
     bare_pongs: bool = False  # without the id of their ping, as the seed's server sends them
     greetings: int = 1
     noise: tuple[str, ...] = ()  # sent after the greeting; "0x…" is a binary frame
@@ -60,6 +62,7 @@ class Session:
 
     members: list[ServerConnection] = field(default_factory=list)
     held: dict[int, str] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
 
 
 class Stub:
@@ -90,14 +93,20 @@ class Stub:
             "heartbeat": {"intervalMs": lies.heartbeat_ms, "timeoutMs": lies.heartbeat_ms * 3},
             "limits": {"maxMessageBytes": 1 << 20},
         }
-        if lies.recovers:
-            created["recovery"] = {"epoch": "e", "seq": 0, "resumeToken": "r", "recovered": "resume" in query}
         session = self.sessions.setdefault(name, Session())
+        replay: list[str] = []
+        if lies.recovers:
+            seq = int(query.get("seq", [len(session.events)])[0])
+            replay = session.events[seq - lies.repeats : seq] + session.events[seq + lies.forgets :]
+            asked = {"recovered": True} if "resume" in query else {}
+            created["recovery"] = {"epoch": "e", "seq": seq, "resumeToken": "r", **asked}
         session.members.append(connection)
         self.everyone.add(connection)
         self.greeted += 1
         for _ in range(0 if lies.greets is not None and self.greeted > lies.greets else lies.greetings):
             await connection.send(envelope("session_created", created))
+        for text in replay:
+            await connection.send(text)
         for text in lies.noise:
             await connection.send(bytes.fromhex(text[2:]) if text.startswith("0x") else text)
         if lies.ping_first:
@@ -124,6 +133,10 @@ class Stub:
             time.sleep(lies.stall_s)  # all of it stands still
         if message["type"] == "ping":
             self.answer(connection, message)
+        elif lies.recovers:
+            session.events.append(envelope("message", message["data"], seq=len(session.events) + 1))
+            for member in session.members:
+                self.later(member, session.events[-1])
         else:
             self.fan_out(session, message)
 
