@@ -131,7 +131,7 @@ def test_a_bare_wsctl_shows_its_help_and_exits_2(wsctl):
             "connect",
             [
                 *("Arguments", "Target", "Who connects", "Handshake", "TLS", "Way to the server"),
-                "Keeping the connection",
+                *("Protocol", "Keeping the connection"),
                 *("Lines to send", "When it ends", "What is shown and recorded", "Terminal"),
             ],
         ),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from wsserver import App, Context
+from wsserver import App, Context, Principal
 from wsserver.brokers.base import SESSION
 from wsserver.brokers.memory import MemoryBroker
 from wsserver.connections.groups import Groups
@@ -18,6 +18,7 @@ from wsserver.connections.users import UserGroups
 from wsserver.sdk.lifespans import LifespanError
 from wsserver.telemetry.budget import ALL, BACKGROUND, GOODBYE, HANDLERS, LIFESPANS, AbandonedError, Budget
 
+ALICE = Principal("alice", False, 0)
 HANG_S = 20
 
 
@@ -25,7 +26,7 @@ async def test_everybody_who_waits_for_an_empty_server_hears_of_it():
     groups = Groups(MemoryBroker())
     manager = ConnectionManager(groups, UserGroups(groups, for_guests=True))
     await manager.wait_empty()
-    connection = SimpleNamespace(id="one", session=Group(SESSION, "room"))
+    connection = SimpleNamespace(id="one", session=Group(SESSION, "room"), principal=ALICE)
     manager.register(connection)
     waiting = [asyncio.create_task(manager.wait_empty()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -37,11 +38,11 @@ async def test_everybody_who_waits_for_an_empty_server_hears_of_it():
 async def test_who_waits_for_an_empty_server_is_not_told_while_somebody_is_there():
     groups = Groups(MemoryBroker())
     manager = ConnectionManager(groups, UserGroups(groups, for_guests=True))
-    manager.register(SimpleNamespace(id="one", session=Group(SESSION, "room")))
+    manager.register(SimpleNamespace(id="one", session=Group(SESSION, "room"), principal=ALICE))
     waiting = asyncio.create_task(manager.wait_empty())
     await asyncio.sleep(0)
     manager.unregister("one")
-    manager.register(SimpleNamespace(id="two", session=Group(SESSION, "room")))
+    manager.register(SimpleNamespace(id="two", session=Group(SESSION, "room"), principal=ALICE))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not waiting.done()
