@@ -236,7 +236,8 @@ class Following:
         assert group.room is not None
         ask_id, held = self._new_id(), group.counter.position
         self._asked[ask_id] = group.room
-        return ask_id, RoomJoin(group.room, group.presence, None if held is None else held._asdict())
+        asked = None if held is None else {"epoch": held.epoch, "seq": held.seq}
+        return ask_id, RoomJoin(group.room, group.presence, asked)
 
     def _new_id(self) -> str:
         self._asks += 1

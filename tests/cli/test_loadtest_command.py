@@ -46,7 +46,7 @@ def test_where_nothing_listens_it_says_how_to_start_a_server_and_exits_with_3(ws
     result = wsctl("loadtest", "ws://127.0.0.1:9")
     assert (result.returncode, result.stdout) == (3, "")
     assert result.stderr.splitlines()[-1] == (
-        "wsctl: no server at ws://127.0.0.1:9/socket.io/: connection refused; `wsctl serve` starts one, or add --serve"
+        "wsctl: no server at ws://127.0.0.1:9/: connection refused; `wsctl serve` starts one, or add --serve"
     )
 
 
