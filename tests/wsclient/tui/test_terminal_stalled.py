@@ -15,6 +15,8 @@ import termios
 import time
 from pathlib import Path
 
+import pytest
+
 from wsclient import Client
 from wsclient.recording import read_recording
 
@@ -58,6 +60,7 @@ class Pty:
         self.text += re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", drawn)
 
 
+@pytest.mark.slow
 async def test_a_terminal_that_reads_nothing_stops_neither_network_nor_recording(server, tmp_path):
     path = tmp_path / "talk.jsonl"
     command = (sys.executable, "-m", "cli.main", "connect", server.url, "--session", "room", "--record", str(path))
