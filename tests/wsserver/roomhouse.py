@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 
 from wscore.envelope import MessageProtocol
 from wscore.principal import Principal
@@ -45,6 +46,7 @@ class House:
     def __init__(self, limits: RoomLimits = RoomLimits(per_connection=10_000)) -> None:  # noqa: B008
         self.now_s = 100.0
         self.timers: list[tuple[float, int, object, tuple]] = []
+        self._numbers = count()  # those of one time run in the order in which they were set
         metrics = Metrics()
         broker = MemoryBroker()
         self.groups = groups = Groups(broker)
@@ -59,7 +61,7 @@ class House:
         self.made = 0
 
     def call_later(self, delay_s: float, call, *arguments) -> None:
-        self.timers.append((self.now_s + delay_s, len(self.timers), call, arguments))
+        self.timers.append((self.now_s + delay_s, next(self._numbers), call, arguments))
 
     def pass_time(self, seconds: float) -> None:
         end_s = self.now_s + seconds
