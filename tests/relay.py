@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from urllib.parse import urlsplit, urlunsplit
+
+from tests.tcpserver import tcp_server
 
 
 class Relay:
@@ -16,22 +18,19 @@ class Relay:
         self._opened = asyncio.Event()
         self._opened.set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._ends = AsyncExitStack()
+        self._port = 0
 
     async def __aenter__(self) -> Relay:
-        self._server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
+        self._port = await self._ends.enter_async_context(tcp_server(self._pass))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self._end_all()
+        await self._ends.aclose()
 
     @property
     def url(self) -> str:
-        assert self._server is not None
-        port = self._server.sockets[0].getsockname()[1]
-        return urlunsplit(urlsplit(self.target)._replace(netloc=f"127.0.0.1:{port}"))
+        return urlunsplit(urlsplit(self.target)._replace(netloc=f"127.0.0.1:{self._port}"))
 
     async def cut(self) -> None:
         """Drop every connection, and hold up who comes until `mend`."""

@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from tests.tcpserver import tcp_server
 from wsclient import (
     Client,
     ClientState,
@@ -46,28 +47,6 @@ def sends(*frames):
     return script
 
 
-@pytest.fixture
-async def answering():
-    """Start a TCP server that answers each request with fixed bytes: `await answering(b"...")` gives its URL."""
-    servers = []
-
-    async def start(answer: bytes) -> str:
-        async def handle(reader, writer):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer)
-            await writer.drain()
-            writer.close()
-
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        servers.append(server)
-        return f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/socket.io/"
-
-    yield start
-    for server in servers:
-        server.close()
-        await server.wait_closed()
-
-
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
@@ -78,10 +57,17 @@ async def answering():
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "no WebSocket server answered"),
     ],
 )
-async def test_what_is_no_websocket_server_is_told_in_one_line(answer, problem, answering):
-    url = await answering(answer)
-    with pytest.raises(ConnectionFailedError, match=problem) as caught:
-        await Client(url, token=StaticToken("hide-me")).connect()
+async def test_what_is_no_websocket_server_is_told_in_one_line(answer, problem):
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with tcp_server(handle) as port:
+        url = f"ws://127.0.0.1:{port}/socket.io/"
+        with pytest.raises(ConnectionFailedError, match=problem) as caught:
+            await Client(url, token=StaticToken("hide-me")).connect()
     assert str(caught.value).startswith(f"cannot connect to {url}: ")
     assert "\n" not in str(caught.value)
     assert "hide-me" not in f"{caught.value} {caught.value!r}"

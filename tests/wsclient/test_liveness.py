@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from tests.tcpserver import tcp_server
 from wsclient import ClientState, Closed, Received
 
 HANG_S = 20
@@ -85,7 +86,6 @@ async def unresponsive_server(timeout_ms: int):
 
     ping = asyncio.Event()
     reads = asyncio.Event()
-    over = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         protocol = ServerProtocol()
@@ -105,23 +105,13 @@ async def unresponsive_server(timeout_ms: int):
         await ping.wait()
         protocol.send_text(b'{"type":"ping","timestamp":1}')
         writer.writelines(protocol.data_to_send())
-        reading = asyncio.create_task(read(reader))
-        await over.wait()
-        reading.cancel()
-        writer.transport.abort()
-
-    async def read(reader: asyncio.StreamReader) -> None:
         await reads.wait()
         while await reader.read(1 << 16):
             pass
+        await asyncio.Event().wait()  # the client has hung up, and is not answered
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, limit=1024)
-    try:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", ping, reads
-    finally:
-        over.set()
-        server.close()
-        await server.wait_closed()
+    async with tcp_server(handle, limit=1024) as port:
+        yield f"ws://127.0.0.1:{port}/", ping, reads
 
 
 async def test_a_server_that_reads_nothing_cannot_hold_the_client_in_its_pong(make_client, record):

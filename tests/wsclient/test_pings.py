@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from websockets.utils import accept_key
 
+from tests.tcpserver import tcp_server
 from wsclient import Client, ConnectionClosedError, ControlFrame, DialOptions, NotConnectedError, Pings
 
 HANG_S = 20
@@ -71,10 +72,10 @@ async def test_a_server_that_says_nothing_to_a_ping_is_gone():
         await reader.read()  # and answers nothing, until the client hangs up
         writer.close()
 
-    listening = await asyncio.start_server(greet_and_die, "127.0.0.1", 0)
-    async with listening, asyncio.timeout(HANG_S):
-        url = f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
-        client = Client(url, reconnect=None, dial=DialOptions(pings=Pings(interval_s=0.1, timeout_s=0.2)))
+    async with tcp_server(greet_and_die) as port, asyncio.timeout(HANG_S):
+        client = Client(
+            f"ws://127.0.0.1:{port}/", reconnect=None, dial=DialOptions(pings=Pings(interval_s=0.1, timeout_s=0.2))
+        )
         await client.connect()
         with pytest.raises(ConnectionClosedError) as closed:
             await client.receive("nothing")

@@ -8,6 +8,7 @@ import ssl
 
 import pytest
 
+from tests.tcpserver import tcp_server
 from wsclient import Client, ConnectionFailedError, DialOptions
 
 HANG_S = 30
@@ -95,9 +96,7 @@ async def test_what_speaks_neither_is_not_taken_for_tls(scheme, answer):
         await reader.read(10_000)
         writer.close()
 
-    listening = await asyncio.start_server(on_connection, "127.0.0.1", 0)
-    async with listening:
-        port = listening.sockets[0].getsockname()[1]
+    async with tcp_server(on_connection) as port:
         problem = await problem_of(f"{scheme}://127.0.0.1:{port}/")
     assert ("did you mean ws://?" in problem) is (scheme == "wss" and answer.startswith(b"HTTP/"))
     assert "wss://?" not in problem

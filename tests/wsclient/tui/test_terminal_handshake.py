@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.tcpserver import tcp_server
 from wsclient import ConfigError, StaticToken
 
 
@@ -37,15 +38,15 @@ async def test_the_handshake_panel_begins_with_what_failed(open_terminal):
         writer.write(head + b"Content-Length: 11\r\n\r\nwho \x1b[1mare")
         writer.close()
 
-    listening = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    async with listening:
-        url = f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
-        async with open_terminal(url, token=StaticToken("x"), size=(100, 50)) as terminal:
-            await terminal.until(lambda: terminal.screen._health.handshakes)
-            await terminal.press("f6")
-            await terminal.shows("HTTP 401 Unauthorized: who", "< WWW-Authenticate: Basic realm=x")
-            panel = terminal.screen.query_one("#handshake-words").content
-            assert str(panel).startswith("* failed after ")
+    async with (
+        tcp_server(refuse) as port,
+        open_terminal(f"ws://127.0.0.1:{port}/", token=StaticToken("x"), size=(100, 50)) as terminal,
+    ):
+        await terminal.until(lambda: terminal.screen._health.handshakes)
+        await terminal.press("f6")
+        await terminal.shows("HTTP 401 Unauthorized: who", "< WWW-Authenticate: Basic realm=x")
+        panel = terminal.screen.query_one("#handshake-words").content
+        assert str(panel).startswith("* failed after ")
 
 
 async def test_pings_are_rows_on_demand_and_their_round_trip_is_known(foreign_url, open_terminal):
