@@ -94,14 +94,16 @@ def engine_of(settings: ServerSettings, backlog: Backlog, unfinished: Unfinished
     return WebsocketsEngine(engine_settings, backlog, unfinished, log)
 
 
-def broker_of(settings: ServerSettings, clock: Clock, log: EventLog) -> Broker:
+def broker_of(settings: ServerSettings, clock: Clock, metrics: Metrics, log: EventLog) -> Broker:
     """Return what carries messages to groups; on the running event loop."""
     now_s = TurnClock(clock.now_s, asyncio.get_running_loop().call_soon).now_s
     if settings.broker is None:
         return MemoryBroker(settings.recovery_limits, now_s=now_s)
     from wsserver.brokers.redis import RedisBroker  # an extra brings what it needs
 
-    return RedisBroker(settings.broker, settings.broker_prefix, settings.recovery_limits, now_s=now_s, log=log)
+    return RedisBroker(
+        settings.broker, settings.broker_prefix, settings.recovery_limits, now_s=now_s, metrics=metrics, log=log
+    )
 
 
 def reception_of(

@@ -121,7 +121,7 @@ class WebSocketServer:
         for code in own_errors:
             self.metrics.errors.know(code)
         loop = asyncio.get_running_loop()
-        self._broker = broker = broker_of(settings, self._clock, self._log)
+        self._broker = broker = broker_of(settings, self._clock, self.metrics, self._log)
         self._resume_secret = settings.guest_secret
         self._resume_tokens = resume_tokens = ResumeTokens(settings.guest_secret or os.urandom(MIN_SECRET_BYTES))
         groups = Groups(broker)

@@ -14,6 +14,7 @@ from wsserver.brokers.redis import RedisBroker
 from wsserver.brokers.redistarget import read_target
 from wsserver.connections.groups import Groups
 from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Metrics
 
 HANG_S = 20
 LIMITS = RecoveryLimits(messages=3)
@@ -63,7 +64,7 @@ def memory_broker(request):
 def redis_broker(request):
     target = read_target(request.getfixturevalue("redis").url)
     now_s = asyncio.get_running_loop().time
-    return RedisBroker(target, "test", LIMITS, now_s=now_s, log=EventLog())
+    return RedisBroker(target, "test", LIMITS, now_s=now_s, metrics=Metrics(), log=EventLog())
 
 
 @pytest.fixture(params=[memory_broker, redis_broker])

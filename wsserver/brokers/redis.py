@@ -30,6 +30,7 @@ from wsserver.brokers.redisbackplane import Keys, NotStored, RedisBackplane, Sto
 from wsserver.brokers.redisgroups import RESYNC_S, RedisGroups
 from wsserver.brokers.redistarget import RedisTarget
 from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Metrics, Missed
 
 START_S: Final = 10.0  # how long a server waits for Redis at its start
 
@@ -57,12 +58,13 @@ class RedisBroker:
         limits: RecoveryLimits,
         *,
         now_s: Callable[[], float],
+        metrics: Metrics,
         log: EventLog,
     ) -> None:
         self._target = target
         self._prefix = prefix
         self._limits = limits
-        self._groups = groups = RedisGroups(prefix, limits, now_s, log)
+        self._groups = groups = RedisGroups(prefix, limits, now_s, metrics, log)
         self._outgoing: dict[str, tuple[Keys, _Outgoing]] = {}
         self._loop = asyncio.get_running_loop()
         self._started = asyncio.Event()
@@ -79,8 +81,7 @@ class RedisBroker:
         )
         self.process = self._backplane.producer
         self._orders = f"{prefix}orders"
-        self.local = 0  # messages that reached nobody in another process, since Redis was away
-        self.unpublished = 0  # messages that were not stored, or of which nobody knows
+        self._missed = metrics.broker_missed
 
     @property
     def size(self) -> int:
@@ -96,11 +97,6 @@ class RedisBroker:
     def is_up(self) -> bool:
         """Whether Redis is reached."""
         return self._backplane.is_up
-
-    @property
-    def queued_bytes(self) -> int:
-        """What waits for Redis to take it."""
-        return self._backplane.queued_bytes
 
     def attach(self, deliver: Deliver, lost: Lost, unpublished: Unpublished) -> None:
         """Name what takes the messages, what is told that history was lost, and what answers who could not publish."""
@@ -164,9 +160,8 @@ class RedisBroker:
         reply_to: tuple[str, str | None] | None = None,
     ) -> PublishResult:
         """Publish one message; where it stands nobody knows yet."""
-        item = Item(
-            payload, recoverable and self._groups.counts(kind), lossy, except_connection or "", except_origin or ""
-        )
+        is_numbered = recoverable and self._groups.counts(kind)
+        item = Item(payload, is_numbered, lossy, except_connection or "", except_origin or "")
         tell = None
         if reply_to is not None and item.is_numbered:
             tell = self._teller(reply_to)
@@ -185,9 +180,8 @@ class RedisBroker:
         except_origin: str | None = None,
     ) -> PublishResult:
         """Publish, and return once the message is in the store; raises NotPublishedError."""
-        item = Item(
-            payload, recoverable and self._groups.counts(kind), lossy, except_connection or "", except_origin or ""
-        )
+        is_numbered = recoverable and self._groups.counts(kind)
+        item = Item(payload, is_numbered, lossy, except_connection or "", except_origin or "")
         if not item.is_numbered:
             self._put(kind, name, item, None)
             return UNNUMBERED
@@ -271,12 +265,12 @@ class RedisBroker:
             if batch.numbered:
                 self._backplane.publish(keys, packed, self._answer_of(batch))
             elif not self._backplane.announce(keys, packed):
-                self.local += self._groups.deliver_here(keys.channel, packed)
+                self._missed[Missed.HERE_ONLY].value += self._groups.deliver_here(keys.channel, packed)
 
     def _answer_of(self, batch: _Outgoing) -> Callable[[Stored | NotStored], None]:
         def answered(answer: Stored | NotStored) -> None:
             if isinstance(answer, NotStored):
-                self.unpublished += batch.numbered
+                self._missed[Missed.NOT_STORED].value += batch.numbered
             for index, tell in batch.tell:
                 tell(answer, index)
 

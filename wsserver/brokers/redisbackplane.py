@@ -157,11 +157,6 @@ class RedisBackplane:
         """Whether what others publish comes here."""
         return self._hears
 
-    @property
-    def queued_bytes(self) -> int:
-        """What waits to be acknowledged."""
-        return self._queued_bytes
-
     def start(self) -> None:
         """Dial."""
         self._calls.start()

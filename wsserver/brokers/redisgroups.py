@@ -27,6 +27,7 @@ from wsserver.brokers.batches import CorruptBatchError, Item, read_batch, read_i
 from wsserver.brokers.groupsync import GroupSync
 from wsserver.brokers.redisbackplane import Keys, RedisBackplane, new_epoch
 from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Metrics, Missed
 
 READY_S: Final = 2.0  # how long who comes waits for a group to be level with the store
 HOLD_S: Final = 30.0  # how long a group stays that was made ready, and nobody has come into
@@ -98,7 +99,9 @@ class _Events:
 class RedisGroups:
     """Every group that somebody is in here, or is about to come into."""
 
-    def __init__(self, prefix: str, limits: RecoveryLimits, now_s: Callable[[], float], log: EventLog) -> None:
+    def __init__(
+        self, prefix: str, limits: RecoveryLimits, now_s: Callable[[], float], metrics: Metrics, log: EventLog
+    ) -> None:
         self._prefix = prefix
         self._limits = limits
         self._now_s = now_s
@@ -107,8 +110,7 @@ class RedisGroups:
         self._by_channel: dict[str, RedisGroup] = {}
         self.histories = Histories(limits, new_epoch)
         self.on_other: Callable[[str, bytes], None] = lambda channel, published: None  # takes what is no group's
-        self.corrupt = 0  # batches that were none
-        self.resyncs = 0  # times that a group was held against the store
+        self._missed = metrics.broker_missed
 
     def attach(self, backplane: RedisBackplane, deliver: Deliver, lost: Lost) -> None:
         """Name where groups are subscribed to, what takes their messages, and what is told that history was lost."""
@@ -218,7 +220,7 @@ class RedisGroups:
         try:
             batch = read_batch(published)
         except CorruptBatchError as error:
-            self.corrupt += 1
+            self._missed[Missed.UNREADABLE].value += 1
             self._log.warning("broker.corrupt", channel=channel, problem=str(error))
             return
         if group.history is None:
@@ -313,7 +315,6 @@ class RedisGroups:
     def _sync(self, group: RedisGroup) -> None:
         question = group.sync.ask()
         group.resync_s = self._now_s() + RETRY_S  # the store may refuse to answer, as a full one does
-        self.resyncs += 1
 
         def answered(position: Position, items: list[Item]) -> None:
             if self._by_channel.get(group.keys.channel) is not group:

@@ -44,6 +44,14 @@ class PendingDrop(StrEnum):
     PROXY_HEADER = "proxy-header"
 
 
+class Missed(StrEnum):
+    """What a shared broker did not carry as it should."""
+
+    NOT_STORED = "not-stored"  # its sender is told
+    HERE_ONLY = "here-only"  # nobody in another process has it
+    UNREADABLE = "unreadable"
+
+
 class Sample(NamedTuple):
     """One number at the time of a scrape, in the terms of Prometheus; `kind` is counter or gauge."""
 
@@ -155,6 +163,12 @@ class Metrics:
         self.handlers_failed = self._counter("wsctl_handlers_failed_total", "Exceptions in handlers and hooks")
         self.handlers_cancelled = self._counter("wsctl_handlers_cancelled_total", "Handlers and hooks cut short")
         self.tasks_failed = self._counter("wsctl_tasks_failed_total", "Exceptions in background tasks")
+        self.broker_missed = self._labelled(
+            "wsctl_broker_missed_total",
+            "Messages that a shared broker did not carry, or not to everybody",
+            "reason",
+            known=tuple(Missed),
+        )
         self.unreadable_orders = self._counter(
             "wsctl_orders_unreadable_total", "What another process asked for and could not be read"
         )

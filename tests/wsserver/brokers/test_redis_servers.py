@@ -88,6 +88,10 @@ async def test_while_redis_is_away_nobody_is_told_what_is_not_so(start_pair, ope
     with pytest.raises(NotPublishedError):
         await unpublished
     answer = await here.receive_type("error")
+    assert first.metrics.value("wsctl_broker_missed_total", reason="not-stored") == 2
+    first.hub.publish("typing", session="s", lossy=True)
+    await here.receive_type("typing")
+    assert first.metrics.value("wsctl_broker_missed_total", reason="here-only") == 1
     assert (answer["id"], answer["data"]["code"], answer["data"]["retryable"]) == ("m1", "PROCESSING_ERROR", True)
     redis.start()
     for client in (here, there):
@@ -96,3 +100,16 @@ async def test_while_redis_is_away_nobody_is_told_what_is_not_so(start_pair, ope
         assert lost["data"]["epoch"] != before
     await here.send("message", "again")
     assert (await there.receive_type("message"))["seq"] == 1
+
+
+async def test_what_comes_over_redis_and_is_no_batch_is_counted(start_pair, open_raw, redis):
+    first, second = await start_pair()
+    here = await open_raw(first.url, session="s")
+    with redis.client as client:
+        assert client.publish("t:{s:s}", "poison") == 1
+    first.hub.publish("note", 1, session="s")
+    assert (await here.receive_type("note"))["seq"] == 1
+    assert [server.metrics.value("wsctl_broker_missed_total", reason="unreadable") for server in (first, second)] == [
+        1,
+        0,
+    ]
