@@ -61,7 +61,7 @@ class MeasuredUser(User):
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self._number = next(MeasuredUser._numbers)
-        self._connection: UserConnection | None = None
+        self._connection: UserConnection[Any] | None = None
 
     @classmethod
     def serve(cls, traffic: UserTraffic, loop: LoopGreenlet) -> None:
@@ -92,7 +92,7 @@ class MeasuredUser(User):
         """Close the connection; call this when you override it."""
         self.close()
 
-    def _open(self, connection: UserConnection, query: dict[str, str]) -> None:
+    def _open(self, connection: UserConnection[Any], query: dict[str, str]) -> None:
         self.close()
         connection.dialled_ns = monotonic_ns()
         try:
@@ -140,7 +140,7 @@ class MeasuredUser(User):
             MeasuredUser._loop.start()
         return MeasuredUser._loop
 
-    def _connected(self) -> UserConnection:
+    def _connected(self) -> UserConnection[Any]:
         connection = self._connection
         if connection is None or not connection.is_open:
             raise ScenarioError(connection.ending if connection is not None else "not connected")

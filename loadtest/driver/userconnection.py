@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import msgspec
 from picows import WSTransport
@@ -13,6 +14,9 @@ from loadtest.generator.messages import Counts
 from loadtest.generator.owntime import OwnTime
 from wscore.codes import CLOSES, CloseCode
 from wscore.foreign import Frame
+
+
+T = TypeVar("T")
 
 
 class Nobody:
@@ -35,10 +39,10 @@ class Nobody:
         self.counts.error(text)
 
 
-class UserConnection(LoadConnection):
-    """Says how it ended to `lost`."""
+class UserConnection(LoadConnection, Generic[T]):
+    """Hands messages to `take`, and says how it ended to `lost`."""
 
-    __slots__ = ("_lost",)
+    __slots__ = ("_lost", "_take")
 
     def __init__(
         self,
@@ -46,9 +50,11 @@ class UserConnection(LoadConnection):
         owner: ConnectionOwner,
         slot: int,
         index: int,
+        take: Callable[[T], None],
         lost: Callable[[str], None],
     ) -> None:
         super().__init__(owner, slot, index, loop)
+        self._take = take
         self._lost = lost
 
     @property
@@ -69,22 +75,10 @@ class UserConnection(LoadConnection):
         self._lost(self.ending)
 
 
-class EnvelopeConnection(UserConnection):
+class EnvelopeConnection(UserConnection[bytes]):
     """Hands every message to `take` but the server's pings."""
 
-    __slots__ = ("_take",)
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        owner: ConnectionOwner,
-        slot: int,
-        index: int,
-        take: Callable[[bytes], None],
-        lost: Callable[[str], None],
-    ) -> None:
-        super().__init__(loop, owner, slot, index, lost)
-        self._take = take
+    __slots__ = ()
 
     def text(self, payload: bytes) -> None:
         try:
@@ -97,22 +91,10 @@ class EnvelopeConnection(UserConnection):
             self._take(payload)
 
 
-class RawConnection(UserConnection):
+class RawConnection(UserConnection[Frame]):
     """Ready when the WebSocket is open; hands every text and every binary message to `take`."""
 
-    __slots__ = ("_take",)
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        owner: ConnectionOwner,
-        slot: int,
-        index: int,
-        take: Callable[[Frame], None],
-        lost: Callable[[str], None],
-    ) -> None:
-        super().__init__(loop, owner, slot, index, lost)
-        self._take = take
+    __slots__ = ()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         super().on_ws_connected(transport)
