@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList
+from textual.widgets import OptionList
 
 from wsclient.tui.model.history import Draft, History
+from wsclient.tui.widgets.searchlist import SearchList
 from wscore.text import neutralise
 
 _SHOWN = 200
 
 
-class DraftPicker(ModalScreen[Draft | None]):
+class DraftPicker(SearchList[Draft]):
     """Returns the chosen draft, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -25,50 +23,20 @@ class DraftPicker(ModalScreen[Draft | None]):
         Binding("down,ctrl+n", "move(1)", "Down", show=False, priority=True, id="picker.down"),
         Binding("up,ctrl+r,ctrl+p", "move(-1)", "Up", show=False, priority=True, id="picker.up"),
     ]
-    DEFAULT_CSS = """
-    DraftPicker { align: center middle; }
-    DraftPicker Vertical { width: 90%; height: 70%; background: $surface; border: round $primary; padding: 0 1; }
-    DraftPicker OptionList { height: 1fr; border: none; }
-    """
+    PLACEHOLDER = "search what was sent"
 
     def __init__(self, history: History) -> None:
         super().__init__()
         self._history = history
         self._found: list[Draft] = []
 
-    def compose(self) -> ComposeResult:
-        """Yield the search and the list."""
-        with Vertical():
-            yield Input(placeholder="search what was sent", compact=True)
-            yield OptionList(markup=False, compact=True)
-
-    def on_mount(self) -> None:
-        """Show everything at first."""
-        self._search("")
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Search as it is typed."""
-        self._search(event.value)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the marked one."""
+    def take_marked(self) -> None:
+        """Leave with the marked draft, or with none."""
         index = self.query_one(OptionList).highlighted
         self.dismiss(None if index is None else self._found[index])
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Take the one that was clicked."""
-        self.dismiss(self._found[event.option_index])
-
-    def action_leave(self) -> None:
-        """Take none."""
-        self.dismiss(None)
-
-    def action_move(self, step: int) -> None:
-        """Mark the next or the one before."""
-        options = self.query_one(OptionList)
-        (options.action_cursor_down if step > 0 else options.action_cursor_up)()
-
-    def _search(self, words: str) -> None:
+    def search(self, words: str) -> None:
+        """Show the newest that have these words."""
         self._found = self._history.search(words)[:_SHOWN]
         options = self.query_one(OptionList)
         options.clear_options()

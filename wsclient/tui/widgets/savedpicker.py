@@ -7,14 +7,13 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, OptionList
 from textual.widgets.option_list import Option
 
 from wsclient.tui.model.history import Draft
 from wsclient.tui.model.saved import SavedMessages, split_name
+from wsclient.tui.widgets.searchlist import SearchList
 from wscore.errors import WsctlError
 from wscore.text import neutralise
 
@@ -27,7 +26,7 @@ class Picked:
     sends: bool
 
 
-class SavedPicker(ModalScreen[Picked | None]):
+class SavedPicker(SearchList[Picked]):
     """Returns what was picked, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -39,11 +38,7 @@ class SavedPicker(ModalScreen[Picked | None]):
         Binding("down,ctrl+n", "move(1)", "Down", show=False, priority=True, id="saved.down"),
         Binding("up,ctrl+p", "move(-1)", "Up", show=False, priority=True, id="saved.up"),
     ]
-    DEFAULT_CSS = """
-    SavedPicker { align: center middle; }
-    SavedPicker Vertical { width: 90%; height: 70%; background: $surface; border: round $primary; padding: 0 1; }
-    SavedPicker OptionList { height: 1fr; border: none; }
-    """
+    PLACEHOLDER = "search the saved messages; enter takes one into the composer"
 
     def __init__(self, saved: SavedMessages) -> None:
         super().__init__()
@@ -51,26 +46,12 @@ class SavedPicker(ModalScreen[Picked | None]):
         self._found: list[tuple[str, Draft] | None] = []  # None where the name of a collection stands
 
     def compose(self) -> ComposeResult:
-        """Yield the search and the list."""
-        with Vertical():
-            yield Input(placeholder="search the saved messages; enter takes one into the composer", compact=True)
-            yield OptionList(markup=False, compact=True)
+        """Yield the search, the list, and the keys."""
+        yield from super().compose()
         yield Footer(show_command_palette=False, compact=True)
 
-    def on_mount(self) -> None:
-        """Show all at first."""
-        self._search("")
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Search as it is typed."""
-        self._search(event.value)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the marked one."""
-        self.action_pick(False)
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Take the one that was clicked."""
+    def take_marked(self) -> None:
+        """Take the marked one into the composer."""
         self.action_pick(False)
 
     def action_pick(self, sends: bool) -> None:
@@ -92,16 +73,7 @@ class SavedPicker(ModalScreen[Picked | None]):
             self._saved.delete(marked[0])
         except WsctlError as error:
             self.notify(str(error), severity="error", markup=False)
-        self._search(self.query_one(Input).value)
-
-    def action_leave(self) -> None:
-        """Take none."""
-        self.dismiss(None)
-
-    def action_move(self, step: int) -> None:
-        """Mark the next or the one before."""
-        options = self.query_one(OptionList)
-        (options.action_cursor_down if step > 0 else options.action_cursor_up)()
+        self.search(self.query_one(Input).value)
 
     def action_next_collection(self, step: int) -> None:
         """Mark the first message of the next collection, or of the one before, around the end."""
@@ -115,7 +87,8 @@ class SavedPicker(ModalScreen[Picked | None]):
         own = max(place for place, index in enumerate(firsts) if index <= at)
         options.highlighted = firsts[(own + step) % len(firsts)]
 
-    def _search(self, words: str) -> None:
+    def search(self, words: str) -> None:
+        """Show those that have these words, by collection."""
         try:
             found = self._saved.search(words)
         except WsctlError as error:
