@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
+from tests.loadrun import HANG_S, WSCTL, LoadRun, run_loadtest
 from tests.loadtest.driving import lying_server
 
-HANG_S = 60
-WSCTL = Path(sys.executable).with_name("wsctl")
 SHORT = ("--connections", "3", "--ramp", "100ms", "--duration", "1500ms", "--drain", "300ms", "--json")
 
 CHAT = """
@@ -43,44 +39,16 @@ CHAT = """
 """
 
 
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        assert self.out, self.err
-        document: dict[str, Any] = json.loads(self.out)
-        return document
-
-    @property
-    def failures(self) -> list[str]:
-        """Why it failed, but for what this machine was too busy for."""
-        doubts = self.summary["generator"]["doubts"]
-        return [reason for reason in self.summary["reasons"] if reason not in doubts]
-
-
-Run = Callable[..., Result]
+Run = Callable[..., LoadRun]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Write a scenario and run it."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
 
-    def run(text: str, *arguments: str) -> Result:
+    def run(text: str, *arguments: str) -> LoadRun:
         (tmp_path / "scenario.py").write_text(textwrap.dedent(text))
-        done = subprocess.run(
-            [WSCTL, "loadtest", "run", "scenario.py", *arguments, *SHORT],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=clean,
-            timeout=HANG_S,
-            check=False,
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
+        return run_loadtest(tmp_path, "run", "scenario.py", *arguments, *SHORT)
 
     return run
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
+from tests.loadrun import LoadRun, run_loadtest
 from wsclient.recording import SENT
 
 HERE = Path(__file__).parent
-WSCTL = Path(sys.executable).with_name("wsctl")
-HANG_S = 60
 SHORT = ("--ramp", "100ms", "--duration", "1200ms", "--drain", "500ms", "--json")
 
 pytestmark = [
@@ -30,27 +26,7 @@ pytestmark = [
 ]
 
 
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        assert self.out, self.err
-        document: dict[str, Any] = json.loads(self.out)
-        return document
-
-    @property
-    def failures(self) -> list[str]:
-        """Why it failed; that this machine is too busy to drive it on time is not the server's fault."""
-        doubts = self.summary["generator"]["doubts"]
-        assert (self.summary["verdict"], self.code) in (("passed", 0), ("failed", 99), ("invalid", 98))
-        assert (self.code == 98) == bool(doubts)
-        return [reason for reason in self.summary["reasons"] if reason not in doubts]
-
-
-Load = Callable[..., Result]
+Load = Callable[..., LoadRun]
 
 
 @contextmanager
@@ -70,21 +46,7 @@ def node(kind: str) -> Iterator[str]:
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
     """Run `wsctl loadtest` for a short time, with its summary as JSON."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
-
-    def run(*arguments: str) -> Result:
-        done = subprocess.run(
-            [WSCTL, "loadtest", *arguments, *SHORT],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=clean,
-            timeout=HANG_S,
-            check=False,
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
-
-    return run
+    return lambda *arguments: run_loadtest(tmp_path, *arguments, *SHORT)
 
 
 ECHO = '{"type":"echo","data":{"text":"hello"},"id":"{{id}}"}'

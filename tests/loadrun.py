@@ -1,0 +1,50 @@
+"""`wsctl loadtest` as a process, and what it says of its run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+WSCTL = str(Path(sys.executable).with_name("wsctl"))
+HANG_S = 60
+
+
+class LoadRun(NamedTuple):
+    """A run that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        assert self.out, self.err
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+    @property
+    def failures(self) -> list[str]:
+        """Why it failed; that this machine is too busy to drive it on time is not the server's fault."""
+        doubts = self.summary["generator"]["doubts"]
+        assert (self.summary["verdict"], self.code) in (("passed", 0), ("failed", 99), ("invalid", 98))
+        assert (self.code == 98) == bool(doubts)
+        return [reason for reason in self.summary["reasons"] if reason not in doubts]
+
+
+def run_loadtest(folder: Path, *arguments: str) -> LoadRun:
+    """Run it in a folder, in an environment without settings."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
+    done = subprocess.run(
+        [WSCTL, "loadtest", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=clean,
+        timeout=HANG_S,
+        check=False,
+    )
+    return LoadRun(done.returncode, done.stdout, done.stderr)
