@@ -15,7 +15,6 @@ from loadtest.generator.owntime import OwnTime
 from wscore.codes import CLOSES, CloseCode
 from wscore.foreign import Frame
 
-
 T = TypeVar("T")
 
 
