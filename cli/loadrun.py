@@ -19,12 +19,12 @@ from cli.loadview import View, view_of
 from cli.options.load import GateOptions, LoadTargetOptions, ReportOptions
 from cli.tls import tls_context
 from loadtest import running
-from loadtest.running import Driver, NothingMeasuredError, TargetUnreachableError
+from loadtest.running import Driver, NothingMeasuredError, TargetUnreachableError, TooMuchError
 from loadtest.scenarios import SCENARIOS
 from loadtest.scenarios.base import Scenario
 from loadtest.summary import Summary, Verdict, read_summary
 from loadtest.thresholds import Threshold, parse_threshold
-from loadtest.verdicts import summarise
+from loadtest.verdicts import summarise, undriven
 from loadtest.watching import Watch
 from loadtest.wire import Phase, Plan, RunProgress
 from wsclient.errors import ConnectionFailedError
@@ -103,6 +103,8 @@ class LoadRunner:
             )
             try:
                 run = await driver.run()
+            except TooMuchError as error:
+                return undriven(plan, str(error))
             except TargetUnreachableError as error:
                 raise await _explained(error, plan) from None
             finally:

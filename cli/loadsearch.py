@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -16,15 +17,16 @@ from cli.loadpublish import publish
 from cli.loadrun import LoadRunner, ready_directory, target_of, thresholds_of, title_of
 from cli.loadview import latency
 from cli.options.load import By, LoadTargetOptions, ReportOptions, SearchOptions
-from cli.output import fail, note, out, out_json, table
+from cli.output import note, out, out_json, table
 from loadtest.running import NothingMeasuredError
 from loadtest.scenarios import SCENARIOS
 from loadtest.scenarios.base import Scenario, SearchRange
 from loadtest.search import Knee, Outcome, Search, Stop
 from loadtest.summary import Summary, Verdict
-from loadtest.verdicts import unmeasured
+from loadtest.thresholds import Threshold
+from loadtest.verdicts import late_percentiles, unmeasured
 from loadtest.wire import LATENCY, Plan
-from wscore.errors import ConfigError, TargetError
+from wscore.errors import ConfigError, CredentialError, TargetError, WsctlError
 from wscore.units import join_words
 
 GRACE_S: Final = 2.0
@@ -54,6 +56,7 @@ async def run_find_max(
     ready_directory(report.out)
     probes: list[dict[str, Any]] = []
     refusals = 0
+    ended_by: WsctlError | None = None
     async with target_of(url, target, scenario) as place, metrics_on(report) as metrics:
         with LoadRunner(metrics) as load:
             while (level := search.level) is not None:
@@ -62,21 +65,21 @@ async def run_find_max(
                     summary = await load.measure(plan, thresholds, title_of(plan), grace_s=GRACE_S)
                 except NothingMeasuredError:
                     break
-                except TargetError as error:
+                except WsctlError as error:
+                    refusals += 1
+                    if _may_pass(error, probes) and refusals < REFUSALS:
+                        note(f"{level:,} {unit} could not begin, trying again: {error}")
+                        await asyncio.sleep(REFUSED_PAUSE_S)
+                        continue
                     if not probes:
                         publish(unmeasured(plan, str(error)), report, f"probe-01-{level}")
                         raise
-                    refusals += 1
-                    if refusals == REFUSALS:  # it died under the last probe, or soon after
-                        fail(str(error))
-                        break
-                    note(f"{level:,} {unit} could not begin, trying again: {error}")
-                    await asyncio.sleep(REFUSED_PAUSE_S)
-                    continue
+                    ended_by = error  # the target died under the last probe, or soon after
+                    break
                 refusals = 0
                 if load.is_interrupted():
                     break
-                outcome, limits = judge(summary, load.broken)
+                outcome, limits = judge(summary, thresholds, load.broken)
                 search.report(outcome, limits)
                 probes.append(_row(level, outcome, limits, summary))
                 note(f"{level:,} {unit} {_WORDS[outcome]}{': ' if limits else ''}{'; '.join(limits)}")
@@ -88,8 +91,27 @@ async def run_find_max(
     if report.json:
         out_json(_document(scenario.name, options.by, knee, is_done, probes))
     else:
-        _print(unit, knee, is_done, probes, is_gone=refusals == REFUSALS)
-    return ExitCode.UNREACHABLE if refusals == REFUSALS else _exit_code(knee, is_done)
+        _print(unit, knee, is_done, probes, _ending(ended_by))
+    if ended_by is not None:
+        raise ended_by
+    return _exit_code(knee, is_done)
+
+
+def _may_pass(error: WsctlError, probes: Sequence[object]) -> bool:
+    """Tell whether the same probe may find a connection the next time: a token that has worked may work again."""
+    return isinstance(error, TargetError) or (isinstance(error, CredentialError) and bool(probes))
+
+
+def _ending(error: WsctlError | None) -> str:
+    """Return in few words why a search ended before its end."""
+    match error:
+        case None:
+            return "interrupted"
+        case CredentialError():
+            return "the server takes nobody any more"
+        case TargetError():
+            return "the target is gone"
+    return "the load driver failed"
 
 
 def _scenario(name: str) -> Scenario:
@@ -129,12 +151,11 @@ def probe_plan(
     return msgspec.structs.replace(plan, processes=options.processes)
 
 
-def judge(summary: Summary, aborted_by: str | None) -> tuple[Outcome, tuple[str, ...]]:
+def judge(summary: Summary, thresholds: Sequence[Threshold], aborted_by: str | None) -> tuple[Outcome, tuple[str, ...]]:
     """Return how a probe ended and what limits it: the rules that it missed, or the doubts about the generator."""
     if summary.verdict is Verdict.INVALID:
-        is_generator = bool(summary.generator.doubts or summary.generator.late_sends)
-        outcome = Outcome.INVALID if is_generator else Outcome.UNTOLD
-        return outcome, summary.generator.doubts or summary.reasons
+        doubts = summary.generator.doubts or tuple(late_percentiles(summary, thresholds))
+        return (Outcome.INVALID, doubts) if doubts else (Outcome.UNTOLD, summary.reasons)
     missed = [check.rule for check in summary.checks if not check.passed]
     if aborted_by is not None and aborted_by not in missed:
         missed.append(aborted_by)
@@ -179,9 +200,8 @@ def _document(kind: str, by: By, knee: Knee, is_done: bool, probes: list[dict[st
     }
 
 
-def _print(unit: str, knee: Knee, is_done: bool, probes: list[dict[str, Any]], *, is_gone: bool) -> None:
-    line = verdict_line(unit, knee, is_done)
-    out(line.replace("interrupted", "the target is gone", 1) if is_gone else line)
+def _print(unit: str, knee: Knee, is_done: bool, probes: list[dict[str, Any]], ending: str) -> None:
+    out(verdict_line(unit, knee, is_done, ending))
     if not probes:
         return
     out("")
@@ -194,12 +214,12 @@ def _print(unit: str, knee: Knee, is_done: bool, probes: list[dict[str, Any]], *
     table(rows)
 
 
-def verdict_line(unit: str, knee: Knee, is_done: bool) -> str:
-    """Return the result in one sentence."""
+def verdict_line(unit: str, knee: Knee, is_done: bool, ending: str) -> str:
+    """Return the result in one sentence; `ending` is why it is not done, if it is not."""
     level = f"{knee.level:,} {unit}"
     limits = "; ".join(knee.limits)
     if not is_done:
-        return f"interrupted; {level} held so far" if knee.level else "interrupted before anything held"
+        return f"{ending}; {level} held so far" if knee.level else f"{ending} before anything held"
     if not knee.level:
         why = {
             Stop.GENERATOR: f"the generator cannot drive {knee.broken:,}",

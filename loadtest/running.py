@@ -27,6 +27,7 @@ DRIVER: Final = (sys.executable, "-P", "-m", "loadtest.driver")
 EXIT_WRONG_INPUT: Final = 2
 EXIT_UNREACHABLE: Final = 3
 EXIT_AUTH_REFUSED: Final = 4
+EXIT_TOO_MUCH: Final = 5
 MAX_LINE_BYTES: Final = 64 << 20
 SILENCE_S: Final = 60.0  # it reports about once a second
 STOP_S: Final = 10.0  # for its last line after an interrupt, beside the plan's drain time
@@ -70,6 +71,17 @@ class DriverFailedError(WsctlError):
         return f"the load driver failed{ending}: {self.reason or 'it said nothing'}"
 
 
+class TooMuchError(WsctlError):
+    """This machine does not allow the generator what the plan asks for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 class NothingMeasuredError(WsctlError):
     """The run was interrupted before it measured anything."""
 
@@ -110,7 +122,8 @@ class Driver:
         """Run it to its end.
 
         Raises NotInstalledError without Locust, TargetUnreachableError, TokenRefusedError, NothingMeasuredError after
-        an interrupt, and DriverFailedError for everything else that leaves no result.
+        an interrupt, TooMuchError where this machine is the limit, and DriverFailedError for everything else that
+        leaves no result.
         """
         if find_spec("locust") is None:
             raise NotInstalledError("locust")
@@ -231,4 +244,6 @@ class Driver:
             return TargetUnreachableError(self._plan.url, self._last_words)
         if code == EXIT_AUTH_REFUSED:
             return TokenRefusedError(self._last_words)
+        if code == EXIT_TOO_MUCH:
+            return TooMuchError(self._last_words)
         return DriverFailedError(self._last_words, code)

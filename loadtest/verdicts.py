@@ -12,7 +12,7 @@ from loadtest.histograms import distributions
 from loadtest.scenarios import SCENARIOS
 from loadtest.summary import Check, Connections, Summary, Verdict, config_hash, config_of
 from loadtest.thresholds import Threshold, check_rules
-from loadtest.wire import Measured, Phase, Plan, RunProgress, Second
+from loadtest.wire import Generator, Measured, Phase, Plan, RunProgress, Second
 from wscore.text import redact
 from wscore.units import format_figure
 from wscore.wallclock import now_ms
@@ -70,16 +70,28 @@ def summarise(
     )
     checks = check_rules(thresholds, summary)
     shortages = (f"{check.rule} cannot be told of {check.shortage}." for check in checks if check.shortage)
-    invalid = (*_doubts(summary), *_late_percentiles(summary, thresholds, checks), *shortages)
+    summary = msgspec.structs.replace(summary, checks=checks)
+    invalid = (*_doubts(summary), *late_percentiles(summary, thresholds), *shortages)
     failures = tuple(_failures(summary, checks, judged=bool(thresholds)))
     verdict = Verdict.INVALID if invalid else Verdict.FAILED if failures else Verdict.PASSED
     notes = ("The run was interrupted; this is what ran until then.",) if measured.was_interrupted else ()
-    return msgspec.structs.replace(summary, verdict=verdict, reasons=(*invalid, *failures, *notes), checks=checks)
+    return msgspec.structs.replace(summary, verdict=verdict, reasons=(*invalid, *failures, *notes))
 
 
 def unmeasured(plan: Plan, reason: str) -> Summary:
     """Return the summary of a run that ended before it measured anything: it failed, for that reason alone."""
-    nothing = Measured(
+    summary = summarise(plan, _nothing(plan), ())
+    return msgspec.structs.replace(summary, verdict=Verdict.FAILED, reasons=(reason,))
+
+
+def undriven(plan: Plan, reason: str) -> Summary:
+    """Return the summary of a run that the generator could not even begin: it is invalid, for that reason alone."""
+    nothing = msgspec.structs.replace(_nothing(plan), generator=Generator(doubts=(reason,)))
+    return msgspec.structs.replace(summarise(plan, nothing, ()), reasons=(reason,))
+
+
+def _nothing(plan: Plan) -> Measured:
+    return Measured(
         run_id=plan.run_id,
         started_at_ms=now_ms(),
         steady_s=0.0,
@@ -90,8 +102,6 @@ def unmeasured(plan: Plan, reason: str) -> Summary:
         sent=0,
         received=0,
     )
-    summary = summarise(plan, nothing, ())
-    return msgspec.structs.replace(summary, verdict=Verdict.FAILED, reasons=(reason,))
 
 
 def _doubts(summary: Summary) -> Iterator[str]:
@@ -142,14 +152,14 @@ def _absences(summary: Summary) -> Iterator[str]:
         yield f"Connections were missing for {summary.away_s / wanted_s:.0%} of the window."
 
 
-def _late_percentiles(summary: Summary, thresholds: Sequence[Threshold], checks: Sequence[Check]) -> Iterator[str]:
+def late_percentiles(summary: Summary, thresholds: Sequence[Threshold]) -> Iterator[str]:
     """Yield the rules whose percentile tells how late the generator was: what came behind a late send came late.
 
     A maximum that holds is no better for that, so it counts only where it was missed.
     """
     generator = summary.generator
     share = generator.late_sends / summary.sent if summary.sent else 0.0
-    for threshold, check in zip(thresholds, checks, strict=True):
+    for threshold, check in zip(thresholds, summary.checks, strict=True):
         tail = threshold.tail() if threshold.is_of_messages else None
         if not share or tail is None or tail > share or (not tail and check.passed):
             continue

@@ -9,7 +9,7 @@ import sys
 
 import msgspec
 
-from loadtest.driver.modes import EXIT_FAILED, run, say
+from loadtest.driver.modes import EXIT_FAILED, EXIT_TOO_MUCH, run, say
 from loadtest.generator.selfcheck import LimitError, allow_files
 from loadtest.wire import Plan
 from wscore.text import describe
@@ -22,7 +22,7 @@ def main() -> int:
         allow_files(plan)
     except LimitError as error:
         say(str(error))
-        return EXIT_FAILED
+        return EXIT_TOO_MUCH
     try:
         return run(plan)
     except Exception as error:

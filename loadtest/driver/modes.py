@@ -17,7 +17,7 @@ from loadtest.driver.process import LoadProcess
 from loadtest.driver.processes import LocustWorkers, OwnProcess
 from loadtest.driver.users import ScriptError, new_environment
 from loadtest.driver.worker import LoadWorker
-from loadtest.generator.dialing import Dialer, reason
+from loadtest.generator.dialing import OWN_LIMITS, Dialer, reason
 from loadtest.generator.memory import ServerMemory
 from loadtest.generator.probing import TargetRefusal, probe, receive_floor_us, refusal
 from loadtest.scenarios import SCENARIOS
@@ -28,6 +28,7 @@ EXIT_FAILED: Final = 1
 EXIT_WRONG_INPUT: Final = 2
 EXIT_UNREACHABLE: Final = 3
 EXIT_AUTH_REFUSED: Final = 4
+EXIT_TOO_MUCH: Final = 5  # for this machine
 EXIT_INTERRUPTED: Final = 130
 REFUSED_EDIT: Final = "This page only shows the run: end it with Ctrl-C where it was started.\n"
 CHILD_TIMEOUT_S: Final = 5.0
@@ -156,4 +157,6 @@ def say(text: str) -> None:
 
 def _refused(obstacle: TargetRefusal) -> int:
     say(obstacle.reason)
+    if obstacle.reason in OWN_LIMITS:
+        return EXIT_TOO_MUCH
     return EXIT_AUTH_REFUSED if obstacle.is_token else EXIT_UNREACHABLE

@@ -29,12 +29,17 @@ _TOKEN_LIFE_S: Final = 7 * 24 * 3600
 
 _REFUSALS: Final = ("HTTP 401", "HTTP 403", "AUTH_", "SESSION_CREATE_FAILED")
 
+NO_FILES: Final = "too many open files"
+NO_PORT: Final = "no free local port"
+OWN_LIMITS: Final = (NO_FILES, NO_PORT)  # of this machine: no target is to blame for them
+
 _ERRNO_TEXTS: Final = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
     errno.ETIMEDOUT: "timed out",
-    errno.EMFILE: "too many open files",
-    errno.EADDRNOTAVAIL: "no free local port",
+    errno.EMFILE: NO_FILES,
+    errno.ENFILE: NO_FILES,
+    errno.EADDRNOTAVAIL: NO_PORT,
     errno.EHOSTUNREACH: "no route to host",
     errno.ENETUNREACH: "network unreachable",
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from loadtest.generator.dialing import OWN_LIMITS
 from loadtest.generator.flights import first_median_last
 from loadtest.generator.latencies import LatencyRecorder, encode, merged
 from loadtest.generator.messages import Counts, Part, Window
@@ -80,7 +81,7 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
         receivers_affected=len(receivers),
         lost_by_second=dict(sorted(settled.lost_at_s.items())),
         histograms=_histograms(parts),
-        generator=_generator(parts, counts.counted_sent, course.workers),
+        generator=_generator(parts, counts, course.workers),
         clock=HostClock("estimated", uncertainty_us) if uncertainty_us else HostClock(),
         was_interrupted=course.was_interrupted,
     )
@@ -140,7 +141,8 @@ def _histograms(parts: list[Part]) -> Histograms:
     return Histograms(encoded)
 
 
-def _generator(parts: list[Part], sent: int, workers: int) -> Generator:
+def _generator(parts: list[Part], counts: Counts, workers: int) -> Generator:
+    sent = counts.counted_sent
     generators = [part.generator for part in parts]
     cpu_percent = max((generator.cpu_percent for generator in generators), default=0.0)
     lag_p99_us = max((generator.lag_p99_us for generator in generators), default=0.0)
@@ -152,6 +154,8 @@ def _generator(parts: list[Part], sent: int, workers: int) -> Generator:
         doubts.append(f"the generator's loop was {lag_p99_us / 1000:.0f} ms late at p99")
     if sent and late_sends > sent * MAX_LATE_SHARE:
         doubts.append(f"{late_sends / sent:.0%} of the messages were sent more than 10 ms after they were due")
+    own = {text: count for text, count in counts.errors.items() if text.endswith(OWN_LIMITS)}
+    doubts += [f"connections failed on this machine: {text} ×{count:,}" for text, count in own.items()]
     if len(parts) < workers:
         doubts.append(f"{workers - len(parts)} of {workers} processes gave no result")
     return Generator(

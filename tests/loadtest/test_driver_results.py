@@ -56,6 +56,12 @@ def test_counts_add_up_and_the_worst_process_speaks_for_the_generator():
     assert result.steady_s == 2.0
 
 
+@pytest.mark.parametrize("text", ["too many open files", "connect connect: no free local port"])
+def test_connections_that_fail_on_this_machine_say_nothing_about_the_target(text):
+    result = measured(PLAN, [Part(Counts(opened=1, failed=3, errors={text: 3, "connection refused": 9}))], course())
+    assert result.generator.doubts == (f"connections failed on this machine: {text} ×3",)
+
+
 @pytest.mark.parametrize(
     ("generator", "word"),
     [
