@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli.completion import code_names
 from cli.options.output import Json
-from cli.output import out, out_json, table
+from cli.output import note, out, out_json, table
 from cli.settings import ConfigFile
 from wscore.codes import CLOSES, ERRORS, CloseCode, CloseSpec, ErrorCode, ErrorSpec, close_action
 from wscore.disconnects import DISCONNECTS, Disconnect
@@ -26,20 +26,41 @@ def explain(
             autocompletion=code_names,
         ),
     ] = None,
+    app: Annotated[
+        str | None,
+        typer.Option(metavar="APP", help="Know the types and error codes of this app too, as MODULE:NAME."),
+    ] = None,
     json: Json = False,
     config: ConfigFile = None,
 ) -> None:
     """Explain a close code, a disconnect, an error code or a message type."""
-    facts = _all() if code is None else [_find(code)]
+    own = {} if app is None else _own_facts(app)
+    facts = [_find(code, own)] if code is not None else _all() if app is None else list(own.values())
     if json:
         for fact in facts:
             out_json(fact)
+    elif not facts:
+        note(f"{app} handles no message, and declares none that it sends and no error code")
     elif code is None:
-        table((fact["code"], fact["meaning"]) for fact in facts)
+        table(_listed(fact) for fact in facts)
     else:
         (fact,) = facts
         out(" ".join(filter(None, (fact.pop("code"), fact.pop("name", "")))))
-        table(((name, text) for name, text in fact.items()), indent="  ")
+        table(((name, text) for name, text in fact.items() if isinstance(text, str)), indent="  ")
+
+
+def _listed(fact: dict[str, Any]) -> tuple[str, ...]:
+    """Return its row in a list: of an app's own type also who sends it, and with which data."""
+    if "schema" not in fact and "handled by" not in fact:
+        return fact["code"], fact["meaning"]
+    return fact["code"], f"{fact['sent']}: {fact['data']}"
+
+
+def _own_facts(path: str) -> dict[str, dict[str, Any]]:
+    from cli.appfacts import facts_of
+    from cli.loading import load_app
+
+    return {fact["code"]: fact for fact in facts_of(load_app(path, "--app"))}
 
 
 def _all() -> list[dict[str, str]]:
@@ -47,7 +68,9 @@ def _all() -> list[dict[str, str]]:
     return [*closes, *disconnects, *map(_error, ERRORS.values()), *map(_message, MESSAGES.values())]
 
 
-def _find(text: str) -> dict[str, str]:
+def _find(text: str, own: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    if text in own:
+        return own[text]
     if text.isdecimal() and text.isascii():
         number = int(text)
         return _close(CLOSES[CloseCode(number)]) if number in set(CloseCode) else _unlisted(number)
@@ -57,7 +80,7 @@ def _find(text: str) -> dict[str, str]:
         return _disconnect(DISCONNECTS[text.lower()])
     if text in MESSAGES:
         return _message(MESSAGES[text])
-    known = {str(name).lower(): str(name) for name in (*ErrorCode, *DISCONNECTS, *MESSAGES)}
+    known = {str(name).lower(): str(name) for name in (*own, *ErrorCode, *DISCONNECTS, *MESSAGES)}
     close = difflib.get_close_matches(text.lower(), known, n=1)
     mend = f"did you mean {known[close[0]]}?" if close else "`wsctl explain` lists all"
     raise ConfigError(text, "is no known code, disconnect or message type", mend)

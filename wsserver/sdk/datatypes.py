@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -23,8 +23,7 @@ def reader_of(data_type: Any, name: str) -> Reader:
         infos = list(_parts(data_type))
     except TypeError as error:
         raise ConfigError(name, f"its data type cannot be read from JSON: {error}") from None
-    customs = [info.cls for info in infos if isinstance(info, msgspec.inspect.CustomType)]
-    if any(map(_is_pydantic, customs)):
+    if _are_pydantic(infos):
         return _pydantic_reader(data_type, name)
     if isinstance(infos[0], msgspec.inspect.CustomType):
         mend = "use a msgspec.Struct, a dataclass, dict or another type that JSON has"
@@ -35,6 +34,15 @@ def reader_of(data_type: Any, name: str) -> Reader:
 def holds_raw(data_type: Any) -> bool:
     """Tell whether a type has a raw slice somewhere within."""
     return any(isinstance(info, msgspec.inspect.RawType) for info in _parts(data_type))
+
+
+def schema_of(data_type: Any) -> dict[str, Any]:
+    """Return the JSON schema of a type that `reader_of` reads."""
+    if _are_pydantic(_parts(data_type)):
+        from pydantic import TypeAdapter
+
+        return dict(TypeAdapter(data_type).json_schema())
+    return msgspec.json.schema(data_type)
 
 
 def _parts(data_type: Any) -> Iterator[Any]:
@@ -52,8 +60,10 @@ def _parts(data_type: Any) -> Iterator[Any]:
             infos += msgspec.structs.astuple(info)
 
 
-def _is_pydantic(kind: Any) -> bool:
-    return "pydantic" in sys.modules and hasattr(kind, "__pydantic_validator__")
+def _are_pydantic(infos: Iterable[Any]) -> bool:
+    """Tell whether a pydantic model is among what a type is made of."""
+    customs = [info.cls for info in infos if isinstance(info, msgspec.inspect.CustomType)]
+    return "pydantic" in sys.modules and any(hasattr(kind, "__pydantic_validator__") for kind in customs)
 
 
 def _pydantic_reader(data_type: Any, name: str) -> Reader:

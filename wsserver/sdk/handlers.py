@@ -102,6 +102,11 @@ class Handler:
         """Whether it takes a second argument."""
         return self._takes_data
 
+    @property
+    def data_type(self) -> Any:
+        """The type of that argument; Any where its annotation does not say."""
+        return self._data_type
+
     def growth_of(self, data: msgspec.Raw) -> int:
         """Return about how many bytes more the data takes once it is decoded for this handler, if they are many."""
         return growth_of(bytes(data)) if self._takes_data and self._data_type is not msgspec.Raw else 0
