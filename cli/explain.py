@@ -8,15 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from cli.completion import code_names
+from cli.options.apps import AppOptions
 from cli.options.output import Json
 from cli.output import note, out, out_json, table
 from cli.settings import ConfigFile
+from cli.spreading import spread
 from wscore.codes import CLOSES, ERRORS, CloseCode, CloseSpec, ErrorCode, ErrorSpec, close_action
 from wscore.disconnects import DISCONNECTS, Disconnect
 from wscore.errors import ConfigError
 from wscore.messages import MESSAGES, MessageSpec, Owner
 
 
+@spread
 def explain(
     code: Annotated[
         str | None,
@@ -26,14 +29,13 @@ def explain(
             autocompletion=code_names,
         ),
     ] = None,
-    app: Annotated[
-        str | None,
-        typer.Option(metavar="APP", help="Know the types and error codes of this app too, as MODULE:NAME."),
-    ] = None,
+    *,
+    looked_at: AppOptions,
     json: Json = False,
     config: ConfigFile = None,
 ) -> None:
     """Explain a close code, a disconnect, an error code or a message type."""
+    app = looked_at.app
     own = {} if app is None else _own_facts(app)
     facts = [_find(code, own)] if code is not None else _all() if app is None else list(own.values())
     if json:
