@@ -157,6 +157,11 @@ def settle(
     return Settlement(ledger, lost_of, lost_at_s)
 
 
+def second_of(moment_ns: int, origin_ns: int) -> int:
+    """Return in which second since the origin a moment is."""
+    return (moment_ns - origin_ns) // _SECOND_NS
+
+
 def _owed(log: PublisherLog, streak: Streak) -> tuple[int, int]:
     low = max(log.counted_from, bisect_right(log.sent_ns, streak.joined_ns))
     return low, min(log.counted_to, bisect_left(log.sent_ns, streak.left_ns))
@@ -178,10 +183,10 @@ def _lost_by_second(log: PublisherLog, streak: Streak, origin_ns: int) -> Iterat
     strays = set(streak.strays)
     for start, end in ((low, min(high, max(low, streak.first))), (max(low, streak.end), high)):
         while start < end:
-            second = (log.sent_ns[start] - origin_ns) // _SECOND_NS
+            second = second_of(log.sent_ns[start], origin_ns)
             after = bisect_left(log.sent_ns, origin_ns + (second + 1) * _SECOND_NS, start, end)
             yield second, after - start - sum(start <= number < after for number in strays)
             start = after
     for number in streak.gaps:
         if low <= number < high:
-            yield (log.sent_ns[number] - origin_ns) // _SECOND_NS, 1
+            yield second_of(log.sent_ns[number], origin_ns), 1

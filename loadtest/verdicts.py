@@ -12,7 +12,7 @@ from loadtest.histograms import distributions
 from loadtest.scenarios import SCENARIOS
 from loadtest.summary import Check, Connections, Summary, Verdict, config_hash, config_of
 from loadtest.thresholds import Threshold, check_rules
-from loadtest.wire import Generator, Measured, Phase, Plan, RunProgress, Second
+from loadtest.wire import Generator, Measured, Plan, RunProgress, Second
 from wscore.text import redact
 from wscore.units import format_figure
 from wscore.wallclock import now_ms
@@ -106,7 +106,7 @@ def _nothing(plan: Plan) -> Measured:
 
 def _doubts(summary: Summary) -> Iterator[str]:
     yield from summary.generator.doubts
-    if summary.all_lost_at_s is None and not any(second.phase == Phase.STEADY for second in summary.series):
+    if summary.all_lost_at_s is None and not summary.steady_s:
         yield "Nothing was measured: the steady window never began."
     else:
         yield from SCENARIOS[summary.kind].doubts(summary)

@@ -170,10 +170,13 @@ class Ledger(msgspec.Struct, frozen=True):
 
 
 class ReceiverLedger(msgspec.Struct, frozen=True, rename="camel"):
-    """What went wrong at one connection: its number in the run, its session, and counts by their name in the ledger."""
+    """What went wrong at one connection: its number in the run, its session, and counts by their name in the ledger.
+
+    Without a session it is in one of its own.
+    """
 
     connection: int
-    session: int
+    session: int | None
     faults: dict[str, int]
 
 

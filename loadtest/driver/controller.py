@@ -131,6 +131,8 @@ class RunController:
                 self._processes.command(Begin(monotonic_ns() + self._processes.lead_ns, stage.connections))
             end_ns += int(stage.seconds * 1e9)
             self._until(lambda end=end_ns: monotonic_ns() >= end or self._is_over())  # type: ignore[misc]
+        if self._reported_ns < start_ns and not self._is_over():  # a window that was too short for a report of its own
+            self._report()
         if self._is_over():
             self._set_window(start_ns, max(start_ns, min(end_ns, monotonic_ns() + self._processes.lead_ns)))
 

@@ -100,6 +100,10 @@ class Counts(msgspec.Struct):
         """Return the counts of this moment."""
         return msgspec.structs.replace(self, **{name: getattr(self, name).copy() for name in _DICTS})
 
+    def fault(self, name: str) -> None:
+        """Count what is wrong with a message, by its name in the ledger."""
+        self.faults[name] = self.faults.get(name, 0) + 1
+
     def error(self, text: str) -> None:
         """Count something that the target is to blame for."""
         self.errors[text] = self.errors.get(text, 0) + 1
@@ -130,7 +134,8 @@ class Part(msgspec.Struct):
     """What one process measured; a histogram is in the library's own encoding.
 
     `streaks` are with the numbers of the connections that had each of them; `faults` are those of a connection, as
-    (number, session, counts by their name in the ledger).
+    (number, counts by their name in the ledger); `unanswered` is when (ns of the clock of the run) a connection sent
+    each of the requests in the window that had no reply.
     """
 
     counts: Counts = msgspec.field(default_factory=Counts)
@@ -139,7 +144,8 @@ class Part(msgspec.Struct):
     logs: list[PublisherLog] = []
     streaks: list[tuple[Streak, list[int]]] = []
     landed: Landed | None = None
-    faults: list[tuple[int, int, dict[str, int]]] = []
+    faults: list[tuple[int, dict[str, int]]] = []
+    unanswered: dict[int, list[int]] = {}
     replies_expected: int = 0
     replies_received: int = 0
     duplicated: int = 0
@@ -152,9 +158,9 @@ class Part(msgspec.Struct):
     generator: Generator = Generator()
     clock_uncertainty_us: float = 0.0
 
-    def add_faults(self, index: int, session: int, faults: Mapping[str, int]) -> None:
+    def add_faults(self, index: int, faults: Mapping[str, int]) -> None:
         """Add what was wrong with the messages that came to a connection."""
-        self.faults.append((index, session, dict(faults)))
+        self.faults.append((index, dict(faults)))
         for name, count in faults.items():
             setattr(self, name, getattr(self, name) + count)
 

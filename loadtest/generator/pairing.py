@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
+from enum import Enum, auto
 from typing import Any, Final
 
-from loadtest.generator.messages import Part
+from loadtest.generator.messages import Counts, Part
 
 MAX_OVERDUE: Final = 100_000
 
@@ -14,35 +15,46 @@ MAX_OVERDUE: Final = 100_000
 Request = tuple[int, int, bool, Any]
 
 
+class Issuer(Enum):
+    """Who gave an id to a request."""
+
+    THIS = auto()  # this process
+    ANOTHER = auto()  # another one of this run; how far that has come is not known here
+    NOBODY = auto()
+
+
+_ODDITIES: Final = {Issuer.THIS: "duplicated", Issuer.ANOTHER: "misdelivered", Issuer.NOBODY: "unknown"}
+
+
+def issuer_of(number: int, last: int, position: int, processes: int) -> Issuer:
+    """Tell who gave a number, where process `position` of `processes` gives every so manyth, so far up to `last`."""
+    if number <= 0:
+        return Issuer.NOBODY
+    if number % processes != position:
+        return Issuer.ANOTHER
+    return Issuer.THIS if number <= last else Issuer.NOBODY
+
+
 class Pairing:
-    """The requests of one process without a reply; `was_issued` tells an id that it gave from one that it never did.
+    """The requests of one process without a reply; `issuer` tells who gave an id, `counts` has what people see.
 
     Whoever asks enters its request into `pending`; whoever finds one of its own there takes it out. All else goes to
     `odd`. A request that waited for longer than `timeout_ns` is overdue, so that its connection goes on; a reply that
-    still comes counts as `late` too, which is up to whoever gets it.
+    still comes is late too, which is up to whoever gets it.
     """
 
-    __slots__ = (
-        "_overdue",
-        "_was_issued",
-        "duplicated",
-        "is_in_order",
-        "late",
-        "misdelivered",
-        "pending",
-        "timeout_ns",
-        "unknown",
-    )
+    __slots__ = ("_counts", "_faults", "_forgotten", "_issuer", "_overdue", "is_in_order", "pending", "timeout_ns")
 
-    def __init__(self, timeout_s: float, was_issued: Callable[[str], bool], *, in_order: bool = False) -> None:
+    def __init__(
+        self, timeout_s: float, issuer: Callable[[str], Issuer], counts: Counts, *, in_order: bool = False
+    ) -> None:
         self.pending: dict[str, Request] = {}
-        self.duplicated = 0
-        self.late = 0
-        self.misdelivered = 0
-        self.unknown = 0
         self.timeout_ns = int(timeout_s * 1e9)
-        self._was_issued = was_issued
+        self._issuer = issuer
+        self._counts = counts
+        self._faults: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self._overdue: dict[str, Request] = {}
+        self._forgotten: list[Request] = []
         self.is_in_order = in_order  # replies carry no ids, so connections know the order in which they asked
 
     def enter(self, key: str, request: Request) -> None:
@@ -58,21 +70,29 @@ class Pairing:
         """
         if key is None:
             key = self._oldest(connection)
-            self.unknown += counts and key is None
-            return None if key is None else (self.pending.pop(key), False)
+            if key is None:
+                self._note("unknown", connection, counts=counts)
+                return None
+            return self.pending.pop(key), False
         request = self.pending.get(key) or self._overdue.get(key)
         if request is not None and request[3] is connection:
             if self.pending.pop(key, None) is not None:
                 return request, False
             del self._overdue[key]
+            self._counts.missing -= 1
             return request, True
-        if request is not None:
-            self.misdelivered += counts
-        elif self._was_issued(key):
-            self.duplicated += counts
-        else:
-            self.unknown += counts
+        issuer = Issuer.ANOTHER if request is not None else self._issuer(key)
+        self._note(_ODDITIES[issuer], connection, counts=counts)
         return None
+
+    def is_late(self, connection: Any) -> None:
+        """Note that a connection got a reply after the reply timeout."""
+        self._note("late", connection, counts=True)
+
+    def _note(self, fault: str, connection: Any, *, counts: bool) -> None:
+        if counts:
+            self._faults[connection.index][fault] += 1
+            self._counts.fault(fault)
 
     def expired(self, now_ns: int) -> Iterator[Request]:
         """Yield the requests that have waited too long by now; they are overdue from then on."""
@@ -84,16 +104,18 @@ class Pairing:
             keys.append(key)
         for key in keys:
             request = self._overdue[key] = self.pending.pop(key)
+            self._counts.missing += 1
             if len(self._overdue) > MAX_OVERDUE:
-                del self._overdue[next(iter(self._overdue))]
+                self._forgotten.append(self._overdue.pop(next(iter(self._overdue))))
             yield request
 
-    def result(self, part: Part) -> None:
-        """Add what was odd."""
-        part.duplicated = self.duplicated
-        part.late = self.late
-        part.misdelivered = self.misdelivered
-        part.unknown = self.unknown
+    def result(self, part: Part, offset_ns: int) -> None:
+        """Add whose replies were odd, and whose did not come; `offset_ns` is what the clock of the run is ahead."""
+        for index, faults in self._faults.items():
+            part.add_faults(index, faults)
+        for _, sent_ns, is_counted, connection in (*self._forgotten, *self._overdue.values(), *self.pending.values()):
+            if is_counted:
+                part.unanswered.setdefault(connection.index, []).append(sent_ns + offset_ns)
 
     def _oldest(self, connection: Any) -> str | None:
         if not self.is_in_order:  # the first reply without an id

@@ -11,7 +11,7 @@ from loadtest.generator.dialing import OWN_LIMITS
 from loadtest.generator.flights import first_median_last
 from loadtest.generator.latencies import LatencyRecorder, encode, merged
 from loadtest.generator.messages import Counts, Part, Window
-from loadtest.ledger import Settlement, Streak, settle
+from loadtest.ledger import Settlement, Streak, second_of, settle
 from loadtest.wire import (
     FIRST,
     LAST,
@@ -108,7 +108,10 @@ def _settled(parts: list[Part], origin_ns: int) -> Settlement:
     replies = sum(part.replies_expected for part in parts)
     if replies:
         received = sum(part.replies_received for part in parts)
-        return Settlement(Ledger(replies, replies, received, replies - received, **oddities), Counter(), Counter())
+        ledger = Ledger(replies, replies, received, replies - received, **oddities)
+        lost = [(index, sent_ns) for part in parts for index, sent in part.unanswered.items() for sent_ns in sent]
+        lost_at_s = Counter(second_of(sent_ns, origin_ns) for _, sent_ns in lost)
+        return Settlement(ledger, Counter(index for index, _ in lost), lost_at_s)
     streaks: defaultdict[Streak, list[int]] = defaultdict(list)
     for part in parts:
         for streak, receivers in part.streaks:
@@ -120,10 +123,14 @@ def _receivers(plan: Plan, parts: list[Part], lost_of: Mapping[int, int]) -> lis
     """Return every connection at which something went wrong, the worst first."""
     found: dict[int, Counter[str]] = {index: Counter(lost=lost) for index, lost in lost_of.items()}
     for part in parts:
-        for index, _, faults in part.faults:
+        for index, faults in part.faults:
             found.setdefault(index, Counter()).update(faults)
     worst_first = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))
-    return [ReceiverLedger(index, index % plan.sessions, dict(faults)) for index, faults in worst_first]
+    is_shared = any(part.logs for part in parts)
+    return [
+        ReceiverLedger(index, index % plan.sessions if is_shared else None, dict(faults))
+        for index, faults in worst_first
+    ]
 
 
 def _histograms(parts: list[Part]) -> Histograms:

@@ -81,16 +81,17 @@ def _body(summary: Summary, title: str) -> Iterator[str]:
         yield "<h2>Delivery</h2>" + _table(head, [row])
     if summary.receivers:
         columns = [fault for fault in FAULTS if any(fault.field in receiver.faults for receiver in summary.receivers)]
+        places = [] if all(receiver.session is None for receiver in summary.receivers) else ["session"]
         rows = [
             [
                 str(receiver.connection),
-                str(receiver.session),
+                *(str(receiver.session) for _ in places),
                 *(f"{receiver.faults.get(fault.field, 0):,}" for fault in columns),
             ]
             for receiver in summary.receivers
         ]
         yield f"<h2>Whose: {summary.receivers_affected:,} of {summary.connections.peak:,} connections</h2>"
-        yield _table(["connection", "session", *(fault.column for fault in columns)], rows)
+        yield _table(["connection", *places, *(fault.column for fault in columns)], rows)
     rows_of_facts = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts(summary))
     yield f'<h2>The run</h2><div class="wide"><table class="facts">{rows_of_facts}</table></div>'
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from array import array
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,8 +47,7 @@ class BroadcastTraffic(Traffic):
         self._sweeps_ns = 0
         self.landed = LandedColumns()
         self.think_s = (plan.think_ms or 0) / 1000
-        self.late = 0
-        self._keep_ns = int(plan.drain_s * 1e9)
+        self.keep_ns = int(plan.drain_s * 1e9)
         self.form = BroadcastForm(plan.run_id, plan.payload_bytes, monotonic_ns())
         self._timetable = Timetable(self, plan.rate, _publish) if plan.rate else None
         self.is_open_model = self._timetable is not None
@@ -106,7 +104,7 @@ class BroadcastTraffic(Traffic):
             return None
         flight = room.under_way.get((message.publisher, message.seq))
         if flight is None:
-            is_straggler = monotonic_ns() - due_ns > self._keep_ns
+            is_straggler = monotonic_ns() - due_ns > self.keep_ns
             flight = BroadcastInFlight(message, self.offset_ns, is_counted=is_counted, is_straggler=is_straggler)
             room.enter(flight)
         if is_whole:
@@ -116,7 +114,7 @@ class BroadcastTraffic(Traffic):
         return flight
 
     def _note_flaw(self, flaw: Flaw, connection: ReceiverConnection) -> None:
-        is_counted = self.window_start_ns <= monotonic_ns() < self.window_end_ns + self._keep_ns
+        is_counted = self.window_start_ns <= monotonic_ns() < self.window_end_ns + self.keep_ns
         connection.note("corrupt" if flaw is Flaw.CORRUPT else "unknown", is_counted)
 
     def flush(self) -> None:
@@ -134,7 +132,7 @@ class BroadcastTraffic(Traffic):
                 self.counts.received += new
                 if flight.is_counted:
                     self.counts.counted_received += new
-                if size >= room.receivers or now - flight.due_ns > self._keep_ns:
+                if size >= room.receivers or now - flight.due_ns > self.keep_ns:
                     done.append(flight)
             for flight in done:
                 room.land(flight)
@@ -151,8 +149,6 @@ class BroadcastTraffic(Traffic):
         late_ns = flight.sent_ns - flight.due_ns
         recorders[SERVICE].record([latency - late_ns for latency in latencies] if late_ns else latencies)
         latencies.sort()
-        if latencies[-1] > self._keep_ns:
-            self.late += len(latencies) - bisect_right(latencies, self._keep_ns)
         if flight.is_straggler:
             return
         if self.processes > 1:  # each has but some of the receivers: the master puts them together
@@ -170,7 +166,6 @@ class BroadcastTraffic(Traffic):
         if self._timetable is not None:
             self.counts.unsent += self._timetable.backlog()
         part.landed = self.landed.landed()
-        part.late = self.late
         streaks: defaultdict[Streak, list[int]] = defaultdict(list)
         for connection in self.receivers:
             # Who was there before the window began had to get all of it: naming the moment would tell equals apart.
@@ -179,7 +174,7 @@ class BroadcastTraffic(Traffic):
             for streak in connection.streaks.all(connection.session, joined_ns=joined_ns, left_ns=left_ns):
                 streaks[streak].append(connection.index)
             if connection.faults:
-                part.add_faults(connection.index, connection.session, connection.faults)
+                part.add_faults(connection.index, connection.faults)
             if isinstance(connection, PublisherConnection):
                 part.logs.append(connection.log())
         part.streaks = list(streaks.items())
@@ -188,7 +183,7 @@ class BroadcastTraffic(Traffic):
 class ReceiverConnection(LoadConnection):
     """A connection that receives."""
 
-    __slots__ = ("_ends", "_known", "_room", "faults", "session", "streaks")
+    __slots__ = ("_ends", "_keep_ns", "_known", "_room", "faults", "session", "streaks")
 
     traffic: BroadcastTraffic
 
@@ -199,6 +194,7 @@ class ReceiverConnection(LoadConnection):
         self._ends = self.streaks.ends
         self._room = traffic.rooms[session]
         self._known = self._room.known.get
+        self._keep_ns = traffic.keep_ns
         self.faults: Counter[str] = Counter()
 
     def ready(self) -> None:
@@ -235,7 +231,10 @@ class ReceiverConnection(LoadConnection):
             ends[publisher] = flight.seq + 1
         elif not self._irregular(flight):
             return
-        flight.latencies.append(monotonic_ns() - flight.due_ns)
+        latency_ns = monotonic_ns() - flight.due_ns
+        flight.latencies.append(latency_ns)
+        if latency_ns > self._keep_ns:
+            self.note("late", flight.is_counted)
 
     def _irregular(self, flight: BroadcastInFlight) -> bool:
         """Enter a message out of turn; tells whether it is one more."""
@@ -253,8 +252,7 @@ class ReceiverConnection(LoadConnection):
         """Count what is wrong with a message that came here, by its name in the ledger."""
         if is_counted:
             self.faults[fault] += 1
-            faults = self.traffic.counts.faults
-            faults[fault] = faults.get(fault, 0) + 1
+            self.traffic.counts.fault(fault)
 
 
 class PublisherConnection(ReceiverConnection):

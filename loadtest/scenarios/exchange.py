@@ -11,7 +11,7 @@ from loadtest.generator.connections import LoadConnection, monotonic_ns
 from loadtest.generator.dialect import Dialect
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.messages import Part
-from loadtest.generator.pairing import Pairing
+from loadtest.generator.pairing import Issuer, Pairing, issuer_of
 from loadtest.generator.schedule import Timetable
 from loadtest.scenarios.heartbeat import HeartbeatConnection, HeartbeatTraffic
 from loadtest.templates import read_template
@@ -35,14 +35,15 @@ class ExchangeTraffic(HeartbeatTraffic):
         assert dialogue is not None
         self.dialect = Dialect(plan, dialogue)
         self.greeting = "greeting"
-        self.number = FIRST_ID
+        self.number = FIRST_ID * processes + position
         columns = dialogue.rows[0] if dialogue.rows else ()
         lines = dialogue.messages or (question_of(dialogue.protocol.name),)
         self.templates = [read_template(line, self.dialect.adapter, "--message", columns) for line in lines]
         self.reply_by = self._reply_by(dialogue.reply_by)
         self.reply_type = dialogue.reply_type
         self.reply_path = (dialogue.reply_key or "id").split(".")
-        self.pairing = Pairing(plan.reply_timeout_s, self.was_issued, in_order=self.reply_by is ReplyBy.ORDER)
+        is_in_order = self.reply_by is ReplyBy.ORDER
+        self.pairing = Pairing(plan.reply_timeout_s, self.issuer_of, self.counts, in_order=is_in_order)
         self._timetable = Timetable(self, plan.rate, ExchangeConnection.send) if plan.rate else None
 
     def _reply_by(self, chosen: ReplyBy) -> ReplyBy:
@@ -57,11 +58,10 @@ class ExchangeTraffic(HeartbeatTraffic):
     def met(self, connection: LoadConnection) -> None:
         self.dialect.begin(connection)
 
-    def was_issued(self, key: str) -> bool:
-        if not (key.isascii() and key.isdigit() and len(key) < 20):
-            return False
-        number = int(key)
-        return FIRST_ID * self.processes < number <= self.number * self.processes + self.position
+    def issuer_of(self, key: str) -> Issuer:
+        if not (key.isascii() and key.isdigit() and len(key) < 20) or int(key) < FIRST_ID * self.processes:
+            return Issuer.NOBODY
+        return issuer_of(int(key), self.number, self.position, self.processes)
 
     def key_of(self, payload: bytes, reading: Reading) -> str | None:
         """Return the id of what a message answers, None if it has none."""
@@ -95,8 +95,7 @@ class ExchangeConnection(HeartbeatConnection):
     def send(self, due_ns: int) -> None:
         traffic = self.traffic
         counts = traffic.counts
-        traffic.number += 1
-        number = traffic.number * traffic.processes + traffic.position
+        number = traffic.number = traffic.number + traffic.processes
         now = monotonic_ns()
         is_counted = traffic.window_start_ns <= due_ns < traffic.window_end_ns
         counts.sent += 1
@@ -106,7 +105,7 @@ class ExchangeConnection(HeartbeatConnection):
             traffic.pairing.enter(str(number), (due_ns, now, is_counted, self))
         elif not traffic.is_open_model:
             asyncio.get_running_loop().call_later(max(traffic.think_s, 0.001), self.again)
-        template = traffic.templates[traffic.number % len(traffic.templates)]
+        template = traffic.templates[number // traffic.processes % len(traffic.templates)]
         traffic.dialect.say(self, template, number, number, f"wsctl.{number}.")
 
     def text(self, payload: bytes) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, fault_of, monotonic_ns
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.messages import Part
-from loadtest.generator.pairing import Pairing
+from loadtest.generator.pairing import Issuer, Pairing, issuer_of
 from loadtest.generator.schedule import Timetable
 from loadtest.generator.traffic import Traffic
 from loadtest.options import LoadOptions
@@ -29,8 +29,8 @@ class HeartbeatTraffic(Traffic):
 
     def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
         super().__init__(plan, dialer, position=position, processes=processes)
-        self.number = 0
-        self.pairing = Pairing(plan.reply_timeout_s, self.was_issued)
+        self.number = position  # of the last ping: each process of the run has numbers of its own
+        self.pairing = Pairing(plan.reply_timeout_s, self.issuer_of, self.counts)
         self.service: list[int] = []
         self.latency: list[int] = []
         self.warm: list[int] = []
@@ -50,12 +50,13 @@ class HeartbeatTraffic(Traffic):
         if self._timetable is not None:
             self._timetable.start(self.connections)
 
-    def was_issued(self, key: str) -> bool:
-        """Tell whether an id is one of those given so far."""
+    def issuer_of(self, key: str) -> Issuer:
+        """Tell who gave an id to a request, if anybody did so far."""
         try:
-            return 0 < int(key, 16) <= self.number
+            number = int(key, 16)
         except ValueError:
-            return False
+            return Issuer.NOBODY
+        return issuer_of(number, self.number, self.position, self.processes)
 
     def flush(self) -> None:
         for request in self.pairing.expired(monotonic_ns()):
@@ -76,7 +77,7 @@ class HeartbeatTraffic(Traffic):
         part.replies_received = self.counts.counted_received
         if self._timetable is not None:
             self.counts.unsent += self._timetable.backlog()
-        self.pairing.result(part)
+        self.pairing.result(part, self.offset_ns)
 
 
 class HeartbeatConnection(LoadConnection):
@@ -101,7 +102,7 @@ class HeartbeatConnection(LoadConnection):
         """Send a ping that was due then."""
         traffic = self.traffic
         counts = traffic.counts
-        number = traffic.number = traffic.number + 1
+        number = traffic.number = traffic.number + traffic.processes
         now = monotonic_ns()
         is_counted = traffic.window_start_ns <= due_ns < traffic.window_end_ns
         traffic.pairing.enter(f"{number:x}", (due_ns, now, is_counted, self))
@@ -143,7 +144,7 @@ class HeartbeatConnection(LoadConnection):
             service_ns = now - sent_ns
             traffic.service.append(service_ns)
             if service_ns > pairing.timeout_ns:
-                pairing.late += 1
+                pairing.is_late(self)
             if traffic.is_open_model:
                 traffic.latency.append(now - due_ns)
         else:

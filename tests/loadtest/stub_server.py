@@ -38,6 +38,8 @@ class Lies:
     accept_after_s: float = 0
     greets: int | None = None  # so many connections, and no more
     only_first: bool = False  # it happens to the first receiver of a session alone
+    first_delay_ms: float = 0  # of what that one gets
+    personal: bool = False  # each receiver gets other bytes
     stall_after: int | None = None  # so many pings or messages, for stall_s
     stall_s: float = 0
     refuse_with: int | None = None  # close code in place of session_created
@@ -177,8 +179,9 @@ class Stub:
             copies = 1
             if member in victims:
                 copies = 0 if digit in (lies.lose, lies.swap) else 2 if digit == lies.repeat else 1
+            own = text.replace("{", f'{{"for": "{member.id}", ', 1) if lies.personal else text
             for _ in range(copies):
-                self.later(member, text)
+                self.later(member, own, lies.first_delay_ms if member is session.members[0] else 0)
         held = session.held.pop(publisher, None)
         if held is not None:
             for member in victims:
@@ -194,9 +197,10 @@ class Stub:
             for member in session.members[:1] if self.lies.only_first else session.members:
                 self.later(member, text)
 
-    def later(self, connection: ServerConnection, text: str | bytes) -> None:
-        if self.lies.delay_ms:
-            asyncio.get_running_loop().call_later(self.lies.delay_ms / 1000, self.send, connection, text)
+    def later(self, connection: ServerConnection, text: str | bytes, more_ms: float = 0) -> None:
+        delay_ms = self.lies.delay_ms + more_ms
+        if delay_ms:
+            asyncio.get_running_loop().call_later(delay_ms / 1000, self.send, connection, text)
         else:
             self.send(connection, text)
 

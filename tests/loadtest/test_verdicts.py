@@ -137,7 +137,7 @@ def test_a_run_that_the_generator_could_not_drive_is_invalid_whatever_it_shows()
     doubtful = summary("delivery.p99<1us", generator=Generator(doubts=("The generator used 97 % of its core.",)))
     assert doubtful.verdict is Verdict.INVALID
     assert doubtful.reasons[0] == "The generator used 97 % of its core."
-    assert summary(series=[second(0, Phase.RAMP)]).verdict is Verdict.INVALID
+    assert summary(steady_s=0.0, series=[second(0, Phase.RAMP)]).verdict is Verdict.INVALID
 
 
 def test_a_target_that_died_fails_the_run_with_the_time_and_the_codes():
