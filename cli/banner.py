@@ -31,12 +31,12 @@ TOKEN_FILE: Final = f"{USER}.jwt"
 
 
 def banner(
-    settings: ServerSettings, url: str, loop: str, *, voice: Sequence[str], app: str, key: SecretOptions
+    settings: ServerSettings, url: str, loop: str, *, voice: Sequence[str], app: str, key: SecretOptions, ops: str
 ) -> Iterator[str]:
     """Yield the lines, ending with the exact commands to paste into another terminal.
 
     `loop` is the module of the event loop, `voice` says what the voice app works with,
-    `app` what the app is set to, `key` where the secret is.
+    `app` what the app is set to, `key` where the secret is, `ops` where the operations port is.
     """
     yield f"wsctl serves {url} (engine {settings.resolved_engine}, {loop.partition('.')[0]})"
     yield f"profile {settings.profile}: " + ", ".join(_choices(settings))
@@ -60,6 +60,8 @@ def banner(
             yield f"            in a terminal where {SECRET_VARIABLE} is set as it is here"
     if settings.echo_path is not None:
         yield f"  echo:     {settings.echo_path} (raw, without auth)"
+    if ops:
+        yield f"  ops:      {ops}"
     yield "  stop:     Ctrl-C"
     yield ""
 

@@ -15,7 +15,10 @@ from wscore.units import format_size
 
 SECRET_VARIABLE = "WSCTL_JWT_SECRET"
 SECRET_ENCODING_VARIABLE = "WSCTL_JWT_SECRET_ENCODING"
-KEY_VARIABLES = {stage: f"WSCTL_{stage.upper()}_KEY" for stage in ("asr", "llm", "tts")}
+# Keys of the voice stages' servers, and those of the operations port.
+KEY_VARIABLES = {
+    name: f"WSCTL_{name.upper().replace('-', '_')}_KEY" for name in ("asr", "llm", "tts", "ops", "ops-read")
+}
 
 
 def read_token(token: str) -> str:
@@ -57,17 +60,17 @@ def _password_of(user: str) -> str:
     return getpass(f"password of {neutralise(user)}: ")
 
 
-def read_key(stage: str, key_file: Path | None) -> str | None:
-    """Return the key of a voice stage's server from its file, else from its variable, else None.
+def read_key(name: str, key_file: Path | None) -> str | None:
+    """Return the key of that name in `KEY_VARIABLES` from its file, else from its variable, else None.
 
     Raises ConfigError for a file that cannot be read, and for what is no single word in ASCII.
     """
     if key_file is None:
-        source, key = KEY_VARIABLES[stage], os.environ.get(KEY_VARIABLES[stage], "")
+        source, key = KEY_VARIABLES[name], os.environ.get(KEY_VARIABLES[name], "")
         if not key:
             return None
     else:
-        source = f"--{stage}-key-file"
+        source = f"--{name}-key-file"
         key = read_file(key_file, source).decode("ascii", "replace")
     words = key.split()
     if len(words) != 1 or not key.isascii():

@@ -17,6 +17,7 @@ from cli.appsettings import read_app_settings, shown_settings
 from cli.banner import banner
 from cli.exits import ExitCode
 from cli.loading import load_app
+from cli.operations import operations_port
 from cli.options.serve import (
     AuthOptions,
     LimitOptions,
@@ -36,6 +37,7 @@ from cli.signals import StopSignals
 from cli.spreading import spread
 from cli.systemd import ServiceManager
 from wscore.errors import ConfigError
+from wsserver.operations.settings import PortSettings
 from wsserver.telemetry.budget import AbandonedError
 from wsserver.telemetry.logs import EventLog, LogFormat, configure_logging
 from wsserver.telemetry.logwriter import LogWriter
@@ -46,7 +48,7 @@ Saying = Callable[..., Iterable[str]]  # gives the lines to say once it listens 
 FLUSH_S = 0.5  # what is still to be written at the end gets this long
 
 if TYPE_CHECKING:
-    from wsserver import App
+    from wsserver import App, WebSocketServer
     from wsserver.sdk.failures import ExitRequest
     from wsserver.settings import ServerSettings
 
@@ -76,6 +78,7 @@ def serve(
         raise typer.Exit(serve_on_change(listen.host, listen.port, times.drain_timeout))
     assignment = take_assignment()
     settings = server_settings(listen, tls, auth, proxies, limits, times, process.scale)
+    ops = process.ops.settings() if assignment is None else None  # the supervisor's, where there is one
     log, workers = process.log, process.scale.workers
     writer = _log_without_waiting(log, None if assignment is None else assignment.slot)
     event_log = EventLog(dropped_lines=lambda: writer.dropped)
@@ -83,22 +86,25 @@ def serve(
     if log.log_format is LogFormat.TEXT and assignment is None:
         say = partial(banner, settings, key=auth)
     if workers > 1 and assignment is None:
-        raise typer.Exit(_supervise(settings, workers, event_log, writer, say))
+        raise typer.Exit(_supervise(settings, workers, ops, event_log, writer, say))
     signals = StopSignals(settings.drain_timeout_ms / 1000, writer)
     signals.install()
     loaded, choices = _load(app, voice)
     own = read_app_settings([] if loaded is None else loaded.settings, config, os.environ)
     if say is not None:
         say = partial(say, voice=choices, app=shown_settings(own))
-    raise typer.Exit(_run(settings, loaded, own, event_log, signals, say, assignment))
+    raise typer.Exit(_run(settings, loaded, own, ops, event_log, signals, say, assignment))
 
 
-def _supervise(settings: ServerSettings, count: int, log: EventLog, writer: LogWriter, say: Saying | None) -> int:
+def _supervise(
+    settings: ServerSettings, count: int, ops: PortSettings | None, log: EventLog, writer: LogWriter, say: Saying | None
+) -> int:
     from cli.supervising import MARGIN_S, supervise
 
     signals = StopSignals(settings.drain_timeout_ms / 1000 + MARGIN_S, writer)
     signals.install()
-    return supervise(settings, count, log, signals, say and partial(say, loop=f"{count} workers", voice=(), app=()))
+    by_workers = say and partial(say, loop=f"{count} workers", voice=(), app=())
+    return supervise(settings, count, ops, log, signals, by_workers)
 
 
 def _log_without_waiting(log: LogOptions, worker: int | None) -> LogWriter:
@@ -123,6 +129,7 @@ def _run(
     settings: ServerSettings,
     app: App | None,
     own: Sequence[object],
+    ops: PortSettings | None,
     log: EventLog,
     signals: StopSignals,
     say: Saying | None,
@@ -130,13 +137,14 @@ def _run(
 ) -> int:
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(settings, app, own, log, signals, say, assignment))
+        return runner.run(_serve(settings, app, own, ops, log, signals, say, assignment))
 
 
 async def _serve(
     settings: ServerSettings,
     app: App | None,
     own: Sequence[object],
+    ops: PortSettings | None,
     log: EventLog,
     signals: StopSignals,
     say: Saying | None,
@@ -155,6 +163,17 @@ async def _serve(
     worker = None if assignment is None else WorkerSide(assignment, signals.stop)
     sockets = () if worker is None else worker.sockets
     server = WebSocketServer(settings, app, app_settings=own, log=log, on_exit=on_exit, sockets=sockets)
+    if worker is not None:
+        worker.answer(server.operations.respond)
+    async with operations_port(ops, server.operations, log) as port:
+        code = await _serve_until_signal(server, signals, worker, say and partial(say, ops=port))
+    return _code_of(exits[0]) if exits and code == ExitCode.DONE else code
+
+
+async def _serve_until_signal(
+    server: WebSocketServer, signals: StopSignals, worker: WorkerSide | None, say: Saying | None
+) -> int:
+    loop = asyncio.get_running_loop()
     if not await _unless(signals.first, server.start()):
         return ExitCode.INTERRUPTED
     signals.has_served = True
@@ -176,7 +195,7 @@ async def _serve(
     except AbandonedError as error:
         fail(str(error))
         signals.exit_now(ExitCode.FAILED)  # the loop would wait for what does not end
-    return _code_of(exits[0]) if exits else ExitCode.DONE
+    return ExitCode.DONE
 
 
 async def _unless(event: asyncio.Event, run: Coroutine[Any, Any, None]) -> bool:

@@ -10,42 +10,64 @@ from functools import partial
 from typing import Final
 
 from cli.exits import ExitCode
+from cli.operations import operations_port
 from cli.output import note
 from cli.signals import StopSignals
 from cli.systemd import ServiceManager
 from wsserver import ListenError
+from wsserver.operations.settings import PortSettings
 from wsserver.settings import ServerSettings
 from wsserver.telemetry.logs import EventLog
+from wsserver.workers.operations import OwnWorkers
 from wsserver.workers.process import start_worker
 from wsserver.workers.sockets import open_slots
 from wsserver.workers.supervisor import KILL_S, Supervisor
 
-Say = Callable[[str], Iterable[str]]  # the lines to say once it listens at a URL
+Say = Callable[..., Iterable[str]]  # the lines to say once it listens at a URL
 # -P: no package of the directory that it is started in takes the place of ours.
 COMMAND: Final = (sys.executable, "-P", "-m", "cli.main")
 # Beyond what each worker takes: they end side by side.
 MARGIN_S: Final = KILL_S + 1.0
 
 
-def supervise(settings: ServerSettings, count: int, log: EventLog, signals: StopSignals, say: Say | None) -> int:
-    """Run `count` workers until a signal; returns what to exit with. Raises ListenError."""
-    return asyncio.run(_supervise(settings, count, log, signals, say))
+def supervise(
+    settings: ServerSettings,
+    count: int,
+    ops: PortSettings | None,
+    log: EventLog,
+    signals: StopSignals,
+    say: Say | None,
+) -> int:
+    """Run `count` workers until a signal; returns what to exit with. Raises ListenError and ConfigError."""
+    return asyncio.run(_supervise(settings, count, ops, log, signals, say))
 
 
-async def _supervise(settings: ServerSettings, count: int, log: EventLog, signals: StopSignals, say: Say | None) -> int:
-    loop = asyncio.get_running_loop()
+async def _supervise(
+    settings: ServerSettings,
+    count: int,
+    ops: PortSettings | None,
+    log: EventLog,
+    signals: StopSignals,
+    say: Say | None,
+) -> int:
     try:
         slots = open_slots(settings.host, settings.port, count)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         raise ListenError(where, os.strerror(error.errno) if error.errno else str(error)) from None
-    manager = ServiceManager()
     supervisor = Supervisor(
         count,
         lambda slot: start_worker((*COMMAND, *sys.argv[1:]), slot, slots),
         drain_s=settings.drain_timeout_ms / 1000,
         log=log,
     )
+    async with operations_port(ops, OwnWorkers(supervisor), log) as port:
+        return await _run(supervisor, signals, say and partial(say, ops=port))
+
+
+async def _run(supervisor: Supervisor, signals: StopSignals, say: Say | None) -> int:
+    loop = asyncio.get_running_loop()
+    manager = ServiceManager()
     signals.attach(loop, on_hangup=partial(_roll, supervisor, manager))
     beginning = loop.create_task(supervisor.begin())
     stopping = loop.create_task(signals.first.wait())

@@ -13,13 +13,13 @@ from textwrap import dedent
 import pytest
 
 from tests.pages import ROOT
-from tests.private import interfaces, network, others
+from tests.private import interfaces, network, others, serving
 from tests.private.rows import PARTS, SOURCES, files_with
 from wsclient.tui import app, main_screen
 from wsclient.tui.actions import parts
 from wsclient.tui.widgets import bar, composer, detail, form, panels, picker, stream
 
-CHECKS = (network, interfaces, others)
+CHECKS = (network, interfaces, others, serving)
 PAGE = ROOT / "docs" / "adr" / "0009-private-parts.md"
 PRIVATE = re.compile("_[^_]")
 PYTHONS_OWN = {"_replace", "_exit", "_current_frames"}  # documented, in spite of the underscore

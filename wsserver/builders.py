@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from wscore.guest import GuestVerifier
-from wscore.payloads import Limits, RateLimit
+from wscore.payloads import Heartbeat, Limits, RateLimit
 from wscore.tokens import JwtVerifier
 from wsserver.brokers.base import Broker
 from wsserver.brokers.memory import MemoryBroker
@@ -24,6 +24,7 @@ from wsserver.handshake.forwarded import Proxies
 from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.jwksfile import JwksFile
 from wsserver.handshake.origins import OriginPolicy
+from wsserver.lifetime.welcome import Welcome
 from wsserver.outbound.backlog import Backlog
 from wsserver.sdk.app import App
 from wsserver.sdk.appsettings import settings_of
@@ -43,6 +44,12 @@ def announced_limits(settings: ServerSettings) -> Limits:
         for rate in (settings.rates.messages, settings.rates.octets)
     )
     return Limits(settings.max_message_bytes, messages, octets)
+
+
+def welcome_of(settings: ServerSettings, clock: Clock, new_id: Callable[[], str]) -> Welcome:
+    """Return what greets newcomers; `new_id` supplies unguessable ids."""
+    heartbeat = Heartbeat(settings.heartbeat.interval_ms, settings.heartbeat.timeout_ms)
+    return Welcome(heartbeat, announced_limits(settings), settings.rates, clock, new_id)
 
 
 def authentication_of(settings: ServerSettings, clock: Clock, log: EventLog) -> AuthenticationHandler:

@@ -14,11 +14,9 @@ from typing import Final
 
 from wscore.envelope import MessageProtocol
 from wscore.guest import GuestMode
-from wscore.payloads import Heartbeat
 from wscore.resume import ResumeTokens
 from wscore.secrets import MIN_SECRET_BYTES
 from wsserver.builders import (
-    announced_limits,
     authentication_of,
     broker_of,
     declared_of,
@@ -30,6 +28,7 @@ from wsserver.builders import (
     resources_of,
     show_numbers,
     unfinished_of,
+    welcome_of,
 )
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.groups import Groups
@@ -62,7 +61,8 @@ from wsserver.lifetime.publishing import PublishAnswers
 from wsserver.lifetime.recovery import LostHistory, SessionResume
 from wsserver.lifetime.rooms import RoomHandlers
 from wsserver.lifetime.router import MessageRouter
-from wsserver.lifetime.welcome import Welcome
+from wsserver.operations.asking import SingleProcess
+from wsserver.operations.node import Node
 from wsserver.outbound.backlog import Backlog
 from wsserver.sdk.app import App, default_app
 from wsserver.sdk.background import BackgroundTasks
@@ -236,13 +236,7 @@ class WebSocketServer:
             requests=requests,
             expiry=expiry,
             wheel=self._heartbeats.wheel,
-            welcome=Welcome(
-                Heartbeat(settings.heartbeat.interval_ms, settings.heartbeat.timeout_ms),
-                announced_limits(settings),
-                settings.rates,
-                self._clock,
-                _new_id,
-            ),
+            welcome=welcome_of(settings, self._clock, _new_id),
             resume=SessionResume(replays, resume_tokens),
             metrics=self.metrics,
             log=self._log,
@@ -279,6 +273,7 @@ class WebSocketServer:
         self._exposure = ExposureWatch(settings, origins, self._log)
         parts = (self.connections, self._rooms, self.backlog, self._inbound, self._unfinished, broker)
         show_numbers(self.metrics, *parts, self._log)
+        self.operations = SingleProcess(Node(self.metrics, lambda: self.is_ready))
         gateway = self._connecting or self._controller
         proxies = proxies_of(settings, self._trusted)
         self._upgrades = Endpoints(proxies, self._upgrade, gateway, self._echo, echo_paths, self._exposure)

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Final
 
 import typer
 
+from cli.options.ops import OpsOptions
 from cli.options.recovery import RecoveryOptions
 from cli.options.tokens import JwtOptions
 from cli.settings import duration_option, mode_option, size_option
@@ -311,6 +312,7 @@ class ProcessOptions:
     """How it runs, whatever it serves."""
 
     scale: ScaleOptions = field(default_factory=ScaleOptions)
+    ops: OpsOptions = field(default_factory=OpsOptions)
     development: DevelopmentOptions = field(default_factory=DevelopmentOptions)
     log: LogOptions = field(default_factory=LogOptions)
 

@@ -22,15 +22,19 @@ MAX_LINE_BYTES: Final = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker is started with: its slot, the descriptors of all slots' sockets, and that of the control pair."""
+    """What a worker is started with: its slot, the descriptors of all slots' sockets, and those of two pairs.
+
+    Over one comes control, over the other what the operations port asks.
+    """
 
     slot: int
     slots: tuple[tuple[int, ...], ...]
     control: int
+    questions: int
 
     def encode(self) -> str:
         """Return it as the value of `VARIABLE`."""
-        return json.dumps([self.slot, self.slots, self.control])
+        return json.dumps([self.slot, self.slots, self.control, self.questions])
 
 
 def take_assignment() -> Assignment | None:
@@ -38,8 +42,8 @@ def take_assignment() -> Assignment | None:
     text = os.environ.pop(VARIABLE, None)
     if text is None:
         return None
-    slot, slots, control = json.loads(text)
-    return Assignment(slot, tuple(map(tuple, slots)), control)
+    slot, slots, control, questions = json.loads(text)
+    return Assignment(slot, tuple(map(tuple, slots)), control, questions)
 
 
 class ControlLine:

@@ -11,21 +11,26 @@ from contextlib import suppress
 from typing import Any
 
 from wsserver.workers.control import VARIABLE, Assignment, ControlLine
+from wsserver.workers.questions import QuestionLine
 
 
 class WorkerProcess:
     """A process that was started with a slot.
 
     `ready` ends with its URL, or None if it ended before; `ended` with its code, which below 0 is a signal's.
+    `questions` is where the operations port asks it.
     """
 
-    def __init__(self, slot: int, process: asyncio.subprocess.Process, end: socket.socket) -> None:
+    def __init__(
+        self, slot: int, process: asyncio.subprocess.Process, end: socket.socket, questions: socket.socket
+    ) -> None:
         self.slot = slot
         self.pid = process.pid
         self._process = process
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[str | None] = loop.create_future()
         self._line = ControlLine(end, self._told, lambda: None)
+        self.questions = QuestionLine(questions)
         self.ended = loop.create_task(self._wait())
 
     @property
@@ -58,6 +63,7 @@ class WorkerProcess:
     async def _wait(self) -> int:
         code = await self._process.wait()
         self._line.close()
+        self.questions.close()
         if not self.ready.done():
             self.ready.set_result(None)
         return code
@@ -69,20 +75,23 @@ async def start_worker(command: Sequence[str], slot: int, slots: Sequence[Sequen
     It is in a session of its own: what a terminal sends to all that it started goes to the supervisor alone.
     """
     ours, theirs = socket.socketpair()
+    asking, answering = socket.socketpair()
     numbers = tuple(tuple(bound.fileno() for bound in sockets) for sockets in slots)
-    assignment = Assignment(slot, numbers, theirs.fileno())
+    assignment = Assignment(slot, numbers, theirs.fileno(), answering.fileno())
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
             env={**environment, VARIABLE: assignment.encode()},
-            pass_fds=(*(number for group in numbers for number in group), theirs.fileno()),
+            pass_fds=(*(number for group in numbers for number in group), theirs.fileno(), answering.fileno()),
             start_new_session=True,
             stdin=asyncio.subprocess.DEVNULL,
         )
     except BaseException:
         ours.close()
+        asking.close()
         raise
     finally:
         theirs.close()
-    return WorkerProcess(slot, process, ours)
+        answering.close()
+    return WorkerProcess(slot, process, ours, asking)

@@ -56,9 +56,14 @@ class Supervisor:
         self.url = ""
 
     @property
-    def pids(self) -> dict[int, int]:
-        """The process of each slot's worker that serves."""
-        return {slot.number: slot.worker.pid for slot in self._slots if slot.worker and slot.worker.is_serving}
+    def count(self) -> int:
+        """How many workers there are to be."""
+        return len(self._slots)
+
+    @property
+    def serving(self) -> dict[int, WorkerProcess]:
+        """The workers that serve, by slot."""
+        return {slot.number: slot.worker for slot in self._slots if slot.worker and slot.worker.is_serving}
 
     async def begin(self) -> int | None:
         """Start all; returns None once all serve, else the code with which one ended instead.

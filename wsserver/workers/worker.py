@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from wsserver.workers.control import Assignment, ControlLine
+from wsserver.workers.questions import AnswerLine, Respond
 
 
 class SharedServer(Protocol):
@@ -28,11 +29,17 @@ class WorkerSide:
         self._server: SharedServer | None = None
         self._adopted: set[int] = set()
         self._line = ControlLine(socket.socket(fileno=assignment.control), self._told, on_orphaned)
+        self._questions = socket.socket(fileno=assignment.questions)
+        self._answers: AnswerLine | None = None
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
         """Where it listens."""
         return self._slots[self.slot]
+
+    def answer(self, respond: Respond) -> None:
+        """Answer what the operations port asks from now on."""
+        self._answers = AnswerLine(self._questions, respond)
 
     def ready(self, server: SharedServer, url: str) -> None:
         """Say that it serves."""

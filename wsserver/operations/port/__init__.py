@@ -1,0 +1,1 @@
+"""The operations port: HTTP before what `wsserver.operations` does; the only place that knows starlette and uvicorn."""

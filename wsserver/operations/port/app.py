@@ -1,0 +1,112 @@
+"""The routes of the operations port, behind its door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from wsserver.operations.asking import Operations
+from wsserver.operations.port.door import Door
+from wsserver.operations.port.exposition import exposition
+from wsserver.operations.port.replies import refusal, text
+from wsserver.operations.problems import ApiError, ApiErrorCode, Problem
+from wsserver.operations.queries import Readiness, ReadinessAnswer, Scrape, ScrapeAnswer
+from wsserver.operations.settings import AccessKey
+from wsserver.telemetry.logs import EventLog
+
+HEALTH: Final = "/healthz"
+READINESS: Final = "/readyz"
+METRICS: Final = "/metrics"
+OPEN: Final = (HEALTH, READINESS)  # a probe has no key, and learns one word
+
+
+def port_app(operations: Operations, keys: Sequence[AccessKey], log: EventLog) -> ASGIApp:
+    """Return the application that the port serves."""
+    probes = _Probes(operations)
+    routes = [
+        Route(HEALTH, probes.health),
+        Route(READINESS, probes.readiness),
+        Route(METRICS, probes.metrics),
+    ]
+    return _Guarded(Starlette(routes=routes), Door(keys), log)
+
+
+class _Probes:
+    """What watches the server, and changes nothing."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    async def health(self, request: Request) -> Response:
+        """Say that the process lives: it answers."""
+        return text("ok\n")
+
+    async def readiness(self, request: Request) -> Response:
+        """Say whether there is a process that takes newcomers, as `/healthz` of the public port does for its own."""
+        gathered = await self._operations.here(Readiness())
+        answers = gathered.answers.values()
+        if any(isinstance(answer, ReadinessAnswer) and answer.is_ready for answer in answers):
+            return text("ready\n")
+        return text("not ready\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def metrics(self, request: Request) -> Response:
+        """Return what all processes of this server have counted."""
+        gathered = await self._operations.here(Scrape())
+        samples = {name: a.samples for name, a in gathered.answers.items() if isinstance(a, ScrapeAnswer)}
+        body, content_type = exposition(samples, request.headers.get("accept", ""))
+        return Response(body, headers={"Cache-Control": "no-store"}, media_type=content_type)
+
+
+class _Guarded:
+    """Lets nobody past who may not, and answers with an error of the API whatever is raised behind it."""
+
+    def __init__(self, app: Starlette, door: Door, log: EventLog) -> None:
+        self._app = app
+        self._door = door
+        self._log = log
+        app.add_exception_handler(HTTPException, _http_error)
+        app.add_exception_handler(ApiError, _api_error)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        answer: ASGIApp = self._app
+        try:
+            if scope["path"] not in OPEN:
+                scope["caller"] = self._door.admit(scope)
+        except ApiError as error:
+            answer = refusal(error.problem)
+        started = False
+
+        async def sending(message: object) -> None:
+            nonlocal started
+            started = True
+            await send(message)  # type: ignore[arg-type]
+
+        try:
+            await answer(scope, receive, sending)
+        except Exception as error:
+            self._log.failure("ops.failed", error, path=scope["path"])
+            if not started:
+                await refusal(Problem(ApiErrorCode.INTERNAL, "The server failed; its log says how."))(
+                    scope, receive, send
+                )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return refusal(Problem(ApiErrorCode.METHOD_NOT_ALLOWED, "This is not how it is asked for."))
+    return refusal(Problem(ApiErrorCode.NOT_FOUND, "There is nothing at this path."))
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return refusal(error.problem)

@@ -1,0 +1,40 @@
+"""Answers in JSON, and errors as the API tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from starlette.responses import Response
+
+from wsserver.operations.problems import STATUS, ApiErrorCode, Problem
+
+JSON: Final = "application/json"
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The body of every answer that is an error."""
+
+    error: Problem
+
+
+def reply(answer: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an answer."""
+    return Response(encode(answer), status, {**_HEADERS, **(headers or {})}, JSON)
+
+
+def text(words: str, status: int = 200, content_type: str = "text/plain; charset=utf-8") -> Response:
+    """Return an answer in plain text."""
+    return Response(words.encode(), status, _HEADERS, content_type)
+
+
+def refusal(problem: Problem) -> Response:
+    """Return an error. The connection ends with it: nobody has read what else may come of the request."""
+    headers = {"Connection": "close"}
+    if problem.code is ApiErrorCode.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return reply(ErrorBody(problem), STATUS[problem.code], headers)

@@ -1,0 +1,79 @@
+"""Has uvicorn serve the port on the running event loop, beside whatever else runs there, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from wscore.errors import ConfigError
+from wsserver.operations.port.guarded import GuardedProtocol
+from wsserver.operations.settings import PortSettings
+
+KEEP_ALIVE_S: Final = 15  # longer than the pause between two scrapes of many, and two looks of `wsctl top`
+END_S: Final = 0.3  # for answers that are on their way when the server ends
+
+
+class OperationsPort:
+    """Listens from the beginning on, and answers from `start` to `stop`. Raises ConfigError where it cannot listen."""
+
+    def __init__(self, settings: PortSettings) -> None:
+        self._socket = _listen(settings.host, settings.port)
+        host, port = self._socket.getsockname()[:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self, app: ASGIApp) -> None:
+        """Answer requests with an app, on the running loop."""
+        config = uvicorn.Config(
+            app,
+            http=GuardedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )
+        self._server = _Server(config)
+        self._serving = asyncio.get_running_loop().create_task(self._server.serve([self._socket]))
+
+    async def stop(self) -> None:
+        """Finish the answers that are on their way, and close; what takes longer than a moment is dropped."""
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await asyncio.wait((self._serving,), timeout=END_S)
+            if not self._serving.done():
+                self._server.force_exit = True
+                for connection in tuple(self._server.server_state.connections):
+                    connection.transport.abort()
+                await self._serving
+        self._socket.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to whoever runs the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        problem = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise ConfigError("--ops-port", f"cannot listen on {host}:{port}: {problem}", "choose another") from None

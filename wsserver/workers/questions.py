@@ -1,0 +1,128 @@
+"""What the supervisor asks its workers for the operations port, over a pair of sockets beside that of control.
+
+A frame is its length (4 bytes), a number that its answer has too (4 bytes), and a text that only `wsserver.operations`
+reads. The supervisor never waits longer than it says, and the worker answers a bounded number at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+MAX_FRAME_BYTES: Final = 64 << 20  # a page of the largest histories; nothing else comes near it
+MAX_AT_ONCE: Final = 256  # questions that a worker works on; what is beyond waits in the socket
+_HEAD: Final = struct.Struct("!II")
+
+Respond = Callable[[bytes], Awaitable[bytes]]
+
+
+class WorkerGoneError(Exception):
+    """The worker ended before it has answered."""
+
+
+class _FrameLine:
+    """One end: reads frames in a task, and writes them."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading = asyncio.get_running_loop().create_task(self._run())
+
+    def close(self) -> None:
+        """Hang up."""
+        self._reading.cancel()
+
+    def _send(self, number: int, text: bytes) -> None:
+        if self._writer is not None:
+            self._writer.write(_HEAD.pack(len(text), number) + text)
+
+    async def _run(self) -> None:
+        reader, self._writer = await asyncio.open_connection(sock=self._end)
+        try:
+            while True:
+                length, number = _HEAD.unpack(await reader.readexactly(_HEAD.size))
+                if length > MAX_FRAME_BYTES:
+                    return
+                await self._take(number, await reader.readexactly(length))
+        except (OSError, asyncio.IncompleteReadError):
+            return
+        finally:
+            self._writer.close()
+            self._ended()
+
+    async def _take(self, number: int, text: bytes) -> None:
+        raise NotImplementedError
+
+    def _ended(self) -> None:
+        """The other end is gone."""
+
+
+class QuestionLine(_FrameLine):
+    """The supervisor's end of one worker."""
+
+    def __init__(self, end: socket.socket) -> None:
+        super().__init__(end)
+        self._number = 0
+        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._is_gone = False
+
+    async def ask(self, question: bytes, within_s: float) -> bytes:
+        """Return the answer; raises TimeoutError, and WorkerGoneError."""
+        if self._is_gone or self._writer is None:
+            raise WorkerGoneError
+        self._number = (self._number + 1) & 0xFFFFFFFF
+        number = self._number
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            self._send(number, question)
+            async with asyncio.timeout(within_s):
+                return await future
+        finally:
+            del self._waiting[number]
+
+    async def _take(self, number: int, text: bytes) -> None:
+        future = self._waiting.get(number)
+        if future is not None and not future.done():
+            future.set_result(text)
+
+    def _ended(self) -> None:
+        self._is_gone = True
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(WorkerGoneError())
+
+
+class AnswerLine(_FrameLine):
+    """A worker's end; `respond` returns the answer to a question."""
+
+    def __init__(self, end: socket.socket, respond: Respond) -> None:
+        super().__init__(end)
+        self._respond = respond
+        self._places = asyncio.Semaphore(MAX_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def _take(self, number: int, text: bytes) -> None:
+        await self._places.acquire()
+        task = asyncio.get_running_loop().create_task(self._answer(number, text))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def _answer(self, number: int, text: bytes) -> None:
+        answer = await self._respond(text)
+        self._send(number, answer)
+        if self._writer is not None:
+            with suppress(OSError):
+                await self._writer.drain()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._places.release()
+
+    def _ended(self) -> None:
+        for task in self._tasks:
+            task.cancel()
