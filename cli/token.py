@@ -61,6 +61,7 @@ def jwt(*, wanted: MintOptions, key: ClaimOptions, json: Json = False, config: C
         names.user: ("--sub", wanted.sub),
         "exp": ("--ttl", now_s + max(1, wanted.ttl // 1000)),
         names.session: ("--sid", wanted.sid),
+        "jti": ("--jti", wanted.jti),
         names.scope: ("--scope", wanted.scope),
         "rooms": ("--room", wanted.room or None),
         "iss": ("--issuer", wanted.issuer),

@@ -60,6 +60,13 @@ TOKEN_EXPIRED: Final = Disconnect(
     "The token had expired, or did so while connected and no auth_refresh brought another.",
     ErrorCode.AUTH_EXPIRED,
 )
+TOKEN_REVOKED: Final = Disconnect(
+    "token-revoked",
+    CloseCode.AUTH_FAILED,
+    "The token was revoked.",
+    "The token, or all tokens of its user, was revoked while connected.",
+    ErrorCode.AUTH_INVALID,
+)
 SESSION_REFUSED: Final = Disconnect(
     "session-refused",
     CloseCode.AUTH_FAILED,
@@ -162,8 +169,8 @@ INTERNAL_ERROR: Final = Disconnect(
 DISCONNECTS: Final[dict[str, Disconnect]] = {
     disconnect.name: disconnect
     for disconnect in (
-        *(HOST_REFUSED, ORIGIN_REFUSED, SERVER_FULL, TOKEN_MISSING, TOKEN_REFUSED, TOKEN_EXPIRED, SESSION_REFUSED),
-        *(REFUSED_BY_APP, HOOK_FAILED, BROKER_DOWN),
+        *(HOST_REFUSED, ORIGIN_REFUSED, SERVER_FULL, TOKEN_MISSING, TOKEN_REFUSED, TOKEN_EXPIRED, TOKEN_REVOKED),
+        *(SESSION_REFUSED, REFUSED_BY_APP, HOOK_FAILED, BROKER_DOWN),
         *(BINARY_MESSAGE, INVALID_UTF8, MESSAGE_TOO_BIG, PROTOCOL_ERROR, RATE_LIMIT, UNFINISHED),
         *(HEARTBEAT_TIMEOUT, SLOW_CONSUMER, KICKED, CLOSED_BY_APP, SHUTDOWN, INTERNAL_ERROR),
     )

@@ -85,7 +85,7 @@ class GuestVerifier:
         expires_at_ms = issued_ms + self._ttl_ms
         if now_ms >= expires_at_ms:
             raise AuthError(ErrorCode.AUTH_EXPIRED, "The guest token has expired.", "guest-expired")
-        return Principal(GUEST_PREFIX + match["uuid"].lower(), True, expires_at_ms)
+        return Principal(GUEST_PREFIX + match["uuid"].lower(), True, expires_at_ms, issued_at_ms=issued_ms)
 
     def _check_signature(self, body: str, mac: str | None) -> None:
         assert self._secret is not None  # the constructor refuses signed mode without one

@@ -14,7 +14,8 @@ class Principal:
     """An authenticated user or guest.
 
     `expires_at_ms` is wall-clock ms since the epoch; `session_id` is the token's `sid`, which pins the session;
-    `rooms` is its claim of that name, None where there is none.
+    `rooms` is its claim of that name, None where there is none. `token_id` is its `jti`, and `issued_at_ms` when it was
+    issued, by which it can be revoked; None where it does not say.
     """
 
     user_id: str
@@ -23,6 +24,8 @@ class Principal:
     session_id: str | None = None
     scopes: frozenset[str] = field(default_factory=frozenset)
     rooms: tuple[RoomGrant, ...] | None = None
+    token_id: str | None = None
+    issued_at_ms: int | None = None
 
 
 class AuthError(CredentialError):

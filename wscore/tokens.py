@@ -109,7 +109,16 @@ def check_claims(
         raise _wrong(names.session, session_id, "a string", "jwt-sid")
     # Who came in on the leeway stays until its end; for everybody else the token's own expiry is enforced.
     expires_s = exp if now_s < exp else exp + LEEWAY_S
-    return Principal(user_id, False, int(expires_s * 1000), session_id, _scopes(claims, names.scope), _rooms(claims))
+    return Principal(
+        user_id,
+        False,
+        int(expires_s * 1000),
+        session_id,
+        _scopes(claims, names.scope),
+        _rooms(claims),
+        claims.get("jti"),
+        int(issued * 1000) if "iat" in claims else None,
+    )
 
 
 def _check_issuer(claims: Mapping[str, Any], issuer: str) -> None:

@@ -10,10 +10,12 @@ from wscore.message import Message
 from wscore.principal import Principal
 from wscore.ratelimit import Rate
 from wscore.recovery import RecoveryLimits
+from wscore.revocations import Revocation
 from wscore.rooms import RoomAccess, RoomGrant
 from wscore.tokens import ClaimNames
 from wsserver.brokers.base import BrokerUnreachableError, NotPublished, NotPublishedError, PublishResult
 from wsserver.brokers.redistarget import RedisTarget
+from wsserver.brokers.revoked import NotRevokedError, RevocationsFullError
 from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.rooms import RoomLimitError, RoomLimits
@@ -71,6 +73,7 @@ __all__ = [
     "Metrics",
     "NotPublished",
     "NotPublishedError",
+    "NotRevokedError",
     "OutboundLimits",
     "PendingLimits",
     "Principal",
@@ -80,6 +83,8 @@ __all__ = [
     "RatePolicy",
     "RecoveryLimits",
     "RedisTarget",
+    "Revocation",
+    "RevocationsFullError",
     "RoomAccess",
     "RoomGrant",
     "RoomLimitError",

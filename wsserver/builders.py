@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from wscore.guest import GuestVerifier
 from wscore.payloads import Heartbeat, Limits, RateLimit
+from wscore.revocations import Revocations
 from wscore.tokens import JwtVerifier
 from wsserver.brokers.base import Broker
 from wsserver.brokers.memory import MemoryBroker
@@ -52,15 +53,17 @@ def welcome_of(settings: ServerSettings, clock: Clock, new_id: Callable[[], str]
     return Welcome(heartbeat, announced_limits(settings), settings.rates, clock, new_id)
 
 
-def authentication_of(settings: ServerSettings, clock: Clock, log: EventLog) -> AuthenticationHandler:
+def authentication_of(
+    settings: ServerSettings, revocations: Revocations, clock: Clock, log: EventLog
+) -> AuthenticationHandler:
     """Return what decides about tokens."""
     guests = GuestVerifier(settings.guests, secret=settings.guest_secret, ttl_ms=settings.guest_ttl_ms)
     key, file = settings.jwt_key, settings.jwks_file
     if key is None:
-        return AuthenticationHandler(None, guests, clock.now_ms)
+        return AuthenticationHandler(None, guests, clock.now_ms, revocations)
     jwt = JwtVerifier(key, issuer=settings.issuer, audience=settings.audience, names=settings.claim_names)
     jwks = None if file is None else JwksFile(file, key, clock.now_s, log)
-    return AuthenticationHandler(jwt, guests, clock.now_ms, jwks)
+    return AuthenticationHandler(jwt, guests, clock.now_ms, revocations, jwks)
 
 
 def hosts_of(settings: ServerSettings, origins: OriginPolicy) -> HostPolicy:
@@ -138,6 +141,7 @@ def show_numbers(
     inbound: InboundMemory,
     unfinished: Unfinished,
     broker: Broker,
+    revocations: Revocations,
     log: EventLog,
 ) -> None:
     """Have the metrics read what the parts of a server know themselves."""
@@ -150,6 +154,8 @@ def show_numbers(
     read("wsctl_unfinished_bytes", "Bytes of messages on their way", "gauge", lambda: unfinished.used)
     read("wsctl_recovery_bytes", "Bytes kept for who comes back", "gauge", lambda: broker.size)
     read("wsctl_recovery_evicted_total", "Messages let go of for want of room", "counter", lambda: broker.evicted)
+    read("wsctl_revocations", "Revocations that are kept", "gauge", lambda: len(revocations))
+    read("wsctl_revocation_bytes", "Bytes that revocations take", "gauge", lambda: revocations.size)
     read("wsctl_log_lines_dropped_total", "Log lines dropped", "counter", log.dropped_lines)
 
 
@@ -180,3 +186,12 @@ def unfinished_of(settings: ServerSettings, inbound: InboundMemory, clock: Clock
         call_soon=asyncio.get_running_loop().call_soon,
         now_s=clock.now_s,
     )
+
+
+def url_of(settings: ServerSettings, address: tuple[str, int] | str) -> str:
+    """Return where clients connect that go to an address of ours: a ws or wss URL, or the path of the Unix socket."""
+    if isinstance(address, str):
+        return address
+    scheme = "ws" if settings.tls_cert is None else "wss"
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{scheme}://{host}:{address[1]}{settings.path}"

@@ -15,6 +15,7 @@ from typing import Final
 from wscore.envelope import MessageProtocol
 from wscore.guest import GuestMode
 from wscore.resume import ResumeTokens
+from wscore.revocations import Revocations
 from wscore.secrets import MIN_SECRET_BYTES
 from wsserver.builders import (
     authentication_of,
@@ -28,6 +29,7 @@ from wsserver.builders import (
     resources_of,
     show_numbers,
     unfinished_of,
+    url_of,
     welcome_of,
 )
 from wsserver.connections.delivery import Delivery
@@ -35,6 +37,7 @@ from wsserver.connections.groups import Groups
 from wsserver.connections.handlerqueue import HandlerTasks
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.replays import Replays
+from wsserver.connections.revoking import Revoking
 from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.sessions import SessionService
@@ -130,7 +133,8 @@ class WebSocketServer:
         users = UserGroups(groups, for_guests=for_guests, from_start=broker.is_shared)
         self.connections = ConnectionManager(groups, users, keeps_ended=broker.is_shared)
         sessions = SessionService(settings.session_join, groups, _new_id)
-        authentication = authentication_of(settings, self._clock, self._log)
+        revocations = Revocations()
+        authentication = authentication_of(settings, revocations, self._clock, self._log)
         self.backlog = Backlog(
             settings.outbound, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s, log=self._log
         )
@@ -138,6 +142,8 @@ class WebSocketServer:
         unread_limit = settings.outbound.per_connection // 2
         replays = Replays(broker, self._delivery, self.metrics, self._clock.now_s, unread_limit)
         sender = EnvelopeSender(protocol, self._delivery, self.metrics)
+        reached = (broker, self.connections, sender, self._delivery)
+        revoking = Revoking(revocations, *reached, loop.call_soon, self._clock.now_ms, self._log)
         lost = LostHistory(self._delivery, protocol)
         broker.attach(self._delivery.deliver, lost.tell, PublishAnswers(self.connections, sender).unpublished)
         presence = PresenceWatch(
@@ -154,6 +160,7 @@ class WebSocketServer:
             sender,
             self.connections,
             self._rooms,
+            revoking,
             background,
             resources,
             requests,
@@ -211,6 +218,7 @@ class WebSocketServer:
                 expiry.check_clock,
                 broker.check,
                 self._unfinished.check,
+                revoking.check,
             ),
             stalls=StallWatch(self._log, self.metrics, self._clock.now_s),
             clock=self._clock,
@@ -271,7 +279,7 @@ class WebSocketServer:
             log=self._log,
         )
         self._exposure = ExposureWatch(settings, origins, self._log)
-        parts = (self.connections, self._rooms, self.backlog, self._inbound, self._unfinished, broker)
+        parts = (self.connections, self._rooms, self.backlog, self._inbound, self._unfinished, broker, revocations)
         show_numbers(self.metrics, *parts, self._log)
         self.operations = SingleProcess(Node(self.metrics, lambda: self.is_ready))
         gateway = self._connecting or self._controller
@@ -380,12 +388,7 @@ class WebSocketServer:
     def url(self) -> str:
         """Where clients connect: a ws or wss URL, or the path of the Unix socket; only while it listens."""
         assert self._sockets is not None
-        address = self._sockets.addresses[0]
-        if isinstance(address, str):
-            return address
-        scheme = "ws" if self.settings.tls_cert is None else "wss"
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        return f"{scheme}://{host}:{address[1]}{self.settings.path}"
+        return url_of(self.settings, self._sockets.addresses[0])
 
 
 def _new_id() -> str:

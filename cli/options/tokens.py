@@ -66,6 +66,7 @@ class MintOptions:
     sub: Annotated[str, typer.Option(help="User id.", metavar="USER")]
     ttl: Annotated[int, duration_option("How long it is valid.", show_default="1h")] = 3_600_000
     sid: Annotated[str | None, typer.Option(metavar="SESSION", help="Session to pin it to.")] = None
+    jti: Annotated[str | None, typer.Option(metavar="ID", help="Id of the token, to revoke it by.")] = None
     scope: Annotated[str | None, typer.Option(metavar="WORDS", help="Scopes, such as admin.")] = None
     issuer: Annotated[str | None, typer.Option(metavar="ISS", help="Issuer.")] = None
     audience: Annotated[str | None, typer.Option(metavar="AUD", help="Audience.")] = None

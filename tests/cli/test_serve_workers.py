@@ -16,6 +16,17 @@ import pytest
 from websockets.asyncio.client import connect
 
 HANG_S = 60
+REVOKING = """
+from wsserver import App, Context, Revocation
+
+app = App()
+
+
+@app.on("ban")
+async def ban(ctx: Context, user_id: str) -> None:
+    await ctx.hub.revoke(Revocation(user_id=user_id))
+    ctx.reply("banned")
+"""
 LINE = re.compile(r"^\S+ (?:INFO|WARNING|ERROR) (\S+) ?(.*)$")
 
 
@@ -114,6 +125,27 @@ async def test_hangup_exchanges_the_workers_and_no_newcomer_notices(serve_worker
             tried += 1
     await rolled
     assert tried > 10
+
+
+async def test_who_is_revoked_ends_at_every_worker_and_is_refused_by_those_that_start_later(serve_workers, tmp_path):
+    (tmp_path / "revoking.py").write_text(REVOKING)
+    serving = serve_workers(2, "revoking:app")
+    token = guest()
+    sockets = [await connect(f"{serving.url}?token={token}", proxy=None) for _ in range(12)]
+    async with session(serving.url) as operator:
+        await operator.send(json.dumps({"type": "ban", "timestamp": 1, "data": token.rpartition("_")[0], "id": "b"}))
+        while json.loads(await asyncio.wait_for(operator.recv(), HANG_S)).get("id") != "b":
+            pass
+    for ws in sockets:
+        await asyncio.wait_for(ws.wait_closed(), HANG_S)
+        assert ws.close_code == 4001
+    os.kill(serving.workers[0], signal.SIGKILL)
+    await asyncio.get_running_loop().run_in_executor(None, serving.until, "worker.serving")
+    for _ in range(12):
+        async with connect(f"{serving.url}?token={token}", proxy=None) as ws:
+            assert json.loads(await asyncio.wait_for(ws.recv(), HANG_S))["data"]["code"] == "AUTH_INVALID"
+            await asyncio.wait_for(ws.wait_closed(), HANG_S)
+            assert ws.close_code == 4001
 
 
 def test_without_a_broker_there_is_one_process(wsctl):

@@ -41,7 +41,7 @@ def test_a_signed_guest_is_accepted_by_who_knows_the_secret(wsctl, tmp_path):
 
 def test_jwt_carries_its_claims(wsctl):
     result = wsctl(
-        *("token", "jwt", "--sub", "alice", "--ttl", "2h", "--sid", "room", "--scope", "admin"),
+        *("token", "jwt", "--sub", "alice", "--ttl", "2h", "--sid", "room", "--scope", "admin", "--jti", "t1"),
         *("--claim", "level=3", "--claim", "name=zoë", "--claim", 'tags=["a"]', "--room", "lobby", "--room", "team.*"),
         WSCTL_JWT_SECRET=SECRET,
     )
@@ -49,6 +49,8 @@ def test_jwt_carries_its_claims(wsctl):
     principal = JwtVerifier(JwtKey(secret=SECRET.encode())).verify(result.stdout.strip(), now_ms())
     assert (principal.user_id, principal.session_id, principal.scopes) == ("alice", "room", {"admin"})
     assert principal.rooms == (RoomGrant("lobby"), RoomGrant("team.*"))
+    assert principal.token_id == "t1"
+    assert principal.issued_at_ms is not None
     assert 7000_000 < principal.expires_at_ms - now_ms() <= 7200_000
     claims = json.loads(wsctl("token", "inspect", "-", "--json", stdin=result.stdout).stdout)["claims"]
     assert (claims["level"], claims["name"], claims["tags"]) == (3, "zoë", ["a"])
@@ -61,6 +63,7 @@ def test_jwt_carries_its_claims(wsctl):
         (["guest", "--signed"], "openssl rand -hex 32 > jwt.secret"),
         (["jwt"], "Missing option '--sub'"),
         (["jwt", "--sub", "a", "--claim", "exp=1"], "use --ttl"),
+        (["jwt", "--sub", "a", "--claim", "jti=x"], "use --jti"),
         (["jwt", "--sub", "a", "--claim", 'rooms=["a"]'], "use --room"),
         (["jwt", "--sub", "a", "--room", "a*b"], "the * only at the end"),
         (["jwt", "--sub", "a", *["--room", "a"] * 65], "at most 64 patterns"),

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from wscore.recovery import Position, RecoveryLimits
+from wscore.revocations import Revocations
 from wsserver.brokers.base import ROOM, SESSION, UNNUMBERED, USER, PublishResult
 from wsserver.brokers.memory import MemoryBroker
 from wsserver.brokers.redis import RedisBroker
@@ -46,6 +47,8 @@ class Member:
     def __init__(self, broker) -> None:
         self.broker = broker
         self._delivered = asyncio.Queue()
+        self.revoked = Revocations()
+        broker.attach_revoked(self.revoked.add, self.revoked.entries)
         broker.attach(lambda *message: self._delivered.put_nowait(message), lambda *lost: None, lambda *answer: None)
 
     async def join(self, kind, name, asked=None) -> Position | None:

@@ -14,6 +14,8 @@ import msgspec
 
 from wscore.errors import TargetError
 from wscore.recovery import Position
+from wscore.revocations import RevokedEntry
+from wsserver.brokers.revoked import RevokedHere, TakeRevoked
 
 # What a group is; each kind has names of its own (design section 4). Text, since an enum's hash costs more.
 GroupKind = Literal["session", "room", "user"]
@@ -129,6 +131,12 @@ class Broker(Protocol):
 
         Those to one process keep their order. One that is on its way when the broker is lost may be lost with it.
         """
+
+    def attach_revoked(self, take: TakeRevoked, here: RevokedHere) -> None:
+        """Name what takes what others revoke, and what knows all that is. Called once, before `start`."""
+
+    async def revoke(self, entry: RevokedEntry) -> None:
+        """Have every process revoke, those that start later too, but for this one; raises NotRevokedError."""
 
     async def start(self) -> None:
         """Reach what it needs; raises BrokerUnreachableError."""

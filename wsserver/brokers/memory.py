@@ -10,6 +10,7 @@ from typing import Final
 from wscore.envelope import MAX_SAFE_INTEGER, with_seq
 from wscore.histories import Histories
 from wscore.recovery import Position, RecoveryLimits
+from wscore.revocations import RevokedEntry
 from wsserver.brokers.base import (
     RECOVERABLE_KINDS,
     UNNUMBERED,
@@ -21,6 +22,7 @@ from wsserver.brokers.base import (
     TakeOrder,
     Unpublished,
 )
+from wsserver.brokers.revoked import RevokedHere, TakeRevoked
 
 _EXPIRED_AT_ONCE: Final = 2000  # groups: some milliseconds of the loop's time
 _NO_RECOVERY: Final = RecoveryLimits(messages=0)
@@ -80,6 +82,12 @@ class MemoryBroker:
     def order(self, packed: bytes, process: str | None = None) -> bool:
         """Return False: there is no other process."""
         return False
+
+    def attach_revoked(self, take: TakeRevoked, here: RevokedHere) -> None:
+        """Do nothing: there is nobody else who revokes."""
+
+    async def revoke(self, entry: RevokedEntry) -> None:
+        """Do nothing: there is no other process."""
 
     async def start(self) -> None:
         """Do nothing: there is nothing to reach."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from wscore.envelope import with_seq
 from wscore.recovery import Position, RecoveryLimits
+from wscore.revocations import RevokedEntry
 from wsserver.brokers.base import (
     UNNUMBERED,
     BrokerUnreachableError,
@@ -28,7 +29,9 @@ from wsserver.brokers.base import (
 from wsserver.brokers.batches import Item, pack_item
 from wsserver.brokers.redisbackplane import Keys, NotStored, RedisBackplane, Stored, StoreLimits
 from wsserver.brokers.redisgroups import RESYNC_S, RedisGroups
+from wsserver.brokers.redisrevoked import RedisRevoked
 from wsserver.brokers.redistarget import RedisTarget
+from wsserver.brokers.revoked import RevokedHere, TakeRevoked
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics, Missed
 
@@ -81,6 +84,7 @@ class RedisBroker:
         )
         self.process = self._backplane.producer
         self._orders = f"{prefix}orders"
+        self._revoked = RedisRevoked(self._backplane, prefix, log)
         self._missed = metrics.broker_missed
 
     @property
@@ -119,15 +123,29 @@ class RedisBroker:
         channel = self._orders if process is None else f"{self._orders}:{process}"
         return self._backplane.send(channel, b"%b:%b" % (self.process.encode(), packed))
 
+    def attach_revoked(self, take: TakeRevoked, here: RevokedHere) -> None:
+        """Name what takes what others revoke, and what knows all that is revoked here."""
+        self._revoked.attach(take, here)
+
+    async def revoke(self, entry: RevokedEntry) -> None:
+        """Put it into the store, which every process asks what is new; raises NotRevokedError."""
+        await self._revoked.revoke(entry)
+
     async def start(self) -> None:
-        """Dial, and wait until both connections are up; raises BrokerUnreachableError."""
+        """Dial, and wait until both connections are up and all is known that is revoked.
+
+        Raises BrokerUnreachableError.
+        """
         for channel in (self._orders, f"{self._orders}:{self.process}"):
             self._backplane.subscribe(channel)
         self._backplane.start()
+        self._revoked.start()
         try:
             async with asyncio.timeout(START_S):
                 await self._started.wait()
+                await self._revoked.level()
         except TimeoutError:
+            self._revoked.stop()
             await self._backplane.stop(0)
             problem = self._backplane.problem or f"no answer within {START_S:g} s"
             raise BrokerUnreachableError(str(self._target), problem) from None
@@ -145,6 +163,7 @@ class RedisBroker:
     async def stop(self, within_s: float) -> None:
         """Let what is on its way arrive, and hang up."""
         self._flush()
+        self._revoked.stop()
         await self._backplane.stop(within_s)
 
     def publish(
@@ -241,6 +260,7 @@ class RedisBroker:
         if self._backplane.is_up:
             self._started.set()
         self._groups.changed()
+        self._revoked.changed()
 
     def _put(
         self, kind: GroupKind, name: str, item: Item, tell: Callable[[Stored | NotStored, int], None] | None

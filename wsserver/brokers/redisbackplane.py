@@ -16,6 +16,7 @@ from typing import Any, Final
 from wscore.recovery import Position
 from wsserver.brokers.batches import CorruptBatchError, Item, read_items
 from wsserver.brokers.redislink import RedisLink
+from wsserver.brokers.redisrevokedscripts import READ_REVOKED, WRITE_REVOKED
 from wsserver.brokers.redisscripts import HISTORY, HISTORY_SHA, PUBLISH, PUBLISH_SHA
 from wsserver.brokers.redistarget import RedisTarget
 from wsserver.telemetry.logs import EventLog
@@ -126,7 +127,7 @@ class RedisBackplane:
         self._calls = RedisLink(
             "publish",
             target,
-            (PUBLISH, HISTORY),
+            (PUBLISH, HISTORY, READ_REVOKED, WRITE_REVOKED),
             on_up=self._calls_up,
             on_reply=self._answered,
             on_down=self._calls_down,
@@ -192,6 +193,22 @@ class RedisBackplane:
         if not self._calls.is_up or self._calls.unsent_bytes > MAX_QUEUED_BYTES:
             return False
         self._call(_ignore, "PUBLISH", channel, payload)
+        return True
+
+    def ask(self, done: Callable[[Any], None], *parts: bytes | str | float) -> bool:
+        """Send a command; False while it cannot go out. `done` gets the reply, or the error that Redis answers with.
+
+        If the connection is lost meanwhile nothing comes.
+        """
+        if not self._calls.is_up:
+            return False
+
+        def replied(reply: Any) -> None:
+            if isinstance(reply, Exception):
+                self._is_elsewhere(reply)
+            done(reply)
+
+        self._call(replied, *parts)
         return True
 
     def history(self, keys: Keys, after: int, done: Callable[[Position, list[Item]], None]) -> bool:

@@ -143,6 +143,7 @@ class Upgrade:
 
         Raises DisconnectError or AuthError.
         """
+        self.check_revoked(principal)
         if principal.user_id != claim:
             self._limiter.check_user(principal.user_id)
         session = self._session(request, principal)
@@ -153,6 +154,10 @@ class Upgrade:
     def session(self, name: str) -> Group:
         """Return a session that `enter` has let somebody into, as it is now."""
         return self._sessions.find(name)
+
+    def check_revoked(self, principal: Principal) -> None:
+        """Raise AuthError if whoever waits to be let in was revoked meanwhile."""
+        self._authentication.check_revoked(principal)
 
     def release(self, request: HandshakeRequest, claim: str) -> None:
         """Count a connection out that `identify` counted in."""

@@ -302,8 +302,11 @@ class ConnectingRoom:
             if (user := self._connections.coming(principal)) is not None:
                 await self._broker.ready(USER, user)
             await self._broker.ready(SESSION, session, asked)
+            self._upgrade.check_revoked(principal)
         except TimeoutError:
             return DisconnectError(BROKER_DOWN)
+        except AuthError as error:
+            return disconnect_of(error)
         return DisconnectError(SHUTDOWN) if self._upgrade.draining else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -13,12 +14,17 @@ T = TypeVar("T")
 
 
 class BackgroundTasks:
-    """Runs an app's own coroutines; one that dies leaves a log line with its name and traceback."""
+    """Runs an app's own coroutines and what its threads call; what fails leaves a log line with name and traceback.
 
-    __slots__ = ("_ending", "_failures", "_tasks")
+    Made on the thread of the event loop.
+    """
+
+    __slots__ = ("_ending", "_failures", "_loop", "_tasks", "_thread_id")
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
+        self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ending = False
 
@@ -42,7 +48,15 @@ class BackgroundTasks:
         task.add_done_callback(ended)
         return task
 
-    def call(self, future: Future[T], call: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def from_thread(self, call: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Future[T]:
+        """Call on the event loop, for another thread; raises RuntimeError on its own, and once it is closed."""
+        if threading.get_ident() == self._thread_id:
+            raise RuntimeError("from_thread is for other threads: on the event loop call it directly")
+        future: Future[T] = Future()
+        self._loop.call_soon_threadsafe(self._call, future, call, args, kwargs)
+        return future
+
+    def _call(self, future: Future[T], call: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Call for another thread, which may look at the future or not: a failure is logged all the same."""
         if not future.set_running_or_notify_cancel():
             return

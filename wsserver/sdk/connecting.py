@@ -37,7 +37,19 @@ class ConnectRequest(Generic[S]):
     hold the token. `address` is the client's, whatever proxies are between; None on a Unix socket.
     """
 
-    __slots__ = ("_new_state", "_now_ms", "_state", "address", "claims", "headers", "hub", "path", "principal", "query")
+    __slots__ = (
+        "_new_state",
+        "_now_ms",
+        "_state",
+        "_verified",
+        "address",
+        "claims",
+        "headers",
+        "hub",
+        "path",
+        "principal",
+        "query",
+    )
 
     def __init__(
         self,
@@ -52,7 +64,7 @@ class ConnectRequest(Generic[S]):
         self._new_state = new_state
         self._state: S | None = None
         self.hub = hub
-        self.principal = principal
+        self.principal = self._verified = principal
         self.claims = claims
         self.path = request.path
         self.address = request.client_ip
@@ -92,12 +104,21 @@ class ConnectRequest(Generic[S]):
     ) -> None:
         """Let the client in as this user, for `valid_s` seconds unless an `auth_refresh` prolongs that.
 
-        `session_id` pins it to one session. Raises ValueError for an id that is not 1 to 256 characters of text.
+        `session_id` pins it to one session. With a token it is revoked as that token is, without one as if it were
+        issued now. Raises ValueError for an id that is not 1 to 256 characters of text.
         """
         if not 0 < len(user_id) <= _MAX_USER_ID or not _is_text(user_id):
             raise ValueError(f"a user id is 1 to {_MAX_USER_ID} characters of text, not {user_id!r:.80}")
-        expires_at_ms = self._now_ms() + int(valid_s * 1000)
-        self.principal = Principal(user_id, is_guest, expires_at_ms, session_id, frozenset(scopes))
+        now_ms, verified = self._now_ms(), self._verified
+        self.principal = Principal(
+            user_id,
+            is_guest,
+            now_ms + int(valid_s * 1000),
+            session_id,
+            frozenset(scopes),
+            token_id=None if verified is None else verified.token_id,
+            issued_at_ms=now_ms if verified is None else verified.issued_at_ms,
+        )
 
     def refuse(
         self, message: str = "", *, code: ErrorCode | AppErrorCode = ErrorCode.FORBIDDEN, close_code: int | None = None

@@ -12,16 +12,18 @@ from wscore.disconnects import app_disconnect
 from wscore.envelope import Envelope, InvalidMessageError, MessageProtocol, OutboundEnvelope
 from wscore.guest import is_guest_id
 from wscore.principal import Principal
+from wscore.revocations import Revocation, RevokedEntry
 from wscore.rooms import RoomAccess
 from wsserver.brokers.base import ROOM, Broker
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.revoking import Revoking
 from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
 from wsserver.connections.users import User
 from wsserver.sdk.background import BackgroundTasks
-from wsserver.sdk.orders import Ask, CloseOrder, Found, Join, Kick, Leave, Order, Reply, Send, pack, unpack
+from wsserver.sdk.orders import Ask, CloseOrder, Found, Join, Kick, Leave, Order, Reply, Revoke, Send, pack, unpack
 from wsserver.sdk.requests import ConnectionGoneError, Requests
 from wsserver.telemetry.metrics import Counter, Metrics
 
@@ -43,6 +45,7 @@ class Elsewhere:
         "_finding",
         "_protocol",
         "_requests",
+        "_revoking",
         "_rooms",
         "_sender",
         "_unreadable",
@@ -56,6 +59,7 @@ class Elsewhere:
         sender: EnvelopeSender,
         connections: ConnectionManager,
         rooms: Rooms,
+        revoking: Revoking,
         background: BackgroundTasks,
         requests: Requests,
         metrics: Metrics,
@@ -66,6 +70,7 @@ class Elsewhere:
         self._sender = sender
         self._connections = connections
         self._rooms = rooms
+        self._revoking = revoking
         self._background = background
         self._requests = requests
         self._finding: dict[str, asyncio.Future[None]] = {}
@@ -103,6 +108,12 @@ class Elsewhere:
         order = Kick(*named, code, reason)
         self._order(order)
         return self._kick(order)
+
+    async def revoke(self, revocation: Revocation) -> int:
+        """Revoke here and elsewhere; returns until when, in ms since the epoch."""
+        entry, expires_at_ms = await self._revoking.revoke(revocation)
+        self._order(Revoke(*entry))  # they would find it in the store, a moment later
+        return expires_at_ms
 
     def _is_wanted(self, connection: str | None, is_found: bool) -> bool:
         return self._broker.is_shared if connection is None else not is_found and self.may_have(connection)
@@ -200,6 +211,9 @@ class Elsewhere:
                 closed += 1
         return closed
 
+    def _revoke(self, order: Revoke) -> None:
+        self._revoking.take((RevokedEntry(order.key, order.issued_before_ms, order.until_ms),))
+
     def _join(self, order: Join) -> None:
         wanted = list(self._wanted(order.connection, order.user))
         if wanted:
@@ -230,4 +244,5 @@ _ACTS: Final[dict[type[Order], Callable[[Elsewhere, Any], object]]] = {
     Kick: Elsewhere._kick,
     Join: Elsewhere._join,
     Leave: Elsewhere._leave,
+    Revoke: Elsewhere._revoke,
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any, Final, ParamSpec, TypeVar
@@ -15,10 +14,12 @@ from wscore.disconnects import app_disconnect
 from wscore.envelope import MessageProtocol
 from wscore.message import Message, message_of
 from wscore.messages import UNCOUNTED_TYPES
+from wscore.revocations import Revocation
 from wscore.rooms import RoomAccess
 from wsserver.brokers.base import ROOM, SESSION, USER, Broker, GroupKind, PublishResult
 from wsserver.connections.delivery import Delivery
 from wsserver.connections.registry import ConnectionManager
+from wsserver.connections.revoking import Revoking
 from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
@@ -58,14 +59,12 @@ class Hub:
         "_declared",
         "_delivery",
         "_elsewhere",
-        "_loop",
         "_new_state",
         "_protocol",
         "_requests",
         "_resources",
         "_rooms",
         "_sender",
-        "_thread_id",
         "_types",
     )
 
@@ -77,6 +76,7 @@ class Hub:
         sender: EnvelopeSender,
         connections: ConnectionManager,
         rooms: Rooms,
+        revoking: Revoking,
         background: BackgroundTasks,
         resources: Resources,
         requests: Requests,
@@ -94,13 +94,11 @@ class Hub:
         self._resources = resources
         self._requests = requests
         self._elsewhere = Elsewhere(
-            protocol, broker, delivery, sender, connections, rooms, background, requests, metrics
+            protocol, broker, delivery, sender, connections, rooms, revoking, background, requests, metrics
         )
         self._new_state = new_state
         self._declared = declared
         self._types = SendableTypes(metrics.sent)
-        self._loop = asyncio.get_running_loop()
-        self._thread_id = threading.get_ident()
 
     def publish(
         self,
@@ -326,6 +324,15 @@ class Hub:
         check_close(code, reason)
         return self._elsewhere.kick(user, code, reason)
 
+    async def revoke(self, revocation: Revocation) -> int:
+        """Revoke a token, a user, or all tokens issued before a moment; returns until when, in ms since the epoch.
+
+        Once it returns every process knows it or learns it within a second, those that start later too: newcomers are
+        refused, and connections ended with AUTH_INVALID and 4001. Raises ValueError for times that have no effect,
+        NotRevokedError if the broker cannot be reached or refuses, RevocationsFullError if there is no room.
+        """
+        return await self._elsewhere.revoke(revocation)
+
     def resource(self, kind: type[T]) -> T:
         """Return what a lifespan yielded, by its type or a base of it.
 
@@ -347,11 +354,7 @@ class Hub:
         Returns at once; the future's `result()` waits for what the call returned or raised. Raises RuntimeError on
         the loop's own thread, where waiting would never end, and once the loop is closed.
         """
-        if threading.get_ident() == self._thread_id:
-            raise RuntimeError("from_thread is for other threads: on the event loop call it directly")
-        future: Future[T] = Future()
-        self._loop.call_soon_threadsafe(self._background.call, future, call, args, kwargs)
-        return future
+        return self._background.from_thread(call, args, kwargs)
 
     def members(self, room: str) -> list[str]:
         """Return the user ids of who is in a room, as `presence` tells those who asked for it."""

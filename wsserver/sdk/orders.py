@@ -75,7 +75,15 @@ class Leave(msgspec.Struct, tag="leave", array_like=True, frozen=True):
     reason: str
 
 
-Order = Send | Ask | Found | Reply | CloseOrder | Kick | Join | Leave
+class Revoke(msgspec.Struct, tag="revoke", array_like=True, frozen=True):
+    """Revoke a token, or some, which the store has by now; see RevokedEntry."""
+
+    key: bytes
+    issued_before_ms: int
+    until_ms: int
+
+
+Order = Send | Ask | Found | Reply | CloseOrder | Kick | Join | Leave | Revoke
 
 pack: Final = msgspec.msgpack.Encoder().encode
 unpack: Final = msgspec.msgpack.Decoder(Order).decode
