@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SERVING := .venv/.serving
 
-.PHONY: help install serve test test-slow chaos fuzz bench check format clean
+.PHONY: help install serve test test-slow chaos fuzz bench check man release-check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,12 @@ check: $(STAMP) ## format, lint, types and layers
 format: $(STAMP) ## rewrite the sources in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+man: $(STAMP) ## write the manual pages and completion scripts anew, from the commands' help
+	@$(BIN)/python -m tests.release.manpages
+
+release-check: $(STAMP) ## build the wheel, check it, and try it with every Python of this machine
+	@$(BIN)/python -m tests.release.check $(RELEASE)
 
 clean: ## remove .venv and all caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

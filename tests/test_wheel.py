@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.pages import ROOT, blocks
+from tests.release.check import check_contents
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
@@ -170,10 +171,12 @@ def test_the_wheel_has_the_packages_and_nothing_else(wheel):
     sources = {
         str(path.relative_to(ROOT).as_posix()) for package in PACKAGES for path in (ROOT / package).rglob("*.py")
     } | {f"{package}/py.typed" for package in PACKAGES}
-    (metadata,) = {name.partition("/")[0] for name in names} - set(PACKAGES)
-    assert metadata.endswith(".dist-info")
-    assert {name for name in names if not name.startswith(metadata)} == sources
+    beside = {name.partition("/")[0] for name in names} - set(PACKAGES)
+    metadata, shared = sorted(beside, key=lambda folder: folder.endswith(".data"))
+    assert (Path(metadata).suffix, Path(shared).suffix) == (".dist-info", ".data")
+    assert {name for name in names if not name.startswith((metadata, shared))} == sources
     assert f"{metadata}/licenses/LICENSE" in names
+    check_contents(wheel)  # manual pages and completion scripts
     assert "wsctl = cli.main:main" in zipfile.ZipFile(wheel).read(f"{metadata}/entry_points.txt").decode()
 
 

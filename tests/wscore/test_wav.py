@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -16,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.pythons import pythons
 from wscore.audio import SAMPLE_RATES_HZ, AudioFormat, Encoding
 from wscore.wav import Wav, WavError, read_wav, write_wav
 
@@ -197,15 +196,6 @@ def test_no_bytes_raise_anything_else(head, data, cut):
         assert read_wav((head + data)[: max(len(head + data) - cut, 0)]).audio
 
 
-def other_pythons() -> list[str]:
-    """Return the interpreters of other versions on this machine: on PATH, or kept by pyenv, whose shims are none."""
-    installed = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
-    found = {f"3.{minor}": shutil.which(f"python3.{minor}") for minor in range(11, 15)}
-    kept = {".".join(path.parents[1].name.split(".")[:2]): str(path) for path in installed.glob("3.1[1-9]*/bin/python")}
-    versions = {version: path for version, path in found.items() if path is not None and "shims" not in path} | kept
-    return [path for version, path in sorted(versions.items()) if version != f"3.{sys.version_info.minor}"]
-
-
 def fingerprints(python: str, folder: Path) -> list[str]:
     """Return what this interpreter reads of each file."""
     code = (
@@ -217,7 +207,7 @@ def fingerprints(python: str, folder: Path) -> list[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
 
 
-@pytest.mark.parametrize("python", other_pythons())
+@pytest.mark.parametrize("python", sorted(set(pythons().values()) - {sys.executable}))
 def test_other_versions_of_python_read_the_same(python, tmp_path):
     for name, (tag, bits, audio, _) in KINDS.items():
         (tmp_path / f"{name}.wav").write_bytes(riff(chunk(b"fmt ", extensible(tag, bits)), chunk(b"data", audio)))
