@@ -56,7 +56,7 @@ def connect(
     by_lines = by_lines or any(
         choice is not None
         for choice in (
-            *(lines.send, lines.send_file, lines.rate),
+            *(lines.send, lines.send_file, lines.rate, lines.to),
             *(ends.expect, ends.until, ends.count, ends.timeout),
         )
     )
@@ -80,7 +80,7 @@ def connect(
         return
     connector = connection.connector(ProtocolOptions().settings)
     new_client = partial(
-        connector.client, reconnect=keeping.policy(), auto_pong=keeping.auto_pong, rooms=keeping.room or ()
+        connector.client, reconnect=keeping.policy(), auto_pong=keeping.auto_pong, rooms=keeping.rooms(lines.to)
     )
     client = new_client(saved)
     if by_lines:

@@ -54,7 +54,7 @@ def replay(
     if not len(played):
         raise ConfigError(str(file), "has no message that was sent", "record with `wsctl connect --record FILE`")
     client = connection.connector(lambda _: speaks).client(
-        target, reconnect=keeping.policy(), auto_pong=keeping.auto_pong, rooms=keeping.room or ()
+        target, reconnect=keeping.policy(), auto_pong=keeping.auto_pong, rooms=keeping.rooms()
     )
     options = ScriptOptions(
         sends=SendOptions(as_is=True, noun="message"),

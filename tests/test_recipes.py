@@ -21,6 +21,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
+from tests.pages import blocks as blocks_of
 from wscore.tokens import mint_jwt
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +90,11 @@ def python_block(page: str, number: int) -> str:
 
 def chat_of_the_apps_page(folder: Path) -> None:
     (folder / "chat.py").write_text(python_block("docs/apps.md", 0))
+
+
+def app_of_the_apps_page(file: str, holding: str) -> Callable[[Path], None]:
+    (text,) = [text for text in blocks_of(ROOT / "docs" / "apps.md", "python") if holding in text]
+    return lambda folder: (folder / file).write_text(text)
 
 
 def chat_of_the_readme(folder: Path) -> None:
@@ -172,6 +178,11 @@ RECIPES = {
     "docs/apps.md: wsctl serve chat:app": Recipe(
         before=chat_of_the_apps_page, stdin='{"text": "hello"}\n', shows=('"chat.message"', '"chat.sent"')
     ),
+    "docs/apps.md: wsctl serve rooms:app": Recipe(
+        before=app_of_the_apps_page("rooms.py", '@app.on_join("team.*")'),
+        stdin="hello\n",
+        shows=('"members":["guest_', '"memberCount":1'),
+    ),
     "docs/examples.md: wsctl serve chat:app": Recipe(
         before=example("chat"), shows=('"text":"tea?"', '"members":["guest_')
     ),
@@ -179,6 +190,9 @@ RECIPES = {
         before=dashboard, instead={"8000": str(WEB_PORT)}, shows=('{"seq":1}',)
     ),
     "docs/examples.md: wsctl serve game:app": Recipe(before=example("game"), shows=('"room":"game.',)),
+    "docs/cli.md: wsctl explain --app game:app game.move": Recipe(
+        before=app_of_the_apps_page("game.py", 'app.sends("game.moved"'), shows=("reply data  moves: integer",)
+    ),
     "docs/cli.md: set -euo pipefail": Recipe(before=chat_of_the_apps_page, shows=("ok", '"chat.message"')),
     'docs/cli.md: WSCTL_TOKEN="$(wsctl token jwt --sub probe --ttl 1m)" wsctl connect "$URL" '
     "--expect session_created --timeout 5s": Recipe(serves="--guests off", shows=('"userId":"probe"',)),

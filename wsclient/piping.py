@@ -13,7 +13,7 @@ from typing import Final
 from wsclient.binaryform import REFUSED_BINARY, Binary
 from wsclient.flight import OutgoingLine
 from wsclient.losses import Losses
-from wsclient.outgoing import piped_frame, with_id
+from wsclient.outgoing import piped_frame, with_id, with_room
 from wsclient.pacing import Pacer
 from wsclient.reliablesender import NOT_SENT, ReliableSender
 from wsclient.spanning import joined, single
@@ -34,13 +34,15 @@ class SendOptions:
 
     Lines of `first` go first, each after the one before it was taken, then those of the input, at most `per_second` of
     them. They are sent `as_is`, as the bytes that `binary` reads in them, or framed and checked; `adds_ids` gives an
-    envelope without an `id` one. Variables are filled in where `expands_first` and `expands_input` say so. If it
-    `probes`, somebody wants to see errors: nothing is checked, or held back for the limits of the server. A line of
-    input is called a `noun` in what is said of it. `files` are binary frames of that content that go before the input.
+    envelope without an `id` one. What names no room goes to `room`. Variables are filled in where `expands_first` and
+    `expands_input` say so. If it `probes`, somebody wants to see errors: nothing is checked, or held back for the
+    limits of the server. A line of input is called a `noun` in what is said of it. `files` are binary frames of that
+    content that go before the input.
     """
 
     first: Sequence[str] = ()
     bare_type: str = ""
+    room: str | None = None
     expands_first: bool = True
     expands_input: bool = False
     per_second: float | None = None
@@ -196,6 +198,8 @@ class Sending:
             frame = self._compose(text, options.bare_type)
         if isinstance(frame, bytes) or not self._is_ours:
             return frame, None
+        if options.room is not None:
+            frame = with_room(frame, options.room)
         if options.adds_ids:
             return with_id(frame, f"{self._prefix}-{self._number}")
         envelope = envelope_of(frame)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Annotated, Final
+
+import msgspec
 
 MAX_GRANTS: Final = 64
 
@@ -14,6 +16,8 @@ ROOM_RULE: Final = "a room's name is 1 to 128 of A-Z a-z 0-9 _ . : -"
 PATTERN_RULE: Final = "a pattern is a room's name, or the start of one and a * at its end"
 _CHARACTERS: Final = "[A-Za-z0-9_.:-]"
 _NAME: Final = re.compile(f"{_CHARACTERS}{{1,128}}")
+# For data that holds the name of a room. What is not one is refused there, with the place; a `$` alone takes a newline.
+RoomName = Annotated[str, msgspec.Meta(pattern=rf"^{_CHARACTERS}+$(?!\n)", max_length=128)]
 _PATTERN: Final = re.compile(rf"{_CHARACTERS}{{1,128}}|{_CHARACTERS}{{0,127}}\*")
 
 

@@ -11,7 +11,7 @@ from wscore.principal import Principal
 from wscore.ratelimit import Rate
 from wscore.recovery import RecoveryLimits
 from wscore.revocations import Revocation
-from wscore.rooms import RoomAccess, RoomGrant
+from wscore.rooms import RoomAccess, RoomGrant, RoomName
 from wscore.tokens import ClaimNames
 from wsserver.brokers.base import BrokerUnreachableError, NotPublished, NotPublishedError, PublishResult
 from wsserver.brokers.redistarget import RedisTarget
@@ -89,6 +89,7 @@ __all__ = [
     "RoomGrant",
     "RoomLimitError",
     "RoomLimits",
+    "RoomName",
     "Sample",
     "Secret",
     "ServerSettings",

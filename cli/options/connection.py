@@ -108,6 +108,10 @@ class KeepingOptions:
     ] = None
     auto_pong: Annotated[bool, typer.Option(help="Answer the server's pings and do not show them.")] = True
 
+    def rooms(self, *others: str | None) -> list[str]:
+        """Return the rooms to join, these among them."""
+        return list(dict.fromkeys((*(self.room or ()), *(room for room in others if room is not None))))
+
     def policy(self) -> ReconnectPolicy | None:
         """Return how to come back, None if the first loss is the end."""
         comes_back = is_terminal() if self.reconnect is None else self.reconnect

@@ -38,6 +38,9 @@ class LineOptions:
     type: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Type of the message around bare text.", show_default="message")
     ] = None
+    to: Annotated[
+        str | None, typer.Option(metavar="ROOM", help="Room that lines go to which name none; it is joined, too.")
+    ] = None
     capture: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=PATH", help="Keep a value that comes, such as id=data.id, as {{id}} (repeatable)."),
@@ -56,12 +59,21 @@ class LineOptions:
 
     def sending(self, *, probes: bool) -> SendOptions:
         """Return how to send; `probes` says that somebody wants to see errors, so that nothing is checked."""
+        from wsclient.binaryform import Binary
         from wsclient.piping import SendOptions
+        from wscore.rooms import ROOM_RULE, is_room_name
 
+        if self.to is not None and (self.raw or self._binary() is not Binary.NONE):
+            raise ConfigError(
+                "--to", "is for messages, and these lines are frames as they are", "leave one of them out"
+            )
+        if self.to is not None and not is_room_name(self.to):
+            raise ConfigError("--to", f"{self.to!r} is no name of a room", ROOM_RULE)
         return SendOptions(
             # Arguments that are not UTF-8 come as lone surrogates, which no frame can hold.
             first=[line.encode(errors="surrogateescape").decode(errors="replace") for line in self.send or ()],
             bare_type=self.type or "",
+            room=self.to,
             binary=self._binary(),
             files=[(str(path), _content(path)) for path in self.send_file or ()],
             expands_first=self.templates is not False,

@@ -66,6 +66,35 @@ def test_a_room_that_does_not_let_us_in_ends_with_4_and_is_named(serving, wsctl,
     assert result.returncode == 0, result.stderr
 
 
+def test_lines_go_to_a_room_that_is_named_once(serving, wsctl, tmp_path):
+    (tmp_path / "echo.py").write_text(
+        "from wsserver import App, Context\napp = App()\n"
+        "@app.on('say')\ndef say(ctx: Context, data) -> None:\n    ctx.publish('said', [ctx.room, data])\n"
+    )
+    url = serving("echo:app").url
+    lines = 'bare\n{"type":"say","data":1}\n{"type":"say","data":2,"room":"hall"}\n{"text":"object"}\n'
+    options = ("--to", "lobby", "--room", "hall", "--type", "say", "--filter", "type:said")
+    result = wsctl("connect", url, *options, "--send", "first", stdin=lines)
+    assert result.returncode == 0, result.stderr
+    said = [["lobby", "first"], ["lobby", "bare"], ["lobby", 1], ["hall", 2], ["lobby", {"text": "object"}]]
+    assert [line["data"] for line in envelopes(result.stdout)] == said
+    goal = wsctl("connect", url, *options, "--expect", "said", stdin="bare\n")
+    assert [line["data"] for line in envelopes(goal.stdout)] == [["lobby", "bare"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--to", "a b"], "--to: 'a b' is no name of a room"),
+        (["--to", "lobby", "--raw"], "--to: is for messages"),
+        (["--to", "lobby", "--hex"], "--to: is for messages"),
+    ],
+)
+def test_what_cannot_go_to_a_room_is_refused_at_once(wsctl, options, problem):
+    result = wsctl("connect", "ws://127.0.0.1:9/", *options)
+    assert (result.returncode, problem in result.stderr) == (2, True), result.stderr
+
+
 def test_a_replay_joins_rooms_too(serving, wsctl, tmp_path):
     (tmp_path / "talk.jsonl").write_text(json.dumps({**json.loads(HELLO), "timestamp": 1, "sentAtMs": 1}) + "\n")
     url = serving().url

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from wscore.principal import AuthError
-from wscore.rooms import RoomAccess, RoomGrant, granted, is_room_name, is_room_pattern, narrowest, read_grants
+from wscore.rooms import RoomAccess, RoomGrant, RoomName, granted, is_room_name, is_room_pattern, narrowest, read_grants
 from wscore.tokens import check_claims
 
 CLAIMS = {"sub": "alice", "exp": 2_000_000_000}
@@ -33,6 +34,12 @@ NOW_MS = 1_700_000_000_000
 def test_a_room_has_1_to_128_characters_and_a_pattern_a_star_at_its_end_alone(text, is_name, is_pattern):
     assert is_room_name(text) is is_name
     assert is_room_pattern(text) is is_pattern
+    try:
+        assert msgspec.convert(text, RoomName) == text
+    except msgspec.ValidationError:
+        assert not is_name
+    else:
+        assert is_name
 
 
 def test_the_narrowest_pattern_decides_whatever_the_order():

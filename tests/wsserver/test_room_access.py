@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from wscore.errors import ConfigError
-from wsserver import App, Context, GuestMode, Profile, RoomAccess, fan_out
+from wsserver import App, Context, GuestMode, Profile, RoomAccess, RoomName, fan_out
+
+
+class Enter(msgspec.Struct):
+    room: RoomName
 
 
 async def join(client, room: str, **fields: object) -> dict:
@@ -217,3 +222,20 @@ async def test_what_a_listener_may_send_is_looked_at_when_its_turn_comes(start_s
 def test_a_handler_that_nobody_could_reach_is_refused():
     with pytest.raises(ConfigError, match=r"use RoomAccess\.LISTEN"):
         App().on("say", room=RoomAccess.NONE)(lambda ctx: None)
+
+
+async def test_a_room_that_a_client_names_in_data_is_checked_where_the_data_is(start_server, open_raw):
+    app = App()
+
+    @app.on("enter")
+    def enter(ctx: Context, data: Enter) -> None:
+        ctx.join(data.room)
+
+    server = await start_server(app)
+    client = await open_raw(server.url)
+    for room in ("a b", "", "x" * 129, "lobby\n"):
+        await client.send("enter", {"room": room}, id="1")
+        error = (await client.receive())["data"]
+        assert (error["code"], "$.data.room" in error["message"]) == ("INVALID_MESSAGE", True), error
+    await client.send("enter", {"room": "lobby"})
+    assert (await client.receive())["type"] == "room.joined"

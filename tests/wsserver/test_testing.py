@@ -190,4 +190,4 @@ def test_a_strangers_project_tests_its_app_as_the_page_shows(tmp_path: Path, imp
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "4 passed" in result.stdout
+    assert "5 passed" in result.stdout

@@ -115,7 +115,8 @@ class Handler:
         try:
             return get_type_hints(_annotated(self.function))
         except NameError as error:
-            raise ConfigError(self.name, f"its annotations cannot be resolved: {error}") from None
+            mend = "define what they name at the top of the module"
+            raise ConfigError(self.name, f"its annotations cannot be resolved: {error}", mend) from None
 
 
 def is_awaited(result: object) -> bool:
