@@ -76,8 +76,6 @@ def _import(module_name: str, place: str) -> ModuleType:
 
 def _where(error: Exception) -> str:
     if isinstance(error, SyntaxError):
-        place = f"{error.filename}, line {error.lineno}"
-    else:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{frame.filename}, line {frame.lineno}"
-    return f"{type(error).__name__}: {error} ({place})"
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"

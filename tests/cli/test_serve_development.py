@@ -102,6 +102,13 @@ def test_what_returns_no_app_ends_the_command_with_a_line(wsctl, tmp_path, name,
     assert "Traceback" not in result.stderr
 
 
+def test_a_mistake_in_the_language_is_told_once_with_its_place(wsctl, tmp_path):
+    (tmp_path / "shop.py").write_text("app = App(\n")
+    result = wsctl("serve", "shop:app")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"wsctl: APP: SyntaxError: '(' was never closed ({tmp_path / 'shop.py'}, line 1)\n"
+
+
 def test_an_app_gets_its_settings_from_the_environment_the_file_and_its_defaults(tmp_path):
     (tmp_path / "shop.py").write_text(SETTINGS)
     (tmp_path / "key").write_text("k-123\n")
