@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from cli.exits import ExitCode
 from cli.loadmetrics import metrics_on
-from cli.loadplan import content_of, on_machines, plan_of
+from cli.loadplan import Place, content_of, on_machines, plan_of
 from cli.loadpublish import publish, publishing_failure
 from cli.loadreport import note_comparison, print_summaries, print_summary
 from cli.loadrun import (
@@ -22,32 +23,42 @@ from cli.loadrun import (
     title_of,
 )
 from cli.options.load import GateOptions, LoadTargetOptions, MachineOptions, ReportOptions
-from cli.output import fail
+from cli.output import fail, note
 from loadtest.comparison import compare
 from loadtest.running import NothingMeasuredError
 from loadtest.scenarios import SCENARIOS
 from loadtest.scenarios.base import Scenario
 from loadtest.summary import Summary, Verdict
+from loadtest.thresholds import Threshold
 from loadtest.wire import Plan
 
 QUICK: Final = [scenario for scenario in SCENARIOS.values() if scenario.quick is not None]
 
 
 async def run_quick(url: str | None, target: LoadTargetOptions, report: ReportOptions) -> ExitCode:
-    """Run a short test of both kinds; the exit code is that of the worse one."""
+    """Run a short test of both kinds, of round trips alone with a server of another protocol.
+
+    The exit code is that of the worse one.
+    """
     ready_directory(report.out)
+    rules = {scenario.name: thresholds_of(report, scenario.rules) for scenario in QUICK}
     summaries: list[Summary] = []
     async with target_of(url, target, QUICK[0]) as place, metrics_on(report) as metrics:
-        with LoadRunner(metrics) as load:
+        with LoadRunner(metrics, place) as load:
             for scenario in QUICK:
                 plan = plan_of(scenario, scenario.quick, None, place, target)
-                thresholds = thresholds_of(report, scenario.rules)
                 with suppress(NothingMeasuredError):
                     with publishing_failure(plan, report, scenario.name):
-                        summary = await load.measure(plan, thresholds, title_of(plan))
+                        summary = await load.measure(plan, rules[scenario.name], title_of(plan))
                     publish(summary, report, scenario.name)
                     summaries.append(summary)
                 if load.is_interrupted():
+                    break
+                if plan.dialogue is not None:
+                    note(
+                        "the broadcast is left out: you alone know what this server sends to everyone; "
+                        "see wsctl loadtest broadcast --help"
+                    )
                     break
     if not summaries:
         fail(str(NothingMeasuredError()))
@@ -69,18 +80,21 @@ async def run_scenario(
 ) -> ExitCode:
     """Run a test of one kind; `file` is what it plays, if it plays something."""
     content = content_of(scenario, file)
-    async with target_of(url, target, scenario) as place:
-        return await _run(on_machines(plan_of(scenario, load, content, place, target), machine), gate)
-
-
-async def _run(plan: Plan, gate: GateOptions) -> ExitCode:
     thresholds = thresholds_of(gate)
     baseline = baseline_of(gate)
     ready_directory(gate.out)
+    async with target_of(url, target, scenario, content) as place:
+        plan = on_machines(plan_of(scenario, load, content, place, target), machine)
+        return await _run(plan, place, gate, thresholds, baseline)
+
+
+async def _run(
+    plan: Plan, place: Place, gate: GateOptions, thresholds: Sequence[Threshold], baseline: Summary | None
+) -> ExitCode:
     grace_s = None if gate.abort_on_fail is None else gate.abort_on_fail / 1000
     async with metrics_on(gate) as metrics:
         try:
-            with LoadRunner(metrics) as load, publishing_failure(plan, gate):
+            with LoadRunner(metrics, place) as load, publishing_failure(plan, gate):
                 summary = await load.measure(plan, thresholds, title_of(plan), grace_s=grace_s)
         except NothingMeasuredError as error:
             fail(str(error))

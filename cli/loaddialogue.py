@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
 
+from cli.loadprobe import Spoken
 from cli.options.load import LoadTargetOptions, MessageOptions
 from loadtest.dialogue import Dialogue, ReplyBy, question_of, statement_of
 from loadtest.scenarios.base import FileKind, Scenario
@@ -15,13 +14,14 @@ from loadtest.templates import frame_template, read_template
 from wscore.errors import ConfigError
 from wscore.foreign import ProtocolName, ProtocolSettings
 
-SEED_PATHS: Final = ("/socket.io", "/socket.io/")
 
+def dialogue_of(scenario: Scenario, spoken: Spoken | None, target: LoadTargetOptions) -> Dialogue | None:
+    """Return what is said to a server of another protocol, None for wsctl's own; raises ConfigError.
 
-def dialogue_of(scenario: Scenario, url: str, target: LoadTargetOptions) -> Dialogue | None:
-    """Return what is said to a server of another protocol, None for wsctl's own; raises ConfigError."""
+    `spoken` is what the server was found to speak, None if that was not looked for.
+    """
     said = target.messages
-    settings = _protocol(url, target.protocol.settings(), said)
+    settings = _protocol(target.protocol.settings(), spoken, said)
     if settings is None:
         return None
     if scenario.foreign_traffic() is None:
@@ -44,14 +44,10 @@ def dialogue_of(scenario: Scenario, url: str, target: LoadTargetOptions) -> Dial
     return dialogue
 
 
-def _protocol(url: str, settings: ProtocolSettings, said: MessageOptions) -> ProtocolSettings | None:
-    if settings.is_chosen:
-        is_own = settings.name is ProtocolName.WSCTL and not said.message
-        return None if is_own else settings
-    if not said.message:
-        return None
-    name = ProtocolName.WSCTL if urlsplit(url).path in SEED_PATHS else ProtocolName.JSON
-    return replace(settings, name=name)
+def _protocol(settings: ProtocolSettings, spoken: Spoken | None, said: MessageOptions) -> ProtocolSettings | None:
+    if settings.name is ProtocolName.AUTO:
+        settings = replace(settings, name=ProtocolName.WSCTL if spoken is None else spoken.name)
+    return None if settings.name is ProtocolName.WSCTL and not said.message else settings
 
 
 def _check(dialogue: Dialogue, *, asks: bool) -> None:

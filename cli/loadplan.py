@@ -10,12 +10,14 @@ from typing import Any, Final
 import msgspec
 
 from cli.loaddialogue import dialogue_of
+from cli.loadprobe import Spoken
 from cli.options.load import LoadTargetOptions, MachineOptions
 from cli.secrets import read_token, read_token_file
 from loadtest.scenarios.base import FileKind, Scenario
 from loadtest.speech import read_speech
 from loadtest.wire import Headers, Plan, SentMessage, Tokens
-from wscore.errors import ConfigError
+from wscore.errors import ConfigError, WsctlError
+from wscore.foreign import ProtocolName
 from wscore.secrets import checked_secret
 from wscore.text import checked_text
 from wscore.wallclock import now_ms
@@ -25,10 +27,15 @@ TOKEN_SPARE_S: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the load goes: the URL, and the server's process if it is ours; else the driver looks for it."""
+    """Where the load goes: the URL, and the server's process if it is ours; else the driver looks for it.
+
+    `spoken` is what it was found to speak, None where nobody had to find out, or could: `obstacle` is why not.
+    """
 
     url: str
     server_pid: int | None = None
+    spoken: Spoken | None = None
+    obstacle: WsctlError | None = None
 
 
 def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target: LoadTargetOptions) -> Plan:
@@ -36,6 +43,7 @@ def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target
     trust = target.trust
     trust.tls()  # before anything runs: the file may not be readable
     fields = scenario.plan_fields(options, content)
+    dialogue = None if place.obstacle is not None else dialogue_of(scenario, place.spoken, target)
     return Plan(
         run_id=secrets.token_hex(6),
         kind=scenario.name,
@@ -45,7 +53,8 @@ def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target
         headers=Headers(target.handshake.headers()),
         ca=None if trust.ca is None else str(trust.ca.absolute()),
         insecure=trust.insecure,
-        dialogue=dialogue_of(scenario, place.url, target),
+        dialogue=dialogue,
+        protocol=str(place.spoken or (ProtocolName.WSCTL if dialogue is None else dialogue.protocol.name)),
         reply_timeout_s=target.patience.reply_timeout / 1000,
         reconnects=target.patience.reconnect,
         cert=None if trust.cert is None else str(trust.cert.absolute()),

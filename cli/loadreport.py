@@ -70,6 +70,7 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
             "thresholds" if number == 0 else "",
             f"{check.rule}: {outcome_of(check)} ({shown(check)})",
         )
+    yield "protocol", neutralise(summary.protocol)
     yield "sent", f"{sent_of_asked(summary)} ({summary.sent_per_s:,.0f}/s for {format_figure(summary.steady_s)} s)"
     yield "received", f"{summary.received:,} ({summary.received_per_s:,.0f}/s)"
     ledger = summary.ledger

@@ -7,16 +7,18 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from cli.exits import ExitCode
 from cli.loadmetrics import RunMetrics
-from cli.loadplan import Place
+from cli.loadplan import Place, tokens
+from cli.loadprobe import Spoken, find_out, lines_of
 from cli.loadserver import serving
 from cli.loadview import View, view_of
 from cli.options.load import GateOptions, LoadTargetOptions, ReportOptions
+from cli.output import note
 from cli.tls import tls_context
 from loadtest import running
 from loadtest.running import Driver, NothingMeasuredError, TargetUnreachableError, TooMuchError
@@ -29,8 +31,9 @@ from loadtest.watching import Watch
 from loadtest.wire import Phase, Plan, RunProgress
 from wsclient.errors import ConnectionFailedError
 from wsclient.tls import tls_obstacle
-from wsclient.url import DEFAULT_URL, is_loopback_url, normalise_url, shown_url
-from wscore.errors import ConfigError, TargetError
+from wsclient.url import DEFAULT_URL, is_loopback_url, is_seed_url, normalise_url, shown_url
+from wscore.errors import ConfigError, CredentialError, TargetError
+from wscore.foreign import ProtocolName
 from wscore.units import counted_noun
 
 EXIT_CODES: Final = {
@@ -43,17 +46,41 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @asynccontextmanager
-async def target_of(url: str | None, options: LoadTargetOptions, scenario: Scenario) -> AsyncIterator[Place]:
-    """Give the place to load: the URL, or a server for that scenario that runs for the time of the block."""
+async def target_of(
+    url: str | None, options: LoadTargetOptions, scenario: Scenario, content: Any = None
+) -> AsyncIterator[Place]:
+    """Give the place to load: the URL, or a server for that scenario that runs for the time of the block.
+
+    Raises ConfigError also where nothing tells what the server speaks, which may depend on the `content` to be sent.
+    """
     if not options.serve:
-        yield Place(normalise_url(url or DEFAULT_URL))
+        yield await _looked_at(normalise_url(url or DEFAULT_URL), options, scenario, content)
         return
     if url is not None:
         raise ConfigError("--serve", "a URL is given too", "leave one of them out")
     origin = options.handshake.origin
     allowed = () if origin is None else ("--origin", origin)
     async with serving(options.who.key.secret(), *scenario.server_options, *allowed) as (place, pid):
-        yield Place(place, pid)
+        yield Place(place, pid, Spoken(ProtocolName.WSCTL, "--serve"))
+
+
+async def _looked_at(url: str, options: LoadTargetOptions, scenario: Scenario, content: Any) -> Place:
+    """Return the place at a URL, with what it speaks if nobody said so."""
+    if options.protocol.settings().name is not ProtocolName.AUTO or scenario.foreign_traffic() is None:
+        return Place(url)
+    try:
+        spoken = await find_out(url, options, tokens(options, 0), lines_of(scenario, options, content))
+    except (TargetError, CredentialError) as error:
+        return Place(url, obstacle=_nothing_there(error, url) or error)
+    if spoken is not None and not (spoken.name is ProtocolName.WSCTL and is_seed_url(url)):
+        note(f"{shown_url(url)} speaks {spoken}")
+    return Place(url, spoken=spoken)
+
+
+def _nothing_there(error: TargetError | CredentialError, url: str) -> TargetError | None:
+    """Return what to do about it where nothing listens on this machine."""
+    is_refused = isinstance(error, ConnectionFailedError) and error.problem.startswith(NOTHING_LISTENS)
+    return _NothingThereError(url, NOTHING_LISTENS) if is_refused and is_loopback_url(url) else None
 
 
 def thresholds_of(report: ReportOptions, default: Sequence[str] = ()) -> tuple[Threshold, ...]:
@@ -64,9 +91,10 @@ def thresholds_of(report: ReportOptions, default: Sequence[str] = ()) -> tuple[T
 class LoadRunner:
     """Runs plans one after the other; use it as a context manager, in which an interrupt ends the run of the moment."""
 
-    def __init__(self, metrics: RunMetrics) -> None:
+    def __init__(self, metrics: RunMetrics, place: Place) -> None:
         self.broken: str | None = None  # the threshold that ended the last run early
         self._metrics = metrics
+        self._obstacle = place.obstacle
         self._driver: Driver | None = None
         self._is_interrupted = False
 
@@ -90,8 +118,11 @@ class LoadRunner:
     ) -> Summary:
         """Run a plan; with `grace_s` it ends early once a threshold is broken.
 
-        Raises what Driver.run raises, NothingMeasuredError also for a run that was ended before its window.
+        Raises what is in the way at its place, and what Driver.run raises, NothingMeasuredError also for a run that was
+        ended before its window.
         """
+        if self._obstacle is not None and plan.master_port is None:  # a master need not reach the target itself
+            raise self._obstacle
         self.broken = None
         watch = None if grace_s is None else Watch(thresholds, grace_s)
         with view_of(plan, title) as view:

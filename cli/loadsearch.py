@@ -58,7 +58,7 @@ async def run_find_max(
     refusals = 0
     ended_by: WsctlError | None = None
     async with target_of(url, target, scenario) as place, metrics_on(report) as metrics:
-        with LoadRunner(metrics) as load:
+        with LoadRunner(metrics, place) as load:
             while (level := search.level) is not None:
                 plan = probe_plan(scenario, place, target, options, level, content)
                 try:
@@ -67,7 +67,7 @@ async def run_find_max(
                     break
                 except WsctlError as error:
                     refusals += 1
-                    if _may_pass(error, probes) and refusals < REFUSALS:
+                    if _may_pass(error, probes) and refusals < REFUSALS and place.obstacle is None:
                         note(f"{level:,} {unit} could not begin, trying again: {error}")
                         await asyncio.sleep(REFUSED_PAUSE_S)
                         continue

@@ -34,12 +34,17 @@ DEFAULT_COMMAND = "quick"
 SEARCHABLE = [scenario.name for scenario in SCENARIOS.values() if scenario.search is not None]
 
 
+def is_place(word: str) -> bool:
+    """Tell whether a word is a URL, with its scheme or without, and no name of a test."""
+    return any(mark in word for mark in ":./")
+
+
 class _LoadGroup(TyperGroup):
     """A group whose bare name, or its name with a URL or options, is the quick test."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         bare = not args and not ctx.resilient_parsing  # a shell completes the name that is still to come
-        if bare or (args and args[0] not in ctx.help_option_names and (args[0].startswith("-") or "://" in args[0])):
+        if bare or (args and args[0] not in ctx.help_option_names and (args[0].startswith("-") or is_place(args[0]))):
             args = [DEFAULT_COMMAND, *args]
         return super().parse_args(ctx, args)
 
@@ -153,7 +158,7 @@ def find_max(
     """Find the most that holds, and which threshold limits it."""
     from cli.loadsearch import run_find_max
 
-    if kind is not None and url is None and "://" in kind:
+    if kind is not None and url is None and is_place(kind):
         kind, url = None, kind
     raise typer.Exit(asyncio.run(run_find_max(kind or SEARCHABLE[0], url, search, target, report)))
 

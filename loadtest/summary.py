@@ -17,7 +17,7 @@ SCHEMA: Final = 1
 # What makes two runs comparable: not where to and as whom, nor what names or watches the run.
 _NOT_CONFIGURATION: Final = frozenset(
     (
-        *("runId", "url", "tokens", "headers", "serverPid", "ca", "insecure", "cert", "key"),
+        *("runId", "url", "protocol", "tokens", "headers", "serverPid", "ca", "insecure", "cert", "key"),
         *("webPort", "masterPort", "expectedWorkers", "workerOf"),
     )
 )
@@ -64,6 +64,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     run_id: str
     kind: str
     url: str
+    protocol: str = "wsctl"
     verdict: Verdict
     reasons: tuple[str, ...]
     checks: tuple[Check, ...]

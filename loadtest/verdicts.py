@@ -30,6 +30,7 @@ def summarise(
         run_id=plan.run_id,
         kind=plan.kind,
         url=redact(plan.url),
+        protocol=plan.protocol,
         verdict=Verdict.PASSED,
         reasons=(),
         checks=(),

@@ -133,6 +133,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     tokens: Tokens = Tokens()
     headers: Headers = Headers()
     dialogue: Dialogue | None = None  # with a server of another protocol
+    protocol: str = "wsctl"  # what is spoken, and how that was found out, for people
     script: str | None = None  # a file with Locust users
     recording: tuple[SentMessage, ...] = ()
     speed: float = 1.0

@@ -87,6 +87,7 @@ def facts(summary: Summary) -> Iterator[tuple[str, str]]:
     connections, ledger, generator = summary.connections, summary.ledger, summary.generator
     started = datetime.fromtimestamp(summary.started_at_ms / 1000, UTC).isoformat(timespec="seconds")
     yield "started", started
+    yield "protocol", summary.protocol
     yield "steady window", f"{summary.steady_s:.1f} s"
     yield "sent", f"{sent_of_asked(summary)} ({summary.sent_per_s:,.1f}/s)"
     yield "received", f"{summary.received:,} ({summary.received_per_s:,.1f}/s)"

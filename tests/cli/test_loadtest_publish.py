@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.test_loadtest_verdicts import HANG_S, URL, loadtest, start  # noqa: F401 - fixtures
 
-NOWHERE = ("ws://127.0.0.1:9/?exit=3&says=connection+refused", 3)
+NOWHERE = ("ws://127.0.0.1:9/socket.io/?exit=3&says=connection+refused", 3)
 
 
 @pytest.mark.parametrize(

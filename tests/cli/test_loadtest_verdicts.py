@@ -21,7 +21,7 @@ from wscore.wav import Wav, write_wav
 HANG_S = 60
 ROOT = Path(__file__).parents[2]
 FAKE = Path(__file__).with_name("fake_driver.py")
-URL = "ws://127.0.0.1:9/?"
+URL = "ws://127.0.0.1:9/socket.io/?"
 # The command as a process of its own, as it is but for the driver that it starts.
 PROGRAM = f"""
 import sys
@@ -132,7 +132,7 @@ def test_the_worse_of_the_two_quick_tests_decides(loadtest):
         (
             "exit=3&says=connection+refused",
             3,
-            "wsctl: no server at ws://127.0.0.1:9/?exit=3&says=connection+refused: connection refused; "
+            "wsctl: no server at ws://127.0.0.1:9/socket.io/?exit=3&says=connection+refused: connection refused; "
             "`wsctl serve` starts one, or add --serve",
         ),
         ("exit=4&says=AUTH_INVALID:+bad", 4, "wsctl: the server refused the token: AUTH_INVALID: bad"),

@@ -1,5 +1,6 @@
 // Servers of other protocols for the load tester: `node load_servers.mjs KIND` prints its port.
 // KIND: echo (raw), chat (plain JSON to everyone in a room), ask (JSON, replies by "ref"), graphql, socketio, phoenix,
+// rpc (JSON-RPC), greeter (JSON, speaks first), strict (closes at once), refusing (HTTP 401), listener (answers nothing),
 // and seed: session_created, and a pong without an id, as the TypeScript server has them.
 import { createServer } from "node:http";
 import { randomUUID } from "node:crypto";
@@ -74,6 +75,41 @@ const kinds = {
       });
       socket.on("close", () => topics.forEach((members) => members.delete(socket)));
     }, { path: "/socket/websocket" });
+  },
+  rpc() {
+    plain((socket) =>
+      socket.on("message", (data) => {
+        const { id, method, params } = JSON.parse(data);
+        const error = { code: -32601, message: "Method not found" };
+        const answer = method === "add" ? { result: params[0] + params[1] } : { error };
+        socket.send(JSON.stringify({ jsonrpc: "2.0", id, ...answer }));
+      }),
+    );
+  },
+  greeter() {
+    plain((socket) => {
+      socket.send(JSON.stringify({ event: "welcome", payload: { you: "ada" } }));
+      socket.on("message", (data) => {
+        const { event, requestId, payload } = JSON.parse(data);
+        socket.send(JSON.stringify({ event: `${event}-done`, requestId, payload }));
+      });
+    });
+  },
+  strict() {
+    plain((socket) => socket.close(1008, "who are you"));
+  },
+  refusing() {
+    plain(() => {}, { verifyClient: (_, answer) => answer(false, 401) });
+  },
+  listener() {
+    // Tells over HTTP what each connection asked for and said.
+    const heard = [];
+    http.on("request", (_, response) => response.end(JSON.stringify(heard)));
+    plain((socket, request) => {
+      const seen = { url: request.url, heard: [] };
+      heard.push(seen);
+      socket.on("message", (data) => seen.heard.push(data.toString()));
+    });
   },
   seed() {
     plain((socket) => {

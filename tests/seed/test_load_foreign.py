@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -16,7 +17,6 @@ from wsclient.recording import SENT
 
 HERE = Path(__file__).parent
 SHORT = ("--ramp", "100ms", "--duration", "1200ms", "--drain", "500ms", "--json")
-
 pytestmark = [
     pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
     pytest.mark.skipif(
@@ -46,7 +46,7 @@ def node(kind: str) -> Iterator[str]:
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
     """Run `wsctl loadtest` for a short time, with its summary as JSON."""
-    return lambda *arguments: run_loadtest(tmp_path, *arguments, *SHORT)
+    return lambda *arguments, short=SHORT: run_loadtest(tmp_path, *arguments, *short)
 
 
 ECHO = '{"type":"echo","data":{"text":"hello"},"id":"{{id}}"}'
@@ -124,7 +124,7 @@ def test_a_recording_of_another_protocol_is_played_without_the_steps_of_the_prot
     query = {"query": '{ hello(name: "x") }'}
     asked = [{"id": str(number), "type": "subscribe", "payload": query} for number in range(5)]
     sent = map(json.dumps, [{"type": "connection_init"}, *asked])
-    lines = [json.dumps({"text": text, SENT: 1_700_000_000_000 + 10 * place}) for place, text in enumerate(sent)]
+    lines = [json.dumps({"text": text, SENT: 1_700_000_000_000 + 100 * place}) for place, text in enumerate(sent)]
     (tmp_path / "recording.jsonl").write_text("\n".join(lines))
     with node("graphql") as url:
         options = ("--protocol", "graphql-ws", "--connections", "2")
@@ -191,9 +191,78 @@ def test_what_cannot_be_sent_is_refused_before_anything_runs(arguments, words, l
     assert "Traceback" not in result.err
 
 
+SOCKETIO_SAY = ("--message", '{"type":"echo","data":1,"id":"{{id}}"}')
+WELCOMED = ("--message", '{"event":"say","requestId":"{{id}}","payload":1}')
+FOUND_OUT = {
+    "the seed's server": ("seed", "/socket.io/", (), "wsctl, by its first message"),
+    "the seed's server elsewhere": ("seed", "/chat", (), "wsctl, by its first message"),
+    "GraphQL, which misses its subprotocol": ("graphql", "/graphql", (), "graphql-ws, by its close code 4406"),
+    "GraphQL, which gets it": (
+        *("graphql", "/graphql", ("--subprotocol", "graphql-transport-ws")),
+        "graphql-ws, by the subprotocol that it chose",
+    ),
+    "Socket.IO": ("socketio", "/socket.io/", SOCKETIO_SAY, "socketio, by its answer Transport unknown"),
+    "Socket.IO with its fields": (
+        *("socketio", "/socket.io/?EIO=4&transport=websocket", SOCKETIO_SAY),
+        "socketio, by its first message",
+    ),
+    "a chat that greets": ("greeter", "/", WELCOMED, "json, by its first message, of the type welcome"),
+    "a silent server, by JSON": ("ask", "/", ("--id-key", "ref", "--message", ASK), "json, by the keys that are given"),
+    "a silent server, by what is said": ("ask", "/", ("--message", ASK), "json, by what is sent, as it says nothing"),
+    "a silent echo, by what is said": ("echo", "/", ("--message", "{{stamp}}"), "raw, by what is sent, as it says"),
+    "JSON-RPC, by what is said": (
+        *("rpc", "/", ("--message", '{"jsonrpc":"2.0","method":"add","params":[1,2],"id":{{id}}}')),
+        "jsonrpc, by what is sent, as it says nothing first",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOUND_OUT)
+def test_what_a_server_speaks_is_found_out_by_what_comes_and_said(case, load, tmp_path):
+    kind, path, options, words = FOUND_OUT[case]
+    with node(kind) as url:
+        result = load("heartbeat", url + path, *options, "--rate", "100", "--connections", "3", "--out", "reports")
+    assert result.failures == [], result.err
+    assert result.summary["protocol"].startswith(words)
+    assert words in (tmp_path / "reports" / "summary.md").read_text()
+    head = result.err.splitlines()[0]
+    assert head.startswith("heartbeat ws://" if case == "the seed's server" else f"{url}{path} speaks {words}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "code", "words"),
+    [
+        ("echo", "/", 2, "says nothing, so nothing tells what it speaks; say raw for an echo, else name it and give a"),
+        ("greeter", "/", 2, "--message: is needed: with json every server has messages of its own"),
+        ("socketio", "/", 3, "a Socket.IO server answers at a path of its own: say --protocol socketio"),
+        ("strict", "/", 3, "closed with 1008 who are you before it said anything; say with --protocol what it speaks"),
+        ("refusing", "/", 4, "the server answered HTTP 401"),
+    ],
+)
+def test_what_cannot_be_found_out_is_told_with_the_option_that_helps(kind, path, code, words, load):
+    with node(kind) as url:
+        result = load("heartbeat", url + path)
+    assert (result.code, result.out) == (code, "")
+    assert words in result.err.splitlines()[-1]
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("path", ["/", "/socket.io/"])
+def test_a_server_that_is_looked_at_hears_nothing(path, load):
+    """It closes with what it heard; a guest's token goes to the path of wsctl's clients alone."""
+    with node("listener") as url:
+        result = load("heartbeat", url + path, "--on-open", "hello")
+        with urlopen(url.replace("ws:", "http:") + "/heard") as answer:
+            (first, *_) = json.load(answer)
+    assert first["heard"] == []
+    assert ("token=guest_" in first["url"]) is (path == "/socket.io/")
+    assert result.code in (2, 3)
+
+
 @pytest.mark.slow
-def test_a_server_that_does_not_greet_like_wsctl_is_told_with_the_option_that_helps(load):
-    with node("echo") as url:
-        result = load("heartbeat", url + "/")
-    assert result.code == 3
-    assert "no session_created within 10 s; if it is no wsctl server, say with --protocol what it speaks" in result.err
+def test_the_quick_test_of_another_protocol_is_about_round_trips(load):
+    with node("graphql") as url:
+        result = load(f"{url.removeprefix('ws://')}/graphql", short=("--json",))
+    assert set(result.summary) == {"heartbeat"}
+    assert result.code in (0, 98), result.summary["heartbeat"]["reasons"]
+    assert "the broadcast is left out" in result.err
