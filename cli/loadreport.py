@@ -13,7 +13,7 @@ from cli.loadrun import summary_file
 from cli.loadview import latency
 from cli.output import fail, note, out, out_json, table
 from loadtest.comparison import Change, Comparison, InvalidRunError, Row, compare
-from loadtest.reports.figures import late_sends, ledger_columns, receiver_rows, sent_of_asked
+from loadtest.reports.figures import late_sends, ledger_columns, receiver_rows, sent_of_asked, spread
 from loadtest.scenarios import LATENCY_TITLES, SCENARIOS, in_order
 from loadtest.summary import Summary, read_summary
 from loadtest.verdicts import outcome_of, shown
@@ -88,6 +88,8 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         f"{connections.peak:,} at once, {connections.opened:,} opened, {connections.failed:,} failed, "
         f"{connections.lost:,} lost",
     )
+    if summary.workers:
+        yield "workers", spread(summary)
     if summary.errors:
         yield "errors", _counts(summary.errors)
     if summary.close_codes:

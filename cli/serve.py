@@ -161,8 +161,8 @@ async def _serve(
 
     signals.attach(loop)
     worker = None if assignment is None else WorkerSide(assignment, signals.stop)
-    sockets = () if worker is None else worker.sockets
-    server = WebSocketServer(settings, app, app_settings=own, log=log, on_exit=on_exit, sockets=sockets)
+    sockets, number = ((), None) if worker is None else (worker.sockets, worker.slot)
+    server = WebSocketServer(settings, app, app_settings=own, log=log, on_exit=on_exit, sockets=sockets, worker=number)
     if worker is not None:
         worker.answer(server.operations.respond)
     async with operations_port(ops, server.operations, log) as port:

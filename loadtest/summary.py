@@ -83,6 +83,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     receivers: tuple[ReceiverLedger, ...] = ()
     receivers_affected: int = 0
     connections: Connections
+    workers: dict[int, int] = {}
     recovery: RecoveryLedger | None = None
     errors: dict[str, int]
     close_codes: dict[str, int]

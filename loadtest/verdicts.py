@@ -56,6 +56,7 @@ def summarise(
             measured.connections_lost,
             measured.resumed,
         ),
+        workers=measured.workers,
         recovery=measured.recovery,
         errors=measured.errors,
         close_codes=measured.close_codes,

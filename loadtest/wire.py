@@ -277,6 +277,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     away_s: float = 0.0  # connection-seconds of the window in which a connection had failed or was lost
     errors: dict[str, int] = {}  # by text, such as `connection refused` or `RATE_LIMITED`
     close_codes: dict[str, int] = {}
+    workers: dict[int, int] = {}  # connections opened, by the number of the server's worker, where it has several
     all_lost_at_s: float | None = None  # since the start, when every connection was lost
     target_died_at_s: float | None = None  # the same, if it took no connection any more
     resumed: int = 0

@@ -52,7 +52,10 @@ class SessionRecovery(Payload, frozen=True):
 
 
 class SessionCreated(Payload, frozen=True):
-    """`session_created`, the first envelope on every accepted connection."""
+    """`session_created`, the first envelope on every accepted connection.
+
+    Where several workers serve one port, `worker` is the number of the one that has the connection.
+    """
 
     session_id: str
     user_id: str
@@ -61,6 +64,7 @@ class SessionCreated(Payload, frozen=True):
     heartbeat: Heartbeat
     limits: Limits
     recovery: SessionRecovery | None = None
+    worker: int | None = None
 
 
 class HistoryLost(Payload, frozen=True):

@@ -47,10 +47,10 @@ def announced_limits(settings: ServerSettings) -> Limits:
     return Limits(settings.max_message_bytes, messages, octets)
 
 
-def welcome_of(settings: ServerSettings, clock: Clock, new_id: Callable[[], str]) -> Welcome:
-    """Return what greets newcomers; `new_id` supplies unguessable ids."""
+def welcome_of(settings: ServerSettings, clock: Clock, new_id: Callable[[], str], worker: int | None) -> Welcome:
+    """Return what greets newcomers; `new_id` supplies unguessable ids, `worker` is the number of this process."""
     heartbeat = Heartbeat(settings.heartbeat.interval_ms, settings.heartbeat.timeout_ms)
-    return Welcome(heartbeat, announced_limits(settings), settings.rates, clock, new_id)
+    return Welcome(heartbeat, announced_limits(settings), settings.rates, clock, new_id, worker)
 
 
 def authentication_of(

@@ -99,13 +99,15 @@ class WebSocketServer:
         log: EventLog | None = None,
         on_exit: Callable[[ExitRequest], None] | None = None,
         sockets: Sequence[socket.socket] = (),
+        worker: int | None = None,
     ) -> None:
         """Build it; `app_settings` are objects of the classes that the app names, in place of their defaults.
 
         `on_exit` is told of a SystemExit or KeyboardInterrupt in the app, and has it stopped.
 
         Without `on_exit` it stops itself, then the exception ends the event loop. With `sockets`, which listen
-        already and are shared with other processes, it accepts there and not at an address of its own.
+        already and are shared with other processes, it accepts there and not at an address of its own; `worker` is
+        its number among them, which its clients are told.
         """
         self.settings = settings
         self._clock = clock or Clock()
@@ -244,7 +246,7 @@ class WebSocketServer:
             requests=requests,
             expiry=expiry,
             wheel=self._heartbeats.wheel,
-            welcome=welcome_of(settings, self._clock, _new_id),
+            welcome=welcome_of(settings, self._clock, _new_id, worker),
             resume=SessionResume(replays, resume_tokens),
             metrics=self.metrics,
             log=self._log,

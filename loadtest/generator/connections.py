@@ -57,6 +57,7 @@ class SessionInfo(msgspec.Struct, rename="camel"):
     session_id: str = ""
     heartbeat: Interval | None = None
     recovery: Recovery | None = None
+    worker: int | None = None  # which of several processes at one port has the connection
 
 
 decode_envelope: Final = msgspec.json.Decoder(Inbound).decode

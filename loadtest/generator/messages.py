@@ -58,7 +58,8 @@ class Counts(msgspec.Struct):
     """What became of the connections and messages of one process, or of several together, since the start.
 
     The counted ones belong to the window, and so do those `unsent`: what was due when its connection had failed or was
-    lost. `errors` are by text, `close_codes` by number, `faults` by their name in the ledger.
+    lost. `errors` are by text, `close_codes` by number, `faults` by their name in the ledger; `workers` are the
+    connections opened by the server's worker that took them.
     """
 
     connected: int = 0
@@ -86,6 +87,7 @@ class Counts(msgspec.Struct):
     faults: dict[str, int] = {}
     errors: dict[str, int] = {}
     close_codes: dict[str, int] = {}
+    workers: dict[int, int] = {}
 
     def add(self, other: Counts) -> None:
         """Add what another process counted."""
@@ -113,7 +115,7 @@ class Counts(msgspec.Struct):
         self.close_codes[str(int(code))] = self.close_codes.get(str(int(code)), 0) + 1
 
 
-_DICTS = ("errors", "close_codes", "faults")
+_DICTS = ("errors", "close_codes", "faults", "workers")
 _NUMBERS = tuple(name for name in Counts.__struct_fields__ if name not in _DICTS)
 
 

@@ -72,6 +72,7 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
         close_codes=counts.close_codes,
         all_lost_at_s=lost_at_s,
         target_died_at_s=None if course.is_target_alive else lost_at_s,
+        workers=dict(sorted(counts.workers.items())),
         resumed=counts.resumed,
         recovery=recovery_of(counts),
         heartbeats_missed=counts.heartbeats_missed,

@@ -153,6 +153,8 @@ class Traffic:
         counts.connected += 1
         counts.peak = max(counts.peak, counts.connected)
         counts.opened += 1
+        if connection.session_info is not None and (worker := connection.session_info.worker) is not None:
+            counts.workers[worker] = counts.workers.get(worker, 0) + 1
         self.measurements.all_lost_ns = 0
         self.away.end(connection.slot, connection.joined_ns, self.window)
         lost_ns = self._coming_back.pop(connection.slot, None)

@@ -71,6 +71,12 @@ def receiver_rows(summary: Summary, most: int = WORST_SHOWN) -> Iterator[str]:
         yield f"and {more:,} more of {summary.connections.peak:,} connections"
 
 
+def spread(summary: Summary) -> str:
+    """Return how the connections were spread over the workers of the server; nothing where it has but one process."""
+    total = sum(summary.workers.values())
+    return ", ".join(f"{count:,} on worker {number} ({count / total:.0%})" for number, count in summary.workers.items())
+
+
 def late_sends(summary: Summary) -> str:
     """Return how much was sent late, and from which percentile on that is what the figures show."""
     late = summary.generator.late_sends
@@ -95,6 +101,8 @@ def facts(summary: Summary) -> Iterator[tuple[str, str]]:
         "connections",
         f"{connections.peak:,} of {connections.wanted:,}; {connections.failed:,} failed, {connections.lost:,} lost",
     )
+    if summary.workers:
+        yield "workers", spread(summary)
     yield from SCENARIOS[summary.kind].facts(summary)
     if ledger.published:
         faults = "".join(f", {count} {column}{share}" for column, count, share in ledger_columns(summary))

@@ -15,13 +15,17 @@ from wsserver.telemetry.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Makes both, from what is the same for everyone; `new_id` supplies unguessable ids."""
+    """Makes both, from what is the same for everyone; `new_id` supplies unguessable ids.
+
+    `worker` is the number of this process among those that serve one port, None where it is the only one.
+    """
 
     heartbeat: Heartbeat
     limits: Limits
     rates: RatePolicy
     clock: Clock
     new_id: Callable[[], str]
+    worker: int | None
 
     def connection(
         self, principal: Principal, session: Group, channel: Channel, client_ip: str | None, last_seen_s: float
@@ -49,4 +53,5 @@ class Welcome:
             self.heartbeat,
             self.limits,
             recovery,
+            self.worker,
         )
