@@ -20,7 +20,7 @@ from wsclient.errors import (
     NotConnectedError,
 )
 from wsclient.events import TRANSITIONS, ClientState, Closed, Opened, Received, Reconnecting
-from wsclient.following import Following, Step
+from wsclient.following import TAKE, Following, Step
 from wsclient.frametext import text_of_frame
 from wsclient.greeting import Greeting, greet
 from wsclient.tokens import GuestTokens, TokenSource
@@ -36,6 +36,8 @@ from wscore.wallclock import now_ms
 DEFAULT_INBOX: Final = 1000
 MAX_RETRY_AFTER_MS: Final = 10 * 60 * 1000  # no server may send a client away for longer
 REJOIN: Final = ("room.leave", "room.join")
+_ANSWERS: Final = (Kind.REPLY, Kind.REFUSAL)
+_GREETING, _HEARTBEAT = Kind.GREETING, Kind.HEARTBEAT
 LASTING_S: Final = 10.0  # a connection that lived shorter is one more failed try
 
 
@@ -268,39 +270,44 @@ class Client(ClientCalls):
     async def _handle(self, frame: Frame, greeting: Greeting, *, is_answered: bool = False) -> Step:
         was_ours = greeting.is_ours
         reading = greeting.read(frame, self._ours)
-        if greeting.is_ours and not was_ours and greeting.session is not None:
-            await self._join_rooms(greeting)
-            self._opened(greeting)
-        envelope = reading.message
-        text, binary = text_of_frame(frame)
-        if greeting.is_ours and envelope is not None:
-            step = await self._follow(envelope, text, reading.kind, greeting)
-            if step is not Step.TAKE:
-                return step
-        self._tell(Received(text, envelope, self._now_ms(), binary, reading.kind))
+        envelope, kind = reading.message, reading.kind
+        text, binary = (frame, None) if isinstance(frame, str) else text_of_frame(frame)
+        if greeting.is_ours:
+            if not was_ours and greeting.session is not None:
+                await self._join_rooms(greeting)
+                self._opened(greeting)
+            if kind is _GREETING and greeting.session is not None and envelope is not None:
+                self._following.greeted(greeting.session.recovery, envelope.timestamp)
+            elif envelope is not None:
+                step = self._following.take(envelope, text)
+                if step is not TAKE:
+                    if step is Step.REJOIN:
+                        await self._rejoin(envelope)
+                    return step
+                if envelope.type == "disconnect":
+                    self._retry_after_ms = _retry_after_ms(envelope)
+        event = Received(text, envelope, self._now_ms(), binary, kind)
+        for watcher in self._watchers:
+            watcher(event)
         if reading.answer is not None and not is_answered and self._auto_pong:
             if await greeting.socket.send(reading.answer, greeting.silence_s):
                 self._tell_sent(reading.answer, self.adapter.read(reading.answer).message)
-            return Step.TAKE
-        if envelope is None or (reading.kind is Kind.HEARTBEAT and self._auto_pong):
-            return Step.TAKE
-        if envelope.type == "disconnect" and greeting.is_ours:
-            self._retry_after_ms = _retry_after_ms(envelope)
-        if reading.kind not in (Kind.REPLY, Kind.REFUSAL) or not self._replies.deliver(envelope):
+            return TAKE
+        if envelope is None or (kind is _HEARTBEAT and self._auto_pong):
+            return TAKE
+        if kind in _ANSWERS and self._replies.deliver(envelope):
+            return TAKE
+        if not self._inbox.offer(envelope):
             await self._inbox.put(envelope)
-        return Step.TAKE
+        return TAKE
 
-    async def _follow(self, envelope: Envelope, text: str, kind: Kind, greeting: Greeting) -> Step:
-        """Count what came by the session or a room; a gap of a room is closed at once."""
-        if kind is Kind.GREETING and greeting.session is not None:
-            self._following.greeted(greeting.session.recovery, envelope.timestamp)
-            return Step.TAKE
-        step = self._following.take(envelope, text)
-        if step is Step.REJOIN and envelope.room is not None:
-            with suppress(NotConnectedError):  # the next connection will do
-                for (ask_id, data), type in zip(self._following.rejoin(envelope.room), REJOIN, strict=True):
-                    await self.send_raw(self._ours.wrap(type, data, ask_id))
-        return step
+    async def _rejoin(self, envelope: Envelope) -> None:
+        """Close a gap of a room at once."""
+        if envelope.room is None:
+            return
+        with suppress(NotConnectedError):  # the next connection will do
+            for (ask_id, data), type in zip(self._following.rejoin(envelope.room), REJOIN, strict=True):
+                await self.send_raw(self._ours.wrap(type, data, ask_id))
 
     async def _give_up(self, problem: Exception) -> None:
         self._move(ClientState.CLOSED)

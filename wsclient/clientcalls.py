@@ -61,6 +61,11 @@ class ClientCalls:
         """Whether the server has not said yet of every room that is joined by itself if it lets us in."""
         return self._following.is_joining
 
+    @property
+    def unanswered_rooms(self) -> tuple[str, ...]:
+        """The rooms that the client wants to be in, of which the server did not say if it lets us in."""
+        return self._following.unanswered
+
     async def __aiter__(self) -> AsyncIterator[Envelope]:
         """Yield envelopes until a normal closure; any other end raises ConnectionClosedError."""
         while True:

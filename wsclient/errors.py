@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -127,6 +128,18 @@ class RoomRefusedError(CredentialError):
 
     def __str__(self) -> str:
         return f"the server did not let us into the room {self.room}: {self.code}: {self.message}"
+
+
+class RoomUnansweredError(WsctlError):
+    """The server never said if it lets us into these rooms."""
+
+    def __init__(self, rooms: Sequence[str]) -> None:
+        super().__init__(rooms)
+        self.rooms = rooms
+
+    def __str__(self) -> str:
+        which = f"room{'s' if len(self.rooms) > 1 else ''} {', '.join(self.rooms)}"
+        return f"not joined: the server did not say if it lets us into the {which}"
 
 
 class NoReplyError(WsctlError):

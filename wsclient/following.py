@@ -31,6 +31,10 @@ class Step(Enum):
     REJOIN = "drop it, and join its room again: events of the room are missing before it"
 
 
+TAKE: Final = Step.TAKE  # what is done with nearly every frame
+_OF_GROUPS: Final = frozenset(("room.joined", "room.left", "recovery", "error"))
+
+
 class _Sequenced(msgspec.Struct):
     seq: int | None = None
 
@@ -38,13 +42,16 @@ class _Sequenced(msgspec.Struct):
 class _Group:
     """A session, or a room, and how far it was read."""
 
-    __slots__ = ("counter", "gap_at", "is_asked_again", "is_left", "is_wanted", "presence", "replay_until_ms", "room")
+    __slots__ = (
+        *("counter", "gap_at", "is_asked_again", "is_left", "is_wanted"),
+        *("presence", "replay_until_ms", "room", "was_joined"),
+    )
 
     def __init__(self, room: str | None = None, *, is_wanted: bool = False) -> None:
         self.room = room
         self.counter = EventCounter()
         self.is_wanted = is_wanted  # the client asked for it, and does so again after a loss; an app may put it in too
-        self.is_left = False
+        self.is_left = self.was_joined = False
         self.is_asked_again = False
         self.presence = False
         self.gap_at: Position | None = None
@@ -79,6 +86,14 @@ class Following:
     def is_joining(self) -> bool:
         """Whether a join of ours is not answered yet."""
         return bool(self._asked)
+
+    @property
+    def unanswered(self) -> tuple[str, ...]:
+        """The rooms that the client wants to be in, of which the server did not say if it lets us in."""
+        asked = set(self._asked.values())
+        return tuple(
+            name for name, room in self._rooms.items() if room.is_wanted and (name in asked or not room.was_joined)
+        )
 
     @property
     def resume_fields(self) -> dict[str, str]:
@@ -126,10 +141,15 @@ class Following:
 
     def take(self, envelope: Envelope, text: str) -> Step:
         """Tell what to do with an envelope that came in, `text` on the wire, and count it."""
-        seq = _seq_of(text)
-        if seq is not None:
+        if _SEQ_MARK in text and (seq := _seq_of(text)) is not None:
             return self._count(envelope, seq)
-        self._end_replay()
+        if self._replaying is not None:
+            self._end_replay()
+        if envelope.type in _OF_GROUPS:
+            self._take_news(envelope)
+        return TAKE
+
+    def _take_news(self, envelope: Envelope) -> None:
         match envelope.type:
             case "room.joined":
                 self._joined(envelope)
@@ -139,7 +159,6 @@ class Following:
                 self._restarted(envelope)
             case "error" if envelope.id in self._asked:
                 self._refused(self._asked.pop(envelope.id), envelope)
-        return Step.TAKE
 
     def _count(self, envelope: Envelope, seq: int) -> Step:
         room = envelope.room
@@ -208,7 +227,7 @@ class Following:
         if join is not None:
             group.is_wanted = True
             group.presence = group.presence or join.presence
-        group.is_asked_again = False
+        group.is_asked_again, group.was_joined = False, True
         self._begin(group, joined.recovery, envelope.timestamp)
 
     def _left(self, envelope: Envelope) -> None:
@@ -248,8 +267,6 @@ class Following:
 
 
 def _seq_of(text: str) -> int | None:
-    if _SEQ_MARK not in text:
-        return None
     try:
         return msgspec.json.decode(text, type=_Sequenced).seq
     except (msgspec.DecodeError, RecursionError):

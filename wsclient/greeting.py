@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 FIRST_FRAME_S: Final = 0.3  # so long what is to be sent waits for a frame that tells a wsctl server
 
 
+_GREETING: Final = Kind.GREETING
+
+
 @dataclass(slots=True, eq=False)
 class Greeting:
     """A connection that is ready: by what it is read, the session it opened, and the frames so far with their way.
 
     `is_presumed` to be of wsctl is a server whose URL says so, until its first frame. `silence_s` is how long the
-    server may be silent, if it said so. `is_open_minded` while the first frame may still show a wsctl server.
+    server may be silent, if it said so. `is_open_minded` while the first frame may still show a wsctl server, `is_ours`
+    once it is known to be one.
     """
 
     socket: ClientSocket
@@ -38,11 +42,10 @@ class Greeting:
     silence_s: float | None = None
     is_open_minded: bool = False
     frames: list[tuple[bool, Frame]] = field(default_factory=list)
+    is_ours: bool = field(init=False)
 
-    @property
-    def is_ours(self) -> bool:
-        """Whether the server is one of wsctl."""
-        return self.adapter.name == ProtocolName.WSCTL
+    def __post_init__(self) -> None:
+        self.is_ours = self.adapter.name == ProtocolName.WSCTL
 
     def read(self, frame: Frame, ours: Adapter) -> Reading:
         """Read a frame; the first one may show that the server is one of `ours` after all.
@@ -52,10 +55,11 @@ class Greeting:
         if self.is_open_minded:
             self.is_open_minded = self.is_presumed = False
             if is_ours(frame):
-                self.adapter = ours
+                self.adapter, self.is_ours = ours, True
         reading = self.adapter.read(frame)
-        self.silence_s = reading.silence_s or self.silence_s
-        if reading.kind is Kind.GREETING and self.is_ours and reading.message is not None:
+        if reading.silence_s is not None:
+            self.silence_s = reading.silence_s
+        if self.is_ours and reading.kind is _GREETING and reading.message is not None:
             self.session = decode_data(reading.message.data, SessionCreated)
         return reading
 

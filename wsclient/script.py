@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from wsclient.client import Client
-from wsclient.errors import ConnectionClosedError, ConnectionFailedError, RoomRefusedError, describe_close
+from wsclient.errors import (
+    ConnectionClosedError,
+    ConnectionFailedError,
+    RoomRefusedError,
+    RoomUnansweredError,
+    describe_close,
+)
 from wsclient.events import Closed, ControlFrame, Event, GroupEvent, Opened, Received, Reconnecting, RoomRefused, Sent
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.goals import Goal, Progress, UnmetError
@@ -32,6 +39,7 @@ _CONNECTED: Final[dict[str, str]] = {
     ProtocolName.AUTO: "connected; the server did not greet as wsctl's do, so lines go as they are",
     ProtocolName.RAW: "connected; lines go as they are",
 }
+JOIN_S: Final = 10.0  # how long the end waits for a room that says nothing
 SETTLE_S: Final = 2.0  # for the proof of what was sent just before the end
 
 
@@ -112,7 +120,7 @@ class Script:
             on_failed=self._fail,
         )
         self._sender = self._sending.sender
-        self._all_sent = self._has_hinted = self._was_greeted = False
+        self._all_sent = self._has_hinted = self._was_greeted = self._is_left = False
         self._failure: str | None = None
         self._refusal: RoomRefusedError | None = None
         self._decided = asyncio.Event()
@@ -142,10 +150,11 @@ class Script:
         except WsctlError as error:
             end = error
         finally:
+            unanswered = self._client.unanswered_rooms
             await self._client.close()
             self._happened(self._happenings.ended(now_ms()))
         self._sending.give_up()
-        end = end or self._refusal or self._room_error
+        end = end or self._refusal or self._room_error(unanswered)
         lost = self._sending.losses.error
         is_told = self._failure is not None or isinstance(end, ConfigError)
         if end is None:
@@ -172,7 +181,8 @@ class Script:
                     self._sender.stop()
                 tasks.append(asyncio.create_task(self._sender.settled()))
                 await asyncio.wait((listening, tasks[-1]), timeout=SETTLE_S, return_when=asyncio.FIRST_COMPLETED)
-            if not leaving.done():
+            self._is_left = leaving.done()
+            if not self._is_left:
                 self._judge(listening if listening.done() else None, is_late=not ended)
         finally:
             for task in tasks:
@@ -183,12 +193,11 @@ class Script:
     def _is_reached(self) -> bool:
         return self._all_sent and self._progress.is_reached and not self._client.is_joining
 
-    @property
-    def _room_error(self) -> WsctlError | None:
-        """Why no room was joined although some were asked for."""
-        if self._was_greeted or not self._client.rooms:
-            return None
-        return ConfigError("--room", "no room was joined: the server did not greet as one of wsctl")
+    def _room_error(self, unanswered: Sequence[str]) -> WsctlError | None:
+        """Why a room was not joined that was asked for; who reads no more did not wait for that."""
+        if not self._was_greeted and self._client.rooms:
+            return ConfigError("--room", "no room was joined: the server did not greet as one of wsctl")
+        return RoomUnansweredError(unanswered) if unanswered and not self._is_left else None
 
     def _judge(self, listening: asyncio.Task[object] | None, *, is_late: bool) -> None:
         """Say why it ended before its goal; without a goal only a connection that ended abnormally is a failure."""
@@ -231,9 +240,11 @@ class Script:
 
     async def _linger(self) -> None:
         """Wait for silence; what an app refuses late is sent again meanwhile, and a room may refuse us late."""
-        while self._client.is_joining:
-            self._message.clear()
-            await self._message.wait()
+        with suppress(TimeoutError):  # `run` tells of a room that never answered
+            async with asyncio.timeout(JOIN_S):
+                while self._client.is_joining:
+                    self._message.clear()
+                    await self._message.wait()
         while True:
             self._message.clear()
             try:

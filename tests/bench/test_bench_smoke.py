@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import receiving
 from tests.bench.contenders import Heartbeat, Server, running
 from tests.bench.generator import BenchError, Generator, build, compiler
 from tests.conftest import now_ms
+from wscore.foreign import ProtocolName, ProtocolSettings
 from wscore.guest import mint_guest_token
 from wscore.tokens import mint_jwt
 
@@ -95,3 +97,10 @@ def test_a_refused_token_ends_the_generator_with_the_reason(generator, server, t
 def test_idle_connections_are_open_while_they_are_held(generator, server, guests):
     with generator.holding(20, port=server.port, tokens=guests):
         assert len(list(Path(f"/proc/{server.pid}/fd").iterdir())) >= 20
+
+
+@pytest.mark.parametrize("name", receiving.FRAMES)
+async def test_each_frame_of_the_bench_of_the_client_is_a_message(name):
+    assert await receiving.per_message_us(name, rounds=1, count=100) > 0
+    reading = ProtocolSettings(name=name).adapter(now_ms).read(receiving.FRAMES[name])
+    assert (reading.message is None) is (name is ProtocolName.RAW)

@@ -126,6 +126,34 @@ def test_a_server_of_another_make_has_no_rooms_and_that_is_no_success(wsctl):
     )
 
 
+GREETING = {
+    **{"sessionId": "s", "userId": "u", "isGuest": True, "connectionId": "c"},
+    **{"heartbeat": {"intervalMs": 25_000, "timeoutMs": 60_000}, "limits": {"maxMessageBytes": 65_536}},
+}
+
+
+@pytest.mark.parametrize("more", [["--timeout", "700ms"], ["--count", "1", "--timeout", "700ms"]])
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_room_of_which_the_server_says_nothing_is_no_success(wsctl, more, closes):
+    def greet_alone(connection):
+        connection.send(json.dumps({"type": "session_created", "timestamp": 1, "data": GREETING}))
+        connection.recv()
+        if not closes:
+            connection.recv()
+
+    with serve(greet_alone, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/socket.io/"
+        result = wsctl("connect", url, "--room", "lobby", *more)
+        server.shutdown()
+        thread.join(HANG_S)
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.splitlines()[-1] == (
+        "wsctl: not joined: the server did not say if it lets us into the room lobby"
+    )
+
+
 async def test_what_was_missed_while_the_way_was_cut_counts_once(start_server, wsctl_command, clean_environment):
     server = await start_server()
     async with Relay(server.url) as relay:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
-from wsclient.inbox import Inbox
+from wsclient.inbox import MAX_BYTES, Inbox
 from wscore.envelope import Envelope
 
 HANG_S = 20
@@ -105,3 +106,17 @@ async def test_seeking_makes_room_for_what_stands_behind_the_bound():
     await turns_of_the_loop()
     assert not third.done()
     third.cancel()
+
+
+async def test_few_messages_that_are_large_fill_it_too():
+    inbox = Inbox(limit=1000)
+    large = Envelope("large", 1, None, msgspec.Raw(b"1" * (MAX_BYTES // 2)))
+    await inbox.put(large)
+    await inbox.put(large)
+    third = asyncio.create_task(inbox.put(Envelope("c", 1)))
+    await turns_of_the_loop()
+    assert not third.done()
+    assert (await inbox.take()).type == "large"
+    async with asyncio.timeout(HANG_S):
+        await third
+    assert [(await inbox.take()).type for _ in range(2)] == ["large", "c"]

@@ -17,6 +17,8 @@ from wscore.payloads import SessionCreated, Timestamp
 GREETING: Final = "session_created"
 DEFAULT_TYPE: Final = "message"  # of what is typed without one
 _CODES: Final = frozenset(ErrorCode)
+_SPECIAL: Final = frozenset(("ping", GREETING, "error"))
+_MESSAGE, _REPLY = Kind.MESSAGE, Kind.REPLY  # of nearly every frame: to look a member up takes as long as all else
 
 
 class _Coded(msgspec.Struct):
@@ -65,13 +67,14 @@ def wsctl_adapter(now_ms: Callable[[], int]) -> Adapter:
         envelope = envelope_of(frame)
         if envelope is None:
             return UNREADABLE
-        if envelope.type == "ping":
+        type_name = envelope.type
+        if type_name not in _SPECIAL:
+            return Reading(_MESSAGE if envelope.id is None else _REPLY, envelope)
+        if type_name == "ping":
             return Reading(Kind.HEARTBEAT, envelope, wrap("pong", Timestamp(now_ms()), None))
-        if envelope.type == GREETING:
+        if type_name == GREETING:
             return Reading(Kind.GREETING, envelope, None, _silence_s(envelope))
-        if envelope.type == "error":  # before the greeting; later it is an answer like any other
-            return Reading(Kind.REFUSAL, envelope)
-        return Reading(Kind.MESSAGE if envelope.id is None else Kind.REPLY, envelope)
+        return Reading(Kind.REFUSAL, envelope)  # before the greeting; later it is an answer like any other
 
     def compose(line: str, type: str, new_id: Callable[[], str]) -> Frame:
         return outgoing_frame(line, type or DEFAULT_TYPE, protocol)

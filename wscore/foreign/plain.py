@@ -31,7 +31,7 @@ class JsonKeys:
     def read(self, members: Members, whole: msgspec.Raw) -> Envelope:
         """Return the message in an object; one without a type has an empty one, one without data is all data."""
         type_name = self._word(members, self.type) or ""
-        data = next((raw for path in self.data if (raw := found(members, path.split("."))) is not None), whole)
+        data = next((raw for path in self.data if (raw := _at(members, path)) is not None), whole)
         session = word_of(members.get("sessionId"))
         return Envelope(type_name, 0, session, data, self._word(members, self.id))
 
@@ -45,7 +45,15 @@ class JsonKeys:
 
     @staticmethod
     def _word(members: Members, paths: tuple[str, ...]) -> str | None:
-        return next((word for path in paths if (word := word_of(found(members, path.split(".")))) is not None), None)
+        for path in paths:
+            raw = _at(members, path)
+            if raw is not None and (word := word_of(raw)) is not None:
+                return word
+        return None
+
+
+def _at(members: Members, path: str) -> msgspec.Raw | None:
+    return found(members, path.split(".")) if "." in path else members.get(path)
 
 
 def _put(content: dict[str, object], path: list[str], value: object) -> None:
