@@ -49,6 +49,19 @@ async def test_messages_are_picked_by_collection(server, peer, open_terminal, tm
         await terminal.press("escape")
 
 
+async def test_the_types_stand_below_each_other_whatever_the_names(server, open_terminal, tmp_path):
+    saved = SavedMessages(tmp_path / "m.jsonl")
+    for name in ("alone", "auth/login", f"auth/{'x' * 40}", "auth/日本語"):
+        saved.save(name, Draft("a.type", "text"))
+    async with open_terminal(server.url, saved_path=saved.path) as terminal:
+        await terminal.press("f9")
+        await terminal.shows("alone", "login", "xxx…")
+        options = terminal.screen.query_one("OptionList").options
+        rows = [option.prompt for option in options if not option.disabled]
+        assert len(rows) == 4
+        assert len({row[: row.plain.index("a.type")].cell_length for row in rows}) == 1
+
+
 @pytest.mark.parametrize("name", ["", " ", "/", "auth/", " / "])
 def test_a_name_is_needed_beside_that_of_a_collection(tmp_path, name):
     with pytest.raises(ConfigError, match="give the message a name"):

@@ -121,3 +121,32 @@ async def test_the_form_looks_as_it_should(open_terminal):
         await terminal.shows("Profile", "Connect as", "Help", "palette")
         await terminal.pilot.pause()
         compare("form", terminal.app.export_screenshot(), terminal.screen_text(), ("a guest", "auto"))
+
+
+def contrast(segment) -> float:
+    """The ratio of WCAG 2.1: 3 is what it asks of large text and of controls; Solarized has not much more anywhere."""
+    luminances = []
+    for color in (segment.style.color, segment.style.bgcolor):
+        parts = (channel / 255 for channel in color.get_truecolor())
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        luminances.append(0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
+    return max(luminances) / min(luminances)
+
+
+@pytest.mark.parametrize("has_focus", [True, False])
+async def test_the_row_under_the_cursor_can_be_read_in_every_theme(open_terminal, has_focus):
+    async with open_terminal(recording=("talk.jsonl", list(talk()))) as terminal:
+        stream = terminal.screen.stream
+        if not has_focus:
+            terminal.screen.set_focus(None)
+        worst = {}
+        for theme in sorted(terminal.app.available_themes):
+            terminal.app.theme = theme
+            await terminal.pilot.pause()
+            for position in range(len(stream.view)):
+                stream.go_to(position)
+                row = stream.render_line(position - stream.scroll_offset.y)
+                colours = [segment for segment in row if segment.text.strip() and not theme.startswith("ansi")]
+                worst[theme] = min([worst.get(theme, 21.0), *map(contrast, colours)])
+        beside = {theme: figure for theme, figure in worst.items() if figure < 3}
+        assert not beside

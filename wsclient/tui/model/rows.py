@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from wsclient.recording import Record
 from wsclient.tui.model.ring import Entry
 from wscore.text import neutralise
 
@@ -55,6 +56,12 @@ def preview(entry: Entry) -> str:
     return f"#{neutralise(envelope.id)} {text}" if envelope.id is not None else text
 
 
+def _untyped(record: Record) -> str:
+    if record.envelope is not None:
+        return "(no type)"
+    return "(text)" if record.binary is None else "(binary)"
+
+
 def columns(entry: Entry, width: int, latency_ms: int | None) -> list[tuple[str, str]]:
     """Return (part, text) pairs that make up a row of `width` cells; parts name the style of each.
 
@@ -65,7 +72,7 @@ def columns(entry: Entry, width: int, latency_ms: int | None) -> list[tuple[str,
         return [*parts, ("note", f"· {preview(entry)}")]
     kind = "error" if entry.type == "error" else "sent" if entry.record.is_sent else "received"
     parts.append((kind, "▲ " if entry.record.is_sent else "▼ "))
-    name = neutralise(entry.type) or ("(no envelope)" if entry.record.envelope is None else "(no type)")
+    name = neutralise(entry.type) or _untyped(entry.record)
     parts.append((kind, f"{name[:_TYPE_WIDTH]:<{_TYPE_WIDTH}} "))
     if width >= SESSION_MIN_WIDTH:
         session = "" if entry.record.envelope is None else neutralise(entry.record.envelope.session_id or "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,6 +16,8 @@ from wsclient.tui.model.saved import SavedMessages, split_name
 from wsclient.tui.widgets.searchlist import SearchList
 from wscore.errors import WsctlError
 from wscore.text import neutralise
+
+_NAME_CELLS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,9 @@ class SavedPicker(SearchList[Picked]):
                 self._found.append(None)
                 options.add_option(Option(Content.styled(neutralise(collection), "bold $text-accent"), disabled=True))
             self._found.append((name, draft))
-            indent = "  " if collection else ""
-            options.add_option(Content(neutralise(f"{indent}{own_name:<20}  {draft.type}  {draft.text[:300]}")))
+            # By cells, not by characters: a name may be of letters that take two.
+            column = Content(neutralise(f"{'  ' if collection else ''}{own_name}"))
+            column = column.truncate(_NAME_CELLS, ellipsis=True, pad=True)
+            rest = neutralise(f"  {draft.type}  {draft.text[:300]}")
+            options.add_option(Content.assemble(column, rest))
         options.highlighted = next((index for index, item in enumerate(self._found) if item), None)

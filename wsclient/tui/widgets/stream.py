@@ -56,8 +56,8 @@ also in the detail when it has the focus (`tab`).
     Stream > .stream--reply { color: $text-primary; }
     Stream > .stream--text { color: $foreground; }
     Stream > .stream--match { background: $warning; color: $background; }
-    Stream > .stream--cursor { background: $primary 30%; }
-    Stream:focus > .stream--cursor { background: $primary 60%; text-style: bold; }
+    Stream > .stream--cursor { background: $block-cursor-blurred-background; color: $block-cursor-blurred-foreground; }
+    Stream:focus > .stream--cursor { background: $block-cursor-background; color: auto; text-style: bold; }
     """
 
     class Selected(Message):
@@ -120,12 +120,14 @@ also in the detail when it has the focus (`tab`).
         base = self.get_visual_style()
         if entry is None:
             return Strip.blank(width, base.rich_style)
-        if entry.number == self._selected:
+        is_marked = entry.number == self._selected
+        if is_marked:
             base = self.get_visual_style("stream--cursor")
         request = self._ring.get(entry.partner) if entry.partner is not None and entry.partner < entry.number else None
         latency_ms = None if request is None else entry.at_ms - request.at_ms
         parts = [
-            (text, self.get_visual_style(f"stream--{part}", partial=True))
+            # No colour of a part can be read on each theme's cursor.
+            (text, "" if is_marked else self.get_visual_style(f"stream--{part}", partial=True))
             for part, text in columns(entry, width, latency_ms)
         ]
         row = Content.assemble(*parts)
