@@ -32,6 +32,7 @@ from wsclient.tui.widgets.composer import Composer
 from wsclient.tui.widgets.detail import Detail
 from wsclient.tui.widgets.stream import Stream
 from wsclient.url import shown_url
+from wscore.errors import WsctlError
 from wscore.wallclock import now_ms
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ def binding_ids() -> frozenset[str]:
     owners = (ConnectApp, MainScreen, Stream, Detail, Composer, Bar, DraftPicker, SavedPicker, ConnectForm)
     bindings = (binding for owner in owners for binding in owner.BINDINGS)
     return frozenset(binding.id for binding in bindings if isinstance(binding, Binding) and binding.id)
+
+
+class TerminalGoneError(WsctlError):
+    """The terminal in which the client ran is no more."""
+
+    def __str__(self) -> str:
+        return "the terminal is gone"
 
 
 class ConnectApp(OrderedKeys):
@@ -109,12 +117,17 @@ class ConnectApp(OrderedKeys):
         self._ring_limit = ring_limit
         self._now_ms = now_ms
         self._on_drawn = on_drawn
+        self._has_no_terminal = False
         if keys:
             self.set_keymap(dict(keys))
 
     def get_driver_class(self) -> type[Driver]:
         """Return the driver of this system, made so that it never waits for the terminal."""
-        return unhurried(super().get_driver_class(), lambda: self.call_later(self.refresh, layout=True))
+        return unhurried(
+            super().get_driver_class(),
+            lambda: self.call_later(self.refresh, layout=True),
+            lambda: self.call_later(self._leave_terminal),
+        )
 
     def get_default_screen(self) -> Screen[None]:
         """Return the first screen: a screen pushed over a blank one is drawn later by a tenth of the start."""
@@ -148,7 +161,11 @@ class ConnectApp(OrderedKeys):
     @property
     def fault(self) -> Exception | None:
         """The exception that ended the app, if one did."""
-        return self._exception
+        return TerminalGoneError() if self._has_no_terminal else self._exception
+
+    def _leave_terminal(self) -> None:
+        self._has_no_terminal = True
+        self.exit()
 
     def _fatal_error(self) -> None:
         # Textual would print a traceback with the values of all variables, tokens among them.

@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from wsclient import Client
-from wsclient.recording import read_recording
+from wsclient.happenings import Happening, HappeningKind
+from wsclient.recording import read_everything, read_recording
 
 ROOT = Path(__file__).parents[3]
-COUNT, HANG_S = 400, 60
+COUNT, HANG_S = 250, 60
 
 
 class Pty:
@@ -52,6 +53,17 @@ class Pty:
         os.close(self.ours)
         return self.process.returncode
 
+    async def gone(self) -> int:
+        """Be gone without a signal, and wait until the process has ended; it must not need a kill."""
+        os.close(self.ours)
+        try:
+            async with asyncio.timeout(HANG_S):
+                while self.process.poll() is None:
+                    await asyncio.sleep(0.02)
+        finally:
+            self.process.kill()
+        return self.process.returncode
+
     def _read(self) -> None:
         try:
             drawn = os.read(self.ours, 1 << 20).decode(errors="replace")
@@ -60,7 +72,6 @@ class Pty:
         self.text += re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", drawn)
 
 
-@pytest.mark.slow
 async def test_a_terminal_that_reads_nothing_stops_neither_network_nor_recording(server, tmp_path):
     path = tmp_path / "talk.jsonl"
     command = (sys.executable, "-m", "cli.main", "connect", server.url, "--session", "room", "--record", str(path))
@@ -90,3 +101,21 @@ async def test_a_terminal_that_reads_nothing_stops_neither_network_nor_recording
     await terminal.until(f'"n":{COUNT - 30},')
     os.write(terminal.ours, b"\x11")
     assert await terminal.closed() == 0
+
+
+@pytest.mark.parametrize("unread", [0, 300])
+async def test_a_client_whose_terminal_is_gone_ends_and_its_recording_is_whole(server, tmp_path, unread):
+    path = tmp_path / "talk.jsonl"
+    command = (sys.executable, "-m", "cli.main", "connect", server.url, "--session", "room", "--record", str(path))
+    terminal = Pty(*command)
+    await terminal.until("connected as")
+    for number in range(unread):
+        server.hub.publish("note", {"n": number, "text": os.urandom(300).hex()}, session="room")
+        await asyncio.sleep(0.005)
+    async with asyncio.timeout(HANG_S):
+        while path.read_text().count('"type":"note"') < unread:
+            await asyncio.sleep(0.05)
+    assert await terminal.gone() == 1
+    *_, last = read_everything(path)
+    assert isinstance(last, Happening)
+    assert last.kind == HappeningKind.CLOSED
