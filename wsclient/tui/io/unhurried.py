@@ -1,7 +1,7 @@
 """A driver that never waits for its terminal: one that reads nothing, or slowly, costs frames and no message.
 
-Textual's own waits once 30 writes are not read, and with it everything else: a terminal after XOFF, a dead ssh. Nor does
-it notice that its terminal is gone.
+Textual's own waits once 30 writes are not read, and with it everything else: a terminal after XOFF, a dead ssh. Nor
+does it notice that its terminal is gone.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def unhurried(driver: type[Driver], draw_anew: Callable[[], object], on_gone: Ca
 
         def run_input_thread(self) -> None:
             with suppress(OSError):  # what some systems say of a terminal that is gone, which the watch tells
-                super().run_input_thread()  # type: ignore[misc]
+                super().run_input_thread()
 
         def _gone(self) -> None:
             self._is_gone = True
