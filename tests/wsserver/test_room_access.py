@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from wscore.errors import ConfigError
-from wsserver import App, Context, GuestMode, Profile, RoomAccess, RoomName, fan_out
+from wsserver import App, Context, GuestMode, Profile, RoomAccess, RoomLimits, RoomName, fan_out
+from wsserver.connections.replays import Replays
 
 
 class Enter(msgspec.Struct):
@@ -239,3 +240,71 @@ async def test_a_room_that_a_client_names_in_data_is_checked_where_the_data_is(s
         assert (error["code"], "$.data.room" in error["message"]) == ("INVALID_MESSAGE", True), error
     await client.send("enter", {"room": "lobby"})
     assert (await client.receive())["type"] == "room.joined"
+
+
+async def test_a_token_that_was_replaced_while_its_join_waited_lets_nobody_in(
+    start_server, open_raw, user_token, jwt_key, engine
+):
+    app = App()
+    asked, may_answer = asyncio.Queue(), asyncio.Event()
+
+    @app.on_join("vip")
+    async def vip(ctx: Context, room: str) -> bool:
+        is_vip = "vip" in ctx.principal.scopes
+        asked.put_nowait(is_vip)
+        await may_answer.wait()  # a database, say
+        return is_vip
+
+    server = await start_server(app, engine=engine, jwt_key=jwt_key)
+    client = await open_raw(server.url, token=user_token(scope="vip"))
+    await client.send("room.join", {"room": "vip"}, id="j")
+    assert await asked.get()
+    await client.send("auth_refresh", {"token": user_token(scope="")})
+    assert (await client.receive())["type"] == "auth_refreshed"
+    may_answer.set()
+    answer = await client.receive()
+    assert (answer["id"], answer["type"], answer["data"].get("code")) == ("j", "error", "FORBIDDEN")
+    assert not await asked.get()
+    assert server.hub.members("vip") == []
+
+
+async def test_a_claim_that_was_given_up_while_its_replay_waited_lets_nobody_in(
+    start_server, open_raw, user_token, jwt_key, monkeypatch
+):
+    waiting, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def turn(self, connection) -> None:  # as for a client that has not read the replay before
+        waiting.set()
+        await may_go_on.wait()
+
+    monkeypatch.setattr(Replays, "must_wait", lambda self, connection: True)
+    monkeypatch.setattr(Replays, "turn", turn)
+    server = await start_server(**prod(jwt_key=jwt_key))
+    client = await open_raw(server.url, token=user_token(rooms=["vip"]))
+    await client.send("room.join", {"room": "vip", "recovery": {"epoch": "a", "seq": 0}}, id="j")
+    await waiting.wait()
+    await client.send("auth_refresh", {"token": user_token(rooms=[])})
+    assert (await client.receive())["type"] == "auth_refreshed"
+    may_go_on.set()
+    answer = await client.receive()
+    assert (answer["id"], answer["type"], answer["data"].get("code")) == ("j", "error", "FORBIDDEN")
+
+
+async def test_a_room_too_many_that_the_app_joins_for_a_client_is_answered_as_room_join_is(
+    start_server, open_raw, caplog
+):
+    app = App()
+
+    @app.on("enter")
+    def enter(ctx: Context, room: str) -> None:
+        ctx.join(room)
+
+    server = await start_server(app, rooms=RoomLimits(1))
+    client = await open_raw(server.url)
+    for room in ("a", "b"):
+        await client.send("enter", room, id=room)
+    assert (await client.receive())["type"] == "room.joined"
+    error = await client.receive()
+    assert (error["id"], error["data"]["code"], error["data"]["details"]) == ("b", "FORBIDDEN", {"limit": 1})
+    assert server.metrics.value("wsctl_handlers_failed_total") == 0
+    assert "handler.failed" not in caplog.text

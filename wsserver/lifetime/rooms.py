@@ -82,23 +82,34 @@ class RoomHandlers:
             answer = self._ask(ctx, data.room)
             must_wait = _asked(data) is not None and self._replays.must_wait(connection)
             if not isinstance(answer, RoomAccess) or must_wait or self._replays.is_shared:
-                return self._admit_later(ctx, connection, data, answer)
+                return self._admit_later(ctx, connection, data, answer, connection.principal)
             self._admit(ctx, data, answer)
         return None
 
     async def _admit_later(
-        self, ctx: Context, connection: Connection, data: RoomJoin, answer: RoomAccess | Awaitable[object]
+        self,
+        ctx: Context,
+        connection: Connection,
+        data: RoomJoin,
+        answer: RoomAccess | Awaitable[object],
+        principal: Principal,
     ) -> None:
-        access = answer if isinstance(answer, RoomAccess) else _access(await answer)
         asked = _asked(data)
-        if access is not RoomAccess.NONE and self._replays.is_shared:
-            try:
-                await self._replays.ready(ROOM, data.room, asked)
-            except TimeoutError:
-                ctx.error(ErrorCode.PROCESSING_ERROR, "The server cannot reach its broker; try again later.")
-                return
-        if asked is not None:
-            await self._replays.turn(connection)  # one replay at a time, and as fast as it is read
+        while True:
+            access = answer if isinstance(answer, RoomAccess) else _access(await answer)
+            if access is not RoomAccess.NONE and self._replays.is_shared:
+                try:
+                    await self._replays.ready(ROOM, data.room, asked)
+                except TimeoutError:
+                    ctx.error(ErrorCode.PROCESSING_ERROR, "The server cannot reach its broker; try again later.")
+                    return
+            if asked is not None:
+                await self._replays.turn(connection)  # one replay at a time, and as fast as it is read
+            if connection.principal is principal:
+                break
+            # An auth_refresh waits for nobody: what the old token allowed is void.
+            principal = connection.principal
+            answer = self._ask(ctx, data.room)
         self._admit(ctx, data, access)
 
     def _admit(self, ctx: Context, data: RoomJoin, access: RoomAccess) -> None:

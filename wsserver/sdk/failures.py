@@ -8,6 +8,7 @@ from typing import Protocol
 
 from wscore.codes import ErrorCode
 from wscore.envelope import UnsendableError
+from wsserver.connections.rooms import RoomLimitError
 from wsserver.sdk.errors import AppError, AppErrorCode
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics
@@ -43,8 +44,12 @@ class Failures:
     def handler(self, context: FailedCall, error: BaseException) -> None:
         """A handler or a hook failed: its sender is told, and learns nothing of the cause.
 
-        An AppError is no failure but an answer; one that cannot be sent is.
+        An AppError is no failure but an answer; one that cannot be sent is. So is a room too many, which a client can
+        bring about.
         """
+        if isinstance(error, RoomLimitError):
+            context.error(error.code, str(error), error.details)
+            return
         if isinstance(error, AppError):
             try:
                 context.error(error.code, error.message, error.details)
