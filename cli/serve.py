@@ -185,7 +185,7 @@ async def _serve_until_signal(
     manager.ready()
     watching = loop.create_task(manager.keep_alive())
     if worker is not None:
-        worker.ready(server, server.url)
+        worker.ready(server, server.url, server.operations.process)
     await signals.first.wait()
     watching.cancel()
     manager.stopping()

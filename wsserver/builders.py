@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
+import uuid
 from collections.abc import Callable, Sequence
 
 from wscore.guest import GuestVerifier
@@ -12,6 +15,7 @@ from wscore.revocations import Revocations
 from wscore.tokens import JwtVerifier
 from wsserver.brokers.base import Broker
 from wsserver.brokers.memory import MemoryBroker
+from wsserver.connections.groups import Groups
 from wsserver.connections.inbound import InboundMemory
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.rooms import Rooms
@@ -26,10 +30,14 @@ from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.jwksfile import JwksFile
 from wsserver.handshake.origins import OriginPolicy
 from wsserver.lifetime.welcome import Welcome
+from wsserver.operations.asking import SingleProcess
+from wsserver.operations.cluster import Cluster
+from wsserver.operations.node import Node
 from wsserver.outbound.backlog import Backlog
 from wsserver.sdk.app import App
 from wsserver.sdk.appsettings import settings_of
 from wsserver.sdk.declared import DeclaredTypes
+from wsserver.sdk.hub import Hub
 from wsserver.sdk.resources import Resources
 from wsserver.settings import EngineName, Profile, ServerSettings
 from wsserver.telemetry.clock import Clock, TurnClock
@@ -45,6 +53,26 @@ def announced_limits(settings: ServerSettings) -> Limits:
         for rate in (settings.rates.messages, settings.rates.octets)
     )
     return Limits(settings.max_message_bytes, messages, octets)
+
+
+def new_id() -> str:
+    """Return an id of a connection or a session that nobody can guess."""
+    return str(uuid.uuid4())
+
+
+def operations_of(
+    hub: Hub,
+    broker: Broker,
+    connections: ConnectionManager,
+    groups: Groups,
+    metrics: Metrics,
+    clock: Clock,
+    is_ready: Callable[[], bool],
+) -> SingleProcess:
+    """Return what answers for this process, and asks the others, whoever serves the operations port."""
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    node = Node(name, hub, broker, connections, groups, metrics, is_ready=is_ready, now_ms=clock.now_ms)
+    return SingleProcess(node, Cluster(node, broker, clock.now_s, metrics.unreadable_orders))
 
 
 def welcome_of(settings: ServerSettings, clock: Clock, new_id: Callable[[], str], worker: int | None) -> Welcome:

@@ -7,7 +7,6 @@ import os
 import random
 import socket
 import ssl
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -24,6 +23,8 @@ from wsserver.builders import (
     engine_of,
     hosts_of,
     inbound_of,
+    new_id,
+    operations_of,
     proxies_of,
     reception_of,
     resources_of,
@@ -64,8 +65,6 @@ from wsserver.lifetime.publishing import PublishAnswers
 from wsserver.lifetime.recovery import LostHistory, SessionResume
 from wsserver.lifetime.rooms import RoomHandlers
 from wsserver.lifetime.router import MessageRouter
-from wsserver.operations.asking import SingleProcess
-from wsserver.operations.node import Node
 from wsserver.outbound.backlog import Backlog
 from wsserver.sdk.app import App, default_app
 from wsserver.sdk.background import BackgroundTasks
@@ -134,7 +133,7 @@ class WebSocketServer:
         for_guests = settings.profile is Profile.DEV or settings.guests is not GuestMode.UNSIGNED
         users = UserGroups(groups, for_guests=for_guests, from_start=broker.is_shared)
         self.connections = ConnectionManager(groups, users, keeps_ended=broker.is_shared)
-        sessions = SessionService(settings.session_join, groups, _new_id)
+        sessions = SessionService(settings.session_join, groups, new_id)
         revocations = Revocations()
         authentication = authentication_of(settings, revocations, self._clock, self._log)
         self.backlog = Backlog(
@@ -169,6 +168,9 @@ class WebSocketServer:
             self._app.new_state,
             declared_of(self._app, settings),
             self.metrics,
+        )
+        self.operations = operations_of(
+            self.hub, broker, self.connections, groups, self.metrics, self._clock, lambda: self.is_ready
         )
         self._lifespans = Lifespans(self._app.lifespans, background, resources, self._log)
         expiry = ExpiryWatch(
@@ -219,6 +221,7 @@ class WebSocketServer:
                 self._drops.check,
                 expiry.check_clock,
                 broker.check,
+                self.operations.check,
                 self._unfinished.check,
                 revoking.check,
             ),
@@ -246,7 +249,7 @@ class WebSocketServer:
             requests=requests,
             expiry=expiry,
             wheel=self._heartbeats.wheel,
-            welcome=welcome_of(settings, self._clock, _new_id, worker),
+            welcome=welcome_of(settings, self._clock, new_id, worker),
             resume=SessionResume(replays, resume_tokens),
             metrics=self.metrics,
             log=self._log,
@@ -283,7 +286,6 @@ class WebSocketServer:
         self._exposure = ExposureWatch(settings, origins, self._log)
         parts = (self.connections, self._rooms, self.backlog, self._inbound, self._unfinished, broker, revocations)
         show_numbers(self.metrics, *parts, self._log)
-        self.operations = SingleProcess(Node(self.metrics, lambda: self.is_ready))
         gateway = self._connecting or self._controller
         proxies = proxies_of(settings, self._trusted)
         self._upgrades = Endpoints(proxies, self._upgrade, gateway, self._echo, echo_paths, self._exposure)
@@ -314,6 +316,7 @@ class WebSocketServer:
             where = settings.uds or f"{settings.host}:{settings.port}"
             raise ListenError(where, os.strerror(error.errno) if error.errno else str(error)) from None
         self._heartbeats.start()
+        self.operations.check()  # the other processes know of this one from now on
         self._exposure.started()
         self._log.info("server.listening", url=self.url, engine=settings.resolved_engine.value)
 
@@ -351,6 +354,7 @@ class WebSocketServer:
         try:
             await self._drain.run(int(budget_s * 1000), self._stop_listening)
         finally:
+            self.operations.leave()
             await self._broker.stop(BROKER_ENDS_S)
 
     @property
@@ -391,7 +395,3 @@ class WebSocketServer:
         """Where clients connect: a ws or wss URL, or the path of the Unix socket; only while it listens."""
         assert self._sockets is not None
         return url_of(self.settings, self._sockets.addresses[0])
-
-
-def _new_id() -> str:
-    return str(uuid.uuid4())

@@ -89,6 +89,11 @@ class NotPublishedError(Exception):
         return self.answer.problem
 
 
+# What processes say to each other: orders of the hub, and what the operations port asks. Each has its own form.
+Topic = Literal["orders", "operations"]
+ORDERS: Final[Topic] = "orders"
+OPERATIONS: Final[Topic] = "operations"
+
 # Takes an order of another process, as that has packed it.
 TakeOrder = Callable[[bytes], None]
 
@@ -123,10 +128,10 @@ class Broker(Protocol):
         `unpublished` answers who could not publish. Called once, before anything else.
         """
 
-    def attach_orders(self, take: TakeOrder) -> None:
-        """Name what takes the orders of other processes. Called once, before `start`."""
+    def attach_orders(self, take: TakeOrder, topic: Topic = ORDERS) -> None:
+        """Name what takes the orders of other processes. Called once for each topic, before `start`."""
 
-    def order(self, packed: bytes, process: str | None = None) -> bool:
+    def order(self, packed: bytes, process: str | None = None, *, topic: Topic = ORDERS) -> bool:
         """Hand an order to all other processes, or to one; returns whether it is on its way.
 
         Those to one process keep their order. One that is on its way when the broker is lost may be lost with it.
@@ -212,4 +217,10 @@ class Broker(Protocol):
         """Return the newest `limit` events that a group keeps of those before a seq, the oldest first.
 
         Raises NotPublishedError where they are kept elsewhere, and cannot be had.
+        """
+
+    async def forget(self, kind: GroupKind, name: str) -> None:
+        """Keep nothing of a group's history: it begins to count anew, and its members are told.
+
+        Raises NotPublishedError where it is kept elsewhere, and cannot be reached.
         """

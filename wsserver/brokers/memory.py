@@ -12,6 +12,7 @@ from wscore.histories import Histories
 from wscore.recovery import Position, RecoveryLimits
 from wscore.revocations import RevokedEntry
 from wsserver.brokers.base import (
+    ORDERS,
     RECOVERABLE_KINDS,
     UNNUMBERED,
     Deliver,
@@ -20,6 +21,7 @@ from wsserver.brokers.base import (
     Lost,
     PublishResult,
     TakeOrder,
+    Topic,
     Unpublished,
 )
 from wsserver.brokers.revoked import RevokedHere, TakeRevoked
@@ -76,10 +78,10 @@ class MemoryBroker:
         self._deliver = deliver
         self._lost = lost
 
-    def attach_orders(self, take: TakeOrder) -> None:
+    def attach_orders(self, take: TakeOrder, topic: Topic = ORDERS) -> None:
         """Do nothing: there is nobody who gives orders."""
 
-    def order(self, packed: bytes, process: str | None = None) -> bool:
+    def order(self, packed: bytes, process: str | None = None, *, topic: Topic = ORDERS) -> bool:
         """Return False: there is no other process."""
         return False
 
@@ -183,6 +185,13 @@ class MemoryBroker:
         if history is None or limit <= 0:
             return ()
         return history.events(self._now_s(), self._limits, before)[-limit:]
+
+    async def forget(self, kind: GroupKind, name: str) -> None:
+        """Begin to count a group anew, and tell its members."""
+        history = self._histories.get(kind, name)
+        if history is not None:
+            self._histories.renew(history)
+            self._lost(kind, name, history.position)
 
     def check(self) -> None:
         """Let go of what is too old; called every now and then."""

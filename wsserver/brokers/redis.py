@@ -14,6 +14,7 @@ from wscore.envelope import with_seq
 from wscore.recovery import Position, RecoveryLimits
 from wscore.revocations import RevokedEntry
 from wsserver.brokers.base import (
+    ORDERS,
     UNNUMBERED,
     BrokerUnreachableError,
     Deliver,
@@ -24,6 +25,7 @@ from wsserver.brokers.base import (
     NotPublishedError,
     PublishResult,
     TakeOrder,
+    Topic,
     Unpublished,
 )
 from wsserver.brokers.batches import Item, pack_item
@@ -83,7 +85,7 @@ class RedisBroker:
             log=log,
         )
         self.process = self._backplane.producer
-        self._orders = f"{prefix}orders"
+        self._takers: dict[str, TakeOrder] = {}  # by channel
         self._revoked = RedisRevoked(self._backplane, prefix, log)
         self._missed = metrics.broker_missed
 
@@ -107,20 +109,22 @@ class RedisBroker:
         self._groups.attach(self._backplane, deliver, lost)
         self._unpublished = unpublished
 
-    def attach_orders(self, take: TakeOrder) -> None:
+    def attach_orders(self, take: TakeOrder, topic: Topic = ORDERS) -> None:
         """Name what takes the orders of other processes."""
+        for channel in (f"{self._prefix}{topic}", f"{self._prefix}{topic}:{self.process}"):
+            self._takers[channel] = take
         own = self.process.encode()
 
         def arrived(channel: str, published: bytes) -> None:
             sender, _, packed = published.partition(b":")
             if sender != own:
-                take(packed)
+                self._takers[channel](packed)
 
         self._groups.on_other = arrived
 
-    def order(self, packed: bytes, process: str | None = None) -> bool:
+    def order(self, packed: bytes, process: str | None = None, *, topic: Topic = ORDERS) -> bool:
         """Hand an order to all other processes, or to one; False while Redis is away."""
-        channel = self._orders if process is None else f"{self._orders}:{process}"
+        channel = f"{self._prefix}{topic}" if process is None else f"{self._prefix}{topic}:{process}"
         return self._backplane.send(channel, b"%b:%b" % (self.process.encode(), packed))
 
     def attach_revoked(self, take: TakeRevoked, here: RevokedHere) -> None:
@@ -136,7 +140,7 @@ class RedisBroker:
 
         Raises BrokerUnreachableError.
         """
-        for channel in (self._orders, f"{self._orders}:{self.process}"):
+        for channel in self._takers:
             self._backplane.subscribe(channel)
         self._backplane.start()
         self._revoked.start()
@@ -250,6 +254,22 @@ class RedisBroker:
         (_, items) = await self._groups.ask(keys, start)
         events = [with_seq(item.payload, seq) for seq, item in enumerate(items, start + 1) if seq <= end]
         return events[-limit:]
+
+    async def forget(self, kind: GroupKind, name: str) -> None:
+        """Have the store keep nothing of a group; who is in it learns that from the next message, or within 40 s."""
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def deleted() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        if not self._backplane.delete(self._groups.keys(kind, name), deleted):
+            raise NotPublishedError(NotPublished("the broker is not reached", is_unknown=False))
+        try:
+            async with asyncio.timeout(START_S):
+                await future
+        except TimeoutError:
+            raise NotPublishedError(NotPublished("the broker does not answer", is_unknown=True)) from None
 
     def check(self) -> None:
         """Look after connections and groups, and let go of what is too old."""

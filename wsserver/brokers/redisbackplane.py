@@ -240,6 +240,13 @@ class RedisBackplane:
         self._call(_ignore, "SET", key, value, "NX")
         self._call(lambda reply: done(reply) if isinstance(reply, bytes) else None, "GET", key)
 
+    def delete(self, keys: Keys, done: Callable[[], None]) -> bool:
+        """Have nothing kept of a group; False while there is no connection, then nothing comes."""
+        if not self._calls.is_up:
+            return False
+        self._call(lambda reply: None if isinstance(reply, Exception) else done(), "DEL", keys.meta, keys.log)
+        return True
+
     def subscribe(self, channel: str) -> None:
         """Have a channel's batches come; `on_subscribed` says from when on."""
         self._channels[channel] = None

@@ -24,6 +24,10 @@ class Groups:
         """Return how many groups of a kind there are."""
         return len(self._by_name[kind])
 
+    def all(self, kind: GroupKind) -> tuple[Group, ...]:
+        """Return every group of a kind, safe to iterate while they come and go."""
+        return tuple(self._by_name[kind].values())
+
     def get(self, kind: GroupKind, name: str) -> Group | None:
         """Return a group, None if nobody here is in it."""
         return self._by_name[kind].get(name)

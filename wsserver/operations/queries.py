@@ -5,42 +5,185 @@ They go between processes as JSON, so that the data of a message passes through 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
+from msgspec import Raw, Struct
 
+from wsserver.operations.acts import EndConnections, Published, PublishMessage, SendMessage
 from wsserver.operations.problems import Problem
 from wsserver.telemetry.metrics import Sample
 
+GroupName = Literal["session", "room"]  # the kinds of groups that have names which operators know
 
-class Readiness(msgspec.Struct, tag="health", frozen=True):
+
+class Readiness(Struct, tag="readiness", frozen=True):
     """Whether it takes newcomers."""
 
 
-class ReadinessAnswer(msgspec.Struct, tag="health", frozen=True):
+class ReadinessAnswer(Struct, tag="readiness", frozen=True):
     """It does, or else not now: it starts or ends, or does not reach what the processes share."""
 
     is_ready: bool
 
 
-class Scrape(msgspec.Struct, tag="scrape", frozen=True):
+class Scrape(Struct, tag="scrape", frozen=True):
     """What it has counted since its start."""
 
 
-class ScrapeAnswer(msgspec.Struct, tag="scrape", frozen=True):
+class ScrapeAnswer(Struct, tag="scrape", frozen=True):
     """Every number as it is now, those of one name together."""
 
     samples: list[Sample]
 
 
-class NotDone(msgspec.Struct, tag="notDone", frozen=True):
+class PublishAll(Struct, tag="publish", frozen=True):
+    """Publish messages in their order."""
+
+    messages: list[PublishMessage]
+
+
+class PublishOutcome(Struct, frozen=True):
+    """What became of a message: it is published, or there is a problem."""
+
+    published: Published | None
+    problem: Problem | None = None
+
+
+class PublishAnswer(Struct, tag="publish", frozen=True):
+    """What became of each."""
+
+    outcomes: list[PublishOutcome]
+
+
+class Reach(Struct, tag="reach", frozen=True):
+    """Do something to connections, where they are."""
+
+    what: SendMessage | EndConnections
+
+
+class ReachAnswer(Struct, tag="reach", frozen=True):
+    """So many were here, and it was done to them."""
+
+    count: int
+
+
+class ListConnections(Struct, tag="connections", frozen=True):
+    """Connections that all of these hold for, the oldest first, those behind a place: when one was opened, and its id.
+
+    `address` is one or a network; ages are in ms.
+    """
+
+    limit: int
+    after: tuple[int, str] | None = None
+    user: str | None = None
+    room: str | None = None
+    session: str | None = None
+    address: str | None = None
+    min_age: int | None = None
+    max_age: int | None = None
+    min_buffered: int | None = None
+
+
+class ConnectionRow(Struct, frozen=True, rename="camel"):
+    """A connection: since when (ms since the epoch), and how many bytes wait for it to read; at most 16 rooms."""
+
+    id: str
+    user: str
+    is_guest: bool
+    session: str
+    rooms: list[str]
+    room_count: int
+    address: str | None
+    opened_at: int
+    buffered_bytes: int
+    node: str
+
+
+class ConnectionsAnswer(Struct, tag="connections", frozen=True):
+    """The first of them, and how many there are in all, those before the place too."""
+
+    rows: list[ConnectionRow]
+    total: int
+
+
+class ListGroups(Struct, tag="groups", frozen=True):
+    """Sessions or rooms that somebody is in, by name, those behind a name."""
+
+    kind: GroupName
+    limit: int
+    after: str = ""
+    prefix: str = ""
+
+
+class GroupsAnswer(Struct, tag="groups", frozen=True):
+    """The first of them with how many connections they have here, and how many groups there are here in all."""
+
+    counts: dict[str, int]
+    total: int
+
+
+class ListMembers(Struct, tag="members", frozen=True):
+    """The users in a room, by id, those behind an id."""
+
+    room: str
+    limit: int
+    after: str = ""
+
+
+class MembersAnswer(Struct, tag="members", frozen=True):
+    """The first of them, and how many connections are in the room here."""
+
+    users: list[str]
+    connections: int
+
+
+class ReadHistory(Struct, tag="history", frozen=True):
+    """The last messages that a group keeps, of those before a seq; whichever process is asked."""
+
+    kind: GroupName
+    name: str
+    limit: int
+    before: int | None = None
+
+
+class HistoryAnswer(Struct, tag="history", frozen=True):
+    """They are these, the oldest first."""
+
+    messages: list[Raw]
+
+
+class RemoveHistory(Struct, tag="remove", frozen=True):
+    """Have a group keep nothing of what was; whichever process is asked."""
+
+    kind: GroupName
+    name: str
+
+
+class HistoryGone(Struct, tag="gone", frozen=True):
+    """Nothing is kept any more."""
+
+
+class NotDone(Struct, tag="notDone", frozen=True):
     """It was not done."""
 
     problem: Problem
 
 
-Query = Readiness | Scrape
-Answer = ReadinessAnswer | ScrapeAnswer | NotDone
+Query = (
+    Readiness | Scrape | PublishAll | Reach | ListConnections | ListGroups | ListMembers | ReadHistory | RemoveHistory
+)
+Answer = (
+    ReadinessAnswer
+    | ScrapeAnswer
+    | PublishAnswer
+    | ReachAnswer
+    | ConnectionsAnswer
+    | GroupsAnswer
+    | MembersAnswer
+    | HistoryAnswer
+    | HistoryGone
+    | NotDone
+)
 
 encode: Final = msgspec.json.Encoder().encode
-decode_answer: Final = msgspec.json.Decoder(Answer).decode

@@ -1,7 +1,7 @@
 """What supervisor and worker say to each other: JSON lines over a pair of sockets.
 
-A worker says `ready` with its URL. The supervisor says `adopt` or `release` with a slot: accept there too, or no more.
-The end of the connection is the end of the other one.
+A worker says `ready` with its URL, and what others call its process. The supervisor says `adopt` or `release` with a
+slot: accept there too, or no more. The end of the connection is the end of the other one.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class WorkerProcess:
     """A process that was started with a slot.
 
     `ready` ends with its URL, or None if it ended before; `ended` with its code, which below 0 is a signal's.
-    `questions` is where the operations port asks it.
+    `questions` is where the operations port asks it, `process` what others that share the broker call it.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class WorkerProcess:
         self.ready: asyncio.Future[str | None] = loop.create_future()
         self._line = ControlLine(end, self._told, lambda: None)
         self.questions = QuestionLine(questions)
+        self.process = ""
         self.ended = loop.create_task(self._wait())
 
     @property
@@ -58,6 +59,7 @@ class WorkerProcess:
     def _told(self, message: dict[str, Any]) -> None:
         url = message.get("ready")
         if isinstance(url, str) and not self.ready.done():
+            self.process = str(message.get("process", ""))
             self.ready.set_result(url)
 
     async def _wait(self) -> int:

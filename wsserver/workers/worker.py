@@ -41,10 +41,10 @@ class WorkerSide:
         """Answer what the operations port asks from now on."""
         self._answers = AnswerLine(self._questions, respond)
 
-    def ready(self, server: SharedServer, url: str) -> None:
-        """Say that it serves."""
+    def ready(self, server: SharedServer, url: str, process: str = "") -> None:
+        """Say that it serves, and what the other processes that share the broker call it."""
         self._server = server
-        self._line.send({"ready": url})
+        self._line.send({"ready": url, "process": process})
 
     def _told(self, message: dict[str, Any]) -> None:
         if self._server is None:

@@ -8,15 +8,19 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wsserver.operations.asking import Operations
+from wsserver.operations.port.api import HttpApi
 from wsserver.operations.port.door import Door
 from wsserver.operations.port.exposition import exposition
-from wsserver.operations.port.replies import refusal, text
+from wsserver.operations.port.openapi import document
+from wsserver.operations.port.reference import POLICY, html
+from wsserver.operations.port.replies import page, refusal, reply, text
+from wsserver.operations.port.table import PREFIX
 from wsserver.operations.problems import ApiError, ApiErrorCode, Problem
 from wsserver.operations.queries import Readiness, ReadinessAnswer, Scrape, ScrapeAnswer
 from wsserver.operations.settings import AccessKey
@@ -31,12 +35,24 @@ OPEN: Final = (HEALTH, READINESS)  # a probe has no key, and learns one word
 def port_app(operations: Operations, keys: Sequence[AccessKey], log: EventLog) -> ASGIApp:
     """Return the application that the port serves."""
     probes = _Probes(operations)
+    api = HttpApi(operations, log)
     routes = [
+        *api.routes(),
         Route(HEALTH, probes.health),
         Route(READINESS, probes.readiness),
         Route(METRICS, probes.metrics),
+        Route(PREFIX, _page),
+        Route(f"{PREFIX}/openapi.json", _openapi),
     ]
     return _Guarded(Starlette(routes=routes), Door(keys), log)
+
+
+async def _openapi(request: Request) -> Response:
+    return reply(document())
+
+
+async def _page(request: Request) -> Response:
+    return page(html(document()), POLICY)
 
 
 class _Probes:
@@ -80,7 +96,7 @@ class _Guarded:
         answer: ASGIApp = self._app
         try:
             if scope["path"] not in OPEN:
-                scope["caller"] = self._door.admit(scope)
+                scope["operator"] = self._door.admit(scope)
         except ApiError as error:
             answer = refusal(error.problem)
         started = False
@@ -92,6 +108,8 @@ class _Guarded:
 
         try:
             await answer(scope, receive, sending)
+        except ClientDisconnect:
+            return  # nobody waits for an answer
         except Exception as error:
             self._log.failure("ops.failed", error, path=scope["path"])
             if not started:

@@ -11,17 +11,22 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_CONNECTIONS: Final = 256
-MAX_HEAD_BYTES: Final = 32 << 10
+MAX_HEAD_BYTES: Final = 32 << 10  # of a request besides its body: headers, and what frames the parts of a body
+MAX_PIPELINED: Final = 8  # requests that wait for the answers to those before
 HEAD_S: Final = 10.0  # for a request to come as far as its headers
+BODY_S: Final = 10.0  # and for the rest of it
 WRITE_S: Final = 10.0  # in which a client has to read something of what waits for it
+
+
+class _TooMuchError(Exception):
+    """Ends the parsing of what came; the client is answered with 400."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
     """Drops a connection that is one too many, and one that is too slow or says too much before it asks anything."""
 
-    _in_head = True
     _head_bytes = 0
-    _head_timer: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -30,39 +35,39 @@ class GuardedProtocol(HttpToolsProtocol):
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
         else:
-            self._await_head()
+            self._expect(HEAD_S)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; a head that is too large is not waited for."""
-        was_in_head = self._in_head
+        """Parse what came; a head that is too large is not waited for, nor is anything behind a body."""
+        self._head_bytes += len(data)
         super().data_received(data)
-        if not self._in_head:
-            return
-        self._head_bytes = self._head_bytes + len(data) if was_in_head else 0
         if self._head_bytes > MAX_HEAD_BYTES:
             self._drop()
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
-        self._head_bytes = 0
-        if self._head_timer is None:
-            self._await_head()
+        if self._timer is None:
+            self._expect(HEAD_S)
 
     def on_headers_complete(self) -> None:
         """Hand a request over, once its headers are there."""
-        self._in_head = False
-        self._stop(self._head_timer)
-        self._head_timer = None
-        if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > MAX_HEAD_BYTES:
-            self._drop()
-        else:
-            super().on_headers_complete()
+        self._expect(BODY_S)
+        size = sum(len(name) + len(value) for name, value in self.headers) + len(self.url)
+        if size > MAX_HEAD_BYTES or len(self.pipeline) >= MAX_PIPELINED:
+            raise _TooMuchError
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._head_bytes -= len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note that what follows is the head of another request."""
+        """Note that what follows belongs to another request."""
         super().on_message_complete()
-        self._in_head = True
+        self._stop(self._timer)
+        self._timer = None
         self._head_bytes = 0
 
     def pause_writing(self) -> None:
@@ -83,13 +88,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._stop(self._head_timer)
+        self._stop(self._timer)
         self._stop(self._write_timer)
         super().connection_lost(exc)
 
-    def _await_head(self) -> None:
-        self._in_head = True
-        self._head_timer = self.loop.call_later(HEAD_S, self._drop)
+    def _expect(self, within_s: float) -> None:
+        """Drop the connection unless more of the request is there by then."""
+        self._stop(self._timer)
+        self._timer = self.loop.call_later(within_s, self._drop)
 
     def _drop(self) -> None:
         self.transport.abort()

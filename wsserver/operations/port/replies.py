@@ -12,6 +12,15 @@ from wsserver.operations.problems import STATUS, ApiErrorCode, Problem
 
 JSON: Final = "application/json"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+JSON_HEADERS: Final = {**_HEADERS, "Content-Type": JSON}
+
+_AFTER_READING: Final = (
+    ApiErrorCode.INVALID_REQUEST,
+    ApiErrorCode.CONFLICT,
+    ApiErrorCode.NOT_PUBLISHED,
+    ApiErrorCode.NOT_READY,
+    ApiErrorCode.UNKNOWN_OUTCOME,
+)
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -32,9 +41,14 @@ def text(words: str, status: int = 200, content_type: str = "text/plain; charset
     return Response(words.encode(), status, _HEADERS, content_type)
 
 
+def page(html: str, policy: str) -> Response:
+    """Return a page with its content security policy."""
+    return Response(html.encode(), 200, {**_HEADERS, "Content-Security-Policy": policy}, "text/html; charset=utf-8")
+
+
 def refusal(problem: Problem) -> Response:
-    """Return an error. The connection ends with it: nobody has read what else may come of the request."""
-    headers = {"Connection": "close"}
+    """Return an error. The connection ends with one that came before the whole request was read."""
+    headers = {} if problem.code in _AFTER_READING else {"Connection": "close"}
     if problem.code is ApiErrorCode.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return reply(ErrorBody(problem), STATUS[problem.code], headers)

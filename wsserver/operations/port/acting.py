@@ -1,0 +1,202 @@
+"""What operators have done: each act is carried out, and is one line of the log (who, what, whom, from where)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from wsserver.operations.acts import (
+    MAX_TARGETS,
+    Act,
+    ActBatch,
+    BroadcastMessage,
+    EndConnections,
+    Published,
+    PublishMessage,
+    SendMessage,
+)
+from wsserver.operations.asking import Operations, done
+from wsserver.operations.port.door import Operator
+from wsserver.operations.port.pages import (
+    ActResult,
+    BatchResult,
+    BroadcastResult,
+    DisconnectResult,
+    HistoryRemoved,
+    HistoryTarget,
+    SendResult,
+    TargetResult,
+)
+from wsserver.operations.problems import ApiError, ApiErrorCode, Problem
+from wsserver.operations.queries import (
+    GroupName,
+    PublishAll,
+    PublishAnswer,
+    PublishOutcome,
+    Reach,
+    ReachAnswer,
+    RemoveHistory,
+)
+from wsserver.telemetry.logs import EventLog
+
+
+class Acting:
+    """Carries acts out, wherever those are whom they are for."""
+
+    def __init__(self, operations: Operations, log: EventLog) -> None:
+        self._operations = operations
+        self._log = log
+
+    async def publish(self, operator: Operator, message: PublishMessage) -> Published:
+        """Publish a message; raises ApiError."""
+        (outcome,) = await self._publish_all([message])
+        self._note(operator, "publish", _target(message), outcome.problem)
+        if outcome.published is None:
+            assert outcome.problem is not None
+            raise _error(outcome.problem)
+        return outcome.published
+
+    async def broadcast(self, operator: Operator, message: BroadcastMessage) -> BroadcastResult:
+        """Publish a message to many; raises ApiError if that cannot be begun."""
+        if not 1 <= message.targets <= MAX_TARGETS:
+            raise ApiError(ApiErrorCode.INVALID_REQUEST, f"Name 1 to {MAX_TARGETS} targets in all.", "$")
+        each = message.each()
+        outcomes = await self._publish_all(each)
+        self._note_broadcast(operator, message, outcomes)
+        return _broadcast_result(each, outcomes)
+
+    async def send(self, operator: Operator, what: SendMessage) -> SendResult:
+        """Send a message to a connection; raises ApiError."""
+        count, missing = await self._reach(operator, "send", f"connection:{what.connection}", what)
+        return SendResult(count, missing)
+
+    async def disconnect(self, operator: Operator, what: EndConnections) -> DisconnectResult:
+        """Close connections; raises ApiError."""
+        targets = _targets(what, "connection", "user", "session", "room")
+        if len(targets) != 1:
+            raise ApiError(ApiErrorCode.INVALID_REQUEST, "Name one of connection, user, session and room.", "$")
+        count, missing = await self._reach(operator, "disconnect", targets[0], what)
+        return DisconnectResult(count, missing)
+
+    async def batch(self, operator: Operator, batch: ActBatch) -> BatchResult:
+        """Carry out several acts in their order: publishes that follow each other go out together."""
+        messages = sum(act.targets for act in batch.acts if isinstance(act, BroadcastMessage))
+        if messages > MAX_TARGETS:
+            raise ApiError(ApiErrorCode.INVALID_REQUEST, f"A batch has at most {MAX_TARGETS} targets in all.", "$.acts")
+        results: list[ActResult] = []
+        run: list[PublishMessage | BroadcastMessage] = []
+        for act in batch.acts:
+            if isinstance(act, PublishMessage | BroadcastMessage):
+                run.append(act)
+                continue
+            results += await self._run(operator, run)
+            run = []
+            results.append(await self._act(operator, act))
+        return BatchResult(results + await self._run(operator, run))
+
+    async def remove_history(self, operator: Operator, target: HistoryTarget) -> HistoryRemoved:
+        """Have a session or a room keep nothing of what was; raises ApiError."""
+        kind, name = history_target(target)
+        problem: Problem | None = None
+        try:
+            await self._operations.act(RemoveHistory(kind, name))
+        except ApiError as error:
+            problem = error.problem
+            raise
+        finally:
+            self._note(operator, "history.remove", f"{kind}:{name}", problem)
+        return HistoryRemoved()
+
+    async def _act(self, operator: Operator, act: Act) -> ActResult:
+        try:
+            if isinstance(act, SendMessage):
+                return ActResult(send=await self.send(operator, act))
+            assert isinstance(act, EndConnections)
+            return ActResult(disconnect=await self.disconnect(operator, act))
+        except ApiError as error:
+            return ActResult(error=error.problem)
+
+    async def _run(self, operator: Operator, acts: Sequence[PublishMessage | BroadcastMessage]) -> list[ActResult]:
+        """Publish all of several acts at once, by one process and so in order."""
+        if not acts:
+            return []
+        each = [[act] if isinstance(act, PublishMessage) else act.each() for act in acts]
+        try:
+            outcomes = iter(await self._publish_all([message for messages in each for message in messages]))
+        except ApiError as error:
+            return [ActResult(error=error.problem) for _ in acts]
+        results: list[ActResult] = []
+        for act, messages in zip(acts, each, strict=True):
+            own = list(islice(outcomes, len(messages)))
+            if isinstance(act, BroadcastMessage):
+                self._note_broadcast(operator, act, own)
+                results.append(ActResult(broadcast=_broadcast_result(messages, own)))
+            else:
+                self._note(operator, "publish", _target(act), own[0].problem)
+                results.append(ActResult(publish=own[0].published, error=own[0].problem))
+        return results
+
+    async def _publish_all(self, messages: list[PublishMessage]) -> list[PublishOutcome]:
+        answer = await self._operations.act(PublishAll(messages))
+        assert isinstance(answer, PublishAnswer)
+        return answer.outcomes
+
+    async def _reach(
+        self, operator: Operator, act: str, target: str, what: SendMessage | EndConnections
+    ) -> tuple[int, list[str]]:
+        gathered = await self._operations.everywhere(Reach(what))
+        count = 0
+        try:
+            for answer in gathered.answers.values():
+                counted = done(answer)
+                assert isinstance(counted, ReachAnswer)
+                count += counted.count
+        except ApiError as error:
+            self._note(operator, act, target, error.problem)
+            raise
+        self._note(operator, act, target, None, count=count)
+        return count, gathered.missing
+
+    def _note_broadcast(
+        self, operator: Operator, message: BroadcastMessage, outcomes: Sequence[PublishOutcome]
+    ) -> None:
+        failed = next((outcome.problem for outcome in outcomes if outcome.problem is not None), None)
+        names = [*message.sessions, *message.rooms, *message.users]
+        self._note(operator, "broadcast", ",".join(names[:10]), failed, count=len(names))
+
+    def _note(self, operator: Operator, act: str, target: str, problem: Problem | None, **more: object) -> None:
+        result = "done" if problem is None else problem.code.value
+        self._log.info(
+            "ops.act", key=operator.name, peer=operator.address, act=act, target=target, result=result, **more
+        )
+
+
+def history_target(target: HistoryTarget) -> tuple[GroupName, str]:
+    """Return which group it is; raises ApiError unless it is one."""
+    if (target.session is None) == (target.room is None):
+        raise ApiError(ApiErrorCode.INVALID_REQUEST, "Name one of session and room.", "$")
+    if target.session is not None:
+        return "session", target.session
+    assert target.room is not None
+    return "room", target.room
+
+
+def _targets(what: object, *kinds: str) -> list[str]:
+    return [f"{kind}:{name}" for kind in kinds if (name := getattr(what, kind)) is not None]
+
+
+def _target(message: PublishMessage) -> str:
+    return ",".join(_targets(message, "session", "room", "user"))
+
+
+def _broadcast_result(messages: Sequence[PublishMessage], outcomes: Sequence[PublishOutcome]) -> BroadcastResult:
+    results: list[TargetResult] = []
+    for message, outcome in zip(messages, outcomes, strict=True):
+        place = outcome.published or Published()
+        target = (message.session, message.room, message.user)
+        results.append(TargetResult(*target, place.epoch, place.seq, outcome.problem))
+    return BroadcastResult(results)
+
+
+def _error(problem: Problem) -> ApiError:
+    return ApiError(problem.code, problem.message, problem.place)

@@ -1,0 +1,77 @@
+"""The API: requests become what the rows of the table ask, their answers become JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from wsserver.operations.asking import Operations
+from wsserver.operations.port.acting import Acting
+from wsserver.operations.port.idempotency import Idempotency, Kept
+from wsserver.operations.port.looking import Looking
+from wsserver.operations.port.reading import Bodies, parameters, parsed
+from wsserver.operations.port.replies import JSON_HEADERS, ErrorBody, encode, reply
+from wsserver.operations.port.table import ROWS, ApiRoute
+from wsserver.operations.problems import STATUS, ApiError, ApiErrorCode
+from wsserver.operations.settings import Right
+from wsserver.telemetry.logs import EventLog
+
+IDEMPOTENCY_KEY: Final = "idempotency-key"
+
+
+class HttpApi:
+    """Answers the requests of the API."""
+
+    def __init__(self, operations: Operations, log: EventLog) -> None:
+        self._acting = Acting(operations, log)
+        self._looking = Looking(operations)
+        self._bodies = Bodies()
+        self._idempotency = Idempotency(asyncio.get_running_loop().time)
+
+    def routes(self) -> Iterator[Route]:
+        """Yield a route for each row."""
+        for row in ROWS:
+            yield Route(row.path, self._endpoint(row), methods=[row.method])
+
+    def _endpoint(self, row: ApiRoute) -> Any:
+        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row.asks)
+
+        async def look(request: Request) -> Response:
+            return reply(await row.call(self._looking, parameters(request, row.asks)))  # type: ignore[type-var]
+
+        async def act(request: Request) -> Response:
+            operator = request.scope["operator"]
+            if not operator.may_act:
+                raise ApiError(ApiErrorCode.FORBIDDEN, "This key may look, and change nothing.")
+            if not row.has_body:
+                return reply(await row.call(self._acting, operator, parameters(request, row.asks)))  # type: ignore[type-var]
+            body = await self._bodies.read(request)
+            try:
+                asked = parsed(body, decoder)
+
+                async def run() -> Kept:
+                    return Kept(HTTPStatus.OK, encode(await row.call(self._acting, operator, asked)))
+
+                keys = request.headers.getlist(IDEMPOTENCY_KEY)
+                if not keys:
+                    kept = await run()
+                elif len(keys) > 1:
+                    raise ApiError(ApiErrorCode.INVALID_REQUEST, "There is more than one Idempotency-Key.")
+                else:
+                    kept = await self._idempotency.once(operator.name, row.path, keys[0], body, run, _kept)
+            finally:
+                self._bodies.release(body)
+            return Response(kept.body, kept.status, JSON_HEADERS)
+
+        return look if row.right is Right.READ else act
+
+
+def _kept(error: ApiError) -> Kept:
+    return Kept(STATUS[error.problem.code], encode(ErrorBody(error.problem)))

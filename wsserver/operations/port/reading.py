@@ -1,0 +1,85 @@
+"""The body and the query string of a request, within limits, as what they should be."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from wsserver.operations.port.pages import Parameters
+from wsserver.operations.problems import ApiError, ApiErrorCode
+
+MAX_BODY_BYTES: Final = 1 << 20
+BODIES_IN_ALL: Final = 16 << 20
+_PLACE: Final = re.compile(r" - at `(\$.*)`$")
+
+P = TypeVar("P", bound=Parameters)
+
+
+class Bodies:
+    """Reads bodies: one of at most 1 MiB, and all that are read or worked on at a time of 16 MiB together."""
+
+    __slots__ = ("used",)
+
+    def __init__(self) -> None:
+        self.used = 0
+
+    async def read(self, request: Request) -> bytes:
+        """Return a body, which counts until `release`; raises ApiError."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise ApiError(ApiErrorCode.INVALID_REQUEST, "The body has to be JSON, and its Content-Type to say so.")
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and (len(declared) > 10 or int(declared) > MAX_BODY_BYTES):
+            raise _too_large()
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                if len(body) + len(chunk) > MAX_BODY_BYTES:
+                    raise _too_large()
+                if self.used + len(chunk) > BODIES_IN_ALL:
+                    raise ApiError(ApiErrorCode.BUSY, "Too many large requests at a time; try it again.")
+                self.used += len(chunk)
+                body += chunk
+        except BaseException:
+            self.used -= len(body)
+            raise
+        return bytes(body)
+
+    def release(self, body: bytes) -> None:
+        """Count a body no more."""
+        self.used -= len(body)
+
+
+def parsed(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    """Return what a body says; raises ApiError with the place of what is wrong."""
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise _invalid(error) from None
+    except UnicodeDecodeError:
+        raise ApiError(ApiErrorCode.INVALID_REQUEST, "The body is not UTF-8.") from None
+
+
+def parameters(request: Request, kind: type[P]) -> P:
+    """Return what the query string says; raises ApiError with the place of what is wrong."""
+    items = request.query_params.multi_items()
+    given = dict(items)
+    if len(given) != len(items):
+        raise ApiError(ApiErrorCode.INVALID_REQUEST, "Each parameter is given once.")
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: Exception) -> ApiError:
+    text = str(error)
+    place = _PLACE.search(text)
+    message = text if place is None else text[: place.start()]
+    return ApiError(ApiErrorCode.INVALID_REQUEST, f"{message}.", "$" if place is None else place[1])
+
+
+def _too_large() -> ApiError:
+    return ApiError(ApiErrorCode.TOO_LARGE, f"A body has at most {MAX_BODY_BYTES} bytes.")
