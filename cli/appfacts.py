@@ -71,8 +71,17 @@ def _data(kind: Any) -> Facts:
 
 
 def _outline(schema: Any, root: Facts) -> str:
-    """Return a schema in a line: the fields of an object, with `?` behind those that may be absent, else its type."""
+    """Return a schema in a line: the fields of an object, with `?` behind those that may be absent, else its type.
+
+    It may be one object of several kinds of data, or a list of such.
+    """
     found = _resolved(schema, root)
+    objects = [part for part in found.get("anyOf", ()) if "properties" in _resolved(part, root)]
+    if len(objects) == 1:
+        others = (_type(part, root) for part in found["anyOf"] if part is not objects[0])
+        return " or ".join((f"({_outline(objects[0], root)})", *others))
+    if "properties" in _resolved(found.get("items"), root):
+        return f"array of ({_outline(found['items'], root)})"
     if "properties" not in found:
         return _type(found, root)
     needed = found.get("required", ())

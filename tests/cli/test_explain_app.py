@@ -59,6 +59,10 @@ async def order(ctx: Context, data: list[Order]) -> None: ...
 def echo(ctx: Context) -> None: ...
 
 
+@app.on("page")
+def page(ctx: Context, data: Place | None) -> None: ...
+
+
 empty = App()
 '''
 
@@ -86,7 +90,10 @@ def test_a_program_reads_the_schema(explain):
     assert move["schema"]["$defs"]["Move"]["required"] == ["gameId", "squares", "to"]
     assert move["reply schema"]["$defs"]["Place"]["properties"] == {"x": {"type": "integer"}}
     order = json.loads(explain("order", "--json").stdout)
-    assert (order["data"], order["its client gone"]) == ("array of Order", "it is handled all the same")
+    assert (order["data"], order["its client gone"]) == (
+        "array of (item: string, howMany: integer)",
+        "it is handled all the same",
+    )
     assert order["schema"]["$defs"]["Order"]["properties"]["howMany"]["exclusiveMinimum"] == 0
 
 
@@ -96,14 +103,16 @@ def test_the_app_is_listed_with_what_it_sends_and_its_codes(explain):
         "message": "both ways",
         "move": "from the client",
         "order": "from the client",
+        "page": "from the client",
         "order.placed": "both ways",
         "game.moved": "from the server",
         "TABLE_BUSY": None,
     }
     placed = next(fact for fact in listed if fact["code"] == "order.placed")
     assert (placed["data"], placed["data from the server"]) == ("none", "item: string, howMany: integer")
+    assert next(fact for fact in listed if fact["code"] == "page")["data"] == "(x: integer) or null"
     rows = explain().stdout
-    assert "order         from the client: array of Order\n" in rows
+    assert "order         from the client: array of (item: string, howMany: integer)\n" in rows
     assert "TABLE_BUSY    The table is busy.\n" in rows
 
 

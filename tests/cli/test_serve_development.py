@@ -204,6 +204,23 @@ def test_it_starts_again_on_change_on_the_same_port_and_waits_for_an_app_that_lo
     assert not any("Traceback" in line for line in (*seen, *rest))
 
 
+def test_it_starts_again_when_a_setting_of_the_app_changes(start_wsctl, tmp_path):
+    (tmp_path / "shop.py").write_text(SETTINGS)
+    (tmp_path / "wsctl.toml").write_text('[app]\ndatabase = "a.db"\n')
+    process = start_wsctl("serve", "shop:app", "--port", "0", "--reload", "--log-format", "json")
+    seen: list[str] = []
+    url = json.loads(until(process, "server.listening", seen))["url"]
+    assert ask(url, "own") == ["a.db", 5, [], None]
+    replace(tmp_path / "wsctl.toml", '[app]\ndatabase = "b.db"\nlimit = "many"\n')
+    until(process, "[app] limit: does not fit int", seen)
+    replace(tmp_path / "wsctl.toml", '[app]\ndatabase = "b.db"\nlimit = 6\n')
+    assert json.loads(until(process, "server.listening", seen))["url"] == url
+    assert ask(url, "own") == ["b.db", 6, [], None]
+    process.send_signal(signal.SIGTERM)
+    process.stderr.readlines()
+    assert process.wait(HANG_S) == 0
+
+
 def test_without_watchfiles_it_says_what_to_install(wsctl, tmp_path):
     (tmp_path / "watchfiles.py").write_text("raise ImportError")
     result = wsctl("serve", "--reload", PYTHONPATH=f"{tmp_path}:{ROOT}")
