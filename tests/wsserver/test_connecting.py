@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.conftest import now_ms
-from wsserver import App, Context, ErrorCode, GuestMode
+from wsserver import App, Clock, Context, ErrorCode, GuestMode
 from wsserver.handshake.limits import ConnectionLimits
 from wsserver.lifetime.connecting import MAX_WAITING
 from wsserver.sdk.connecting import ConnectRequest
@@ -307,3 +307,22 @@ async def test_hooks_are_asked_in_order_and_one_may_replace_whom_the_token_names
     client = await open_raw(server.url, token=user_token("ann", tenant="acme"))
     assert client.greeting["data"]["userId"] == "acme.ann"
     assert order == ["first", "second sees acme.ann"]
+
+
+async def test_a_token_that_expires_while_it_decides_lets_nobody_in(
+    start_server, open_raw, user_token, jwt_key, engine
+):
+    ahead_ms = 0
+
+    async def takes_its_time(request: ConnectRequest) -> None:
+        nonlocal ahead_ms
+        ahead_ms = 60_000
+
+    clock = Clock(now_ms=lambda: now_ms() + ahead_ms)
+    server = await start_server(app_with(takes_its_time), engine=engine, jwt_key=jwt_key, clock=clock)
+    server.hub.publish("note", "not for the expired", session="lobby")
+    client = await open_raw(server.url, token=user_token(exp=now_ms() // 1000 + 30), session="lobby", greet=False)
+    envelopes, code, _ = await client.received_until_closed()
+    assert [(envelope["type"], envelope["data"]["code"]) for envelope in envelopes] == [("error", "AUTH_EXPIRED")]
+    assert code == 4001
+    assert server.metrics.value("wsctl_connections_opened_total") == 0

@@ -18,6 +18,7 @@ from wscore.disconnects import (
     REFUSED_BY_APP,
     SHUTDOWN,
     SLOW_CONSUMER,
+    TOKEN_EXPIRED,
     TOKEN_MISSING,
     Disconnect,
     DisconnectError,
@@ -266,6 +267,8 @@ class ConnectingRoom:
             return DisconnectError(TOKEN_MISSING)
         if self._upgrade.draining:
             return DisconnectError(SHUTDOWN)
+        if self._has_expired(principal):
+            return DisconnectError(TOKEN_EXPIRED)
         try:
             session = self._upgrade.enter(request, principal, claim)
         except (DisconnectError, AuthError) as error:
@@ -307,7 +310,13 @@ class ConnectingRoom:
             return DisconnectError(BROKER_DOWN)
         except AuthError as error:
             return disconnect_of(error)
+        if self._has_expired(principal):
+            return DisconnectError(TOKEN_EXPIRED)
         return DisconnectError(SHUTDOWN) if self._upgrade.draining else None
+
+    def _has_expired(self, principal: Principal) -> bool:
+        """Tell whether a token's time ran out while the hooks, or the broker, took theirs."""
+        return principal.expires_at_ms <= self._clock.now_ms()
 
 
 def _refusal_of(error: AppError) -> DisconnectError:
