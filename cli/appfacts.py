@@ -73,13 +73,12 @@ def _data(kind: Any) -> Facts:
 def _outline(schema: Any, root: Facts) -> str:
     """Return a schema in a line: the fields of an object, with `?` behind those that may be absent, else its type.
 
-    It may be one object of several kinds of data, or a list of such.
+    Where the data is of one of several kinds, or a list, those are told so.
     """
     found = _resolved(schema, root)
-    objects = [part for part in found.get("anyOf", ()) if "properties" in _resolved(part, root)]
-    if len(objects) == 1:
-        others = (_type(part, root) for part in found["anyOf"] if part is not objects[0])
-        return " or ".join((f"({_outline(objects[0], root)})", *others))
+    if "anyOf" in found:
+        parts = ((part, "properties" in _resolved(part, root)) for part in found["anyOf"])
+        return " or ".join(f"({_outline(part, root)})" if is_object else _type(part, root) for part, is_object in parts)
     if "properties" in _resolved(found.get("items"), root):
         return f"array of ({_outline(found['items'], root)})"
     if "properties" not in found:
@@ -103,6 +102,9 @@ def _type(schema: Any, root: Facts, depth: int = 0) -> str:
     kind = found.get("type", "any JSON")
     if kind == "array" and isinstance(found.get("items"), dict) and found["items"]:
         return f"array of {_type(found['items'], root, depth + 1)}"
+    values = found.get("additionalProperties")
+    if kind == "object" and isinstance(values, dict) and values and "properties" not in found:
+        return f"object of {_type(values, root, depth + 1)}"
     return str(found.get("title", kind)) if kind == "object" else str(kind)
 
 

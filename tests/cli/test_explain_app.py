@@ -59,6 +59,18 @@ async def order(ctx: Context, data: list[Order]) -> None: ...
 def echo(ctx: Context) -> None: ...
 
 
+class Open(msgspec.Struct, tag="open"):
+    seats: dict[str, int]
+
+
+class Close(msgspec.Struct, tag="close"):
+    pass
+
+
+@app.on("table")
+def table(ctx: Context, data: Open | Close) -> None: ...
+
+
 @app.on("page")
 def page(ctx: Context, data: Place | None) -> None: ...
 
@@ -104,6 +116,7 @@ def test_the_app_is_listed_with_what_it_sends_and_its_codes(explain):
         "move": "from the client",
         "order": "from the client",
         "page": "from the client",
+        "table": "from the client",
         "order.placed": "both ways",
         "game.moved": "from the server",
         "TABLE_BUSY": None,
@@ -111,6 +124,8 @@ def test_the_app_is_listed_with_what_it_sends_and_its_codes(explain):
     placed = next(fact for fact in listed if fact["code"] == "order.placed")
     assert (placed["data"], placed["data from the server"]) == ("none", "item: string, howMany: integer")
     assert next(fact for fact in listed if fact["code"] == "page")["data"] == "(x: integer) or null"
+    kinds = '(type: "open", seats: object of integer) or (type: "close")'
+    assert next(fact for fact in listed if fact["code"] == "table")["data"] == kinds
     rows = explain().stdout
     assert "order         from the client: array of (item: string, howMany: integer)\n" in rows
     assert "TABLE_BUSY    The table is busy.\n" in rows
