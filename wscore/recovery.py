@@ -12,8 +12,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from wscore.envelope import MAX_SAFE_INTEGER
+from wscore.envelope import MAX_SAFE_INTEGER, with_seq
 from wscore.errors import ConfigError
+from wscore.framing import numbered
 from wscore.units import format_size
 
 DEFAULT_MESSAGES: Final = 100
@@ -101,23 +102,36 @@ class RecoveryLimits:
 class GroupHistory:
     """Where a group stands, and its last events: those behind `floor` up to `seq`, without a gap.
 
-    `size` is what the events take in bytes with all that holds them, `used_s` when they were last of use. Whoever
-    `is_held` by members keeps its position, whatever it has to let go of. Times are monotonic seconds.
+    Events are `kept` as they were published, without their seq; the newest may be more than the window allows, until
+    `trim`, and have no stamp but `used_s`, when the group was last of use. Whoever `is_held` by members keeps its
+    position, whatever it has to let go of. Times are monotonic seconds.
     """
 
-    __slots__ = ("_events", "_left_out", "_stamps", "epoch", "is_held", "kind", "name", "seq", "size", "used_s")
+    __slots__ = (
+        "_counted",
+        "_left_out",
+        "_size",
+        "_stamps",
+        "epoch",
+        "is_held",
+        "kept",
+        "kind",
+        "name",
+        "seq",
+        "used_s",
+    )
 
     def __init__(self, kind: str, name: str, epoch: str) -> None:
         self.kind = kind
         self.name = name
         self.epoch = epoch
         self.seq = 0
-        self.size = 0
         self.used_s = -1.0
         self.is_held = False
         # Lists, and only once there is something to keep: for a few events a deque takes six times as much.
-        self._events: list[bytes] | None = None
+        self.kept: list[bytes] | None = None
         self._stamps: list[float] | None = None
+        self._size = self._counted = 0  # in bytes, and how many of the events are in that
         self._left_out: dict[int, str] | None = None
 
     @property
@@ -128,86 +142,104 @@ class GroupHistory:
     @property
     def floor(self) -> int:
         """The lowest position from which all can be replayed."""
-        return self.seq - (0 if self._events is None else len(self._events))
+        return self.seq - (0 if self.kept is None else len(self.kept))
 
-    def append(self, event: bytes, now_s: float, limits: RecoveryLimits, left_out: str | None = None) -> None:
-        """Count an event, which has its seq in it already, and keep it; one that is too large is counted only.
+    @property
+    def size(self) -> int:
+        """What the events take in bytes, with all that holds them."""
+        events = self.kept
+        if events is not None and self._counted < len(events):
+            self._size += sum(map(len, events[self._counted :])) + (len(events) - self._counted) * EVENT_BYTES
+            self._counted = len(events)
+        return self._size
 
-        `left_out` names a client that does not get it.
-        """
-        self.seq += 1
-        size = len(event) + EVENT_BYTES
-        if len(event) > MAX_EVENT_BYTES or size > limits.size - LISTS_BYTES:
-            self.clear()  # no replay can cross it
-            return
-        events, stamps = self._events, self._stamps
+    def begin(self) -> list[bytes]:
+        """Return the list that keeps events, an empty one; each that is appended raises `seq` by one."""
+        self.kept, self._stamps = [], []
+        self._size = LISTS_BYTES
+        return self.kept
+
+    def leave_out(self, client: str) -> None:
+        """Note that a client does not get the newest event."""
+        if self._left_out is None:
+            self._left_out = {}
+        self._left_out[self.seq] = client
+        self._size += LEFT_OUT_BYTES
+
+    def use(self, now_s: float) -> None:
+        """Note that it is of use now; with that everything is stamped that comes until it is of use again."""
+        if self._stamps is not None:
+            self._stamp(self._stamps)
+        self.used_s = now_s
+
+    def trim(self, now_s: float, limits: RecoveryLimits) -> int:
+        """Let go of what is outside of the window; returns how many bytes that took."""
+        events, stamps = self.kept, self._stamps
         if events is None or stamps is None:
-            self._events, self._stamps = [event], [now_s]
-            self.size = LISTS_BYTES + size
-        else:
-            events.append(event)
-            stamps.append(now_s)
-            self.size += size
-            if len(events) > limits.messages or self.size > limits.size or stamps[0] <= now_s - limits.age_s:
-                self._trim(now_s, limits)
-        if left_out is not None:
-            if self._left_out is None:
-                self._left_out = {}
-            self._left_out[self.seq] = left_out
-            self.size += LEFT_OUT_BYTES
+            return 0
+        self._stamp(stamps)
+        size = self.size
+        # As many as have come since the last time, in one go.
+        start = max(0, len(events) - limits.messages, bisect_right(stamps, now_s - limits.age_s))
+        freed = sum(map(len, events[:start])) + start * EVENT_BYTES
+        while start < len(events) and size - freed > limits.size:
+            freed += len(events[start]) + EVENT_BYTES
+            start += 1
+        if start == len(events):
+            return self.clear()
+        if start:
+            del events[:start], stamps[:start]
+            self._counted -= start
+            freed += self._forget_left_out()
+            self._size -= freed
+        return freed
 
-    def _trim(self, now_s: float, limits: RecoveryLimits) -> None:
-        """Let go of the oldest events that are over the limits."""
-        events, stamps = self._events or [], self._stamps or []
-        oldest_s = now_s - limits.age_s
-        while len(events) > limits.messages or stamps[0] <= oldest_s or self.size > limits.size:
-            self.size -= len(events.pop(0)) + EVENT_BYTES  # of a few hundred pointers: a deque wins nothing
-            del stamps[0]
-            if not events:
-                self.clear()
-                return
-        if self._left_out is not None:
-            floor = self.floor
-            for seq in [seq for seq in self._left_out if seq <= floor]:
-                del self._left_out[seq]
-                self.size -= LEFT_OUT_BYTES
+    def _stamp(self, stamps: list[float]) -> None:
+        stamps += [self.used_s] * (len(self.kept or ()) - len(stamps))
 
-    def clear(self) -> None:
-        """Let go of all events; the position stays."""
-        self._events = self._stamps = self._left_out = None
-        self.size = 0
+    def _forget_left_out(self) -> int:
+        """Forget who was left out of what is let go of; returns how many bytes that took."""
+        if self._left_out is None:
+            return 0
+        floor = self.floor
+        gone = [seq for seq in self._left_out if seq <= floor]
+        for seq in gone:
+            del self._left_out[seq]
+        return len(gone) * LEFT_OUT_BYTES
 
-    def move(self, position: Position) -> None:
-        """Stand elsewhere, with nothing kept: history is lost, or somebody else counts."""
-        self.clear()
+    def clear(self) -> int:
+        """Let go of all events, the position stays; returns how many bytes they took."""
+        freed = self.size
+        self.kept = self._stamps = self._left_out = None
+        self._size = self._counted = 0
+        return freed
+
+    def move(self, position: Position) -> int:
+        """Stand elsewhere, with nothing kept: history is lost, or somebody else counts; returns as `clear`."""
         self.epoch, self.seq = position
+        return self.clear()
 
-    def since(
-        self, asked: Position, now_s: float, limits: RecoveryLimits, client: str | None = None
-    ) -> list[tuple[int, bytes | None]] | None:
+    def since(self, asked: Position, client: str | None = None) -> list[tuple[int, bytes | None]] | None:
         """Return every event behind the position that was asked for, with its seq; None unless all are there.
 
-        None in an event's place: `client` was left out of it.
+        None in an event's place: `client` was left out of it. To be called behind `trim`, as `events`.
         """
         if asked.epoch != self.epoch or asked.seq > self.seq:
             return None
         start = asked.seq - self.floor
-        if start < self._aged(now_s, limits):
+        if start < 0:
             return None
         left_out = self._left_out or {}
         return [
-            (seq, None if client and left_out.get(seq) == client else event)
-            for seq, event in enumerate((self._events or [])[start:], asked.seq + 1)
+            (seq, None if client and left_out.get(seq) == client else with_seq(event, seq))
+            for seq, event in enumerate((self.kept or [])[start:], asked.seq + 1)
         ]
 
-    def events(self, now_s: float, limits: RecoveryLimits, before: int | None = None) -> list[bytes]:
+    def events(self, before: int | None = None) -> list[bytes]:
         """Return what is kept of the events before a seq, the oldest first."""
         end = self.seq + 1 if before is None else before
-        return (self._events or [])[self._aged(now_s, limits) : max(0, end - 1 - self.floor)]
-
-    def _aged(self, now_s: float, limits: RecoveryLimits) -> int:
-        """Return how many of the events are too old."""
-        return bisect_right(self._stamps or (), now_s - limits.age_s)
+        events = (self.kept or [])[: max(0, end - 1 - self.floor)]
+        return numbered(events, self.floor + 1)
 
 
 class ReplayBudget:

@@ -76,8 +76,9 @@ class World:
         history = self.history(group)
         self.published += 1
         seq = history.seq + 1
-        event = with_seq(json.dumps({"n": self.published, "x": "x" * size}).encode(), seq)
-        self.histories.append(history, event, self.now_s, left_out)
+        payload = json.dumps({"n": self.published, "x": "x" * size}).encode()
+        event = with_seq(payload, seq)
+        self.histories.append(history, payload, self.now_s, left_out)
         self.truth[group, history.epoch, seq] = event, left_out
         for name in self.members[group]:
             self.clients[group, name].inbox.append(("event", seq, None if name == left_out else event))
@@ -109,9 +110,9 @@ class World:
     def welcome(self, group: str, name: str) -> None:
         client, history = self.clients[group, name], self.history(group)
         asked = client.counter.position
-        events = None if asked is None else history.since(asked, self.now_s, LIMITS, name)
+        events = None if asked is None else self.histories.since(history, asked, self.now_s, name)
         if events is None and self.mutant is Mutant.PARTIAL_REPLAY and asked and asked.epoch == history.epoch:
-            kept = history.events(self.now_s, LIMITS)
+            kept = self.histories.events(history, self.now_s)
             events = list(enumerate(kept, history.seq - len(kept) + 1))
         if asked is not None and events is not None:
             client.inbox.append(("position", asked, True))

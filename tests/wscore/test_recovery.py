@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wscore.counting import EventCounter, EventPlace
 from wscore.envelope import MAX_SAFE_INTEGER, MessageProtocol, with_seq
 from wscore.errors import ConfigError
-from wscore.histories import HISTORY_BYTES, Histories
+from wscore.histories import HISTORY_BYTES, SPARE_BYTES, SPARE_EVENTS, Histories
 from wscore.recovery import (
     EVENT_BYTES,
     LISTS_BYTES,
@@ -32,8 +32,8 @@ def histories(limits: RecoveryLimits = LIMITS) -> Histories:
     return Histories(limits, lambda: f"e{next(numbers)}")
 
 
-def seqs(history: GroupHistory, seq: int, now_s: float = 0, limits: RecoveryLimits = LIMITS) -> list[int] | None:
-    events = history.since(Position(history.epoch, seq), now_s, limits)
+def seqs(store: Histories, history: GroupHistory, seq: int, now_s: float = 0) -> list[int] | None:
+    events = store.since(history, Position(history.epoch, seq), now_s)
     return None if events is None else [number for number, _ in events]
 
 
@@ -79,10 +79,10 @@ def test_a_new_group_stands_at_0_and_its_first_event_is_1():
     store = histories()
     history = store.find("room", "lobby", 0)
     assert history.position == Position("e0", 0)
-    assert seqs(history, 0) == []
+    assert seqs(store, history, 0) == []
     store.append(history, b"first", 0)
     assert history.position == Position("e0", 1)
-    assert history.since(Position("e0", 0), 0, LIMITS) == [(1, b"first")]
+    assert store.since(history, Position("e0", 0), 0) == [(1, with_seq(b"first", 1))]
 
 
 @pytest.mark.parametrize("asked", [NOWHERE, Position("e0", 4), Position("other", 3)])
@@ -91,22 +91,30 @@ def test_malformed_ahead_and_of_another_epoch_are_not_recovered(asked):
     history = store.find("room", "lobby", 0)
     for _ in range(3):
         store.append(history, b"x", 0)
-    assert history.since(asked, 0, LIMITS) is None
+    assert store.since(history, asked, 0) is None
 
 
 @given(
-    events=st.lists(st.tuples(st.sampled_from((0, 1, 100, 700, 1900, 2500)), st.sampled_from((0, 1, 30, 60)))),
-    asked=st.integers(0, 40),
+    bursts=st.lists(
+        st.tuples(
+            st.sampled_from((0, 1, 100, 700, 1700, 1900, 2500)),
+            st.sampled_from((0, 1, 30, 60)),
+            st.sampled_from((1, 40)),
+        )
+    ),
+    asked=st.integers(0, 400),
     later=st.sampled_from((0, 1, 59, 60, 61)),
 )
-def test_a_window_gives_all_or_nothing_just_as_counting_by_hand_says(events, asked, later):
+def test_a_window_gives_all_or_nothing_just_as_counting_by_hand_says(bursts, asked, later):
     store = histories()
     history = store.find("room", "lobby", 0)
     now_s, published = 0, []
-    for size, pause in events:
+    for size, pause, times in bursts:
         now_s += pause
-        published.append((b"x" * size, now_s))
-        store.append(history, *published[-1])
+        published += [(b"x" * size, now_s)] * times
+        for _ in range(times):
+            store.append(history, *published[-1])
+        assert store.size == HISTORY_BYTES + history.size
     now_s += later
     kept: list[tuple[int, bytes]] = []
     for seq in range(len(published), 0, -1):
@@ -116,11 +124,25 @@ def test_a_window_gives_all_or_nothing_just_as_counting_by_hand_says(events, ask
         if not fits:
             break
         kept.insert(0, (seq, event))
-    behind = [(seq, event) for seq, event in kept if seq > asked]
+    numbered = [(seq, with_seq(event, seq)) for seq, event in kept]
+    behind = [(seq, event) for seq, event in numbered if seq > asked]
     whole = asked <= len(published) and len(behind) == len(published) - asked
-    assert history.since(Position(history.epoch, asked), now_s, LIMITS) == (behind if whole else None)
-    assert history.events(now_s, LIMITS) == [event for _, event in kept]
-    assert history.events(now_s, LIMITS, before=asked) == [event for seq, event in kept if seq < asked]
+    assert store.since(history, Position(history.epoch, asked), now_s) == (behind if whole else None)
+    assert store.events(history, now_s) == [event for _, event in numbered]
+    assert store.events(history, now_s, before=asked) == [event for seq, event in numbered if seq < asked]
+    assert store.size == HISTORY_BYTES + history.size
+    assert history.size <= LIMITS.size
+
+
+def test_a_turn_of_many_events_keeps_few_more_than_the_window():
+    store = histories(RecoveryLimits(messages=5, size=2 << 20, age_s=60, memory=4 << 20))
+    history = store.find("room", "lobby", 0)
+    for number in range(1, 1000):
+        store.append(history, b"x" * SPARE_BYTES, 0)
+        assert number - history.floor <= 5 + SPARE_EVENTS
+        assert store.size == HISTORY_BYTES + history.size
+    store.append(history, b"x" * (SPARE_BYTES + 1), 0)  # of large ones it keeps none
+    assert history.floor == 995
 
 
 def test_an_event_that_is_too_large_takes_a_seq_and_no_replay_crosses_it():
@@ -128,22 +150,23 @@ def test_an_event_that_is_too_large_takes_a_seq_and_no_replay_crosses_it():
     store = histories(limits)
     history = store.find("room", "lobby", 0)
     store.append(history, b"x" * MAX_EVENT_BYTES, 0)
-    assert seqs(history, 0, limits=limits) == [1]
+    assert seqs(store, history, 0) == [1]
     store.append(history, b"x" * (MAX_EVENT_BYTES + 1), 0)
     store.append(history, b"y", 0)
     assert history.seq == 3
-    assert seqs(history, 1, limits=limits) is None
-    assert seqs(history, 2, limits=limits) == [3]
+    assert seqs(store, history, 1) is None
+    assert seqs(store, history, 2) == [3]
 
 
 def test_who_was_left_out_of_an_event_gets_its_place_only():
     store = histories()
     history = store.find("room", "lobby", 0)
-    store.append(history, b"1", 0)
-    store.append(history, b"2", 0, left_out="alice")
+    store.append(history, b"{1}", 0)
+    store.append(history, b"{2}", 0, left_out="alice")
     start = Position("e0", 0)
-    assert history.since(start, 0, LIMITS, "alice") == [(1, b"1"), (2, None)]
-    assert history.since(start, 0, LIMITS, "bob") == history.since(start, 0, LIMITS) == [(1, b"1"), (2, b"2")]
+    events = [(1, b'{1,"seq":1}'), (2, b'{2,"seq":2}')]
+    assert store.since(history, start, 0, "alice") == [events[0], (2, None)]
+    assert store.since(history, start, 0, "bob") == store.since(history, start, 0) == events
 
 
 def test_a_group_with_members_keeps_its_position_when_everything_is_too_old():
@@ -153,8 +176,8 @@ def test_a_group_with_members_keeps_its_position_when_everything_is_too_old():
     store.append(history, b"x", 0)
     store.expire(61, 100)
     assert (history.position, history.size, store.size) == (Position("e0", 1), 0, 0)
-    assert seqs(history, 0, 61) is None
-    assert seqs(history, 1, 61) == []
+    assert seqs(store, history, 0, 61) is None
+    assert seqs(store, history, 1, 61) == []
 
 
 def test_a_group_outlives_its_last_member_by_the_windows_age_and_comes_again_as_another():
@@ -178,7 +201,7 @@ def test_a_group_that_was_forgotten_never_replays_what_another_life_of_it_publis
     again = store.find("room", "lobby", 60)
     for _ in range(3):
         store.append(again, b"new", 60)
-    assert again.since(asked, 60, LIMITS) is None
+    assert store.since(again, asked, 60) is None
 
 
 def test_what_is_forgotten_at_once_is_bounded():
@@ -196,11 +219,11 @@ def test_the_cap_takes_from_what_was_not_of_use_for_longest_and_tells():
     store.append(quiet, b"x" * 1000, 1)
     for now_s in range(2, 4):
         store.append(busy, b"x" * 700, now_s)
-    assert (seqs(quiet, 0, 3), seqs(busy, 0, 3)) == ([1], [1, 2])
+    assert (seqs(store, quiet, 0, 3), seqs(store, busy, 0, 3)) == ([1], [1, 2])
     store.append(store.find("room", "third", 4), b"x" * 500, 4)
-    assert seqs(quiet, 0, 4) is None
-    assert seqs(quiet, 1, 4) == []  # who missed nothing goes on
-    assert seqs(busy, 0, 4) == [1, 2]
+    assert seqs(store, quiet, 0, 4) is None
+    assert seqs(store, quiet, 1, 4) == []  # who missed nothing goes on
+    assert seqs(store, busy, 0, 4) == [1, 2]
     assert store.evicted == 1
     assert store.size <= 4000
 
@@ -216,7 +239,7 @@ def test_a_hundred_thousand_rooms_with_a_message_each_stay_under_the_cap():
     assert 0 < kept == memory // (HISTORY_BYTES + LISTS_BYTES + EVENT_BYTES + 180)
     assert store.evicted == 100_000 - kept
     # Whoever comes back to an evicted one is told, since its epoch is another one now.
-    assert store.find("room", "room-0", 100).since(Position("e0", 0), 100, LIMITS) is None
+    assert store.since(store.find("room", "room-0", 100), Position("e0", 0), 100) is None
 
 
 def test_the_cap_may_take_the_newest_event_too():
@@ -237,7 +260,7 @@ def test_a_history_that_is_lost_begins_again_under_another_epoch():
     store.renew(history)
     assert history.position.seq == 0
     assert history.epoch != before.epoch
-    assert history.since(before, 0, LIMITS) is None
+    assert store.since(history, before, 0) is None
     assert store.size == HISTORY_BYTES
 
 

@@ -101,8 +101,8 @@ async def test_what_is_recoverable_counts_and_whoever_waits_is_told_its_place(me
     second = await member.broker.published(kind, "hall", b'{"n":2}', recoverable=True, except_connection="one")
     assert second == PublishResult(before.epoch, before.seq + 2)
     assert [await member.next() for _ in range(2)] == [
-        (kind, "hall", b'{"n":1,"seq":%d}' % (before.seq + 1), False, None, before.seq + 1),
-        (kind, "hall", b'{"n":2,"seq":%d}' % (before.seq + 2), False, "one", before.seq + 2),
+        (kind, "hall", b'{"n":1}', False, None, before.seq + 1),
+        (kind, "hall", b'{"n":2}', False, "one", before.seq + 2),
     ]
     assert member.broker.position(kind, "hall") == Position(before.epoch, before.seq + 2)
 

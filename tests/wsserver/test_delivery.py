@@ -265,3 +265,34 @@ def test_a_private_message_keeps_its_place_in_its_own_session_and_no_room_loses_
     room.end_turn()
     assert a.channel.writes == [frames(b"k1", b"k2"), frames(b"1", b"private", b"2")]
     assert b.channel.writes == [frames(b"k1", b"k2"), frames(b"1", b"2")]
+
+
+def test_a_batch_gets_its_seqs_whatever_comes_between(room):
+    member = room.join("ada")
+    plain, numbered = b'{"n":0}', b'{"n":1}'
+    seqs = (7, 8, None, 9, 12)  # as after a lossy one, and after a gap
+    for seq in seqs:
+        room.delivery.broadcast(room.session, plain if seq is None else numbered, seq=seq)
+    room.end_turn()
+    room.delivery.broadcast(room.session, plain)
+    room.delivery.broadcast(room.session, numbered, seq=13)
+    room.end_turn()
+    first = [plain if seq is None else b'{"n":1,"seq":%d}' % seq for seq in seqs]
+    assert member.channel.writes == [frames(*first), frames(plain, b'{"n":1,"seq":13}')]
+
+
+def test_who_has_a_message_of_its_own_or_is_left_out_or_reads_slowly_sees_the_same_seqs(room):
+    usual, private, left_out, slow = (room.join(name) for name in ("usual", "private", "left-out", "slow"))
+    slow.channel.room = 10
+    room.delivery.broadcast(room.session, b'{"n":1}', seq=1)
+    room.delivery.send(private, b"mine")
+    room.delivery.broadcast(room.session, b'{"n":2}', except_connection="left-out", seq=2)
+    room.end_turn()
+    both = b'{"n":1,"seq":1}', b'{"n":2,"seq":2}'
+    assert usual.channel.writes == [frames(*both)]
+    assert private.channel.writes == [frames(both[0], b"mine", both[1])]
+    assert left_out.channel.writes[0].startswith(frames(both[0]))
+    assert b"skipped" in left_out.channel.writes[0]
+    assert b'"n":2' not in left_out.channel.writes[0]
+    assert slow.channel.left == [len(frames(*both)) - 10]
+    assert b"".join(chunk.data for chunk in slow.channel.kept) == frames(*both)

@@ -40,7 +40,7 @@ class PublishResult(msgspec.Struct, frozen=True, gc=False):
 UNNUMBERED: Final = PublishResult()
 
 # Takes what came for a group in this process: kind, name, payload, whether a slow reader may miss it, the id of the
-# connection that is left out, and its seq.
+# connection that is left out, and its seq, which the payload is without.
 Deliver = Callable[[GroupKind, str, bytes, bool, str | None, int | None], None]
 
 # Is told that a group's history was lost: its members begin to count at this position.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from wscore.envelope import MAX_SAFE_INTEGER, with_seq
+from wscore.envelope import MAX_SAFE_INTEGER
 from wscore.histories import Histories
 from wscore.recovery import Position, RecoveryLimits
 from wscore.revocations import RevokedEntry
@@ -43,7 +43,7 @@ class MemoryBroker:
     still within a turn of the event loop.
     """
 
-    __slots__ = ("_deliver", "_histories", "_is_on", "_limits", "_lost", "_now_s")
+    __slots__ = ("_counted", "_deliver", "_histories", "_lost", "_now_s")
     is_shared = False
     process = ""
     is_up = True
@@ -58,8 +58,7 @@ class MemoryBroker:
         now_s: Callable[[], float] = time.monotonic,
         new_epoch: Callable[[], str] = random_epoch,
     ) -> None:
-        self._limits = limits
-        self._is_on = limits.is_on
+        self._counted = RECOVERABLE_KINDS if limits.is_on else frozenset[GroupKind]()
         self._now_s = now_s
         self._histories = Histories(limits, new_epoch)
 
@@ -117,17 +116,16 @@ class MemoryBroker:
         reply_to: tuple[str, str | None] | None = None,
     ) -> PublishResult:
         """Deliver one message to those who are in the group now."""
-        if not (recoverable and self._is_on and kind in RECOVERABLE_KINDS):
+        if not recoverable or kind not in self._counted:
             self._deliver(kind, name, payload, lossy, except_connection, None)
             return UNNUMBERED
-        now_s = self._now_s()
-        history = self._histories.find(kind, name, now_s)
+        histories, now_s = self._histories, self._now_s()
+        history = histories.find(kind, name, now_s)
         if history.seq >= MAX_SAFE_INTEGER:
-            self._histories.renew(history)
+            histories.renew(history)
             self._lost(kind, name, history.position)
-        seq = history.seq + 1
-        payload = with_seq(payload, seq)
-        self._histories.append(history, payload, now_s, except_origin)
+        histories.append(history, payload, now_s, except_origin)
+        seq = history.seq
         self._deliver(kind, name, payload, lossy, except_connection, seq)
         return PublishResult(history.epoch, seq)
 
@@ -155,18 +153,18 @@ class MemoryBroker:
 
     def subscribe(self, kind: GroupKind, name: str) -> None:
         """Keep the group's position as long as it has members."""
-        if self._is_on and kind in RECOVERABLE_KINDS:
+        if kind in self._counted:
             self._histories.hold(self._histories.find(kind, name, self._now_s()))
 
     def unsubscribe(self, kind: GroupKind, name: str) -> None:
         """Keep it for the window's age from now on."""
-        if self._is_on and kind in RECOVERABLE_KINDS:
+        if kind in self._counted:
             now_s = self._now_s()
             self._histories.let_go(self._histories.find(kind, name, now_s), now_s)
 
     def position(self, kind: GroupKind, name: str) -> Position | None:
         """Return where a group stands."""
-        if not (self._is_on and kind in RECOVERABLE_KINDS):
+        if kind not in self._counted:
             return None
         return self._histories.find(kind, name, self._now_s()).position
 
@@ -176,7 +174,7 @@ class MemoryBroker:
         """Return the events behind a position, if all of them are there."""
         now_s = self._now_s()
         history = self._histories.find(kind, name, now_s)
-        events = history.since(asked, now_s, self._limits, client)
+        events = self._histories.since(history, asked, now_s, client)
         return None if events is None else [KeptEvent(seq - 1, seq, event) for seq, event in events]
 
     async def history(self, kind: GroupKind, name: str, limit: int, before: int | None = None) -> Sequence[bytes]:
@@ -184,7 +182,7 @@ class MemoryBroker:
         history = self._histories.get(kind, name)
         if history is None or limit <= 0:
             return ()
-        return history.events(self._now_s(), self._limits, before)[-limit:]
+        return self._histories.events(history, self._now_s(), before)[-limit:]
 
     async def forget(self, kind: GroupKind, name: str) -> None:
         """Begin to count a group anew, and tell its members."""
@@ -195,5 +193,5 @@ class MemoryBroker:
 
     def check(self) -> None:
         """Let go of what is too old; called every now and then."""
-        if self._is_on:
+        if self._counted:
             self._histories.expire(self._now_s(), _EXPIRED_AT_ONCE)

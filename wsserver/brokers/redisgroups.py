@@ -155,7 +155,9 @@ class RedisGroups:
             if history is not None and asked is not None and history.epoch == asked.epoch and asked.seq > history.seq:
                 self._sync(group)  # another process was ahead of this one
                 await self._levelled(group)
-            if asked is None or history is None or history.epoch != asked.epoch or asked.seq >= history.floor:
+            if asked is None or history is None or history.epoch != asked.epoch:
+                return
+            if asked.seq >= self.histories.floor(history, self._now_s()):
                 return
             await self._recall(group, asked)
 
@@ -179,7 +181,7 @@ class RedisGroups:
         if history is None or asked is None:
             return None
         now_s = self._now_s()
-        events = history.since(asked, now_s, self._limits, client)
+        events = self.histories.since(history, asked, now_s, client)
         if events is not None:
             return [KeptEvent(seq - 1, seq, event) for seq, event in events]
         recalled = group.recalled
@@ -187,7 +189,7 @@ class RedisGroups:
             return None
         _, first, items = recalled
         last = first + len(items) - 1
-        newer = history.since(Position(asked.epoch, last), now_s, self._limits, client)
+        newer = self.histories.since(history, Position(asked.epoch, last), now_s, client)
         if not first - 1 <= asked.seq <= last or newer is None:
             return None
         older = [
@@ -273,11 +275,9 @@ class RedisGroups:
 
     def take(self, group: RedisGroup, item: Item, seq: int | None) -> None:
         """Deliver a message of a group, and keep it if it has a seq."""
-        payload = item.payload
         if seq is not None and group.history is not None:
-            payload = with_seq(payload, seq)
-            self.histories.append(group.history, payload, self._now_s(), item.origin or None)
-        self._deliver(group.kind, group.name, payload, item.is_lossy, item.without or None, seq)
+            self.histories.append(group.history, item.payload, self._now_s(), item.origin or None)
+        self._deliver(group.kind, group.name, item.payload, item.is_lossy, item.without or None, seq)
 
     def move(self, group: RedisGroup, position: Position) -> None:
         """Have a group stand at a position, with nothing kept."""

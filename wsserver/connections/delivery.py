@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Final
 
 from wscore.disconnects import SLOW_CONSUMER, Disconnect
-from wscore.envelope import MessageProtocol
+from wscore.envelope import MessageProtocol, with_seq
 from wscore.frames import text_frame
+from wscore.framing import framed, numbered
 from wsserver.brokers.base import SESSION, GroupKind, KeptEvent
 from wsserver.connections.groups import Groups
 from wsserver.connections.state import Connection, Group
@@ -65,7 +66,9 @@ class Delivery:
             if connection.private is None:
                 connection.private = []
             connection.private.append((len(pending), payload, lossy))
-            self._gather(payload)
+            self._gathered += len(payload) + MESSAGE_BYTES
+            if self._gathered > GATHER_BYTES:
+                self._flush_all()
             return True
         if lossy:
             frame = text_frame(payload)
@@ -77,7 +80,7 @@ class Delivery:
     def replay(self, connection: Connection, kind: GroupKind, name: str, events: Sequence[KeptEvent]) -> None:
         """Send the events of a group that a connection missed, in one write; what it does not take waits as its own."""
         payloads = [event.payload or self._skipped(kind, name, event.seq) for event in events]
-        frames = b"".join(map(text_frame, payloads))
+        frames = framed(payloads)
         if left := connection.channel.write(frames):
             connection.channel.keep(self._chunks(frames, payloads, frozenset(), 0), left)
 
@@ -93,20 +96,19 @@ class Delivery:
         """Take a message from the broker to everyone here who is in the group now."""
         group = self._groups.get(kind, name)
         if group is not None:
-            self.broadcast(group, payload, lossy=lossy, except_connection=except_connection, seq=seq)
+            self.broadcast(group, payload, lossy, except_connection, seq)
 
     def broadcast(
         self,
         group: Group,
         payload: bytes,
-        *,
         lossy: bool = False,
         except_connection: str | None = None,
         seq: int | None = None,
     ) -> None:
         """Send one message to every member that the group has here now, but for one that is left out.
 
-        If the message has a `seq`, that one is told that it was skipped.
+        If it has a `seq`, of which the payload is without, that one is told that it was skipped.
         """
         pending = group.pending
         if not pending:
@@ -115,6 +117,9 @@ class Delivery:
                 self._backlog.turn += 1
                 self._call_soon(self._end_turn)
             self._dirty.append(group)
+            group.first_seq = seq or 0
+        elif (0 if seq is None else seq - len(pending)) != group.first_seq:
+            payload = _out_of_count(group, payload, seq)
         if lossy:
             if group.lossy is None:
                 group.lossy = set()
@@ -125,25 +130,31 @@ class Delivery:
             skipped = b"" if seq is None else self._skipped(group.kind, group.name, seq)
             group.skips.setdefault(except_connection, {})[len(pending)] = skipped
         pending.append(payload)
-        self._gather(payload)
+        self._gathered += len(payload) + MESSAGE_BYTES
+        if self._gathered > GATHER_BYTES:
+            self._flush_all()
 
     def flush(self, group: Group) -> None:
         """Write out what a group has gathered, as before one joins, leaves or is closed."""
-        payloads, group.pending = group.pending, []
-        if not payloads:
+        pending, group.pending = group.pending, []
+        if not pending:
             return
         lossy: Set[int] = group.lossy or frozenset()
         skips, group.skips = group.skips, None
         group.lossy = None
-        frames = b"".join(map(text_frame, payloads))
+        first_seq = group.first_seq
+        frames = framed(pending, first_seq)
         chunks: Sequence[Chunk] = ()
-        self._delivered.value += len(payloads) * len(group.members)
+        self._delivered.value += len(pending) * len(group.members)
         for connection in tuple(group.members.values()):
             if connection.private is not None and connection.session is group:
+                payloads = numbered(pending, first_seq) if first_seq else pending
                 self._write_own(connection, group, payloads, lossy, skips.get(connection.id) if skips else None)
             elif skips and connection.id in skips:
+                payloads = numbered(pending, first_seq) if first_seq else pending
                 self._write_own(connection, group, payloads, lossy, skips[connection.id])
             elif left := connection.channel.write(frames):
+                payloads = numbered(pending, first_seq) if first_seq else pending
                 chunks = chunks or self._chunks(frames, payloads, lossy, self._backlog.turn)
                 connection.channel.keep(chunks, left)
 
@@ -166,11 +177,6 @@ class Delivery:
         if kind == SESSION:
             return self._protocol.serialize_skipped(seq, session_id=name)
         return self._protocol.serialize_skipped(seq, room=name)
-
-    def _gather(self, payload: bytes) -> None:
-        self._gathered += len(payload) + MESSAGE_BYTES
-        if self._gathered > GATHER_BYTES:
-            self._flush_all()
 
     def _end_turn(self) -> None:
         self._flush_all()
@@ -210,7 +216,7 @@ class Delivery:
             kept = [number for number, payload in enumerate(batch) if payload]
             droppable = {number for number, old in enumerate(kept) if old in droppable}
             batch = [batch[number] for number in kept]
-        frames = b"".join(map(text_frame, batch))
+        frames = framed(batch)
         left = connection.channel.write(frames) if frames else 0
         if left:
             # Only what is broadcast may exceed the limit for a while, or one client could ask for as much as it likes.
@@ -226,6 +232,14 @@ class Delivery:
             self._backlog.chunk(b"".join(run), lossy=count if is_lossy else 0, turn=turn)
             for run, count, is_lossy in _runs(payloads, lossy)
         ]
+
+
+def _out_of_count(group: Group, payload: bytes, seq: int | None) -> bytes:
+    """Have every pending message carry its seq itself, since the next one does not count on; returns that likewise."""
+    if group.first_seq:
+        group.pending[:] = numbered(group.pending, group.first_seq)
+        group.first_seq = 0
+    return payload if seq is None else with_seq(payload, seq)
 
 
 def _runs(payloads: Sequence[bytes], lossy: Set[int]) -> Iterator[tuple[list[bytes], int, bool]]:

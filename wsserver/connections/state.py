@@ -24,17 +24,19 @@ class Group:
     """What a message fans out to: a session, a room or a user, from its first member to its last (design section 4).
 
     `members` are those of this process, by connection id; `marks` says what is special about some of them. `pending`
-    gathers the payloads of one event-loop turn for the fan-out (see delivery.py), `lossy` the positions among them that
-    a slow reader may miss, `skips` by connection id what stands in place of some (nothing, if it is empty).
+    gathers the payloads of one event-loop turn for the fan-out (see delivery.py); with a `first_seq` they are without
+    their seq, which counts on from there. `lossy` are the positions among them that a slow reader may miss, `skips` by
+    connection id what stands in place of some (nothing, if it is empty).
     """
 
-    __slots__ = ("kind", "lossy", "marks", "members", "name", "pending", "skips")
+    __slots__ = ("first_seq", "kind", "lossy", "marks", "members", "name", "pending", "skips")
 
     def __init__(self, kind: GroupKind, name: str) -> None:
         self.kind = kind
         self.name = name
         self.members: dict[str, Connection] = {}
         self.pending: list[bytes] = []
+        self.first_seq = 0
         self.lossy: set[int] | None = None
         self.marks: dict[str, Mark] | None = None
         self.skips: dict[str, dict[int, bytes]] | None = None

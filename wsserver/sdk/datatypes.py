@@ -28,7 +28,7 @@ def reader_of(data_type: Any, name: str) -> Reader:
     if isinstance(infos[0], msgspec.inspect.CustomType):
         mend = "use a msgspec.Struct, a dataclass, dict or another type that JSON has"
         raise ConfigError(name, f"{data_type!r} cannot be read from JSON", mend)
-    return lambda data, request_id: decode_data(data, data_type, request_id=request_id)
+    return lambda data, request_id: decode_data(data, data_type, request_id)
 
 
 def holds_raw(data_type: Any) -> bool:

@@ -193,12 +193,10 @@ class Hub:
         """
         recoverable = type not in UNCOUNTED_TYPES
         if room is None:
-            envelope = self._protocol.create_envelope(type, data, session, user_id=user_id)
-            payload = self._protocol.encode(envelope)
+            payload = self._protocol.serialize_forwarded(type, data, session, None, user_id)
             result = self._broker.publish(SESSION, session, payload, recoverable=recoverable, reply_to=reply_to)
         else:
-            envelope = self._protocol.create_envelope(type, data, room=room, user_id=user_id)
-            payload = self._protocol.encode(envelope)
+            payload = self._protocol.serialize_forwarded(type, data, None, room, user_id)
             result = self._broker.publish(ROOM, room, payload, recoverable=recoverable, reply_to=reply_to)
         self._types[type].value += 1
         return result
