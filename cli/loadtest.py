@@ -34,6 +34,19 @@ DEFAULT_COMMAND = "quick"
 SEARCHABLE = [scenario.name for scenario in SCENARIOS.values() if scenario.search is not None]
 
 
+# \b keeps the lines as they are.
+_EPILOG = """Without a command it runs the quick test.
+
+\b
+Examples:
+  wsctl loadtest --serve
+  wsctl loadtest heartbeat localhost:3000 --protocol raw
+  wsctl loadtest heartbeat localhost:3000 --message '{"op":"say","id":{{id}}}'
+  wsctl loadtest broadcast localhost:3000 --message '{"say":"{{stamp}}"}'
+  wsctl loadtest run scenario.py localhost:3000
+"""
+
+
 def is_place(word: str) -> bool:
     """Tell whether a word is a URL, with its scheme or without, and no name of a test."""
     return any(mark in word for mark in ":./")
@@ -72,7 +85,7 @@ class _LoadCommand(GroupedCommand):
 app = typer.Typer(
     cls=_LoadGroup,
     help="Test what load a server holds, with a verdict.",
-    epilog="Without a command it runs the quick test.",
+    epilog=_EPILOG,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -57,10 +57,12 @@ def question_of(name: ProtocolName) -> str:
     try:
         return _QUESTIONS[name]
     except KeyError:
+        call = '{"method":"echo","params":["hello"]}'
+        event = '{"type":"echo","data":"hello","id":"{{id}}"}'
         raise ConfigError(
             "--message",
             f"is needed: with {name} every server has messages of its own",
-            """such as --message '{"type":"echo","data":"hello","id":"{{id}}"}'""",
+            f"such as --message '{call if name is ProtocolName.JSONRPC else event}'",
         ) from None
 
 

@@ -41,7 +41,10 @@ class MessageOptions:
 
     message: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help="What is sent, with {{variables}} (repeatable: in turn)."),
+        typer.Option(
+            metavar="TEXT",
+            help="What is sent, with {{id}}, {{stamp}}, {{session}}, {{uuid}} and more (repeatable: in turn).",
+        ),
     ] = None
     data: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Values for {{column}}, a row for each message.")

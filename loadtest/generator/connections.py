@@ -106,6 +106,7 @@ class LoadConnection(WSListener):
         "_leaving",
         "asked",
         "close_code",
+        "close_reason",
         "dialled_ns",
         "index",
         "joined_ns",
@@ -131,6 +132,7 @@ class LoadConnection(WSListener):
         self.joined_ns = 0  # 0 until it is ready
         self.left_ns = 0  # 0 while it is there
         self.close_code: int = CloseCode.ABNORMAL
+        self.close_reason = b""
         self.session_info: SessionInfo | None = None
         self.seq: int | None = None
         self.asked: deque[str] | None = None  # the ids of its requests, where replies carry none
@@ -240,6 +242,7 @@ class LoadConnection(WSListener):
         payload = frame.get_payload_as_bytes()
         if kind is _CLOSE:
             self.close_code = int.from_bytes(payload[:2], "big") if payload else CloseCode.NO_STATUS
+            self.close_reason = payload[2:]
             self.transport.send(_CLOSE, payload[:2])
             self.transport.disconnect()
         elif kind is BINARY and frame.fin:

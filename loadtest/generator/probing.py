@@ -20,7 +20,10 @@ from loadtest.generator.traffic import Traffic
 from loadtest.wire import Plan
 from wscore.codes import CloseCode
 from wscore.frames import text_frame
+from wscore.text import neutralise, redact
 
+_MOST_TYPES: Final = 8
+_SHOWN: Final = 40  # characters of a type
 _PAIRS: Final = 20
 _ROUNDS: Final = 50
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
@@ -46,6 +49,8 @@ class _ProbeTraffic(Traffic):
     def __init__(self, plan: Plan, dialer: Dialer, fields: dict[str, str]) -> None:
         super().__init__(plan, dialer)
         self.fields = fields
+        self.end = b""  # what it said when it closed
+        self.types: list[str] = []  # of what came before a greeting of another protocol
         self._dialect = None if plan.dialogue is None else Dialect(plan, plan.dialogue)
         if self._dialect is not None:
             self.greeting = "greeting"
@@ -60,7 +65,26 @@ class _ProbeTraffic(Traffic):
     def read(self, connection: LoadConnection, payload: bytes, *, is_text: bool) -> None:
         """Look for the greeting of another protocol."""
         assert self._dialect is not None
-        self._dialect.read(connection, payload, is_text=is_text)
+        reading = self._dialect.read(connection, payload, is_text=is_text)
+        if reading is not None and reading.message is not None and not connection.joined_ns:
+            name = reading.message.type
+            if name not in self.types and len(self.types) < _MOST_TYPES:
+                self.types.append(name)
+
+    def ended(self, connection: LoadConnection) -> None:
+        self.end = connection.close_reason
+        super().ended(connection)
+
+    def told(self, problem: str) -> str:
+        """Return what was in the way, with what the target said of it."""
+        words = neutralise(redact(self.end.decode(errors="replace")))
+        if words and problem.startswith("closed with"):
+            problem = f"{problem} ({words})"
+        greeting = self.plan.dialogue.protocol.greeting if self.plan.dialogue is not None else None
+        if greeting is None or self.greeting not in problem:
+            return problem
+        came = ", ".join(repr(neutralise(name[:_SHOWN])) for name in self.types) or "none"
+        return f"{problem}; it is to be {greeting!r}, and the types that came are {came}: see --greeting and --type-key"
 
     def query(self, connection: LoadConnection) -> dict[str, str]:
         return self.fields
@@ -84,7 +108,7 @@ async def probe(plan: Plan, dialer: Dialer, query: dict[str, str]) -> TargetRefu
     traffic.reserve()
     problem = await traffic.connect(0)
     if problem is not None:
-        return refusal(problem, list(traffic.counts.close_codes))
+        return refusal(traffic.told(problem), list(traffic.counts.close_codes))
     connection = traffic.slots[0]
     assert connection is not None
     connection.close()

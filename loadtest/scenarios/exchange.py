@@ -21,6 +21,7 @@ from wscore.foreign import Kind, Reading
 from wscore.foreign.values import found, members_of, word_of
 
 FIRST_ID: Final = 1_000  # no protocol gives such a number to its own first messages
+_NO_PAIR: Final = "a message, and none answers what was sent: see --reply, --reply-key, --reply-type and --id-key"
 ECHO: Final = re.compile(rb"wsctl\.([0-9]+)\.")
 
 
@@ -39,6 +40,7 @@ class ExchangeTraffic(HeartbeatTraffic):
         columns = dialogue.rows[0] if dialogue.rows else ()
         lines = dialogue.messages or (question_of(dialogue.protocol.name),)
         self.templates = [read_template(line, self.dialect.adapter, "--message", columns) for line in lines]
+        self.unpaired = 0  # messages that answer nothing
         self.reply_by = self._reply_by(dialogue.reply_by)
         self.reply_type = dialogue.reply_type
         self.reply_path = (dialogue.reply_key or "id").split(".")
@@ -83,6 +85,8 @@ class ExchangeTraffic(HeartbeatTraffic):
         super().result(part)
         if self.reply_by is ReplyBy.NONE:
             part.replies_expected = part.replies_received = 0
+        elif self.unpaired and not self.counts.counted_received:
+            self.counts.errors[_NO_PAIR] = self.unpaired
 
 
 class ExchangeConnection(HeartbeatConnection):
@@ -120,12 +124,14 @@ class ExchangeConnection(HeartbeatConnection):
             return
         message = reading.message
         if traffic.reply_type is not None and (message is None or message.type != traffic.reply_type):
+            traffic.unpaired += 1
             return
         is_answer = False
         if traffic.reply_by is ReplyBy.ORDER:
             is_answer = self.answered(None, is_private=False)
         elif (key := traffic.key_of(payload, reading)) is not None:
             is_answer = self.answered(key, is_private=traffic.dialect.is_private)
+        traffic.unpaired += not is_answer
         if is_answer and message is not None and (problem := problem_in(message)):
             traffic.error(problem)
 

@@ -1,16 +1,35 @@
 // Servers of other protocols for the load tester: `node load_servers.mjs KIND` prints its port.
 // KIND: echo (raw), chat (plain JSON to everyone in a room), ask (JSON, replies by "ref"), graphql, socketio, phoenix,
-// rpc (JSON-RPC), greeter (JSON, speaks first), strict (closes at once), refusing (HTTP 401), listener (answers nothing),
-// and seed: session_created, and a pong without an id, as the TypeScript server has them.
+// rpc (JSON-RPC), gateway (op codes), others (a chat without the sender), greeter (JSON, speaks first), strict (closes at
+// once), refusing (HTTP 401), listener (answers nothing), and seed: session_created, and a pong without an id, as the
+// TypeScript server has them. `node load_servers.mjs KIND FAULT`: lose, double or delay every tenth message.
 import { createServer } from "node:http";
 import { randomUUID } from "node:crypto";
 import { WebSocketServer } from "ws";
 
-const kind = process.argv[2];
+const [kind, fault] = process.argv.slice(2);
 const http = createServer();
+
+// Of what a connection sends after its first message every tenth one is treated so.
+const faults = {
+  lose: () => {},
+  double: (send) => [send(), send()],
+  delay: (send) => setTimeout(send, 300),
+};
+
+function faulty(socket) {
+  const send = socket.send.bind(socket);
+  let count = 0;
+  socket.send = (...frame) => {
+    count += 1;
+    if (count > 1 && count % 10 === 0) faults[fault](() => send(...frame));
+    else send(...frame);
+  };
+}
 
 function plain(onConnection, options = {}) {
   const server = new WebSocketServer({ server: http, ...options });
+  if (fault) server.on("connection", faulty);
   server.on("connection", onConnection);
   return server;
 }
@@ -94,6 +113,34 @@ const kinds = {
         socket.send(JSON.stringify({ event: `${event}-done`, requestId, payload }));
       });
     });
+  },
+  gateway() {
+    // In the manner of Discord's: op, d, s and t; a hello with the interval of the heartbeats, without which it closes.
+    const interval = 300;
+    plain((socket) => {
+      let beats = 1;
+      let sequence = 0;
+      const say = (op, d = null, t = null) =>
+        socket.send(JSON.stringify({ op, d, s: t === null ? null : ++sequence, t }));
+      const watch = setInterval(() => (beats-- > 0 ? 0 : socket.close(4009, "Session timed out")), 2 * interval);
+      socket.on("close", () => clearInterval(watch));
+      say(10, { heartbeat_interval: interval });
+      socket.on("message", (data) => {
+        const { op, d } = JSON.parse(data);
+        if (op === 1) say(11, null, null, (beats = 1));
+        else if (op === 2 && d.token !== "secret") socket.close(4004, "Authentication failed");
+        else if (op === 2) say(0, { user: "ada" }, "READY"), say(1);
+        else if (op === 8) say(0, { nonce: d.nonce, members: [] }, "GUILD_MEMBERS_CHUNK");
+      });
+    });
+  },
+  others() {
+    // A chat that tells everyone but who spoke.
+    const server = plain((socket) =>
+      socket.on("message", (data) => {
+        for (const member of server.clients) if (member !== socket) member.send(data.toString());
+      }),
+    );
   },
   strict() {
     plain((socket) => socket.close(1008, "who are you"));

@@ -30,9 +30,9 @@ Load = Callable[..., LoadRun]
 
 
 @contextmanager
-def node(kind: str) -> Iterator[str]:
-    """Run a server and yield where it is."""
-    command = ["node", str(HERE / "load_servers.mjs"), kind]
+def node(kind: str, *fault: str) -> Iterator[str]:
+    """Run a server, with a fault if one is named, and yield where it is."""
+    command = ["node", str(HERE / "load_servers.mjs"), kind, *fault]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

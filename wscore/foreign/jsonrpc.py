@@ -41,17 +41,22 @@ def _wrap(type: str, data: object, id: str | None) -> Frame:
         is_structured = members_of(value) is not None or items_of(value) is not None
         call["params"] = value if is_structured else msgspec.Raw(encoded([value]))  # by position, as the standard asks
     if id is not None:
-        call["id"] = int(id) if id.isascii() and id.isdigit() and len(id) < 16 else id
+        call["id"] = _id_of(id)
     return text_of(call)
 
 
+def _id_of(id: str) -> int | str:
+    return int(id) if id.isascii() and id.isdigit() and len(id) < 16 else id
+
+
 def _compose(line: str, type: str, new_id: Callable[[], str]) -> Frame:
-    """Return a frame or a batch as it is, a missing `jsonrpc` added; other lines become calls with an id."""
+    """Return a frame or a batch as it is; a call without `jsonrpc` gets it and an id; other lines become calls."""
     members = members_of(line)
     if members is not None and "jsonrpc" in members:
         return line
     if members is not None and "method" in members:
-        return f'{{"jsonrpc":"2.0",{line.strip()[1:]}'
+        id = "" if "id" in members else f'"id":{text_of(_id_of(new_id()))},'
+        return f'{{"jsonrpc":"2.0",{id}{line.strip()[1:]}'
     items = items_of(line)
     if items and all("jsonrpc" in (members_of(item) or ()) for item in items):
         return line

@@ -15,7 +15,7 @@ from wscore.foreign.values import Members, found, members_of, present, raw_of, t
 
 TYPE_KEYS: Final = ("type", "event", "op", "method", "action", "kind", "cmd", "command")
 ID_KEYS: Final = ("id", "requestId", "request_id", "ref", "correlationId")
-DATA_KEYS: Final = ("data", "payload", "params", "body", "args", "result")
+DATA_KEYS: Final = ("data", "payload", "params", "body", "args", "result", "d")
 
 _BINARY: Final = Envelope(BINARY_TYPE, 0)
 
