@@ -14,6 +14,7 @@ from functools import partial
 import httpx
 import pytest
 from openapi_spec_validator import validate
+from websockets.exceptions import ConnectionClosed
 
 from tests.apipage import BEGIN, PAGE, generated
 from tests.cli.conftest import HANG_S
@@ -250,7 +251,7 @@ def test_who_is_disconnected_gets_the_code_and_is_counted(ops):
     assert disconnected(room="lobby", code=4321, reason="go") == 2
     assert disconnected(user=people[2].user) == disconnected(session="s3") == disconnected(connection=people[4].id) == 1
     for number, person in enumerate(people):
-        with pytest.raises(Exception, match="4321.*go" if number < 2 else "4004"):
+        with pytest.raises(ConnectionClosed, match="4321.*go" if number < 2 else "4004"):
             person.receive("nothing")
     assert disconnected(room="lobby") == 0
 
@@ -271,12 +272,31 @@ def test_history_is_read_and_removed_and_members_are_told(ops):
     assert asked(client.post("publish", json={"type": "n", "room": "lobby"}))["seq"] == 1
 
 
+def test_a_revoked_user_is_out_and_stays_out(ops, wsctl):
+    _, client, member = ops()
+    ann = member("s")
+    before = now_ms()
+    answer = asked(client.post("tokens/revoke", json={"userId": ann.user}))
+    assert answer["expiresAtMs"] > before + 29 * 24 * 3600 * 1000
+    with pytest.raises(ConnectionClosed, match="4001"):
+        ann.receive("nothing")
+    for body, place in (
+        ({}, "$"),
+        ({"jti": "a", "userId": "b"}, "$"),
+        ({"issuedBeforeMs": 17}, "$"),
+        ({"jti": 1}, "$.jti"),
+    ):
+        assert refused(client.post("tokens/revoke", json=body)) == (400, "INVALID_REQUEST", place)
+    future = {"issuedBeforeMs": now_ms() + 3_600_000}
+    assert refused(client.post("tokens/revoke", json=future))[:2] == (400, "INVALID_REQUEST")
+
+
 def test_a_read_only_key_changes_nothing_and_each_act_is_one_line_of_the_log(ops):
     keys = {"WSCTL_OPS_KEY": KEY, "WSCTL_OPS_READ_KEY": READ_KEY}
     process, client, member = ops(headers={"Authorization": f"Bearer {READ_KEY}"}, **keys)
     ann = member("s", "lobby")
     body = {"type": "n", "room": "lobby", "data": "a secret of a message"}
-    for path in ("publish", "broadcast", "send", "disconnect", "batch"):
+    for path in ("publish", "broadcast", "send", "disconnect", "tokens/revoke", "batch"):
         assert refused(client.post(path, json=body))[:2] == (403, "FORBIDDEN")
     assert refused(client.delete("history", params={"room": "lobby"}))[:2] == (403, "FORBIDDEN")
     assert asked(client.get("history", params={"room": "lobby"})) == {"messages": []}

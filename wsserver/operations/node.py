@@ -11,6 +11,7 @@ import msgspec
 from wscore.envelope import UnsendableError
 from wscore.guest import is_guest_id
 from wsserver.brokers.base import ROOM, Broker, NotPublishedError
+from wsserver.brokers.revoked import NotRevokedError
 from wsserver.connections.groups import Groups
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.state import Connection
@@ -35,6 +36,8 @@ from wsserver.operations.queries import (
     Readiness,
     ReadinessAnswer,
     RemoveHistory,
+    Revoke,
+    RevokeAnswer,
     Scrape,
     ScrapeAnswer,
 )
@@ -175,6 +178,15 @@ class Node:
         await self._broker.forget(query.kind, query.name)
         return HistoryGone()
 
+    async def _revoke(self, query: Revoke) -> Answer:
+        try:
+            return RevokeAnswer(await self._hub.revoke(query.revocation))
+        except ValueError as error:
+            return NotDone(Problem(ApiErrorCode.INVALID_REQUEST, f"{error}.", "$"))
+        except NotRevokedError as error:
+            code = ApiErrorCode.UNKNOWN_OUTCOME if error.is_unknown else ApiErrorCode.NOT_READY
+            return NotDone(Problem(code, f"{error}."))
+
 
 def _belongs_to(connection: Connection, user: str) -> bool:
     principal = connection.principal
@@ -201,4 +213,5 @@ _ANSWERS: Final[dict[type[Query], Callable[[Node, Any], Coroutine[Any, Any, Answ
     ListMembers: Node._members,
     ReadHistory: Node._history,
     RemoveHistory: Node._remove_history,
+    Revoke: Node._revoke,
 }

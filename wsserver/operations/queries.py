@@ -10,6 +10,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Raw, Struct
 
+from wscore.revocations import Revocation
 from wsserver.operations.acts import EndConnections, Published, PublishMessage, SendMessage
 from wsserver.operations.problems import Problem
 from wsserver.telemetry.metrics import Sample
@@ -164,6 +165,18 @@ class HistoryGone(Struct, tag="gone", frozen=True):
     """Nothing is kept any more."""
 
 
+class Revoke(Struct, tag="revoke", frozen=True):
+    """Revoke tokens, in every process; whichever is asked."""
+
+    revocation: Revocation
+
+
+class RevokeAnswer(Struct, tag="revoke", frozen=True):
+    """It is revoked until then, in ms since the epoch."""
+
+    expires_at: int
+
+
 class NotDone(Struct, tag="notDone", frozen=True):
     """It was not done."""
 
@@ -171,7 +184,16 @@ class NotDone(Struct, tag="notDone", frozen=True):
 
 
 Query = (
-    Readiness | Scrape | PublishAll | Reach | ListConnections | ListGroups | ListMembers | ReadHistory | RemoveHistory
+    Readiness
+    | Scrape
+    | PublishAll
+    | Reach
+    | ListConnections
+    | ListGroups
+    | ListMembers
+    | ReadHistory
+    | RemoveHistory
+    | Revoke
 )
 Answer = (
     ReadinessAnswer
@@ -183,6 +205,7 @@ Answer = (
     | MembersAnswer
     | HistoryAnswer
     | HistoryGone
+    | RevokeAnswer
     | NotDone
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+from wscore.revocations import Revocation
 from wsserver.operations.acts import (
     MAX_TARGETS,
     Act,
@@ -24,18 +25,23 @@ from wsserver.operations.port.pages import (
     DisconnectResult,
     HistoryRemoved,
     HistoryTarget,
+    RevokeResult,
     SendResult,
     TargetResult,
 )
 from wsserver.operations.problems import ApiError, ApiErrorCode, Problem
 from wsserver.operations.queries import (
+    Answer,
     GroupName,
     PublishAll,
     PublishAnswer,
     PublishOutcome,
+    Query,
     Reach,
     ReachAnswer,
     RemoveHistory,
+    Revoke,
+    RevokeAnswer,
 )
 from wsserver.telemetry.logs import EventLog
 
@@ -97,15 +103,26 @@ class Acting:
     async def remove_history(self, operator: Operator, target: HistoryTarget) -> HistoryRemoved:
         """Have a session or a room keep nothing of what was; raises ApiError."""
         kind, name = history_target(target)
+        await self._one(operator, "history.remove", f"{kind}:{name}", RemoveHistory(kind, name))
+        return HistoryRemoved()
+
+    async def revoke(self, operator: Operator, revocation: Revocation) -> RevokeResult:
+        """Revoke tokens; raises ApiError."""
+        what = [("user", revocation.user_id), ("issued before", revocation.issued_before_ms)]
+        target = "jti" if revocation.jti is not None else " ".join(f"{k}:{v}" for k, v in what if v is not None)
+        answer = await self._one(operator, "revoke", target, Revoke(revocation))
+        assert isinstance(answer, RevokeAnswer)
+        return RevokeResult(answer.expires_at)
+
+    async def _one(self, operator: Operator, act: str, target: str, query: Query) -> Answer:
         problem: Problem | None = None
         try:
-            await self._operations.act(RemoveHistory(kind, name))
+            return await self._operations.act(query)
         except ApiError as error:
             problem = error.problem
             raise
         finally:
-            self._note(operator, "history.remove", f"{kind}:{name}", problem)
-        return HistoryRemoved()
+            self._note(operator, act, target, problem)
 
     async def _act(self, operator: Operator, act: Act) -> ActResult:
         try:

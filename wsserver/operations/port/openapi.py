@@ -59,7 +59,7 @@ def document() -> dict[str, Any]:
 
 def _operation(row: ApiRoute) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": row.name if row.method != "DELETE" else f"{row.name}.remove",
+        "operationId": row.name.replace("/", ".") + (".remove" if row.method == "DELETE" else ""),
         "summary": row.summary,
         "description": "A read-only key will do." if row.right is Right.READ else "Needs a key that may act.",
         "parameters": [_IDEMPOTENCY] if row.has_body else _parameters(row),
@@ -99,6 +99,8 @@ def _content(kind: type[msgspec.Struct], description: str = "") -> dict[str, Any
 
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema in which `act` names an act of a batch, and may be left out at a route of its own."""
+    if "description" in schema:
+        schema = {**schema, "description": schema["description"].partition("\n\n")[0]}
     properties = schema.get("properties", {})
     if "act" in properties:
         return {**schema, "required": [name for name in schema["required"] if name != "act"]}

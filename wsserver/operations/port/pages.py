@@ -126,6 +126,12 @@ class HistoryRemoved(Struct, frozen=True):
     removed: bool = True
 
 
+class RevokeResult(Struct, frozen=True, rename="camel"):
+    """It is revoked in every process within a second, and kept until then, in ms since the epoch."""
+
+    expires_at_ms: int
+
+
 class TargetResult(Struct, frozen=True, omit_defaults=True):
     """What became of a broadcast at one target: its place there, or an error."""
 

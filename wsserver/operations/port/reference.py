@@ -42,8 +42,11 @@ def routes(document: dict[str, Any]) -> Iterator[tuple[str, str, Table, str]]:
 
 def answers(document: dict[str, Any]) -> Iterator[tuple[str, str, Table]]:
     """Yield each type that is answered or is part of one: its name, what it is, and its fields."""
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    bodies = [operation["requestBody"]["content"] for operation in operations if "requestBody" in operation]
+    asked = {_name(content["schema"]) for body in bodies for content in body.values()}
     for name, schema in document["components"]["schemas"].items():
-        if "act" not in schema.get("properties", {}) and "properties" in schema:
+        if name not in asked and "properties" in schema:
             yield name, schema.get("description", ""), fields(document, name)
 
 

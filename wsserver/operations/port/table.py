@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from wscore.revocations import Revocation
 from wsserver.operations.acts import ActBatch, BroadcastMessage, EndConnections, Published, PublishMessage, SendMessage
 from wsserver.operations.port.acting import Acting
 from wsserver.operations.port.looking import Looking
@@ -25,6 +26,7 @@ from wsserver.operations.port.pages import (
     Parameters,
     PresencePage,
     PresenceQuery,
+    RevokeResult,
     RoomsPage,
     SendResult,
     SessionsPage,
@@ -71,6 +73,9 @@ ROWS: Final = (
     ApiRoute("POST", "broadcast", "Publish a message to many", BroadcastMessage, BroadcastResult, Acting.broadcast),
     ApiRoute("POST", "send", "Send a message to one connection", SendMessage, SendResult, Acting.send),
     ApiRoute("POST", "disconnect", "Close connections", EndConnections, DisconnectResult, Acting.disconnect),
+    ApiRoute(
+        "POST", "tokens/revoke", "Revoke tokens, and close their connections", Revocation, RevokeResult, Acting.revoke
+    ),
     ApiRoute("POST", "batch", "Do several of these in their order", ActBatch, BatchResult, Acting.batch),
     ApiRoute("GET", "connections", "List connections", ConnectionsQuery, ConnectionsPage, Looking.connections),
     ApiRoute("GET", "sessions", "List sessions that somebody is in", GroupsQuery, SessionsPage, Looking.sessions),
