@@ -36,8 +36,8 @@ from wsserver.operations.queries import (
     Readiness,
     ReadinessAnswer,
     RemoveHistory,
-    Revoke,
     RevokeAnswer,
+    RevokeTokens,
     Scrape,
     ScrapeAnswer,
 )
@@ -178,7 +178,7 @@ class Node:
         await self._broker.forget(query.kind, query.name)
         return HistoryGone()
 
-    async def _revoke(self, query: Revoke) -> Answer:
+    async def _revoke(self, query: RevokeTokens) -> Answer:
         try:
             return RevokeAnswer(await self._hub.revoke(query.revocation))
         except ValueError as error:
@@ -213,5 +213,5 @@ _ANSWERS: Final[dict[type[Query], Callable[[Node, Any], Coroutine[Any, Any, Answ
     ListMembers: Node._members,
     ReadHistory: Node._history,
     RemoveHistory: Node._remove_history,
-    Revoke: Node._revoke,
+    RevokeTokens: Node._revoke,
 }

@@ -165,7 +165,7 @@ class HistoryGone(Struct, tag="gone", frozen=True):
     """Nothing is kept any more."""
 
 
-class Revoke(Struct, tag="revoke", frozen=True):
+class RevokeTokens(Struct, tag="revoke", frozen=True):
     """Revoke tokens, in every process; whichever is asked."""
 
     revocation: Revocation
@@ -193,7 +193,7 @@ Query = (
     | ListMembers
     | ReadHistory
     | RemoveHistory
-    | Revoke
+    | RevokeTokens
 )
 Answer = (
     ReadinessAnswer

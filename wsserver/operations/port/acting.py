@@ -40,8 +40,8 @@ from wsserver.operations.queries import (
     Reach,
     ReachAnswer,
     RemoveHistory,
-    Revoke,
     RevokeAnswer,
+    RevokeTokens,
 )
 from wsserver.telemetry.logs import EventLog
 
@@ -110,7 +110,7 @@ class Acting:
         """Revoke tokens; raises ApiError."""
         what = [("user", revocation.user_id), ("issued before", revocation.issued_before_ms)]
         target = "jti" if revocation.jti is not None else " ".join(f"{k}:{v}" for k, v in what if v is not None)
-        answer = await self._one(operator, "revoke", target, Revoke(revocation))
+        answer = await self._one(operator, "revoke", target, RevokeTokens(revocation))
         assert isinstance(answer, RevokeAnswer)
         return RevokeResult(answer.expires_at)
 

@@ -73,7 +73,10 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(address[:2], family=family)
+        listening = socket.create_server(address[:2], family=family)
     except OSError as error:
         problem = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise ConfigError("--ops-port", f"cannot listen on {host}:{port}: {problem}", "choose another") from None
+    # Accepted ones inherit it. asyncio sets it for sockets of another origin only, and each answer is two writes.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
