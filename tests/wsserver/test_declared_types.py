@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from types import ModuleType
 
 import msgspec
 import pytest
 from pydantic import BaseModel, Field
 
+from tests.pages import ROOT, blocks
 from wscore.errors import ConfigError
 from wsserver import App, Context, GuestMode, Profile, UnsendableError
+from wsserver.testing.fixtures import serve_app  # noqa: F401  it is a fixture
 
 
 class Moved(msgspec.Struct):
@@ -91,6 +95,21 @@ def test_what_cannot_be_declared_is_refused_at_once():
     other.sends("moved", Tally)
     with pytest.raises(ConfigError, match="declare different data"):
         app.include(other)
+
+
+async def test_the_orders_of_the_page_are_taken_by_pydantics_rules(serve_app, monkeypatch):  # noqa: F811
+    (block,) = [text for text in blocks(ROOT / "docs" / "apps.md", "python") if "(BaseModel)" in text]
+    shop = ModuleType("shop")
+    monkeypatch.setitem(sys.modules, "shop", shop)
+    exec(compile(block, "shop.py", "exec"), vars(shop))
+    server = await serve_app(shop.app)
+    ann, bob = await server.connect("ann", session="s"), await server.connect("bob", session="s")
+    await ann.send("order.place", [{"item": "tea", "howMany": 2}])
+    assert (await bob.receive("order.placed")).data == {"item": "tea", "howMany": 2}
+    await ann.send("order.place", [{"item": "tea", "howMany": 0}])
+    error = await ann.receive_error("INVALID_MESSAGE")
+    assert "`$.data[0].howMany`" in error.data["message"]
+    await bob.expect_nothing()
 
 
 async def test_a_pydantic_model_is_data_like_any_other(start_server, open_raw, engine):
