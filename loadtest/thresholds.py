@@ -33,7 +33,7 @@ _LATENCIES: Final = {
 
 
 def _looks_for(summary: Summary, fault: str) -> bool:
-    return summary.ledger.expected > 0 and fault in SCENARIOS[summary.kind].faults
+    return summary.ledger.expected > 0 and fault in SCENARIOS[summary.kind].looks_for(summary.protocol)
 
 
 def _count_of(fault: str, summary: Summary) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import Final
 
 from loadtest.generator.connections import LoadConnection, monotonic_ns
@@ -27,6 +28,7 @@ class UserTraffic(Traffic):
         self._expected = 0
         self._received = 0
         self._steps: set[str] = set()
+        self._faults: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
     @property
     def is_over(self) -> bool:
@@ -60,6 +62,19 @@ class UserTraffic(Traffic):
             self.recorders[SERVICE].record([now - began_ns])
             self._recorder(f"{kind.lower()} {name}").record([now - began_ns])
 
+    def fault(self, name: str, index: int) -> None:
+        """Note a reply that came to a connection as none should, by the name of that in the ledger."""
+        if self.window_start_ns <= monotonic_ns():
+            self._faults[index][name] += 1
+            self.counts.fault(name)
+
+    def came_late(self, index: int, sent_ns: int) -> None:
+        """Note a reply to a request that was sent then and given up: it is late, and not lost."""
+        if self.window_start_ns <= sent_ns < self.window_end_ns:
+            self._received += 1
+            self.counts.counted_received += 1
+            self.fault("late", index)
+
     def _recorder(self, step: str) -> LatencyRecorder:
         if step not in self._steps and len(self._steps) >= MAX_STEPS:
             step = "other steps"
@@ -72,3 +87,5 @@ class UserTraffic(Traffic):
     def result(self, part: Part) -> None:
         part.replies_expected = self._expected
         part.replies_received = self._received
+        for index, faults in self._faults.items():
+            part.add_faults(index, faults)

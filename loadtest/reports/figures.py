@@ -52,7 +52,7 @@ def sent_of_asked(summary: Summary) -> str:
 
 def ledger_columns(summary: Summary, digits: int = 4) -> Iterator[tuple[str, str, str]]:
     """Yield the faults that this kind of run looks for, or found, as (name, count, share of what was expected)."""
-    looked_for = SCENARIOS[summary.kind].faults
+    looked_for = SCENARIOS[summary.kind].looks_for(summary.protocol)
     for fault in FAULTS:
         count = getattr(summary.ledger, fault.field)
         if count or fault.field in looked_for:

@@ -24,6 +24,11 @@ NO_FAILURES: Final = ("errors<=0", "failed_connections<=0", "lost_connections<=0
 REPLY_FAULTS: Final = ALL_FAULTS - {"reordered", "corrupt"}  # of requests: a server may answer the second one first
 
 
+def name_of(protocol: str) -> str:
+    """Return the name in what a summary says of a protocol, which may go on with what told that."""
+    return protocol.partition(",")[0]
+
+
 class FileKind(Enum):
     """What a file holds that a scenario plays."""
 
@@ -83,6 +88,10 @@ class Scenario:
         """The rules where none are given and some are needed: it is quick enough, and nothing goes wrong."""
         nothing_wrong = (f"{fault.rule}<=0" for fault in FAULTS if fault.field in self.faults)
         return (*self.latency_rules, *NO_FAILURES, *nothing_wrong)
+
+    def looks_for(self, protocol: str) -> Set[str]:
+        """Return the faults that it can find with a server that speaks `protocol`, as a summary names that."""
+        return self.faults
 
     def traffic_of(self, plan: Plan) -> type[Traffic]:
         """Return what makes its load; the choice is made once a run, so that wsctl's own protocol pays for no other."""

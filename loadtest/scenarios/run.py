@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -9,7 +10,8 @@ from typing import Annotated, Any, ClassVar
 from loadtest.generator.traffic import Traffic
 from loadtest.generator.usertraffic import UserTraffic
 from loadtest.options import RAMP, count, milliseconds, ramp_s
-from loadtest.scenarios.base import FileArgument, FileKind, Scenario
+from loadtest.scenarios.base import FileArgument, FileKind, Scenario, name_of
+from wscore.foreign import ProtocolName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +35,12 @@ class RunScenario(Scenario):
     traffic = UserTraffic
     file = FileArgument(FileKind.SCENARIO, "SCENARIO.py", "A file with Locust users.")
     user = "user"
-    faults = frozenset(("lost",))  # its users alone know what else they expect
+    faults = frozenset(("lost", "late", "duplicated", "misdelivered"))  # its users alone know what else they expect
     latency_rule = "step"
     latency_title = "waiting for a message"
+
+    def looks_for(self, protocol: str) -> Set[str]:
+        return self.faults if name_of(protocol) == ProtocolName.WSCTL else frozenset(("lost",))
 
     def foreign_traffic(self) -> type[Traffic]:
         return UserTraffic

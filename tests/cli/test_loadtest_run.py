@@ -209,3 +209,60 @@ class serving:  # noqa: N801 - used as a function
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.communicate(timeout=HANG_S)
+
+
+PINGS = """
+    from locust import constant, task
+    from loadtest import EnvelopeUser
+
+    class Guest(EnvelopeUser):
+        wait_time = constant(0.02)
+
+        def on_start(self):
+            self.connect("lobby")
+
+        @task
+        def alive(self):
+            self.request("ping", {"timestamp": 0}, timeout_s=0.2)
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize(
+    ("lies", "fault", "reason"),
+    [
+        ({"repeat": 3}, "duplicated", "messages came twice."),
+        ({"misroute": 3}, "misdelivered", "messages came to a session or connection they were not for."),
+        ({"lose": 3}, "lost", "messages were lost."),
+        ({"delay_one_in": 10, "slow_ms": 400}, "late", "messages came too late."),
+    ],
+)
+def test_replies_to_own_users_are_judged_as_those_of_built_in_tests(lies, fault, reason, processes, run):
+    with lying_server(**lies) as url:
+        result = run(PINGS, url, "--processes", processes, "--drain", "700ms")
+    ledger = result.summary["ledger"]
+    assert ledger[fault] > 0
+    others = {"lost", "late", "duplicated", "misdelivered", "unknown"} - {fault}
+    # One that went elsewhere is lost, and so is a late one to a user that has left meanwhile.
+    assert {name for name in others if ledger[name]} <= ({"lost"} if fault in ("misdelivered", "late") else set())
+    assert any(text.endswith(reason) for text in result.failures), result.failures
+    assert sum(receiver["faults"].get(fault, 0) for receiver in result.summary["receivers"]) in (0, ledger[fault])
+
+
+@pytest.mark.parametrize(
+    ("lies", "rule", "code"),
+    [
+        ({"repeat": 3}, "duplicates<=0", 99),
+        ({"lose": 3}, "lost<=0", 99),
+        ({"delay_ms": 150}, "step.p50<100ms", 99),
+        ({"delay_ms": 50}, "step.p50<2s", 0),
+        ({}, "misdelivered<=0", 0),
+        ({}, "step.p99.99<2s", 98),
+    ],
+)
+def test_thresholds_decide_about_own_users_too(lies, rule, code, run, tmp_path):
+    with lying_server(**lies) as url:
+        result = run(PINGS, url, "--threshold", rule, "--out", "reports")
+    assert result.code in (code, 98), result.summary["reasons"]
+    assert [check["passed"] for check in result.summary["checks"]] == [code == 0]
+    assert rule in (tmp_path / "reports" / "junit.xml").read_text().replace("&lt;", "<")
