@@ -101,8 +101,8 @@ class RedisBroker:
 
     @property
     def is_up(self) -> bool:
-        """Whether Redis is reached."""
-        return self._backplane.is_up
+        """Whether Redis is reached, and says what is revoked."""
+        return self._backplane.is_up and self._revoked.is_level
 
     def attach(self, deliver: Deliver, lost: Lost, unpublished: Unpublished) -> None:
         """Name what takes the messages, what is told that history was lost, and what answers who could not publish."""

@@ -17,6 +17,7 @@ from wsserver.brokers.revoked import NotRevokedError, RevocationsFullError, Revo
 from wsserver.telemetry.logs import EventLog
 
 POLL_S: Final = 1.0
+REFUSED: Final = 5  # so many times in a row the store refused to say what is new: what is known here may be old
 ANSWER_S: Final = 5.0  # how long who revokes waits for Redis
 READ_AT_ONCE: Final = 1000
 WRITTEN_AT_ONCE: Final = 500
@@ -34,6 +35,7 @@ class RedisRevoked:
         self._version = 0
         self._question = 0
         self._is_asked = False
+        self._refusals = 0
         self._unwritten: dict[bytes, RevokedEntry] | None = None  # while all is read: what was not seen there
         self._level = asyncio.Event()
         self._waiting: set[asyncio.Future[Any]] = set()
@@ -43,6 +45,11 @@ class RedisRevoked:
         """Name what takes what others revoke, and what knows all that is revoked here."""
         self._take = take
         self._here = here
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the store says what is new."""
+        return self._refusals < REFUSED
 
     def start(self) -> None:
         """Ask now, and every second from then on."""
@@ -105,7 +112,9 @@ class RedisRevoked:
     def _read(self, reply: Any) -> None:
         self._is_asked = False
         if isinstance(reply, Exception):
+            self._refusals += 1
             return  # the next second asks again
+        self._refusals = 0
         list_id, is_whole, upto, version, found = reply
         entries = _entries(found)
         if is_whole:

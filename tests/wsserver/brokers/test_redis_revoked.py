@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import signal
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -18,6 +21,7 @@ from wsserver import NotRevokedError, Revocation, RevocationsFullError
 from wsserver.brokers import redisrevoked
 from wsserver.brokers.redistarget import read_target
 
+SEEDS = max(1, int(os.environ.get("CHAOS_SEEDS", "100")) // 1000)  # with sockets a seed takes long
 LIST = "t:{revoked}"
 KEYS = (LIST, f"{LIST}:order", f"{LIST}:ends")
 PROMISED_S = 2.0
@@ -243,3 +247,65 @@ async def test_what_somebody_else_writes_there_breaks_nothing(start, redis):
     assert held(second) == 0
     await server.hub.revoke(Revocation(jti="j"))
     await until(lambda: is_revoked(second, "j"))
+
+
+async def test_a_server_that_is_not_told_what_is_revoked_is_not_ready(start, redis, monkeypatch):
+    monkeypatch.setattr(redisrevoked, "POLL_S", 0.02)
+    first, second = await start(), await start()
+    with redis.client as client:
+        client.set(LIST, "something else")
+        await until(lambda: not (first.is_ready or second.is_ready))
+        with pytest.raises(NotRevokedError, match="WRONGTYPE"):
+            await first.hub.revoke(Revocation(jti="j"))
+        client.delete(LIST)
+    await until(lambda: first.is_ready and second.is_ready)
+    await first.hub.revoke(Revocation(jti="j"))
+    await until(lambda: is_revoked(second, "j"))
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_whatever_becomes_of_the_store_nothing_that_was_revoked_is_forgotten(start, redis, monkeypatch, seed):
+    monkeypatch.setattr(redisrevoked, "POLL_S", 0.02)
+    monkeypatch.setattr(redisrevoked, "READ_AT_ONCE", 4)
+    rng = random.Random(seed)
+    servers = [await start() for _ in range(3)]
+    revoked, dumps = set(), {}
+    with redis.client as client:
+
+        async def revoke(server, name):
+            with suppress(NotRevokedError):
+                await server.hub.revoke(Revocation(jti=name))
+                revoked.add(name)
+
+        for step in range(40):
+            await asyncio.gather(*(revoke(rng.choice(servers), f"{step}.{n}") for n in range(rng.randrange(4))))
+            match rng.randrange(8):
+                case 0:
+                    client.flushall()
+                case 1:
+                    client.delete(rng.choice(KEYS))
+                case 2:
+                    dumps = {key: client.dump(key) for key in KEYS}
+                case 3:  # a restart with an old snapshot, which ends all connections
+                    client.client_kill_filter(_type="normal", skipme=True)
+                    client.client_kill_filter(_type="pubsub")
+                    for key, dump in dumps.items():
+                        client.delete(key)
+                        if dump:
+                            client.restore(key, 0, dump)
+                case 4:
+                    client.client_kill_filter(_type=rng.choice(["normal", "pubsub"]))
+                    await asyncio.sleep(rng.random() / 10)
+                    if rng.random() < 0.8:
+                        await until(lambda: all(server._broker.is_up for server in servers))
+                case 5:
+                    client.script_flush()
+                case _:
+                    await asyncio.sleep(rng.random() / 20)
+        assert revoked
+        for server in (*servers, await start()):
+            await until(lambda server=server: all(is_revoked(server, name) for name in revoked))
+        await until(lambda: stored(redis) >= len(revoked))
+    last = await start()
+    assert all(is_revoked(last, name) for name in revoked)
