@@ -224,6 +224,8 @@ def test_connections_are_listed_by_page_and_filtered(ops):
     ]
     assert asked(client.get("rooms"))["rooms"] == [{"name": "lobby", "connections": 3}]
     assert asked(client.get("rooms", params={"prefix": "x"}))["rooms"] == []
+    largest = asked(client.get("sessions", params={"order": "size", "limit": 1}))
+    assert largest == {"sessions": [{"name": "s0", "connections": 3}], "missing": []}
     presence = asked(client.get("presence", params={"room": "lobby", "limit": 2}))
     rest = asked(client.get("presence", params={"room": "lobby", "limit": 2, "cursor": presence["next"]}))
     assert presence["users"] + rest["users"] == sorted(person.user for person in people[1::2])
@@ -307,6 +309,7 @@ def test_a_read_only_key_changes_nothing_and_each_act_is_one_line_of_the_log(ops
     process.send_signal(signal.SIGTERM)
     assert process.wait(HANG_S) == 0
     log = process.stderr.read()
+    assert log.count("key=ops-read ") == log.count("result=FORBIDDEN") == 7
     acts = re.findall(r"ops\.act key=ops peer=127\.0\.0\.1 act=(\S+) target=(\S+) result=done", log)
     assert acts == [("publish", "room:lobby"), ("disconnect", f"connection:{ann.id}"), ("history.remove", "room:lobby")]
     assert not [text for text in (KEY, READ_KEY, "a secret of a message") if text in log]
@@ -323,12 +326,13 @@ def test_with_workers_the_port_reaches_whoever_is_connected_wherever(ops, redis)
     assert asked(client.post("publish", json={"type": "n", "room": "lobby", "data": 1}))["seq"] == 1
     for person in people:
         assert person.receive("n")["data"] == 1
-        assert asked(client.post("send", json={"connection": person.id, "type": "own"}))["sent"] == 1
-        person.receive("own")
+        for number in range(2):
+            sent = asked(client.post("send", json={"connection": person.id, "type": "own", "data": number}))
+            assert (sent, person.receive("own")["data"]) == ({"sent": 1, "missing": []}, number)  # and no other twice
     assert [m["data"] for m in asked(client.get("history", params={"room": "lobby"}))["messages"]] == [1]
     asked(client.delete("history", params={"room": "lobby"}))
     assert asked(client.get("history", params={"room": "lobby"})) == {"messages": []}
-    assert asked(client.post("disconnect", json={"room": "lobby"}))["disconnected"] == 12
+    assert asked(client.post("disconnect", json={"room": "lobby"})) == {"disconnected": 12, "missing": []}
     redis.stop()
     assert refused(client.post("publish", json={"type": "n", "room": "lobby"}))[1] in ("NOT_READY", "NOT_PUBLISHED")
 

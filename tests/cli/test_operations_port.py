@@ -111,6 +111,8 @@ def test_with_workers_one_port_shows_all_and_a_lost_one_is_missing_until_it_is_b
     os.kill(hung, signal.SIGSTOP)  # it lives, and answers nothing
     assert len(samples(client, "wsctl_connections")) == 1
     assert client.get("/readyz").status_code == 200
+    missing = client.get("/api/v1/connections").json()["missing"]
+    assert [name for name in missing if name.startswith("worker ")], missing
     os.kill(hung, signal.SIGKILL)
     until(lambda: len(samples(client, "wsctl_connections")) == 2)
     redis.stop()
@@ -159,6 +161,7 @@ def test_keys_open_all_but_the_probes_and_are_shown_nowhere(ops):
     process.send_signal(signal.SIGTERM)
     assert process.wait(HANG_S) == 0
     log = process.stderr.read()
+    assert 1 <= log.count("ops.refused peer=127.0.0.1 code=UNAUTHORIZED") < 15
     assert not [text for text in (log, command) if KEY in text or READ_KEY in text]
 
 

@@ -88,9 +88,10 @@ async def longest_turn(work):
         ("connections", ConnectionsQuery(room="hall", address="10.0.0.0/16", min_age=10, max_age=MANY, min_buffered=1)),
         ("sessions", GroupsQuery(limit=1000)),
         ("rooms", GroupsQuery(prefix="r")),
+        ("sessions", GroupsQuery(order="size")),
         ("presence", PresenceQuery("hall", limit=1000)),
     ],
-    ids=["all", "user", "every-filter", "sessions", "rooms", "presence"],
+    ids=["all", "user", "every-filter", "sessions", "rooms", "largest", "presence"],
 )
 async def test_no_list_of_ten_thousand_holds_the_loop_up(looking, kind, query):
     longest = [await longest_turn(getattr(looking, kind)(query)) for _ in range(TRIES)]

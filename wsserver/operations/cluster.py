@@ -38,11 +38,12 @@ class _Gone(Struct, tag="gone", array_like=True, frozen=True):
 
 
 class _Ask(Struct, tag="ask", array_like=True, frozen=True):
-    """A process asks all others."""
+    """A process asks all others but some, which are asked in another way."""
 
     process: str
     number: int
     query: Query
+    without: list[str]
 
 
 class _Reply(Struct, tag="reply", array_like=True, frozen=True):
@@ -90,7 +91,7 @@ class Cluster:
         return self._broker.process
 
     async def ask(self, query: Query, without: Collection[str] = ()) -> tuple[dict[str, Answer], list[str]]:
-        """Return what the others answer, by their names, and who does not; those `without` are not waited for."""
+        """Return what the others answer, by their names, and who does not; those `without` are not asked."""
         if not self._broker.is_shared:
             return {}, []
         now_s = self._now_s()
@@ -101,7 +102,8 @@ class Cluster:
         number = self._number
         self._asked[number] = asked
         try:
-            if self._broker.order(_encode(_Ask(self.process, number, query)), topic=OPERATIONS) and asked.awaited:
+            packed = _encode(_Ask(self.process, number, query, list(without)))
+            if self._broker.order(packed, topic=OPERATIONS) and asked.awaited:
                 async with asyncio.timeout(ANSWER_S):
                     await asked.all_there.wait()
         except TimeoutError:
@@ -109,8 +111,7 @@ class Cluster:
         finally:
             del self._asked[number]
         missing = [self._others[process][0] for process in asked.awaited if process in self._others]
-        answers = {name: answer for process, (name, answer) in asked.answers.items() if process not in without}
-        return answers, sorted(missing)
+        return dict(asked.answers.values()), sorted(missing)
 
     def check(self) -> None:
         """Say every now and then that this process is there; the first time, the others say it too."""
@@ -145,7 +146,7 @@ class Cluster:
                 for asked in self._asked.values():
                     self._no_more(asked, message.process)
             case _Ask():
-                if len(self._tasks) < MAX_AT_ONCE:
+                if self.process not in message.without and len(self._tasks) < MAX_AT_ONCE:
                     task = asyncio.get_running_loop().create_task(self._answer(message))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)

@@ -69,7 +69,8 @@ class Listing:
         for part in _slices(self._groups.all(query.kind)):
             found = [(group.name, len(group.members)) for group in part if group.name.startswith(query.prefix)]
             total += len(found)
-            first = nsmallest(query.limit, [*first, *(pair for pair in found if pair[0] > query.after)])
+            behind = (pair for pair in found if pair[0] > query.after)
+            first = nsmallest(query.limit, [*first, *behind], _largest_first if query.largest else None)
             await asyncio.sleep(0)
         return GroupsAnswer(dict(first), total)
 
@@ -116,6 +117,10 @@ def _slices(items: Sequence[T]) -> Iterable[list[T]]:
 
 def _place(connection: Connection) -> tuple[int, str]:
     return connection.created_at_ms, connection.id
+
+
+def _largest_first(pair: tuple[str, int]) -> tuple[int, str]:
+    return -pair[1], pair[0]
 
 
 def _filter(query: ListConnections, now_ms: int) -> Callable[[Connection], bool]:

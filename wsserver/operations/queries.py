@@ -109,12 +109,13 @@ class ConnectionsAnswer(Struct, tag="connections", frozen=True):
 
 
 class ListGroups(Struct, tag="groups", frozen=True):
-    """Sessions or rooms that somebody is in, by name, those behind a name."""
+    """Sessions or rooms that somebody is in: by name, those behind a name, or else `largest`."""
 
     kind: GroupName
     limit: int
     after: str = ""
     prefix: str = ""
+    largest: bool = False
 
 
 class GroupsAnswer(Struct, tag="groups", frozen=True):

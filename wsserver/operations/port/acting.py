@@ -53,6 +53,10 @@ class Acting:
         self._operations = operations
         self._log = log
 
+    def refuse(self, operator: Operator, act: str) -> None:
+        """Note that somebody wanted what the key is not good for."""
+        self._note(operator, act, "", Problem(ApiErrorCode.FORBIDDEN, ""))
+
     async def publish(self, operator: Operator, message: PublishMessage) -> Published:
         """Publish a message; raises ApiError."""
         (outcome,) = await self._publish_all([message])

@@ -49,6 +49,7 @@ class HttpApi:
         async def act(request: Request) -> Response:
             operator = request.scope["operator"]
             if not operator.may_act:
+                self._acting.refuse(operator, row.name)
                 raise ApiError(ApiErrorCode.FORBIDDEN, "This key may look, and change nothing.")
             if not row.has_body:
                 return reply(await row.call(self._acting, operator, parameters(request, row.asks)))  # type: ignore[type-var]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
@@ -88,6 +89,8 @@ class _Guarded:
         self._app = app
         self._door = door
         self._log = log
+        self._kept_out = 0
+        self._next_log_s = 0.0
         app.add_exception_handler(HTTPException, _http_error)
         app.add_exception_handler(ApiError, _api_error)
 
@@ -99,6 +102,7 @@ class _Guarded:
                 scope["operator"] = self._door.admit(scope)
         except ApiError as error:
             answer = refusal(error.problem)
+            self._refused(scope, error.problem)
         started = False
 
         async def sending(message: object) -> None:
@@ -116,6 +120,15 @@ class _Guarded:
                 await refusal(Problem(ApiErrorCode.INTERNAL, "The server failed; its log says how."))(
                     scope, receive, send
                 )
+
+    def _refused(self, scope: Scope, problem: Problem) -> None:
+        """Log who was kept out, at most once a second: whoever tries keys makes no log of it."""
+        self._kept_out += 1
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._next_log_s:
+            peer = scope["client"][0] if scope.get("client") else ""
+            self._log.warning("ops.refused", peer=peer, code=problem.code.value, count=self._kept_out)
+            self._next_log_s, self._kept_out = now_s + 1, 0
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -8,6 +8,7 @@ from heapq import nsmallest
 from wsserver.operations.asking import Gathered, Operations, done
 from wsserver.operations.port.acting import history_target
 from wsserver.operations.port.pages import (
+    MAX_PAGE,
     ConnectionsPage,
     ConnectionsQuery,
     GroupRow,
@@ -21,6 +22,7 @@ from wsserver.operations.port.pages import (
     cursor_of,
     place_of,
 )
+from wsserver.operations.problems import ApiError, ApiErrorCode
 from wsserver.operations.queries import (
     ConnectionRow,
     ConnectionsAnswer,
@@ -90,10 +92,21 @@ class Looking:
 
     async def _groups(self, kind: GroupName, query: GroupsQuery) -> tuple[list[GroupRow], list[str], str | None]:
         after = place_of(query.cursor, str, "")
+        if query.order == "size":
+            return await self._largest(kind, query)
         gathered = await self._operations.everywhere(ListGroups(kind, query.limit + 1, after, query.prefix))
         first = nsmallest(query.limit + 1, _added(gathered).items())
         page = [GroupRow(name, connections) for name, connections in first[: query.limit]]
         return page, gathered.missing, cursor_of(page[-1].name) if first[query.limit :] else None
+
+    async def _largest(self, kind: GroupName, query: GroupsQuery) -> tuple[list[GroupRow], list[str], None]:
+        """Return the largest of those that are among the thousand largest of a process."""
+        if query.cursor is not None:
+            raise ApiError(ApiErrorCode.INVALID_REQUEST, "By size there is one page.", "$.cursor")
+        asked = ListGroups(kind, MAX_PAGE, prefix=query.prefix, largest=True)
+        gathered = await self._operations.everywhere(asked)
+        first = nsmallest(query.limit, ((-connections, name) for name, connections in _added(gathered).items()))
+        return [GroupRow(name, -connections) for connections, name in first], gathered.missing, None
 
 
 def _added(gathered: Gathered) -> Counter[str]:

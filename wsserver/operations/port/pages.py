@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -46,7 +46,10 @@ class ConnectionsQuery(Parameters, frozen=True):
 class GroupsQuery(Parameters, frozen=True):
     """Which sessions or rooms."""
 
-    prefix: Annotated[str, Meta(max_length=128)] = ""
+    prefix: Annotated[str, Meta(max_length=128, description="How their names begin.")] = ""
+    order: Annotated[
+        Literal["name", "size"], Meta(description="By size the largest come first, and there is one page.")
+    ] = "name"
     limit: Limit = DEFAULT_PAGE
     cursor: Cursor | None = None
 
