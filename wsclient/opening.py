@@ -38,6 +38,7 @@ from wsclient.events import ControlFrame
 from wsclient.handshake import REDIRECTED, Handshake, TlsFacts, shown_body, shown_headers
 from wsclient.tls import peer_certificate, tls_problem, wrong_scheme
 from wsclient.url import is_loopback_url, shown_url
+from wscore.codes import CloseCode
 from wscore.text import describe, neutralise, redact
 from wscore.units import format_duration, format_figure
 from wscore.wallclock import now_ms
@@ -48,6 +49,7 @@ _LOGGER.setLevel(logging.INFO)
 
 MAX_RETRY_AFTER_MS: Final = 10 * 60 * 1000  # no server may send a client away for longer
 _PING_BYTES: Final = 4
+_MAX_UNREAD_BYTES: Final = 1 << 20
 _MAX_WORDS: Final = 200  # characters of a refusal's body that stand in an error
 # What to give to get in, by the scheme that the server asks for.
 _MENDS: Final = {
@@ -70,6 +72,7 @@ class ObservedConnection(ClientConnection):
         self._heard: asyncio.Future[None] | None = None
         self.tls: TlsFacts | None = None
         self.lost_by: Exception | None = None
+        self._unread_bytes = 0  # of pongs, since the server read something the last time
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look at TLS while it is there (asyncio)."""
@@ -111,6 +114,15 @@ class ObservedConnection(ClientConnection):
         self._tell_control(is_sent=False, is_ping=is_ping, size_bytes=size, round_trip_ms=round_trip_ms)
         if is_ping:
             self._tell_control(is_sent=True, is_ping=False, size_bytes=size)
+            self._check_reads(size)
+
+    def _check_reads(self, pong_bytes: int) -> None:
+        """Give up a server that pings on and on and reads nothing: the library keeps each pong in memory."""
+        is_unread = self.transport.get_write_buffer_size() > _MAX_UNREAD_BYTES
+        self._unread_bytes = self._unread_bytes + pong_bytes if is_unread else 0
+        if self._unread_bytes > _MAX_UNREAD_BYTES and not self.transport.is_closing():
+            self.protocol.fail(CloseCode.POLICY_VIOLATION, "the server reads none of the answers to its pings")
+            self.transport.abort()
 
     def _tell_control(self, **fields: Any) -> None:
         if self._tell is not None:

@@ -11,8 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Button, Footer, Input, Label, Select, Static
+from textual.widgets import Button, Collapsible, Footer, Input, Label, Select, Static
 
+from wsclient.tui.model.options import OPTION_FIELDS, joined_options, split_options
 from wsclient.tui.model.target import Target, TokenKind
 from wscore.errors import WsctlError
 from wscore.foreign import ProtocolName
@@ -45,6 +46,10 @@ class ConnectForm(Screen[None]):
     ConnectForm #form > #where { margin: 0; height: 1; }
     ConnectForm #url { width: 1fr; }
     ConnectForm #protocol { width: 20; margin: 0 0 0 1; }
+    ConnectForm #more { margin: 1 0 0 0; padding: 0; border: none; background: transparent; }
+    ConnectForm .option { height: 1; }
+    ConnectForm .option Label { width: 18; color: $text-muted; }
+    ConnectForm .option Input { width: 1fr; }
     ConnectForm Button { margin: 0 2 0 0; }
     ConnectForm #form-problem { color: $text-error; height: auto; margin: 1 0 0 0; }
     """
@@ -83,13 +88,15 @@ class ConnectForm(Screen[None]):
             yield Input(target.value, compact=True, id="value")
             yield Label("Session to join (optional)")
             yield Input(target.session, compact=True, id="session")
-            yield Label("Options of the connection (optional, as on the command line)")
-            yield Input(
-                target.options,
-                placeholder="--header 'NAME: VALUE' --ca FILE --type-key KEY …",
-                compact=True,
-                id="options",
-            )
+            fields, rest = split_options(target.options)
+            with Collapsible(title="More options", collapsed=not fields, id="more"):
+                for field in OPTION_FIELDS:
+                    with Horizontal(classes="option"):
+                        yield Label(field.title)
+                        value = fields.get(field.name, "")
+                        yield Input(value, placeholder=field.hint, compact=True, id=f"option-{field.name}")
+            yield Label("Other options of the connection (optional, as on the command line)")
+            yield Input(rest, placeholder="--insecure --origin URL --type-key KEY …", compact=True, id="options")
             with Horizontal():
                 yield Button("Connect", variant="primary", compact=True, id="connect")
             yield Label("Save as profile (ctrl+s)")
@@ -111,7 +118,10 @@ class ConnectForm(Screen[None]):
             TokenKind(str(kind)),
             self.query_one("#value", Input).value.strip(),
             self.query_one("#session", Input).value.strip(),
-            self.query_one("#options", Input).value.strip(),
+            joined_options(
+                {field.name: self.query_one(f"#option-{field.name}", Input).value for field in OPTION_FIELDS},
+                self.query_one("#options", Input).value,
+            ),
             ProtocolName(str(self.query_one("#protocol", Select).value)),
         )
 
@@ -147,7 +157,11 @@ class ConnectForm(Screen[None]):
             self.query_one("#kind", Select).value = target.kind
             self.query_one("#value", Input).value = target.value
             self.query_one("#session", Input).value = target.session
-            self.query_one("#options", Input).value = target.options
+            fields, rest = split_options(target.options)
+            for field in OPTION_FIELDS:
+                self.query_one(f"#option-{field.name}", Input).value = fields.get(field.name, "")
+            self.query_one("#more", Collapsible).collapsed = not fields
+            self.query_one("#options", Input).value = rest
             self.query_one("#protocol", Select).value = target.protocol
         self._ask_for_value()
 
