@@ -41,15 +41,16 @@ async def run_quick(url: str | None, target: LoadTargetOptions, report: ReportOp
     The exit code is that of the worse one.
     """
     ready_directory(report.out)
-    rules = {scenario.name: thresholds_of(report, scenario.rules) for scenario in QUICK}
+    thresholds_of(report)  # before anything runs
     summaries: list[Summary] = []
     async with target_of(url, target, QUICK[0]) as place, metrics_on(report) as metrics:
         with LoadRunner(metrics, place) as load:
             for scenario in QUICK:
                 plan = plan_of(scenario, scenario.quick, None, place, target)
+                thresholds = thresholds_of(report, scenario.rules_for(plan.protocol))
                 with suppress(NothingMeasuredError):
                     with publishing_failure(plan, report, scenario.name):
-                        summary = await load.measure(plan, rules[scenario.name], title_of(plan))
+                        summary = await load.measure(plan, thresholds, title_of(plan))
                     publish(summary, report, scenario.name)
                     summaries.append(summary)
                 if load.is_interrupted():

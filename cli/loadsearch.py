@@ -49,7 +49,7 @@ async def run_find_max(
     by_rate = options.by is By.RATE
     unit = "messages/s" if by_rate else found.unit
     content = content_of(scenario, _file(scenario, options))
-    thresholds = thresholds_of(report, scenario.rules)
+    thresholds_of(report)  # before anything runs
     first, last = found.rate if by_rate and found.rate is not None else found.connections
     start = options.start or first
     search = Search(start, options.ceiling or max(start, last), step=options.step, tolerance=options.tolerance)
@@ -61,6 +61,7 @@ async def run_find_max(
         with LoadRunner(metrics, place) as load:
             while (level := search.level) is not None:
                 plan = probe_plan(scenario, place, target, options, level, content)
+                thresholds = thresholds_of(report, scenario.rules_for(plan.protocol))
                 try:
                     summary = await load.measure(plan, thresholds, title_of(plan), grace_s=GRACE_S)
                 except NothingMeasuredError:

@@ -83,10 +83,10 @@ class Scenario:
     storms: ClassVar[bool] = False  # all connections are cut after the window, and come back
     awaits_answers: ClassVar[bool] = False  # answers may take as long as the drain, so that is a limit and not a pause
 
-    @property
-    def rules(self) -> tuple[str, ...]:
-        """The rules where none are given and some are needed: it is quick enough, and nothing goes wrong."""
-        nothing_wrong = (f"{fault.rule}<=0" for fault in FAULTS if fault.field in self.faults)
+    def rules_for(self, protocol: str) -> tuple[str, ...]:
+        """Return the rules where none are given and some are needed: it is quick enough, and nothing goes wrong."""
+        looked_for = self.looks_for(protocol)
+        nothing_wrong = (f"{fault.rule}<=0" for fault in FAULTS if fault.field in looked_for)
         return (*self.latency_rules, *NO_FAILURES, *nothing_wrong)
 
     def looks_for(self, protocol: str) -> Set[str]:

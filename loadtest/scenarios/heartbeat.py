@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Set
 from typing import Final
 
 import msgspec
 
 from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, fault_of, monotonic_ns
+from loadtest.generator.dialect import PRIVATE
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.messages import Part
 from loadtest.generator.pairing import Issuer, Pairing, issuer_of
 from loadtest.generator.schedule import Timetable
 from loadtest.generator.traffic import Traffic
 from loadtest.options import LoadOptions
-from loadtest.scenarios.base import Scenario, SearchRange
+from loadtest.scenarios.base import Scenario, SearchRange, name_of
 from loadtest.wire import LATENCY, SERVICE, Plan
 
 _BARE: Final = len('{"timestamp":1700000000000,"pad":""}')
@@ -166,6 +168,10 @@ class RoundTripScenario(Scenario):
     """What tests of round trips have in common."""
 
     traffic = HeartbeatTraffic
+
+    def looks_for(self, protocol: str) -> Set[str]:
+        # Of any JSON or text one that answers nothing may be meant for everyone.
+        return self.faults if name_of(protocol) in PRIVATE else self.faults - {"duplicated", "misdelivered", "unknown"}
 
     def foreign_traffic(self) -> type[Traffic]:
         from loadtest.scenarios.exchange import ExchangeTraffic  # which builds on what is here

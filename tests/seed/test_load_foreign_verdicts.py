@@ -96,6 +96,15 @@ def test_where_nothing_is_answered_only_what_is_sent_counts(load):  # noqa: F811
     assert asked.failures == ["120 messages were lost."]
 
 
+def test_what_cannot_be_told_of_any_json_is_neither_shown_as_0_nor_holds(load):  # noqa: F811
+    kind, path, *options = SERVERS["replies by another key"]
+    rules = ("--threshold", "duplicates<=0", "--threshold", "lost<=0")
+    with node(kind, "double") as url:
+        result = load("heartbeat", url + path, *options, *rules, "--connections", "2", "--out", "reports")
+    assert [check["passed"] for check in result.summary["checks"]] == [False, True]
+    assert result.failures == ["duplicates<=0 was missed: nothing of the kind was measured."]
+
+
 def _find_max(folder: Path, url: str, *rules: str) -> tuple[int, dict[str, object]]:
     _, path, *options = RPC
     probe = ("--start", "4", "--ceiling", "8", "--rate", "100", "--duration", "1s", "--drain", "100ms", "--json")
