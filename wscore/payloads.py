@@ -148,12 +148,16 @@ class RoomLeft(Payload, frozen=True):
 
 
 class Presence(Payload, frozen=True, omit_defaults=False):
-    """`presence`: which users have come into a room and left it, and how many are there; of many only that."""
+    """`presence`: which users have come into a room and left it, and how many are there; of many only that.
+
+    `members` are all who are there, in one that makes good for a time in which nobody could tell.
+    """
 
     room: str
     joined: list[str]
     left: list[str]
     count: int
+    members: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class AudioStart(Payload, frozen=True):

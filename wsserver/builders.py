@@ -29,6 +29,8 @@ from wsserver.handshake.forwarded import Proxies
 from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.jwksfile import JwksFile
 from wsserver.handshake.origins import OriginPolicy
+from wsserver.lifetime.presence import PresenceWatch
+from wsserver.lifetime.sharedpresence import SharedPresence
 from wsserver.lifetime.welcome import Welcome
 from wsserver.operations.asking import SingleProcess
 from wsserver.operations.cluster import Cluster
@@ -142,6 +144,13 @@ def broker_of(settings: ServerSettings, clock: Clock, metrics: Metrics, log: Eve
     return RedisBroker(
         settings.broker, settings.broker_prefix, settings.recovery_limits, now_s=now_s, metrics=metrics, log=log
     )
+
+
+def share_presence(broker: Broker, watch: PresenceWatch, rooms: Rooms, metrics: Metrics, clock: Clock) -> None:
+    """Have it known who is in rooms elsewhere, if there are other processes; on the running event loop."""
+    if broker.is_shared:
+        call_later = asyncio.get_running_loop().call_later
+        SharedPresence(broker, watch, metrics, call_later=call_later, now_s=clock.now_s, free=lambda: rooms.free)
 
 
 def reception_of(

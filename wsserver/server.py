@@ -28,6 +28,7 @@ from wsserver.builders import (
     proxies_of,
     reception_of,
     resources_of,
+    share_presence,
     show_numbers,
     unfinished_of,
     url_of,
@@ -147,10 +148,11 @@ class WebSocketServer:
         revoking = Revoking(revocations, *reached, loop.call_soon, self._clock.now_ms, self._log)
         lost = LostHistory(self._delivery, protocol)
         broker.attach(self._delivery.deliver, lost.tell, PublishAnswers(self.connections, sender).unpublished)
-        presence = PresenceWatch(
-            self._delivery, protocol, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s
+        watch = PresenceWatch(
+            groups, self._delivery, protocol, self.metrics, call_later=loop.call_later, now_s=self._clock.now_s
         )
-        self._rooms = Rooms(groups, self._delivery, replays, sender, presence, settings.rooms)
+        self._rooms = Rooms(groups, self._delivery, replays, sender, watch, settings.rooms)
+        share_presence(broker, watch, self._rooms, self.metrics, self._clock)
         failures = Failures(self.metrics, self._log, self._exit)
         background = BackgroundTasks(failures)
         resources, requests = resources_of(self._app, app_settings), Requests()

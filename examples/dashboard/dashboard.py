@@ -66,7 +66,7 @@ def web_app(hub: Hub) -> FastAPI:
 
     @web.get("/boards/{board}/watchers")
     async def watchers(board: str) -> list[str]:
-        return hub.members(f"board.{board}")
+        return await hub.members(f"board.{board}")
 
     return web
 

@@ -169,7 +169,7 @@ async def test_what_was_missed_while_the_way_was_cut_counts_once(start_server, w
         assert client.stderr is not None
         try:
             async with asyncio.timeout(HANG_S):
-                while not server.hub.members("lobby"):
+                while not await server.hub.members("lobby"):
                     await asyncio.sleep(0.01)
                 for number in (1, 2):
                     server.hub.publish("note", number, room="lobby")

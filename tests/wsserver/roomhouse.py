@@ -55,7 +55,9 @@ class House:
         self.delivery = delivery = Delivery(
             groups, backlog, protocol, metrics, call_soon=lambda call: self.call_later(0, call)
         )
-        self.watch = PresenceWatch(delivery, protocol, metrics, call_later=self.call_later, now_s=lambda: self.now_s)
+        self.watch = PresenceWatch(
+            groups, delivery, protocol, metrics, call_later=self.call_later, now_s=lambda: self.now_s
+        )
         replays = Replays(broker, delivery, metrics, lambda: 0.0, 1 << 20)
         self.rooms = Rooms(groups, delivery, replays, EnvelopeSender(protocol, delivery, metrics), self.watch, limits)
         self.made = 0

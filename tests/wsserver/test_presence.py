@@ -94,12 +94,12 @@ def test_who_leaves_goes_at_once_and_a_lost_connection_after_5_s(house):
     house.lose(lost)
     house.pass_time(GATHER_S)
     assert events(watcher) == [(set(), {"leaver"}, 2)]
-    assert house.rooms.members("hall") == ["watcher", "lost"]
+    assert house.watch.here("hall") == ["watcher", "lost"]
     house.pass_time(LINGER_S - GATHER_S - 0.01)
     assert events(watcher) == []
     house.pass_time(0.01 + GATHER_S)
     assert events(watcher) == [(set(), {"lost"}, 1)]
-    assert house.rooms.members("hall") == ["watcher"]
+    assert house.watch.here("hall") == ["watcher"]
 
 
 def test_a_reconnect_within_5_s_is_no_flicker_however_often(house):
@@ -157,7 +157,7 @@ def test_who_left_the_room_is_told_nothing_more_and_what_was_kept_is_forgotten(h
     house.lose(other)
     house.pass_time(LINGER_S + GATHER_S)
     assert house.watch.used == house.rooms.used == 0
-    assert house.rooms.members("hall") == []
+    assert house.watch.here("hall") == []
     assert house.timers == []
 
 
@@ -198,7 +198,7 @@ async def test_over_sockets_members_see_each_other_come_and_go(
     event = await alice.receive()
     assert (event["type"], event["data"]) == ("presence", {"room": "hall", "joined": ["bob"], "left": [], "count": 2})
     assert event.keys() == {"type", "timestamp", "data"}
-    assert server.hub.members("hall") == ["alice", "bob"]
+    assert await server.hub.members("hall") == ["alice", "bob"]
     await bob.send("room.join", {"room": "hall", "presence": True})  # a member asks later
     while (answer := await bob.receive())["data"].get("members") is None:
         pass
@@ -218,8 +218,8 @@ async def test_the_hub_knows_the_members_of_any_room(start_server, open_raw, use
         client = await open_raw(server.url, token=user_token(user))
         await client.send("room.join", {"room": "hall"})
         await client.receive()
-    assert server.hub.members("hall") == ["alice", "bob"]
-    assert server.hub.members("elsewhere") == []
+    assert await server.hub.members("hall") == ["alice", "bob"]
+    assert await server.hub.members("elsewhere") == []
 
 
 def test_who_joins_and_leaves_all_the_time_leaves_nothing_behind(house):
@@ -229,7 +229,7 @@ def test_who_joins_and_leaves_all_the_time_leaves_nothing_behind(house):
         house.rooms.join(connection, "own", RoomAccess.PUBLISH, presence=True)
         for room in ("hall", "own"):
             house.rooms.leave(connection, room)
-    assert house.rooms.members("own") == []
+    assert house.watch.here("own") == []
     assert len(house.timers) < 10
     house.pass_time(LINGER_S)
     assert house.watch.used == 0

@@ -265,7 +265,7 @@ async def test_a_token_that_was_replaced_while_its_join_waited_lets_nobody_in(
     answer = await client.receive()
     assert (answer["id"], answer["type"], answer["data"].get("code")) == ("j", "error", "FORBIDDEN")
     assert not await asked.get()
-    assert server.hub.members("vip") == []
+    assert await server.hub.members("vip") == []
 
 
 async def test_a_claim_that_was_given_up_while_its_replay_waited_lets_nobody_in(

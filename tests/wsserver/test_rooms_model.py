@@ -99,7 +99,7 @@ class RoomsMachine(RuleBasedStateMachine):
             there = {
                 connection.principal.user_id for connection in self.alive.values() if self.is_member(connection, room)
             }
-            assert set(self.house.rooms.members(room)) == there
+            assert set(self.house.watch.here(room)) == there
             for connection_id, watched in self.watching:
                 if watched == room:
                     assert self.known(self.alive[connection_id], room) == there

@@ -97,6 +97,35 @@ OPERATIONS: Final[Topic] = "operations"
 # Takes an order of another process, as that has packed it.
 TakeOrder = Callable[[bytes], None]
 
+
+class Peers(Protocol):
+    """What a broker tells of processes that have connections in the same rooms."""
+
+    def take(self, note: bytes) -> None:
+        """Take what a process has said to a room, to all or to this one; it hears what it says itself, too."""
+
+    def entered(self, room: str) -> None:
+        """What is said to a room comes here from now on: somebody here is in it."""
+
+    def resubscribed(self, room: str) -> None:
+        """What was said to a room for a while did not come here."""
+
+    def unsubscribed(self, room: str) -> None:
+        """What is said to a room comes here no longer."""
+
+    def reached(self) -> None:
+        """What was said here for a while may have reached nobody."""
+
+    def holds(self, room: str) -> bool:
+        """Whether a room without members here is to stay subscribed."""
+
+    def check(self) -> None:
+        """Do what is due; called about once a second."""
+
+    def leave(self) -> None:
+        """Say goodbye: this process ends."""
+
+
 # Is told which message of which connection was not published: the connection's id, and the message's.
 Unpublished = Callable[[str, str | None, NotPublished], None]
 
@@ -142,6 +171,22 @@ class Broker(Protocol):
 
     async def revoke(self, entry: RevokedEntry) -> None:
         """Have every process revoke, those that start later too, but for this one; raises NotRevokedError."""
+
+    def attach_peers(self, peers: Peers) -> None:
+        """Name what is told of the rooms of other processes. Called once, before `start`."""
+
+    def tell(
+        self,
+        note: bytes,
+        *,
+        room: str | None = None,
+        process: str | None = None,
+        reached: Callable[[int], None] | None = None,
+    ) -> bool:
+        """Say something to the processes that are subscribed to a room, or to one, or else to all of them.
+
+        `reached` is told how many that are. Returns whether it is on its way; where the broker is lost it is, too.
+        """
 
     async def start(self) -> None:
         """Reach what it needs; raises BrokerUnreachableError."""

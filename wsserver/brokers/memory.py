@@ -19,6 +19,7 @@ from wsserver.brokers.base import (
     GroupKind,
     KeptEvent,
     Lost,
+    Peers,
     PublishResult,
     TakeOrder,
     Topic,
@@ -89,6 +90,20 @@ class MemoryBroker:
 
     async def revoke(self, entry: RevokedEntry) -> None:
         """Do nothing: there is no other process."""
+
+    def attach_peers(self, peers: Peers) -> None:
+        """Do nothing: nobody else has members of a room."""
+
+    def tell(
+        self,
+        note: bytes,
+        *,
+        room: str | None = None,
+        process: str | None = None,
+        reached: Callable[[int], None] | None = None,
+    ) -> bool:
+        """Return False: there is no other process."""
+        return False
 
     async def start(self) -> None:
         """Do nothing: there is nothing to reach."""

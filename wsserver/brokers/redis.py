@@ -23,6 +23,7 @@ from wsserver.brokers.base import (
     Lost,
     NotPublished,
     NotPublishedError,
+    Peers,
     PublishResult,
     TakeOrder,
     Topic,
@@ -31,6 +32,7 @@ from wsserver.brokers.base import (
 from wsserver.brokers.batches import Item, pack_item
 from wsserver.brokers.redisbackplane import Keys, NotStored, RedisBackplane, Stored, StoreLimits
 from wsserver.brokers.redisgroups import RESYNC_S, RedisGroups
+from wsserver.brokers.redispeers import RedisPeers
 from wsserver.brokers.redisrevoked import RedisRevoked
 from wsserver.brokers.redistarget import RedisTarget
 from wsserver.brokers.revoked import RevokedHere, TakeRevoked
@@ -87,6 +89,7 @@ class RedisBroker:
         self.process = self._backplane.producer
         self._takers: dict[str, TakeOrder] = {}  # by channel
         self._revoked = RedisRevoked(self._backplane, prefix, log)
+        self._peers = RedisPeers(prefix, self._backplane, groups)
         self._missed = metrics.broker_missed
 
     @property
@@ -116,6 +119,9 @@ class RedisBroker:
         own = self.process.encode()
 
         def arrived(channel: str, published: bytes) -> None:
+            if channel in self._peers.channels:
+                self._peers.take(published)
+                return
             sender, _, packed = published.partition(b":")
             if sender != own:
                 self._takers[channel](packed)
@@ -135,12 +141,27 @@ class RedisBroker:
         """Put it into the store, which every process asks what is new; raises NotRevokedError."""
         await self._revoked.revoke(entry)
 
+    def attach_peers(self, peers: Peers) -> None:
+        """Name what is told of the rooms of other processes."""
+        self._peers.attach(peers)
+
+    def tell(
+        self,
+        note: bytes,
+        *,
+        room: str | None = None,
+        process: str | None = None,
+        reached: Callable[[int], None] | None = None,
+    ) -> bool:
+        """Say something to who is subscribed to a room, to one process or to all; False while Redis is away."""
+        return self._peers.tell(note, room, process, reached)
+
     async def start(self) -> None:
         """Dial, and wait until both connections are up and all is known that is revoked.
 
         Raises BrokerUnreachableError.
         """
-        for channel in self._takers:
+        for channel in (*self._takers, *self._peers.channels):
             self._backplane.subscribe(channel)
         self._backplane.start()
         self._revoked.start()
@@ -168,6 +189,7 @@ class RedisBroker:
         """Let what is on its way arrive, and hang up."""
         self._flush()
         self._revoked.stop()
+        self._peers.leave()
         await self._backplane.stop(within_s)
 
     def publish(
@@ -275,12 +297,14 @@ class RedisBroker:
         """Look after connections and groups, and let go of what is too old."""
         self._backplane.check()
         self._groups.check()
+        self._peers.check()
 
     def _changed(self) -> None:
         if self._backplane.is_up:
             self._started.set()
         self._groups.changed()
         self._revoked.changed()
+        self._peers.changed()
 
     def _put(
         self, kind: GroupKind, name: str, item: Item, tell: Callable[[Stored | NotStored, int], None] | None

@@ -165,7 +165,7 @@ class RedisBackplane:
 
     async def stop(self, within_s: float) -> None:
         """Wait so long for what is on its way, then hang up."""
-        if self._queue and self._calls.is_up:
+        if self._replies and self._calls.is_up:
             self._emptied = asyncio.Event()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), within_s)
@@ -188,11 +188,11 @@ class RedisBackplane:
         """Tell every subscriber of a batch without numbers, which is not stored; False while it cannot go out."""
         return self.send(keys.channel, b"-:0:0:" + packed)
 
-    def send(self, channel: str, payload: bytes) -> bool:
-        """Send something to who is subscribed to a channel; False while it cannot go out."""
+    def send(self, channel: str, payload: bytes, on_reply: Callable[[Any], None] | None = None) -> bool:
+        """Send something to who is subscribed to a channel, `on_reply` gets how many; False while it cannot go out."""
         if not self._calls.is_up or self._calls.unsent_bytes > MAX_QUEUED_BYTES:
             return False
-        self._call(_ignore, "PUBLISH", channel, payload)
+        self._call(on_reply or _ignore, "PUBLISH", channel, payload)
         return True
 
     def ask(self, done: Callable[[Any], None], *parts: bytes | str | float) -> bool:
@@ -301,8 +301,6 @@ class RedisBackplane:
         self._queued_bytes -= len(call.packed)
         if not call.is_told:
             call.done(answer)
-        if not self._queue and self._emptied is not None:
-            self._emptied.set()
 
     def _is_elsewhere(self, refusal: Exception) -> bool:
         """Tell whether another connection may do what Redis refused here; then this one is dropped."""
@@ -356,6 +354,8 @@ class RedisBackplane:
         self._answered_s = self._now_s()
         if self._replies:
             self._replies.popleft()(reply)
+            if not self._replies and self._emptied is not None:
+                self._emptied.set()
 
     def _feed_up(self, run_id: str) -> None:
         self._feed_run_id = run_id

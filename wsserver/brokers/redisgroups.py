@@ -22,6 +22,7 @@ from wsserver.brokers.base import (
     Lost,
     NotPublished,
     NotPublishedError,
+    Peers,
 )
 from wsserver.brokers.batches import CorruptBatchError, Item, read_batch, read_items
 from wsserver.brokers.groupsync import GroupSync
@@ -34,6 +35,7 @@ HOLD_S: Final = 30.0  # how long a group stays that was made ready, and nobody h
 RESYNC_S: Final = 40.0  # each group is held against the store so often
 RETRY_S: Final = 2.0  # and one that got no answer so often
 EXPIRED_AT_ONCE: Final = 2000  # groups: some milliseconds of the loop's time
+NOTE: Final = b"!"  # begins what processes tell each other of a room, where a batch has its epoch
 _TAGS: Final[dict[GroupKind, str]] = {SESSION: "s", ROOM: "r", USER: "u"}
 
 
@@ -110,6 +112,7 @@ class RedisGroups:
         self._by_channel: dict[str, RedisGroup] = {}
         self.histories = Histories(limits, new_epoch)
         self.on_other: Callable[[str, bytes], None] = lambda channel, published: None  # takes what is no group's
+        self.peers: Peers | None = None
         self._missed = metrics.broker_missed
 
     def attach(self, backplane: RedisBackplane, deliver: Deliver, lost: Lost) -> None:
@@ -133,6 +136,8 @@ class RedisGroups:
         """Have a group's messages delivered here."""
         group = self._find(kind, name)
         group.has_members = True
+        if kind == ROOM and group.is_subscribed and self.peers is not None:
+            self.peers.entered(name)
         if group.history is not None:
             self.histories.hold(group.history)
 
@@ -219,6 +224,10 @@ class RedisGroups:
         if group is None:
             self.on_other(channel, published)
             return
+        if published[:1] == NOTE:
+            if self.peers is not None:
+                self.peers.take(published[1:])
+            return
         try:
             batch = read_batch(published)
         except CorruptBatchError as error:
@@ -237,6 +246,10 @@ class RedisGroups:
         if group is None:
             return
         group.is_subscribed = True
+        if group.kind == ROOM and self.peers is not None:
+            self.peers.resubscribed(group.name)
+            if group.has_members:
+                self.peers.entered(group.name)
         if group.history is None:
             self._tell_level(group)
         else:
@@ -307,6 +320,10 @@ class RedisGroups:
     def _drop(self, channel: str, group: RedisGroup) -> None:
         if group.has_members or group.until_s > self._now_s():
             return
+        if group.kind == ROOM and self.peers is not None:
+            if self.peers.holds(group.name):
+                return
+            self.peers.unsubscribed(group.name)
         del self._by_channel[channel]
         self._backplane.unsubscribe(channel)
         if group.history is not None:

@@ -66,9 +66,11 @@ class RoomLimitError(WsctlError):
 
 
 class MemberWatch(Protocol):
-    """What keeps who is in a room, for those who asked to be told; `used` is what that takes, in bytes."""
+    """What keeps who is in a room, for those who asked to be told."""
 
-    used: int
+    @property
+    def used(self) -> int:
+        """What that takes, in bytes."""
 
     def joined(self, room: Group, connection: Connection) -> None:
         """Note that a connection is a member now."""
@@ -79,11 +81,14 @@ class MemberWatch(Protocol):
     def watch(self, room: Group, connection: Connection) -> tuple[list[str] | None, int]:
         """Tell a member of what changes; returns the users who are there, None if too many, and how many they are."""
 
-    def size_of_watching(self, room: Group) -> int:
+    def size_of_watching(self, room: str) -> int:
         """Return how many bytes it takes to watch a room, beyond what is taken already."""
 
-    def members(self, room: str) -> list[str] | None:
-        """Return the user ids of who is in a room, None unless somebody watches it."""
+    async def ready(self, room: str) -> None:
+        """Wait until it is known who is in a room, so that it can be watched; raises TimeoutError."""
+
+    async def members(self, room: str) -> list[str]:
+        """Return the user ids of who is in a room; raises NotPublishedError if other processes cannot be asked."""
 
 
 class Rooms:
@@ -116,14 +121,18 @@ class Rooms:
         """What all memberships take, and what is kept for those who watch a room, in bytes."""
         return self._used + self._watch.used
 
-    def members(self, room: str) -> list[str]:
-        """Return the user ids of who is in a room, as those are told who watch it."""
-        if (watched := self._watch.members(room)) is not None:
-            return watched
-        group = self._groups.get(ROOM, room)
-        return (
-            [] if group is None else list(dict.fromkeys(member.principal.user_id for member in group.members.values()))
-        )
+    @property
+    def free(self) -> int:
+        """How many bytes they may take yet."""
+        return self._limits.in_all - self.used
+
+    async def members(self, room: str) -> list[str]:
+        """Return the user ids of who is in a room, as those are told who watch it; raises NotPublishedError."""
+        return await self._watch.members(room)
+
+    async def ready_to_watch(self, room: str) -> None:
+        """Wait until it is known who is in a room; raises TimeoutError. One joins in the same turn, or asks again."""
+        await self._watch.ready(room)
 
     def of(self, connection: Connection) -> tuple[str, ...]:
         """Return the rooms that a connection is in, safe to iterate while it joins and leaves."""
@@ -202,7 +211,7 @@ class Rooms:
         """
         group = self._groups.find(ROOM, room)
         if presence:
-            self._check_memory(group, self._watch.size_of_watching(group))
+            self._check_memory(group, self._watch.size_of_watching(room))
         self._settle(connection, group)
         stands = self._replays.stands(ROOM, room)
         answer = stands and RecoveryAnswer(stands, None if asked is None else asked == stands, ())
@@ -243,10 +252,10 @@ class Rooms:
         """Raise RoomLimitError unless there is room for one more member."""
         if len(connection.rooms or ()) >= self._limits.per_connection:
             raise RoomLimitError(group.name, self._limits.per_connection)
-        self._check_memory(group, _size(group) + (self._watch.size_of_watching(group) if watches else 0))
+        self._check_memory(group, _size(group) + (self._watch.size_of_watching(group.name) if watches else 0))
 
     def _check_memory(self, group: Group, size: int) -> None:
-        if self.used + size > self._limits.in_all:
+        if size > self.free:
             raise RoomLimitError(group.name, None)
 
     def _enter(self, connection: Connection, group: Group) -> None:

@@ -26,6 +26,7 @@ from wsserver.sdk.context import Context
 from wsserver.sdk.handlers import Handler, is_awaited
 
 _BAD_NAME: Final = "Expected 1 to 128 of `A-Z a-z 0-9 _ . : -` - at `$.data.room`"
+_AWAY: Final = "The server cannot reach its broker; try again later."
 _NARROWED: Final = "The new token does not allow it."
 
 
@@ -77,6 +78,8 @@ class RoomHandlers:
         elif connection is None:
             pass
         elif (access := self._rooms.access(connection.id, data.room)) is not RoomAccess.NONE:
+            if data.presence and self._replays.is_shared:
+                return self._confirm_later(ctx, connection, data)
             self._admit(ctx, data, access)
         else:
             answer = self._ask(ctx, data.room)
@@ -85,6 +88,15 @@ class RoomHandlers:
                 return self._admit_later(ctx, connection, data, answer, connection.principal)
             self._admit(ctx, data, answer)
         return None
+
+    async def _confirm_later(self, ctx: Context, connection: Connection, data: RoomJoin) -> None:
+        """Tell a member who is there; one that was taken out meanwhile may not ask."""
+        try:
+            await self._rooms.ready_to_watch(data.room)
+        except TimeoutError:
+            ctx.error(ErrorCode.PROCESSING_ERROR, _AWAY)
+            return
+        self._admit(ctx, data, self._rooms.access(connection.id, data.room))
 
     async def _admit_later(
         self,
@@ -95,21 +107,23 @@ class RoomHandlers:
         principal: Principal,
     ) -> None:
         asked = _asked(data)
-        while True:
-            access = answer if isinstance(answer, RoomAccess) else _access(await answer)
-            if access is not RoomAccess.NONE and self._replays.is_shared:
-                try:
+        try:
+            while True:
+                access = answer if isinstance(answer, RoomAccess) else _access(await answer)
+                if access is not RoomAccess.NONE:
                     await self._replays.ready(ROOM, data.room, asked)
-                except TimeoutError:
-                    ctx.error(ErrorCode.PROCESSING_ERROR, "The server cannot reach its broker; try again later.")
-                    return
-            if asked is not None:
-                await self._replays.turn(connection)  # one replay at a time, and as fast as it is read
-            if connection.principal is principal:
-                break
-            # An auth_refresh waits for nobody: what the old token allowed is void.
-            principal = connection.principal
-            answer = self._ask(ctx, data.room)
+                if asked is not None:
+                    await self._replays.turn(connection)  # one replay at a time, and as fast as it is read
+                if access is not RoomAccess.NONE and data.presence:
+                    await self._rooms.ready_to_watch(data.room)
+                if connection.principal is principal:
+                    break
+                # An auth_refresh waits for nobody: what the old token allowed is void.
+                principal = connection.principal
+                answer = self._ask(ctx, data.room)
+        except TimeoutError:
+            ctx.error(ErrorCode.PROCESSING_ERROR, _AWAY)
+            return
         self._admit(ctx, data, access)
 
     def _admit(self, ctx: Context, data: RoomJoin, access: RoomAccess) -> None:

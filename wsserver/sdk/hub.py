@@ -354,9 +354,12 @@ class Hub:
         """
         return self._background.from_thread(call, args, kwargs)
 
-    def members(self, room: str) -> list[str]:
-        """Return the user ids of who is in a room, as `presence` tells those who asked for it."""
-        return self._rooms.members(room)
+    async def members(self, room: str) -> list[str]:
+        """Return the user ids of who is in a room, as `presence` tells those who asked for it, wherever they are.
+
+        Raises NotPublishedError while a shared broker is away. A process that does not answer within 2 s is left out.
+        """
+        return await self._rooms.members(room)
 
     def _target(self, session: str | None, room: str | None, user: User | None) -> tuple[GroupKind, str]:
         """Return the group that is published to."""

@@ -172,6 +172,9 @@ class Metrics:
         self.unreadable_orders = self._counter(
             "wsctl_orders_unreadable_total", "What another process asked for and could not be read"
         )
+        self.presence_unlisted = self._counter(
+            "wsctl_presence_unlisted_total", "Users in other processes whom there was no room to list"
+        )
         self.stalls = self._counter("wsctl_stalls_total", "Times that the event loop stood still")
 
     def read(self, name: str, help: str, kind: str, read: Callable[[], float]) -> None:

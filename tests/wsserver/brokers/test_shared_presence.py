@@ -1,0 +1,204 @@
+"""Presence is one over all servers that share a broker: nobody flickers, stays for ever or is told of twice."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.wsserver.conftest import HANG_S
+from wscore.codes import ErrorCode
+from wsserver import RoomLimits
+from wsserver.brokers.base import NotPublishedError
+from wsserver.lifetime import presence
+
+
+class Member:
+    """A client, and whom it knows to be in the hall."""
+
+    def __init__(self, client) -> None:
+        self.client = client
+        self.known: set[str] = set()
+        self.wholes = 0
+
+    async def join(self, *, presence: bool = True) -> Member:
+        await self.client.send("room.join", {"room": "hall", "presence": presence}, id="j")
+        data = (await self.client.receive_type("room.joined"))["data"]
+        if presence:
+            self.known = set(data["members"])
+            assert len(self.known) == data["memberCount"] == len(data["members"])
+        return self
+
+    def take(self, data: dict) -> None:
+        joined, left = set(data["joined"]), set(data["left"])
+        assert not joined & self.known, "told of whom it knows"
+        assert left <= self.known, "told that somebody left who was not there"
+        self.known = (self.known | joined) - left
+        assert len(self.known) == data["count"]
+        if "members" in data:
+            assert set(data["members"]) == self.known
+            self.wholes += 1
+
+    async def knows(self, *users: str) -> None:
+        async with asyncio.timeout(HANG_S):
+            while self.known != set(users):
+                self.take((await self.client.receive_type("presence"))["data"])
+
+    async def hears_nothing(self) -> None:
+        """All that was sent before the pong has come, and nothing of presence was in it."""
+        await self.client.send("ping", id="p")
+        while (envelope := await self.client.receive())["type"] != "pong":
+            assert envelope["type"] != "presence", envelope
+
+
+@pytest.fixture
+async def come(open_raw, user_token):
+    async def come(server, user, **options):
+        return await Member(await open_raw(server.url, token=user_token(user))).join(**options)
+
+    return come
+
+
+async def test_members_of_both_servers_see_each_other_come_and_go(start_pair, start_server, jwt_key, come):
+    for first, second in (await start_pair(jwt_key=jwt_key), [await start_server(jwt_key=jwt_key)] * 2):
+        plain = await come(second, "plain", presence=False)  # before anybody watches
+        alice = await come(first, "alice")
+        assert alice.known == {"plain", "alice"}
+        bob = await come(second, "bob")
+        assert bob.known == {"plain", "alice", "bob"}
+        await alice.knows("plain", "alice", "bob")
+        again = await come(first, "bob", presence=False)
+        carol = await come(second, "carol")
+        assert carol.known == {"plain", "alice", "bob", "carol"}
+        await alice.knows("plain", "alice", "bob", "carol")
+        await bob.client.send("room.leave", {"room": "hall"})  # it is there by its other connection
+        await bob.client.receive_type("room.left")
+        for server in (first, second):
+            assert set(await server.hub.members("hall")) == carol.known
+            assert await server.hub.members("nowhere") == []
+        await plain.client.send("room.leave", {"room": "hall"})
+        await again.client.send("room.leave", {"room": "hall"})
+        for member in (alice, carol):
+            await member.knows("alice", "carol")
+            assert member.wholes == 0
+
+
+async def test_a_server_without_members_knows_who_is_in_a_room(start_pair, jwt_key, come):
+    first, second = await start_pair(jwt_key=jwt_key)
+    for user in ("alice", "bob", "alice"):
+        await come(first, user, presence=False)
+    for server in (first, second):
+        assert sorted(await server.hub.members("hall")) == ["alice", "bob"]
+
+
+async def test_who_reconnects_to_the_other_server_does_not_flicker(start_pair, jwt_key, come, movable_clock):
+    first, second = await start_pair(jwt_key=jwt_key, clock=movable_clock.clock)
+    watcher = await come(first, "watcher")
+    far = await come(second, "far")
+    user = await come(first, "user", presence=False)
+    for member in (watcher, far):
+        await member.knows("watcher", "far", "user")
+    user.client.ws.transport.abort()
+    while len(first.connections) > 1:
+        await asyncio.sleep(0)
+    await movable_clock.advance(3)
+    user = await come(second, "user", presence=False)
+    for _ in range(8):
+        await movable_clock.advance(0.5)
+        await asyncio.sleep(0.01)
+    for member in (watcher, far):
+        await member.hears_nothing()
+    user.client.ws.transport.abort()
+    while len(second.connections) > 1:
+        await asyncio.sleep(0)
+    await movable_clock.advance(presence.LINGER_S + 0.1)
+    for member in (watcher, far):
+        await asyncio.wait_for(_moving(movable_clock, member.knows("watcher", "far")), HANG_S)
+
+
+async def _moving(clock, waited_for) -> None:
+    """Wait while the time goes on: what went through Redis comes at a time of its own."""
+    task = asyncio.ensure_future(waited_for)
+    while not task.done():
+        await clock.advance(0.1)
+        await asyncio.sleep(0.005)
+    await task
+
+
+async def test_a_server_that_ends_hands_its_members_over(start_pair, jwt_key, come):
+    first, second = await start_pair(jwt_key=jwt_key)
+    await come(first, "watcher")
+    await come(first, "stays", presence=False)
+    await come(first, "goes", presence=False)
+    await first.stop()
+    watcher = await come(second, "watcher")  # nobody there has heard of the room before
+    assert watcher.known == {"watcher", "stays", "goes"}
+    await come(second, "stays", presence=False)
+    assert set(await second.hub.members("hall")) == watcher.known
+    await watcher.knows("watcher", "stays")  # and not a word in between
+
+
+async def test_a_server_that_does_not_renew_its_members_has_lost_them_after_15_s(
+    start_pair, jwt_key, come, movable_clock
+):
+    first, second = await start_pair(jwt_key=jwt_key, clock=movable_clock.clock)
+    watcher = await come(first, "watcher")
+    await come(second, "ghost", presence=False)
+    await watcher.knows("watcher", "ghost")
+    for _ in range(60):
+        await movable_clock.advance(0.5)
+        await asyncio.sleep(0.003)
+    await watcher.hears_nothing()  # it beats
+    await second._broker._backplane._calls.stop()  # as if it were killed: nothing of it comes any more
+    began_s = movable_clock.now_s()
+    await asyncio.wait_for(_moving(movable_clock, watcher.knows("watcher")), HANG_S)
+    assert 12 < movable_clock.now_s() - began_s < 30
+
+
+async def test_what_was_missed_is_made_good_by_the_full_list(start_pair, jwt_key, come, redis):
+    first, second = await start_pair(jwt_key=jwt_key)
+    watcher = await come(first, "watcher")
+    await come(second, "bob", presence=False)
+    await watcher.knows("watcher", "bob")
+    with redis.client as client:
+        client.flushall()
+        client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    carol = await come(second, "carol")
+    async with asyncio.timeout(HANG_S):
+        while not watcher.wholes or watcher.known != {"watcher", "bob", "carol"}:
+            watcher.take((await watcher.client.receive_type("presence"))["data"])
+    assert carol.known == watcher.known
+
+
+async def test_without_redis_nobody_is_told_wrong_numbers_and_it_heals(start_pair, jwt_key, come, redis):
+    first, second = await start_pair(jwt_key=jwt_key)
+    watcher = await come(first, "watcher")
+    bob = await come(second, "bob", presence=False)
+    await watcher.knows("watcher", "bob")
+    redis.kill()
+    async with asyncio.timeout(HANG_S):
+        while first.is_ready or second.is_ready:
+            await asyncio.sleep(0.005)
+    with pytest.raises(NotPublishedError):
+        await first.hub.members("hall")
+    await watcher.client.send("room.join", {"room": "other", "presence": True}, id="o")
+    assert (await watcher.client.receive_type("error"))["data"]["code"] == ErrorCode.PROCESSING_ERROR
+    await bob.client.send("room.leave", {"room": "hall"})
+    await bob.client.receive_type("room.left")
+    redis.start()
+    async with asyncio.timeout(HANG_S):
+        while not watcher.wholes or watcher.known != {"watcher"}:
+            watcher.take((await watcher.client.receive_type("presence"))["data"])
+    assert await second.hub.members("hall") == ["watcher"]
+
+
+async def test_users_for_whom_there_is_no_room_are_counted(start_pair, jwt_key, come):
+    first, second = await start_pair(jwt_key=jwt_key, rooms=RoomLimits(in_all=6500))
+    watcher = await come(first, "watcher")
+    for number in range(12):
+        await come(second, f"u{number}", presence=False)
+    async with asyncio.timeout(HANG_S):
+        while not (unlisted := first.metrics.value("wsctl_presence_unlisted_total")):
+            watcher.take((await watcher.client.receive_type("presence"))["data"])
+    assert len(await first.hub.members("hall")) <= 13 - unlisted
+    assert first.metrics.value("wsctl_room_bytes") <= 6500
