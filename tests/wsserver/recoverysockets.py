@@ -17,10 +17,10 @@ from websockets.asyncio.client import connect
 
 from tests.conftest import SECRET
 from tests.wscore.recoveryworld import CLIENTS, GROUPS, LIMITS, HalfCounter, Mutant
-from tests.wsserver.conftest import HANG_S
 from wscore.counting import EventCounter, EventPlace
 from wscore.heartbeat import HeartbeatPolicy
-from wscore.recovery import GroupHistory, Position, RecoveryLimits
+from wscore.histories import Histories
+from wscore.recovery import GroupHistory, Position
 from wscore.tokens import JwtKey, mint_jwt
 from wscore.wallclock import now_ms
 from wsserver import Clock, ServerSettings, WebSocketServer
@@ -29,6 +29,7 @@ from wsserver.connections.rooms import Rooms
 from wsserver.lifetime.controller import WebSocketController
 from wsserver.settings import EngineName
 
+HANG_S = 120  # only to end a test that would hang: after thousands of runs hypothesis itself may stop for seconds
 _DAY_MS = 24 * 3600 * 1000
 _SESSION_GROUP = GROUPS[0]  # the other one is a room
 
@@ -62,6 +63,7 @@ class Running:
             recovery=LIMITS,
             jwt_key=JwtKey(secret=SECRET),
             heartbeat=HeartbeatPolicy(_DAY_MS, 100 * _DAY_MS),  # time leaps here
+            handshake_timeout_ms=HANG_S * 1000,
             drain_timeout_ms=2000,
             close_timeout_ms=1000,
         )
@@ -187,7 +189,9 @@ class SocketWorld:
         if group == _SESSION_GROUP and held is not None:
             query |= held._asdict()
         text = "&".join(f"{key}={value}" for key, value in query.items())
-        client.ws = await connect(f"{self._server.url}?{text}", proxy=None, compression=None, ping_interval=None)
+        client.ws = await connect(
+            f"{self._server.url}?{text}", proxy=None, compression=None, ping_interval=None, open_timeout=None
+        )
         client.inbox = deque()
         if group != _SESSION_GROUP:
             client.note_greeting(json.loads(await client.ws.recv()))
@@ -299,13 +303,13 @@ def _register_first(patch: Callable[[object, str, object], None], late: list[Cal
 
 def _replay_partially(patch: Callable[[object, str, object], None]) -> None:
     """Break the server: what is left of the window is replayed, as if it were all."""
-    since = GroupHistory.since
+    since = Histories.since
 
-    def partial(self: GroupHistory, asked: Position, now_s: float, limits: RecoveryLimits, client: str | None = None):
-        events = since(self, asked, now_s, limits, client)
-        if events is None and asked.epoch == self.epoch:
-            kept = self.events(now_s, limits)
-            return list(enumerate(kept, self.seq - len(kept) + 1))
+    def partial(self: Histories, history: GroupHistory, asked: Position, now_s: float, client: str | None = None):
+        events = since(self, history, asked, now_s, client)
+        if events is None and asked.epoch == history.epoch:
+            kept = self.events(history, now_s)
+            return list(enumerate(kept, history.seq - len(kept) + 1))
         return events
 
-    patch(GroupHistory, "since", partial)
+    patch(Histories, "since", partial)
