@@ -113,6 +113,10 @@ def test_with_workers_one_port_shows_all_and_a_lost_one_is_missing_until_it_is_b
     assert client.get("/readyz").status_code == 200
     missing = client.get("/api/v1/connections").json()["missing"]
     assert [name for name in missing if name.startswith("worker ")], missing
+    for _ in range(2):  # whose turn it would be is passed over
+        published = client.post("/api/v1/publish", json={"type": "x", "room": "a"})
+        assert published.elapsed.total_seconds() < 10
+        assert published.status_code == 200
     os.kill(hung, signal.SIGKILL)
     until(lambda: len(samples(client, "wsctl_connections")) == 2)
     redis.stop()

@@ -242,3 +242,16 @@ async def test_idempotency_keys_take_a_bounded_room_and_are_forgotten():
     assert store.used < 4000
     with pytest.raises(ApiError, match="another body"):
         await store.once("ops", "/", "29999", b"other", act, failed)
+
+
+async def test_a_broadcast_does_not_multiply_its_data_without_bound(port):
+    rooms = ",".join(f'"r{number}"' for number in range(1000))
+    data = b'"' + b"x" * 100_000 + b'"'
+    broadcast = b'{"type":"x","data":%b,"rooms":[%b]}' % (data, rooms.encode())
+    batch = b'{"acts":[{"act":"broadcast",%b]}' % broadcast[1:]
+    for path, body in (("broadcast", broadcast), ("batch", batch)):
+        length = f"Content-Length: {len(body)}"
+        begin = head("POST", f"/api/v1/{path}", length, "Content-Type: application/json", key=KEY)
+        answer = await talk(port, begin + body)
+        assert answer.startswith(b"HTTP/1.1 413"), answer
+        assert b"TOO_LARGE" in answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -45,6 +45,7 @@ from wsserver.sdk.hub import Hub
 from wsserver.sdk.sendable import check_close
 from wsserver.telemetry.metrics import Metrics
 
+MAX_HISTORY_BYTES: Final = 8 << 20  # of one answer; `before` asks for what is older
 CLOSED_AT_ONCE: Final = 250  # connections in one turn of the event loop
 
 
@@ -172,7 +173,7 @@ class Node:
 
     async def _history(self, query: ReadHistory) -> Answer:
         kept = await self._broker.history(query.kind, query.name, query.limit, query.before)
-        return HistoryAnswer([msgspec.Raw(payload) for payload in kept])
+        return HistoryAnswer([msgspec.Raw(payload) for payload in _newest(kept, MAX_HISTORY_BYTES)])
 
     async def _remove_history(self, query: RemoveHistory) -> Answer:
         await self._broker.forget(query.kind, query.name)
@@ -186,6 +187,16 @@ class Node:
         except NotRevokedError as error:
             code = ApiErrorCode.UNKNOWN_OUTCOME if error.is_unknown else ApiErrorCode.NOT_READY
             return NotDone(Problem(code, f"{error}."))
+
+
+def _newest(payloads: Sequence[bytes], limit: int) -> Sequence[bytes]:
+    """Return the last of them that take so many bytes together, at least one."""
+    size = 0
+    for number, payload in enumerate(reversed(payloads)):
+        size += len(payload)
+        if size > limit and number:
+            return payloads[-number:]
+    return payloads
 
 
 def _belongs_to(connection: Connection, user: str) -> bool:

@@ -64,7 +64,8 @@ class OwnWorkers:
         return await self._ask(worker, encode(Question(query, elsewhere=True, without=own)), ELSEWHERE_S)
 
     def _next(self) -> WorkerProcess | None:
-        workers = list(self._supervisor.serving.values())
+        serving = list(self._supervisor.serving.values())
+        workers = [worker for worker in serving if not worker.questions.is_late] or serving
         self._turn += 1
         return workers[self._turn % len(workers)] if workers else None
 

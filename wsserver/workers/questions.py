@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-MAX_FRAME_BYTES: Final = 64 << 20  # a page of the largest histories; nothing else comes near it
+MAX_FRAME_BYTES: Final = 64 << 20  # what is asked and answered is bounded far below
+MAX_UNSENT_BYTES: Final = 32 << 20  # to a worker that reads nothing
 MAX_AT_ONCE: Final = 256  # questions that a worker works on; what is beyond waits in the socket
 _HEAD: Final = struct.Struct("!II")
 
@@ -51,7 +52,7 @@ class _FrameLine:
         except (OSError, asyncio.IncompleteReadError):
             return
         finally:
-            self._writer.close()
+            self._writer.transport.abort()
             self._ended()
 
     async def _take(self, number: int, text: bytes) -> None:
@@ -62,18 +63,21 @@ class _FrameLine:
 
 
 class QuestionLine(_FrameLine):
-    """The supervisor's end of one worker."""
+    """The supervisor's end of one worker; `is_late` from a question without an answer in time until the next answer."""
 
     def __init__(self, end: socket.socket) -> None:
         super().__init__(end)
         self._number = 0
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._is_gone = False
+        self.is_late = False
 
     async def ask(self, question: bytes, within_s: float) -> bytes:
         """Return the answer; raises TimeoutError, and WorkerGoneError."""
         if self._is_gone or self._writer is None:
             raise WorkerGoneError
+        if self._writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            raise TimeoutError
         self._number = (self._number + 1) & 0xFFFFFFFF
         number = self._number
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -82,10 +86,14 @@ class QuestionLine(_FrameLine):
             self._send(number, question)
             async with asyncio.timeout(within_s):
                 return await future
+        except TimeoutError:
+            self.is_late = True
+            raise
         finally:
             del self._waiting[number]
 
     async def _take(self, number: int, text: bytes) -> None:
+        self.is_late = False
         future = self._waiting.get(number)
         if future is not None and not future.done():
             future.set_result(text)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import Final
+
+from msgspec import Raw
 
 from wscore.revocations import Revocation
 from wsserver.operations.acts import (
@@ -44,6 +47,8 @@ from wsserver.operations.queries import (
     RevokeTokens,
 )
 from wsserver.telemetry.logs import EventLog
+
+MAX_PUBLISHED_BYTES: Final = 16 << 20
 
 
 class Acting:
@@ -93,6 +98,7 @@ class Acting:
         messages = sum(act.targets for act in batch.acts if isinstance(act, BroadcastMessage))
         if messages > MAX_TARGETS:
             raise ApiError(ApiErrorCode.INVALID_REQUEST, f"A batch has at most {MAX_TARGETS} targets in all.", "$.acts")
+        _check_size([message for act in batch.acts for message in _messages(act)])
         results: list[ActResult] = []
         run: list[PublishMessage | BroadcastMessage] = []
         for act in batch.acts:
@@ -141,7 +147,7 @@ class Acting:
         """Publish all of several acts at once, by one process and so in order."""
         if not acts:
             return []
-        each = [[act] if isinstance(act, PublishMessage) else act.each() for act in acts]
+        each = [_messages(act) for act in acts]
         try:
             outcomes = iter(await self._publish_all([message for messages in each for message in messages]))
         except ApiError as error:
@@ -158,6 +164,7 @@ class Acting:
         return results
 
     async def _publish_all(self, messages: list[PublishMessage]) -> list[PublishOutcome]:
+        _check_size(messages)
         answer = await self._operations.act(PublishAll(messages))
         assert isinstance(answer, PublishAnswer)
         return answer.outcomes
@@ -200,6 +207,21 @@ def history_target(target: HistoryTarget) -> tuple[GroupName, str]:
         return "session", target.session
     assert target.room is not None
     return "room", target.room
+
+
+def _messages(act: Act) -> list[PublishMessage]:
+    """Return what an act publishes."""
+    if isinstance(act, PublishMessage):
+        return [act]
+    return act.each() if isinstance(act, BroadcastMessage) else []
+
+
+def _check_size(messages: Sequence[PublishMessage]) -> None:
+    """Raise ApiError for messages that take too much together: data goes to each target by itself."""
+    size = sum(len(memoryview(message.data)) for message in messages if isinstance(message.data, Raw))
+    if size > MAX_PUBLISHED_BYTES:
+        problem = f"The data of all messages together has at most {MAX_PUBLISHED_BYTES} bytes, once for each target."
+        raise ApiError(ApiErrorCode.TOO_LARGE, problem)
 
 
 def _targets(what: object, *kinds: str) -> list[str]:
