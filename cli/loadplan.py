@@ -44,7 +44,7 @@ def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target
     trust.tls()  # before anything runs: the file may not be readable
     fields = scenario.plan_fields(options, content)
     dialogue = None if place.obstacle is not None else dialogue_of(scenario, place.spoken, target)
-    return Plan(
+    plan = Plan(
         run_id=secrets.token_hex(6),
         kind=scenario.name,
         url=place.url,
@@ -61,6 +61,8 @@ def plan_of(scenario: Scenario, options: Any, content: Any, place: Place, target
         key=None if trust.key is None else str(trust.key.absolute()),
         **fields,
     )
+    scenario.check(plan)
+    return plan
 
 
 def content_of(scenario: Scenario, path: Path | None) -> Any:

@@ -17,17 +17,22 @@ class Unit(Enum):
     FACTOR = auto()
     DURATION = auto()  # ms
     TEXT = auto()
+    FLAG = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its help, its unit, the least value, and what to show where the default is worked out."""
+    """One option: its help, its unit, the least value, and what to show where the default is worked out.
+
+    A flag has its name, so that it has no second one that turns it off.
+    """
 
     help: str
     unit: Unit = Unit.COUNT
     least: float | None = None
     shown_default: str | None = None
     metavar: str = "N"
+    name: str = ""
 
 
 def count(help: str, *, least: int = 1) -> Option:
@@ -43,6 +48,11 @@ def milliseconds(help: str, shown_default: str | None = None) -> Option:
 def per_second(help: str, shown_default: str) -> Option:
     """Return an option that is a rate."""
     return Option(help, Unit.PER_SECOND, 0.001, shown_default)
+
+
+def flag(name: str, help: str) -> Option:
+    """Return an option that is on when it is named."""
+    return Option(help, Unit.FLAG, name=name)
 
 
 RAMP: Final = milliseconds("Time to open the connections.", f"1s per {CONNECTIONS_A_SECOND} connections")

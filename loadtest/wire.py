@@ -118,7 +118,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     url: str
     connections: int
     sessions: int = 1
+    rooms: int = 0  # in place of sessions, where it is more than 0
     publishers: int = 1
+    except_sender: bool = False  # publishers do not get their own messages
     rate: float | None = None
     handshake_timeout_s: float = 10.0  # for the connection, and then for the greeting
     reply_timeout_s: float = 10.0  # after which a connection no longer waits for a reply
@@ -148,6 +150,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     expected_workers: int = 0
     worker_of: str | None = None  # host:port of the Locust master to work for
 
+    @property
+    def groups(self) -> int:
+        """Over how many sessions or rooms the connections are spread."""
+        return self.rooms or self.sessions
+
+    def group_name(self, which: int | str) -> str:
+        """Return the name of a session or room."""
+        return f"load-{self.run_id}-{which}"
+
 
 class Histograms(msgspec.Struct, frozen=True):
     """HdrHistograms by name, in the library's own encoding (base64 text); merging them is exact."""
@@ -173,12 +184,13 @@ class Ledger(msgspec.Struct, frozen=True):
 class ReceiverLedger(msgspec.Struct, frozen=True, rename="camel"):
     """What went wrong at one connection: its number in the run, its session, and counts by their name in the ledger.
 
-    Without a session it is in one of its own.
+    Without a session it is in one of its own, and in a room if there is one.
     """
 
     connection: int
     session: int | None
     faults: dict[str, int]
+    room: int | None = None
 
 
 class RecoveryLedger(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -17,7 +17,7 @@ class Relay:
         self.tries = 0
         self._opened = asyncio.Event()
         self._opened.set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []  # in the order of their coming
         self._ends = AsyncExitStack()
         self._port = 0
 
@@ -37,6 +37,13 @@ class Relay:
         self._opened.clear()
         await self._end_all()
 
+    async def drop(self, count: int) -> None:
+        """Drop the connections that came last, so many of them; who comes again gets through at once."""
+        tasks = self._tasks[-count:]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def mend(self) -> None:
         self._opened.set()
 
@@ -49,7 +56,7 @@ class Relay:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self._tasks.append(task)
         self.tries += 1
         writers = [writer]
         try:
@@ -63,7 +70,7 @@ class Relay:
         except (asyncio.CancelledError, OSError):
             pass
         finally:
-            self._tasks.discard(task)
+            self._tasks.remove(task)
             for end in writers:
                 end.transport.abort()
             for end in writers:

@@ -27,6 +27,8 @@ def option_of(hint: Any) -> Any:
     for info in getattr(hint, "__metadata__", ()):
         if isinstance(info, Option):
             shown: dict[str, Any] = {"help": info.help, "show_default": info.shown_default or True}
+            if info.unit is Unit.FLAG:
+                return Annotated[hint.__origin__, typer.Option(info.name, help=info.help)]
             if info.unit is Unit.DURATION:
                 return Annotated[hint.__origin__, duration_option(**shown)]
             return Annotated[hint.__origin__, typer.Option(min=info.least, metavar=info.metavar, **shown)]

@@ -14,6 +14,7 @@ _STAMP: Final = re.compile(
     rb"wsctl\.([0-9a-zA-Z]+)\.([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,12})\.([0-9]{1,19})\.([0-9]{1,19})\.([0-9]{1,6})\."
 )
 _PUBLISHED: Final = b'{"type":"message","timestamp":%d,"data":'
+_PUBLISHED_IN_ROOM: Final = b'{"type":"message","timestamp":%%d,"room":"%s%%d","data":'
 
 
 class Flaw(Enum):
@@ -41,22 +42,28 @@ _decode_any: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class BroadcastForm:
-    """Writes and reads the broadcasts of one run; `payload_bytes` is the size of the data, where it is enough."""
+    """Writes and reads the broadcasts of one run; `payload_bytes` is the size of the data, where it is enough.
 
-    def __init__(self, run_id: str, payload_bytes: int, now_ns: int) -> None:
+    With a `room_prefix` they are for rooms, whose names it begins.
+    """
+
+    def __init__(self, run_id: str, payload_bytes: int, now_ns: int, *, room_prefix: str | None = None) -> None:
         self._run_id = run_id
         quoted = msgspec.json.encode(run_id).replace(b"%", b"%%")
         data = b'{"run":%s,"to":%%d,"pub":%%d,"seq":%%d,"due":%%d,"late":%%d,"sum":%%d' % quoted
         pad = payload_bytes - len(data % (0, 0, 1000, now_ns, 1000, _MODULUS)) - len(',"pad":""}')
         self._pad = "x" * max(0, pad)
         ending = b',"pad":"%s"}}' % self._pad.encode() if self._pad else b"}}"
-        self._form = _PUBLISHED + data + ending
+        self._is_for_rooms = room_prefix is not None
+        head = _PUBLISHED if room_prefix is None else _PUBLISHED_IN_ROOM % room_prefix.encode()
+        self._form = head + data + ending
 
     def message(self, now_ms: int, session: int, publisher: int, seq: int, due_ns: int, sent_ns: int) -> bytes:
         """Return a message; the times of its data are ns of the clock of the run."""
         late_ns = sent_ns - due_ns
         check = _check(session, publisher, seq, due_ns, late_ns)
-        return self._form % (now_ms, session, publisher, seq, due_ns, late_ns, check)
+        head = (now_ms, session) if self._is_for_rooms else (now_ms,)
+        return self._form % (*head, session, publisher, seq, due_ns, late_ns, check)
 
     def read(self, data: msgspec.Raw) -> Broadcast | Flaw:
         """Return the broadcast that the data of a message is, whole or not (see `is_whole`), or what is wrong."""

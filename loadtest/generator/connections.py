@@ -34,6 +34,7 @@ class Inbound(msgspec.Struct, gc=False, rename="camel"):
     id: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")
     seq: int | None = None
+    room: str | None = None
 
 
 class Recovery(msgspec.Struct, rename="camel"):
@@ -202,6 +203,12 @@ class LoadConnection(WSListener):
         return self.joined_ns != 0 and self.left_ns == 0
 
     @property
+    def is_resumed(self) -> bool:
+        """Whether the server has said that it goes on where the one before it ended."""
+        info = self.session_info
+        return info is not None and info.recovery is not None and bool(info.recovery.recovered)
+
+    @property
     def is_leaving(self) -> bool:
         """Whether this side ended it."""
         return self._leaving
@@ -256,7 +263,7 @@ class LoadConnection(WSListener):
                 (self.binary if self._is_binary else self.text)(whole)
 
     def _on_created(self, envelope: Inbound) -> None:
-        if self.joined_ns:
+        if self.session_info is not None:
             self.traffic.error("session_created came twice")
             return
         try:

@@ -27,7 +27,7 @@ PER_SOURCE_ADDRESS: Final = 25_000  # ephemeral ports are some 28,000 an address
 NO_HEADERS: Final = Headers()
 _TOKEN_LIFE_S: Final = 7 * 24 * 3600
 
-_REFUSALS: Final = ("HTTP 401", "HTTP 403", "AUTH_", "SESSION_CREATE_FAILED")
+_REFUSALS: Final = ("HTTP 401", "HTTP 403", "AUTH_", "SESSION_CREATE_FAILED", "room.join refused: FORBIDDEN")
 
 NO_FILES: Final = "too many open files"
 NO_PORT: Final = "no free local port"
@@ -60,8 +60,10 @@ class Dialer:
         key: str | None = None,
         timeout_s: float = HANDSHAKE_TIMEOUT_S,
         adapter: Adapter | None = None,
+        rooms: tuple[str, ...] = (),
     ) -> None:
         self._tokens = tokens
+        self._rooms = rooms  # that the tokens of users allow
         self._guests = uuid.uuid4()
         self._timeout_s = timeout_s
         self._headers = headers.items if adapter is None else offering(headers.items, adapter.subprotocols)
@@ -92,6 +94,7 @@ class Dialer:
             key=plan.key,
             timeout_s=plan.handshake_timeout_s,
             adapter=adapter,
+            rooms=(plan.group_name("*"),) if plan.rooms else (),
         )
 
     @property
@@ -157,6 +160,8 @@ class Dialer:
             claims: dict[str, object] = {"sub": f"load-{index}", "exp": now_ms() // 1000 + _TOKEN_LIFE_S}
             if "sessionId" in query:
                 claims["sid"] = query["sessionId"]
+            if self._rooms:
+                claims["rooms"] = list(self._rooms)
             return mint_jwt(tokens.secret, claims)
         # Who comes back is the same guest: a resume token is worth nothing to another one.
         guest = uuid.UUID(bytes=uuid.uuid5(self._guests, str(index)).bytes, version=4)

@@ -22,7 +22,7 @@ class BroadcastInFlight:
 
     __slots__ = (
         *("due_ns", "is_counted", "is_straggler", "latencies"),
-        *("publisher", "seen", "sent_ns", "seq", "session", "texts"),
+        *("position", "publisher", "seen", "sent_ns", "seq", "session", "texts"),
     )
 
     def __init__(self, message: Broadcast, offset_ns: int, *, is_counted: bool, is_straggler: bool) -> None:
@@ -35,20 +35,42 @@ class BroadcastInFlight:
         self.is_straggler = is_straggler
         self.latencies: Latencies = []
         self.seen = 0
+        self.position: int | None = None  # its seq in the group, where the server counts
         self.texts: list[bytes] = []
 
 
 class Room:
-    """A session, as this process sees it; what all receivers get as the same bytes is decoded once."""
+    """A session or a room, as this process sees it; what all receivers get as the same bytes is decoded once.
 
-    __slots__ = ("known", "receivers", "under_way")
+    Where it `leaves_out` senders, no publisher gets its own.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_leaves_out", "_publishers", "known", "receivers", "under_way")
+
+    def __init__(self, *, leaves_out: bool = False) -> None:
         self.receivers = 0
+        self._leaves_out = leaves_out
+        self._publishers: set[int] = set()  # that are left out, if they are connected here
         self.known: dict[bytes, BroadcastInFlight] = {}
         self.under_way: dict[tuple[int, int], BroadcastInFlight] = {}
 
-    def enter(self, flight: BroadcastInFlight) -> None:
+    def enter(self, rank: int | None) -> None:
+        """Note one more receiver, with its number if it publishes."""
+        self.receivers += 1
+        if self._leaves_out and rank is not None:
+            self._publishers.add(rank)
+
+    def leave(self, rank: int | None) -> None:
+        """Note that one is gone."""
+        self.receivers -= 1
+        if rank is not None:
+            self._publishers.discard(rank)
+
+    def expected(self, flight: BroadcastInFlight) -> int:
+        """Return how many receivers here are to get a broadcast."""
+        return self.receivers - (flight.publisher in self._publishers)
+
+    def begin(self, flight: BroadcastInFlight) -> None:
         """Note a broadcast that was not known yet."""
         self.under_way[flight.publisher, flight.seq] = flight
 

@@ -128,8 +128,9 @@ def _receivers(plan: Plan, parts: list[Part], lost_of: Mapping[int, int]) -> lis
             found.setdefault(index, Counter()).update(faults)
     worst_first = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))
     is_shared = any(part.logs for part in parts)
+    sessions, rooms = plan.sessions if is_shared and not plan.rooms else 0, plan.rooms
     return [
-        ReceiverLedger(index, index % plan.sessions if is_shared else None, dict(faults))
+        ReceiverLedger(index, index % sessions if sessions else None, dict(faults), index % rooms if rooms else None)
         for index, faults in worst_first
     ]
 

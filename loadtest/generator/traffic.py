@@ -72,6 +72,13 @@ class Traffic:
         """Return what the URL carries beside the token."""
         return {}
 
+    def awaited(self, connection: LoadConnection) -> str:
+        """Return what a connection that is not ready waits for."""
+        return self.greeting
+
+    def stayed_away(self, connection: LoadConnection) -> None:
+        """A connection that was lost does not come back, as it was to."""
+
     def flush(self) -> None:
         """Hand latencies over to the recorders; called 50 times a second."""
 
@@ -163,9 +170,7 @@ class Traffic:
         else:
             counts.awaited -= 1
             self.recorders[RECONNECT].record([connection.joined_ns - lost_ns])
-            info = connection.session_info
-            if info and info.recovery and info.recovery.recovered:
-                counts.resumed += 1
+            counts.resumed += connection.is_resumed
 
     def ended(self, connection: LoadConnection) -> None:
         """A connection is gone."""
@@ -184,6 +189,10 @@ class Traffic:
             counts.awaited += 1
             self._coming_back[connection.slot] = connection.left_ns
             self._spawn(self._come_back(connection, self._pause_s(0)))
+
+    def is_coming_back(self, connection: LoadConnection) -> bool:
+        """Tell whether a connection that was lost is to come back."""
+        return connection.slot in self._coming_back
 
     def error(self, text: str) -> None:
         """Something went wrong that the target is to blame for."""
@@ -228,11 +237,11 @@ class Traffic:
                 await connection.settled
         except TimeoutError:
             connection.cut()
-            return f"no {self.greeting} within {self.plan.handshake_timeout_s:g} s"
+            return f"no {self.awaited(connection)} within {self.plan.handshake_timeout_s:g} s"
         if connection.joined_ns:
             return None
         self.counts.closed(connection.close_code)
-        return connection.refusal or f"closed with {int(connection.close_code)} before {self.greeting}"
+        return connection.refusal or f"closed with {int(connection.close_code)} before {self.awaited(connection)}"
 
     # The storm
 
@@ -255,7 +264,9 @@ class Traffic:
                 break
             pause_s = self._pause_s(attempt)
             attempt += 1
-        self.counts.awaited -= self._coming_back.pop(before.slot, None) is not None
+        if self._coming_back.pop(before.slot, None) is not None:
+            self.counts.awaited -= 1
+            self.stayed_away(before)
 
     def _pause_s(self, attempt: int) -> float:
         return self._policy.delay_ms(attempt, random.random()) / 1000  # noqa: S311

@@ -65,7 +65,8 @@ def receiver_rows(summary: Summary, most: int = WORST_SHOWN) -> Iterator[str]:
     columns = {fault.field: fault.column for fault in FAULTS}
     for receiver in summary.receivers[:most]:
         counts = ", ".join(f"{count:,} {columns[name]}" for name, count in receiver.faults.items())
-        place = "" if receiver.session is None else f" of session {receiver.session}"
+        places = {name: getattr(receiver, name) for name in ("session", "room")}
+        place = "".join(f" of {name} {number}" for name, number in places.items() if number is not None)
         yield f"connection {receiver.connection}{place}: {counts}"
     if more := summary.receivers_affected - min(most, len(summary.receivers)):
         yield f"and {more:,} more of {summary.connections.peak:,} connections"

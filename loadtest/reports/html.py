@@ -81,11 +81,15 @@ def _body(summary: Summary, title: str) -> Iterator[str]:
         yield "<h2>Delivery</h2>" + _table(head, [row])
     if summary.receivers:
         columns = [fault for fault in FAULTS if any(fault.field in receiver.faults for receiver in summary.receivers)]
-        places = [] if all(receiver.session is None for receiver in summary.receivers) else ["session"]
+        places = [
+            name
+            for name in ("session", "room")
+            if any(getattr(receiver, name) is not None for receiver in summary.receivers)
+        ]
         rows = [
             [
                 str(receiver.connection),
-                *(str(receiver.session) for _ in places),
+                *(str(getattr(receiver, name)) for name in places),
                 *(f"{receiver.faults.get(fault.field, 0):,}" for fault in columns),
             ]
             for receiver in summary.receivers

@@ -125,6 +125,9 @@ class Scenario:
             "stages": stages,
         }
 
+    def check(self, plan: Plan) -> None:
+        """Raise ConfigError for a plan whose options contradict each other beyond what `plan_fields` sees."""
+
     def default_rate(self, options: Any, connections: int) -> float | None:
         """Return the messages a second of a run that names neither rate nor pause."""
         return float(connections)

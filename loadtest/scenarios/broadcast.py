@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-from array import array
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
-from picows import WSFrame, WSTransport
 
 from loadtest.faults import ALL_FAULTS
 from loadtest.generator.broadcasts import Broadcast, BroadcastForm, Flaw
@@ -19,11 +15,15 @@ from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.flights import BroadcastInFlight, LandedColumns, Room
 from loadtest.generator.messages import Part
+from loadtest.generator.publications import Publications
 from loadtest.generator.schedule import Timetable
 from loadtest.generator.traffic import Traffic
-from loadtest.ledger import NEVER, PublisherLog, Receipt, Streak, Streaks, counted
-from loadtest.options import PUBLISHERS, LoadOptions, count, per_second
+from loadtest.ledger import NEVER, Streak
+from loadtest.options import PUBLISHERS, LoadOptions, count, flag, per_second
 from loadtest.scenarios.base import Scenario, SearchRange
+from loadtest.scenarios.members import CountingPublisher, CountingReceiver, PublisherConnection, ReceiverConnection
+from loadtest.scenarios.recovering import RECOVERY_COUNTS, recovery_facts, recovery_failures
+from loadtest.summary import Summary
 from loadtest.wire import FIRST, LAST, LATENCY, MEDIAN, SERVICE, Plan
 from wscore.errors import ConfigError
 from wscore.units import counted_noun
@@ -34,7 +34,7 @@ _LATENCIES: Final = {FIRST: "first receiver", MEDIAN: "median receiver", LAST: "
 
 
 class BroadcastTraffic(Traffic):
-    """Connection i is in session i modulo the sessions; the first ones of each session publish."""
+    """Connection i is in group i modulo the groups, which are sessions or rooms; the first ones of each publish."""
 
     shown = LATENCY
     row = "delivery"
@@ -42,33 +42,44 @@ class BroadcastTraffic(Traffic):
 
     def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
         super().__init__(plan, dialer, position=position, processes=processes)
-        self.rooms = [Room() for _ in range(plan.sessions)]
+        self.rooms = [Room(leaves_out=plan.except_sender) for _ in range(plan.groups)]
         self.receivers: list[ReceiverConnection] = []
+        self.sent: dict[tuple[int, int], Publications] = {}
+        self.counts_events = plan.reconnects and plan.dialogue is None
         self._sweeps_ns = 0
         self.landed = LandedColumns()
         self.think_s = (plan.think_ms or 0) / 1000
         self.keep_ns = int(plan.drain_s * 1e9)
-        self.form = BroadcastForm(plan.run_id, plan.payload_bytes, monotonic_ns())
+        prefix = plan.group_name("") if plan.rooms else None
+        self.form = BroadcastForm(plan.run_id, plan.payload_bytes, monotonic_ns(), room_prefix=prefix)
         self._timetable = Timetable(self, plan.rate, _publish) if plan.rate else None
         self.is_open_model = self._timetable is not None
 
     def new_connection(self, slot: int, index: int) -> LoadConnection:
-        rank, session = divmod(index, self.plan.sessions)
+        rank, group = divmod(index, self.plan.groups)
         if rank >= self.plan.publishers:
-            return ReceiverConnection(self, slot, index, session)
-        return PublisherConnection(self, slot, index, session, rank)
+            return (CountingReceiver if self.counts_events else ReceiverConnection)(self, slot, index, group)
+        return (CountingPublisher if self.counts_events else PublisherConnection)(self, slot, index, group, rank)
 
     def query(self, connection: LoadConnection) -> dict[str, str]:
-        return {"sessionId": f"load-{self.plan.run_id}-{connection.index % self.plan.sessions}"}
+        return {} if self.plan.rooms else {"sessionId": self.plan.group_name(connection.index % self.plan.groups)}
+
+    def awaited(self, connection: LoadConnection) -> str:
+        has_joined = not self.plan.rooms or connection.session_info is None
+        return self.greeting if has_joined else "room.joined"
+
+    def stayed_away(self, connection: LoadConnection) -> None:
+        if isinstance(connection, ReceiverConnection) and connection.is_counted:
+            connection.stay_away()
 
     def begun(self) -> None:
         if self._timetable is not None:
-            self._timetable.start(min(self.connections, self.plan.sessions * self.plan.publishers))
+            self._timetable.start(min(self.connections, self.plan.groups * self.plan.publishers))
 
     def publish(self, connection: PublisherConnection, seq: int, due_ns: int, sent_ns: int) -> None:
         """Send a message; the times are ns of the clock of the run."""
         milliseconds = (sent_ns - self.offset_ns + self.wall_ns) // 1_000_000
-        message = self.form.message(milliseconds, connection.session, connection.rank, seq, due_ns, sent_ns)
+        message = self.form.message(milliseconds, connection.group, connection.rank, seq, due_ns, sent_ns)
         connection.transport.send(TEXT, message)
 
     def first_sight(
@@ -88,25 +99,39 @@ class BroadcastTraffic(Traffic):
             return None
         message = self.form.read(envelope.data)
         is_whole = isinstance(message, Broadcast) and self.form.is_whole(message)
-        return self.flight_of(room, payload, connection, message, is_whole=is_whole)
+        is_here = envelope.room == connection.room
+        flight = self.flight_of(room, payload, connection, message, is_whole=is_whole, is_here=is_here)
+        if flight is not None:
+            flight.position = envelope.seq
+        return flight
 
     def flight_of(
-        self, room: Room, payload: bytes, connection: ReceiverConnection, message: Broadcast | Flaw, *, is_whole: bool
+        self,
+        room: Room,
+        payload: bytes,
+        connection: ReceiverConnection,
+        message: Broadcast | Flaw,
+        *,
+        is_whole: bool,
+        is_here: bool = True,
     ) -> BroadcastInFlight | None:
-        """Return the broadcast that a message is, from now on known by its payload; None if it is none for this one."""
+        """Return the broadcast that a message is, from now on known by its payload; None if it is none for this one.
+
+        One that is not here came by another room than that of the connection.
+        """
         if isinstance(message, Flaw):
             self._note_flaw(message, connection)
             return None
         due_ns = message.due - self.offset_ns
         is_counted = self.window_start_ns <= due_ns < self.window_end_ns
-        if message.session != connection.session:
+        if message.session != connection.group or not is_here:
             connection.note("misdelivered", is_counted)
             return None
         flight = room.under_way.get((message.publisher, message.seq))
         if flight is None:
             is_straggler = monotonic_ns() - due_ns > self.keep_ns
             flight = BroadcastInFlight(message, self.offset_ns, is_counted=is_counted, is_straggler=is_straggler)
-            room.enter(flight)
+            room.begin(flight)
         if is_whole:
             room.know(payload, flight)
         else:
@@ -132,7 +157,7 @@ class BroadcastTraffic(Traffic):
                 self.counts.received += new
                 if flight.is_counted:
                     self.counts.counted_received += new
-                if size >= room.receivers or now - flight.due_ns > self.keep_ns:
+                if size >= room.expected(flight) or now - flight.due_ns > self.keep_ns:
                     done.append(flight)
             for flight in done:
                 room.land(flight)
@@ -168,151 +193,20 @@ class BroadcastTraffic(Traffic):
         part.landed = self.landed.landed()
         streaks: defaultdict[Streak, list[int]] = defaultdict(list)
         for connection in self.receivers:
+            if connection.is_continued:
+                continue
             # Who was there before the window began had to get all of it: naming the moment would tell equals apart.
-            joined_ns = connection.joined_ns + self.offset_ns if connection.joined_ns >= self.window_start_ns else 0
+            owed_ns = connection.owed_from_ns
+            joined_ns = owed_ns + self.offset_ns if owed_ns >= self.window_start_ns else 0
             left_ns = connection.left_ns + self.offset_ns if connection.left_ns else NEVER
-            for streak in connection.streaks.all(connection.session, joined_ns=joined_ns, left_ns=left_ns):
-                streaks[streak].append(connection.index)
+            for streak in connection.streaks.all(connection.group, joined_ns=joined_ns, left_ns=left_ns):
+                if not self.plan.except_sender or streak.publisher != connection.rank:
+                    streaks[streak].append(connection.index)
             if connection.faults:
                 part.add_faults(connection.index, connection.faults)
-            if isinstance(connection, PublisherConnection):
-                part.logs.append(connection.log())
+        window = self.window_start_ns, self.window_end_ns, self.offset_ns
+        part.logs = [publications.log(*window) for publications in self.sent.values()]
         part.streaks = list(streaks.items())
-
-
-class ReceiverConnection(LoadConnection):
-    """A connection that receives."""
-
-    __slots__ = ("_ends", "_keep_ns", "_known", "_room", "faults", "session", "streaks")
-
-    traffic: BroadcastTraffic
-
-    def __init__(self, traffic: BroadcastTraffic, slot: int, index: int, session: int) -> None:
-        super().__init__(traffic, slot, index)
-        self.session = session
-        self.streaks = Streaks(traffic.plan.publishers)
-        self._ends = self.streaks.ends
-        self._room = traffic.rooms[session]
-        self._known = self._room.known.get
-        self._keep_ns = traffic.keep_ns
-        self.faults: Counter[str] = Counter()
-
-    def ready(self) -> None:
-        self._room.receivers += 1
-        self.traffic.receivers.append(self)
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        if self.is_open:
-            self._room.receivers -= 1
-        super().on_ws_disconnected(transport)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        # The way of almost every message. Asking for the frame's type would cost as much as the rest.
-        flight = self._known(frame.get_payload_as_bytes())
-        if flight is None:
-            super().on_ws_frame(transport, frame)
-        else:
-            self._take(flight)
-
-    def text(self, payload: bytes) -> None:
-        flight = self._known(payload) or self.traffic.first_sight(self._room, payload, self)
-        if flight is not None:
-            self._take(flight)
-
-    def binary(self, payload: bytes) -> None:
-        flight = self._known(payload) or self.traffic.first_sight(self._room, payload, self, is_text=False)
-        if flight is not None:
-            self._take(flight)
-
-    def _take(self, flight: BroadcastInFlight) -> None:
-        publisher = flight.publisher
-        ends = self._ends
-        if ends[publisher] == flight.seq:
-            ends[publisher] = flight.seq + 1
-        elif not self._irregular(flight):
-            return
-        latency_ns = monotonic_ns() - flight.due_ns
-        flight.latencies.append(latency_ns)
-        if latency_ns > self._keep_ns:
-            self.note("late", flight.is_counted)
-
-    def _irregular(self, flight: BroadcastInFlight) -> bool:
-        """Enter a message out of turn; tells whether it is one more."""
-        missing = self.streaks.missing
-        receipt = self.streaks.irregular(flight.publisher, flight.seq)
-        self.traffic.counts.missing += self.streaks.missing - missing
-        if receipt is Receipt.DUPLICATE:
-            self.note("duplicated", flight.is_counted)
-            return False
-        if receipt is Receipt.REORDERED:
-            self.note("reordered", flight.is_counted)
-        return True
-
-    def note(self, fault: str, is_counted: bool) -> None:
-        """Count what is wrong with a message that came here, by its name in the ledger."""
-        if is_counted:
-            self.faults[fault] += 1
-            self.traffic.counts.fault(fault)
-
-
-class PublisherConnection(ReceiverConnection):
-    """A connection that publishes, and receives as all do."""
-
-    __slots__ = ("_due_ns", "_is_pausing", "_sent_ns", "rank")
-
-    def __init__(self, traffic: BroadcastTraffic, slot: int, index: int, session: int, rank: int) -> None:
-        super().__init__(traffic, slot, index, session)
-        self.rank = rank
-        self._due_ns = array("q")
-        self._sent_ns = array("q")
-        self._is_pausing = False  # until it publishes again
-
-    def ready(self) -> None:
-        super().ready()
-        if not self.traffic.is_open_model:
-            self._pause(self.traffic.think_s * random.random())  # noqa: S311
-
-    def publish(self, due_ns: int) -> None:
-        """Publish the message that was due then."""
-        traffic = self.traffic
-        now = monotonic_ns()
-        self._due_ns.append(due_ns)
-        self._sent_ns.append(now)
-        offset_ns = traffic.offset_ns
-        traffic.counts.sent += 1
-        if traffic.window_start_ns <= due_ns < traffic.window_end_ns:
-            traffic.counts.counted_sent += 1
-        traffic.publish(self, len(self._due_ns) - 1, due_ns + offset_ns, now + offset_ns)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        before = self._ends[self.rank]
-        super().on_ws_frame(transport, frame)
-        end = self._ends[self.rank]
-        if not self.traffic.is_open_model and end != before and end == len(self._sent_ns):
-            self._pause(self.traffic.think_s)
-
-    def give_up(self, sent_before_ns: int) -> None:
-        """Publish again if the last message was sent before then and has not come back."""
-        if self.is_open and self._sent_ns and self._sent_ns[-1] < sent_before_ns:
-            self._pause(self.traffic.think_s)
-
-    def _pause(self, pause_s: float) -> None:
-        if not self._is_pausing:
-            self._is_pausing = True
-            asyncio.get_running_loop().call_later(pause_s, self._again)
-
-    def _again(self) -> None:
-        self._is_pausing = False
-        now = monotonic_ns()
-        if self.left_ns == 0 and now < self.traffic.window_end_ns:
-            self.publish(now)
-
-    def log(self) -> PublisherLog:
-        """Return what was published, in the clock of the run."""
-        traffic = self.traffic
-        start, end = counted(self._due_ns, traffic.window_start_ns, traffic.window_end_ns)
-        sent_ns = [moment + traffic.offset_ns for moment in self._sent_ns]
-        return PublisherLog(self.session, self.rank, sent_ns, start, end)
 
 
 def _publish(connection: LoadConnection, due_ns: int) -> None:
@@ -326,7 +220,9 @@ class BroadcastOptions(LoadOptions):
 
     rate: Annotated[float | None, per_second("Broadcasts a second in all (open model).", "10 per publisher")] = None
     sessions: Annotated[int, count("Sessions to spread them over.")] = 1
+    rooms: Annotated[int | None, count("In place of sessions: rooms that they join, each one of them.")] = None
     publishers: Annotated[int, PUBLISHERS] = 1
+    except_sender: Annotated[bool, flag("--except-sender", "Publishers do not get their own messages back.")] = False
 
 
 class BroadcastScenario(Scenario):
@@ -340,6 +236,7 @@ class BroadcastScenario(Scenario):
     latency_title = "delivery"
     faults = ALL_FAULTS
     latencies = _LATENCIES
+    counts = RECOVERY_COUNTS
     quick = BroadcastOptions(rate=20, duration=5000, drain=1000)
     search = SearchRange()
     asks = False
@@ -352,20 +249,35 @@ class BroadcastScenario(Scenario):
     def plan_fields(self, options: Any, content: Any = None) -> dict[str, Any]:
         fields = super().plan_fields(options)
         connections = fields["connections"]
-        if options.sessions * options.publishers > connections:
+        if options.rooms and options.sessions > 1:
+            raise ConfigError("--rooms", "--sessions is given too", "connections are spread over one or the other")
+        groups = options.rooms or options.sessions
+        if groups * options.publishers > connections:
             raise ConfigError(
-                "--publishers",
-                f"{options.sessions} × {options.publishers} publishers are more than {connections} connections",
+                "--publishers", f"{groups} × {options.publishers} publishers are more than {connections} connections"
             )
-        return {**fields, "sessions": options.sessions, "publishers": options.publishers}
+        own = {"sessions": options.sessions, "publishers": options.publishers, "except_sender": options.except_sender}
+        return {**fields, **own, "rooms": options.rooms or 0}
+
+    def check(self, plan: Plan) -> None:
+        if plan.rooms and plan.dialogue is not None:
+            mend = "let each connection join with --on-open or --channel, spread by --sessions and {{session}}"
+            raise ConfigError("--rooms", f"{plan.dialogue.protocol.name} has no room.join", mend)
 
     def default_rate(self, options: Any, connections: int) -> float:
-        return float(options.sessions * options.publishers * BROADCASTS_A_SECOND)
+        return float((options.rooms or options.sessions) * options.publishers * BROADCASTS_A_SECOND)
 
     def probe_query(self, plan: Plan) -> dict[str, str]:
-        return {"sessionId": f"load-{plan.run_id}-probe"}
+        return {} if plan.rooms else {"sessionId": plan.group_name("probe")}
 
     def title_parts(self, plan: Plan) -> Iterator[str]:
-        yield counted_noun(plan.sessions, "session")
-        yield counted_noun(plan.sessions * plan.publishers, "publisher")
+        yield counted_noun(plan.groups, "room" if plan.rooms else "session")
+        yield counted_noun(plan.groups * plan.publishers, "publisher")
         yield from super().title_parts(plan)
+
+    def facts(self, summary: Summary) -> Iterator[tuple[str, str]]:
+        if summary.config.get("reconnects"):
+            yield from recovery_facts(summary, "group")
+
+    def failures(self, summary: Summary) -> Iterator[str]:
+        yield from recovery_failures(summary, "groups")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final
+from typing import Final
 
 import msgspec
 
 from loadtest.generator.connections import TEXT, LoadConnection, monotonic_ns
 from loadtest.generator.dialing import Dialer
+from loadtest.generator.reading import GroupReader
 from loadtest.scenarios.heartbeat import HeartbeatConnection, HeartbeatTraffic, RoundTripScenario
+from loadtest.scenarios.recovering import RECOVERY_COUNTS, recovery_facts, recovery_failures
 from loadtest.summary import Summary
-from loadtest.wire import Plan, RecoveryLedger
-from wscore.counting import EventCounter, EventPlace
+from loadtest.wire import Plan
 from wscore.envelope import decode_data
 from wscore.errors import WsctlError
 from wscore.payloads import HistoryLost
 from wscore.recovery import Position
-from wscore.units import counted_noun
 
 MISSED: Final = 3  # messages that a connection sends just before it is cut: their echoes find nobody
 _WORD: Final = "wsctl-loadtest-"
@@ -58,32 +58,31 @@ class ReconnectConnection(HeartbeatConnection):
     proves that nothing is missing before it.
     """
 
-    __slots__ = ("_awaited", "_counter", "_greeted_at_ms", "_is_replaying")
+    __slots__ = ("_awaited", "_greeted_at_ms", "_is_replaying", "_reader")
 
     traffic: ReconnectTraffic
 
     def __init__(self, traffic: ReconnectTraffic, slot: int, index: int) -> None:
         super().__init__(traffic, slot, index)
-        self._counter = EventCounter()
+        self._reader = GroupReader(traffic.counts)
         self._awaited = b""  # what it said when it was back, until that comes
         self._greeted_at_ms = 0.0  # on the server's clock
         self._is_replaying = False
 
     def follow(self, before: LoadConnection) -> None:
         assert isinstance(before, ReconnectConnection)
-        self._counter = before._counter
+        self._reader = before._reader
 
     def resume_fields(self) -> dict[str, str]:
-        fields, held = super().resume_fields(), self._counter.position
+        fields, held = super().resume_fields(), self._reader.position
         return fields | {"epoch": held.epoch, "seq": str(held.seq)} if fields and held is not None else fields
 
     def ready(self) -> None:
         super().ready()
-        traffic, held = self.traffic, self._counter.position
-        if held is not None:
-            traffic.counts.resumes += 1
-        if not self._begin(held):
+        traffic, held = self.traffic, self._reader.position
+        if not self._reader.begin(self.session_info.recovery if self.session_info is not None else None):
             return
+        self._is_replaying = held is not None and self.is_resumed
         word = self._say()
         if held is not None and word:
             self._awaited = word
@@ -91,7 +90,7 @@ class ReconnectConnection(HeartbeatConnection):
             asyncio.get_running_loop().call_later(traffic.plan.reply_timeout_s, self._wait_no_more)
 
     def cut(self) -> None:
-        if self.is_open and self._counter.position is not None:
+        if self.is_open and self._reader.position is not None:
             for _ in range(MISSED):
                 self._say()
         super().cut()
@@ -107,23 +106,6 @@ class ReconnectConnection(HeartbeatConnection):
                     return
         super().text(payload)
 
-    def _begin(self, held: Position | None) -> bool:
-        """Count from where the greeting says; tells whether there is anything to count."""
-        recovery = self.session_info.recovery if self.session_info is not None else None
-        counts, counter = self.traffic.counts, self._counter
-        if recovery is None or recovery.epoch is None or recovery.seq is None:
-            counts.unrecovered += held is not None
-            counter.position = None
-            return False
-        position = Position(str(recovery.epoch), recovery.seq)
-        if recovery.recovered is False:
-            counts.unrecovered += held is not None
-        elif held is not None:
-            self._is_replaying = bool(recovery.recovered)
-            counts.events_lost += _missing(held, position)  # since nothing was said of them
-        counter.begin(position, recovery.recovered)
-        return True
-
     def _is_taken(self, event: CountedEvent) -> bool:
         """Count an event of the session, or what became of a message of its own; False for anything else."""
         if event.type == "session_created":
@@ -137,20 +119,14 @@ class ReconnectConnection(HeartbeatConnection):
             return False
         if event.type == "recovery":
             return self._has_restarted(event)
-        if event.seq is not None and (held := self._counter.position) is not None:
-            self._count(event, event.seq, held)
+        if event.seq is not None and self._reader.position is not None:
+            self._count(event, event.seq)
         return event.seq is not None
 
-    def _count(self, event: CountedEvent, seq: int, held: Position) -> None:
-        counts, counter = self.traffic.counts, self._counter
-        match counter.place(seq):
-            case EventPlace.SEEN:
-                counts.events_doubled += 1
-                return
-            case EventPlace.GAP:
-                counts.events_lost += seq - held.seq - 1
-                counter.begin(Position(held.epoch, seq), None)
-        counts.events += 1
+    def _count(self, event: CountedEvent, seq: int) -> None:
+        if not self._reader.take(seq):
+            return
+        counts = self.traffic.counts
         is_last = bool(self._awaited) and bytes(event.data) == b'"%s"' % self._awaited
         # What happened before the greeting is a replay, and what this connection said behind it is none.
         self._is_replaying = self._is_replaying and not is_last and event.timestamp <= self._greeted_at_ms
@@ -165,8 +141,7 @@ class ReconnectConnection(HeartbeatConnection):
         except WsctlError:
             return False
         if lost.room is None:
-            self._counter.begin(Position(lost.epoch, lost.seq), lost.recovered)
-            self.traffic.counts.unrecovered += 1
+            self._reader.restart(Position(lost.epoch, lost.seq))
         return True
 
     def _say(self) -> bytes:
@@ -188,21 +163,6 @@ class ReconnectConnection(HeartbeatConnection):
             self.traffic.counts.awaited -= 1
 
 
-def _missing(held: Position, position: Position) -> int:
-    """Return how many events are at least missing between two positions that should be the same."""
-    if held.epoch == position.epoch:
-        return abs(position.seq - held.seq)
-    return 1
-
-
-def _figure(name: str) -> Any:
-    def figure(summary: Summary) -> float | None:
-        recovery = summary.recovery
-        return None if recovery is None else getattr(recovery, name)
-
-    return figure
-
-
 class ReconnectScenario(RoundTripScenario):
     """Heartbeats, then the storm."""
 
@@ -210,36 +170,10 @@ class ReconnectScenario(RoundTripScenario):
     help = "Drop all connections at once; measure until all are back."
     traffic = ReconnectTraffic
     storms = True
-    counts: ClassVar = {
-        "resumed": _figure("resumed"),
-        "replayed": _figure("replayed"),
-        "events_lost": _figure("lost"),
-        "events_doubled": _figure("doubled"),
-    }
+    counts = RECOVERY_COUNTS
 
     def facts(self, summary: Summary) -> Iterator[tuple[str, str]]:
-        recovery = summary.recovery
-        if recovery is None:
-            yield "recovery", "not measured: no connection came back to a session that keeps its events"
-            return
-        gone = f", {recovery.unrecovered:,} told that history is gone" if recovery.unrecovered else ""
-        yield "recovery", f"{recovery.resumed:,} of {recovery.asked:,} resumed{gone}; {_events(recovery)}"
+        yield from recovery_facts(summary, "session")
 
     def failures(self, summary: Summary) -> Iterator[str]:
-        recovery = summary.recovery
-        if recovery is not None and recovery.lost:
-            yield f"{counted_noun(recovery.lost, 'event')} of sessions never came, and no recovered: false said so."
-        if recovery is not None and recovery.doubled:
-            yield f"{counted_noun(recovery.doubled, 'event')} of sessions came twice."
-
-
-def _events(recovery: RecoveryLedger) -> str:
-    figures = ((recovery.replayed, "replayed"), (recovery.lost, "lost"), (recovery.doubled, "doubled"))
-    counted = [f"{count:,} {what}" for count, what in figures if count is not None]
-    missing = [what for count, what in figures if count is None]
-    texts = [f"events: {', '.join(counted)}"] if counted else []
-    if missing:
-        texts.append(f"not measured: {', '.join(missing)}")
-    elif open_ends := recovery.asked - recovery.confirmed:
-        texts.append(f"{counted_noun(open_ends, 'connection')} may miss more, since nothing came there afterwards")
-    return "; ".join(texts)
+        yield from recovery_failures(summary, "sessions")

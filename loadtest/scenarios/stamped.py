@@ -8,8 +8,9 @@ from loadtest.generator.connections import LoadConnection
 from loadtest.generator.dialect import Dialect
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.flights import BroadcastInFlight, Room
-from loadtest.scenarios.broadcast import BroadcastTraffic, PublisherConnection, ReceiverConnection
+from loadtest.scenarios.broadcast import BroadcastTraffic
 from loadtest.scenarios.exchange import FIRST_ID, problem_in
+from loadtest.scenarios.members import PublisherConnection, ReceiverConnection
 from loadtest.templates import read_template
 from loadtest.wire import Plan
 from wscore.foreign import Kind
@@ -35,7 +36,7 @@ class StampedTraffic(BroadcastTraffic):
 
     def publish(self, connection: PublisherConnection, seq: int, due_ns: int, sent_ns: int) -> None:
         self._number += 1
-        stamp = self._stamps.stamp(connection.session, connection.rank, seq, due_ns, sent_ns)
+        stamp = self._stamps.stamp(connection.group, connection.rank, seq, due_ns, sent_ns)
         self.dialect.say(connection, self._templates[seq % len(self._templates)], self._number, seq, stamp)
 
     def first_sight(

@@ -86,6 +86,8 @@ def test_the_ramp_opens_500_connections_a_second_unless_told_otherwise():
         (LoadOptions(rate=1, think=1), {}, "either a rate or a pause"),
         (LoadOptions(stages="1:1"), {}, "--stages"),
         (BroadcastOptions(connections=5, sessions=3, publishers=2), {}, "3 × 2 publishers are more than 5"),
+        (BroadcastOptions(connections=5, rooms=3, publishers=2), {}, "3 × 2 publishers are more than 5"),
+        (BroadcastOptions(connections=9, rooms=3, sessions=2), {}, "--rooms: --sessions is given too"),
         (LoadOptions(), {"token": "a", "sub": "b"}, "more than one token"),
         (LoadOptions(), {"users": True, "token_file": Path("x")}, "more than one token"),
         (LoadOptions(), {"users": True}, "JWT secret: none is set"),
