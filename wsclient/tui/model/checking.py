@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +16,7 @@ from wscore.foreign import Adapter, ProtocolName
 from wscore.foreign.binary import bytes_of_base64, bytes_of_hex
 
 BARE_TYPE: Final = "message"  # while nobody knows what the server speaks
+_SHORT_QUERY: Final = re.compile(r"\s*\{\s*[A-Za-z_.#]")
 _NOTHING: Final = "there is nothing to send"
 
 
@@ -35,11 +37,17 @@ def problem_of(draft: Draft, adapter: Adapter | None) -> str | None:
     if draft.form is Form.AUTO:
         if not draft.text.strip() and draft.type == bare_type(adapter):
             return f"{_NOTHING}; an empty message needs a type of its own"
-        if (problem := json_problem(draft.text)) is not None:
+        if not _is_query(draft.text, adapter) and (problem := json_problem(draft.text)) is not None:
             return problem
         if _is_whole(draft.text):
             return None
     return TYPE_RULE if is_ours and not is_message_type(draft.type) else None
+
+
+def _is_query(text: str, adapter: Adapter | None) -> bool:
+    """Tell whether a text is GraphQL in its short form, `{ hello }`, and not an attempt at JSON."""
+    is_graphql = adapter is not None and adapter.name == ProtocolName.GRAPHQL_WS
+    return is_graphql and _SHORT_QUERY.match(text) is not None
 
 
 def bare_type(adapter: Adapter | None) -> str:
@@ -67,6 +75,8 @@ def describe(draft: Draft, adapter: Adapter | None) -> str:
         return "sent as it is"
     if draft.text.lstrip()[:1] not in ("{", "["):
         return "text"
+    if _is_query(draft.text, adapter):
+        return "a query"
     return "a whole message, sent as it is" if _is_whole(draft.text) else "JSON"
 
 
