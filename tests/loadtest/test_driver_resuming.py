@@ -114,5 +114,7 @@ def test_what_a_replay_leaves_out_is_lost_and_nobody_said_so():
     with lying_server(recovers=True, close_after=100, forgets=1) as url:
         measured = drive(short_plan(url, "broadcast", **LOAD)).measured
     assert measured.recovery is not None
-    assert (measured.recovery.lost, measured.recovery.doubled) == (CONNECTIONS, 0)
-    assert measured.ledger.lost >= CONNECTIONS
+    # Who is back at once has nothing replayed, so that nothing can be left out.
+    assert measured.recovery.lost in range(1, CONNECTIONS + 1)
+    assert measured.recovery.doubled == 0
+    assert measured.ledger.lost >= measured.recovery.lost
