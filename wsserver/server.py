@@ -301,7 +301,7 @@ class WebSocketServer:
         engine = engine_of(settings, self.backlog, self._unfinished, self._log)
         await self._broker.start()
         if self._resume_secret is None:
-            self._resume_tokens.rekey(await self._broker.share("resume-secret", os.urandom(MIN_SECRET_BYTES)))
+            await self._broker.share("resume-secret", os.urandom(MIN_SECRET_BYTES), self._resume_tokens.rekey)
         try:
             await self._lifespans.enter(self.hub)
         except BaseException:

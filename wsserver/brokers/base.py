@@ -191,8 +191,12 @@ class Broker(Protocol):
     async def start(self) -> None:
         """Reach what it needs; raises BrokerUnreachableError."""
 
-    async def share(self, name: str, value: bytes) -> bytes:
-        """Return what all processes have agreed on under a name: the value of whoever came first."""
+    async def share(self, name: str, value: bytes, take: Callable[[bytes], None]) -> None:
+        """Agree with all processes on what a name stands for: the value of whoever came first.
+
+        `take` gets it before this returns, and another one should what keeps it lose it, and a newcomer be quicker than
+        those who write it back. Raises BrokerUnreachableError.
+        """
 
     async def stop(self, within_s: float) -> None:
         """Let what is on its way arrive within so many seconds, then let go."""

@@ -46,7 +46,7 @@ class CorruptBatchError(ValueError):
 
 def pack_item(item: Item) -> bytes:
     """Write one item."""
-    name = f"{item.without} {item.origin}".encode() if item.without else b""
+    name = f"{item.without} {item.origin}".encode() if item.without or item.origin else b""
     flags = (NUMBERED if item.is_numbered else 0) | (LOSSY if item.is_lossy else 0)
     return _ITEM.pack(flags, len(name), len(item.payload)) + name + item.payload
 

@@ -108,9 +108,9 @@ class MemoryBroker:
     async def start(self) -> None:
         """Do nothing: there is nothing to reach."""
 
-    async def share(self, name: str, value: bytes) -> bytes:
-        """Return the value: there is nobody to agree with."""
-        return value
+    async def share(self, name: str, value: bytes, take: Callable[[bytes], None]) -> None:
+        """Take the value: there is nobody to agree with."""
+        take(value)
 
     async def stop(self, within_s: float) -> None:
         """Do nothing."""

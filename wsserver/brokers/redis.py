@@ -34,6 +34,7 @@ from wsserver.brokers.redisbackplane import Keys, NotStored, RedisBackplane, Sto
 from wsserver.brokers.redisgroups import RESYNC_S, RedisGroups
 from wsserver.brokers.redispeers import RedisPeers
 from wsserver.brokers.redisrevoked import RedisRevoked
+from wsserver.brokers.redisshared import RedisShared
 from wsserver.brokers.redistarget import RedisTarget
 from wsserver.brokers.revoked import RevokedHere, TakeRevoked
 from wsserver.telemetry.logs import EventLog
@@ -89,6 +90,7 @@ class RedisBroker:
         self.process = self._backplane.producer
         self._takers: dict[str, TakeOrder] = {}  # by channel
         self._revoked = RedisRevoked(self._backplane, prefix, log)
+        self._shared = RedisShared(self._backplane, prefix)
         self._peers = RedisPeers(prefix, self._backplane, groups)
         self._missed = metrics.broker_missed
 
@@ -175,13 +177,11 @@ class RedisBroker:
             problem = self._backplane.problem or f"no answer within {START_S:g} s"
             raise BrokerUnreachableError(str(self._target), problem) from None
 
-    async def share(self, name: str, value: bytes) -> bytes:
+    async def share(self, name: str, value: bytes, take: Callable[[bytes], None]) -> None:
         """Agree on a value with the other processes; raises BrokerUnreachableError."""
-        future: asyncio.Future[bytes] = self._loop.create_future()
         try:
             async with asyncio.timeout(START_S):
-                self._backplane.share(f"{self._prefix}{name}", value, future.set_result)
-                return await future
+                await self._shared.agree(name, value, take)
         except TimeoutError:
             raise BrokerUnreachableError(str(self._target), "it does not answer") from None
 
@@ -296,6 +296,7 @@ class RedisBroker:
     def check(self) -> None:
         """Look after connections and groups, and let go of what is too old."""
         self._backplane.check()
+        self._shared.look()
         self._groups.check()
         self._peers.check()
 
@@ -304,6 +305,7 @@ class RedisBroker:
             self._started.set()
         self._groups.changed()
         self._revoked.changed()
+        self._shared.look()
         self._peers.changed()
 
     def _put(

@@ -24,6 +24,7 @@ from wsserver.telemetry.logs import EventLog
 MAX_QUEUED_CALLS: Final = 20_000
 MAX_QUEUED_BYTES: Final = 32 << 20
 GIVE_UP_S: Final = 10.0  # how long a publish may wait to be acknowledged
+RESENT_S: Final = 90.0  # nor is one sent again later: the store may know it no more, and would do it twice
 SILENCE_S: Final = 5.0  # without a sign of life a subscription is asked for one
 SUBSCRIBED_AT_ONCE: Final = 500  # channels in one command
 # What Redis answers while it cannot do anything, and what another connection may do.
@@ -235,11 +236,6 @@ class RedisBackplane:
         )
         return True
 
-    def share(self, key: str, value: bytes, done: Callable[[bytes], None]) -> None:
-        """Keep a value unless there is one already; `done` gets the one that there is then."""
-        self._call(_ignore, "SET", key, value, "NX")
-        self._call(lambda reply: done(reply) if isinstance(reply, bytes) else None, "GET", key)
-
     def delete(self, keys: Keys, done: Callable[[], None]) -> bool:
         """Have nothing kept of a group; False while there is no connection, then nothing comes."""
         if not self._calls.is_up:
@@ -341,6 +337,9 @@ class RedisBackplane:
             self._feed.give_up("the other connection reached another Redis")
         self._replies.clear()
         self._answered_s = self._now_s()
+        oldest_s = self._answered_s - RESENT_S
+        self._queue = deque(call for call in self._queue if not (call.is_told and call.since_s < oldest_s))
+        self._queued_bytes = sum(len(call.packed) for call in self._queue)
         for call in self._queue:  # unchanged and in order: the script knows those that it has done
             self._send(call)
         if self._hears:

@@ -8,22 +8,42 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import Final
 
+# A group's meta holds run, epoch, seq and the last call of each producer, `p:ID`. Beyond MANY of them those are
+# forgotten who have published nothing for FORGOTTEN_S: `looked` is when that was last looked at, and where the group
+# stood then. So any call is known that is sent again within that time.
+MANY: Final = 64
+FORGOTTEN_S: Final = 120
+
 # KEYS: meta, log.  ARGV: channel, run id, epoch if a new one is needed, producer, its call's number, window, seconds
 # that both keys live, items.  Returns epoch, first seq (of the numbered ones) and how many they are; 0 of both where a
 # later call of this producer was stored too: this one has its place, and nobody remembers which.
-PUBLISH: Final = b"""
+PUBLISH: Final = (
+    b"""
+local many, forgotten = %d, %d
+"""
+    % (MANY, FORGOTTEN_S)
+    + b"""
 local function forget_producers(meta)
-  for _, field in ipairs(redis.call('HKEYS', meta)) do
-    if string.sub(field, 1, 2) == 'p:' then redis.call('HDEL', meta, field) end
+  local now, seq = tonumber(redis.call('TIME')[1]), redis.call('HGET', meta, 'seq')
+  local at, upto = string.match(redis.call('HGET', meta, 'looked') or '', '(%d+):(%d+)')
+  if at and tonumber(at) <= now and now - tonumber(at) < forgotten then return end
+  if at and tonumber(at) <= now then
+    local fields = redis.call('HGETALL', meta)
+    for i = 1, #fields, 2 do
+      local first = string.sub(fields[i], 1, 2) == 'p:' and string.match(fields[i + 1], ':(%d+):')
+      if first and tonumber(first) <= tonumber(upto) then redis.call('HDEL', meta, fields[i]) end
+    end
   end
+  redis.call('HSET', meta, 'looked', now .. ':' .. seq)
 end
 local meta, log, channel, run, fresh = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
 local producer, number, window, lives, items = 'p:' .. ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8]
 local known = redis.call('HMGET', meta, 'run', 'epoch', producer)
 local epoch = known[2]
 if not epoch or known[1] ~= run then
+  redis.call('HSET', meta, 'run', run)
+  redis.call('DEL', meta)
   redis.call('HSET', meta, 'run', run, 'epoch', fresh, 'seq', 0)
-  forget_producers(meta)
   epoch, known[3] = fresh, false
 elseif known[3] then
   local last, first, count = string.match(known[3], '(%d+):(%d+):(%d+)')
@@ -51,12 +71,13 @@ if kept > 0 then
   end
   redis.call('EXPIRE', log, lives)
 end
-if not known[3] and redis.call('HLEN', meta) > 64 then forget_producers(meta) end
+if not known[3] and redis.call('HLEN', meta) > many then forget_producers(meta) end
 redis.call('HSET', meta, producer, number .. ':' .. first .. ':' .. kept)
 redis.call('EXPIRE', meta, lives)
 redis.call('PUBLISH', channel, epoch .. ':' .. first .. ':' .. kept .. ':' .. items)
 return {epoch, first, kept}
 """
+)
 
 # KEYS: meta, log.  ARGV: run id, epoch if a new one is needed, seconds that both keys live, seq behind which to read
 # (-1: nothing is read), most entries, most bytes.  Returns epoch, seq, and the items behind it: none if they are more.
@@ -66,8 +87,9 @@ local after, most, bytes = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6
 local known = redis.call('HMGET', meta, 'run', 'epoch', 'seq')
 local epoch, seq = known[2], tonumber(known[3] or 0)
 if not epoch or known[1] ~= run then
+  redis.call('HSET', meta, 'run', run)
+  redis.call('DEL', meta, log)
   redis.call('HSET', meta, 'run', run, 'epoch', fresh, 'seq', 0)
-  redis.call('DEL', log)
   epoch, seq = fresh, 0
 end
 redis.call('EXPIRE', meta, lives)

@@ -3,6 +3,7 @@
 redis://[user:password@]host[:port][/database]        rediss://… is the same over TLS
 unix:///path/to/socket[?db=1]
 redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/database]
+rediss+sentinel://… is the same over TLS, to the Sentinels and to whom they name
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from wscore.errors import ConfigError
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
-_SENTINEL: Final = "redis+sentinel"
+SENTINEL_TIMEOUT_S: Final = 2.0
+_SENTINELS: Final = ("redis+sentinel", "rediss+sentinel")
 _FORM: Final = "write redis://host:6379/0, rediss://host, unix:///path or redis+sentinel://host,host/service"
 
 
@@ -37,28 +39,41 @@ class RedisTarget:
     def __str__(self) -> str:
         if self.path:
             return f"unix://{self.path}"
+        scheme = "redis" if self.tls is None else "rediss"
         if self.sentinels:
             hosts = ",".join(_address(host, port) for host, port in self.sentinels)
-            return f"{_SENTINEL}://{hosts}/{self.service}/{self.database}"
-        return f"redis{'' if self.tls is None else 's'}://{_address(self.host, self.port)}/{self.database}"
+            return f"{scheme}+sentinel://{hosts}/{self.service}/{self.database}"
+        return f"{scheme}://{_address(self.host, self.port)}/{self.database}"
 
     async def address(self) -> tuple[str, int]:
         """Return host and port of the master, as the Sentinels say; raises ConnectionError when none knows it."""
         if not self.sentinels:
             return self.host, self.port
-        from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+        from redis.asyncio import Redis
         from redis.exceptions import RedisError
 
-        options: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 2}
-        sentinel = Sentinel(self.sentinels, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
-        try:
-            host, port = await sentinel.discover_master(self.service)
-        except (MasterNotFoundError, RedisError) as error:
-            raise ConnectionError(f"no Sentinel knows a master {self.service!r}: {error}") from None
-        finally:
-            for client in sentinel.sentinels:
-                await client.aclose()
-        return host, int(port)
+        problems = []
+        for host, port in self.sentinels:
+            async with Redis(
+                host=host,
+                port=port,
+                ssl=self.tls is not None,
+                socket_timeout=SENTINEL_TIMEOUT_S,
+                socket_connect_timeout=SENTINEL_TIMEOUT_S,
+            ) as sentinel:
+                try:
+                    masters: Any = await sentinel.sentinel_masters()
+                except (RedisError, OSError) as error:
+                    problems.append(str(error) or type(error).__name__)
+                    continue
+            state = masters.get(self.service)
+            if state is None or not state["is_master"]:
+                problems.append(f"{_address(host, port)} has not heard of it")
+            elif state["is_sdown"] or state["is_odown"]:
+                problems.append(f"{_address(host, port)} says that it is down")
+            else:
+                return state["ip"], int(state["port"])
+        raise ConnectionError(f"no Sentinel knows a master {self.service!r}: {'; '.join(problems)}")
 
 
 def read_target(url: str) -> RedisTarget:
@@ -70,18 +85,18 @@ def read_target(url: str) -> RedisTarget:
             return RedisTarget(
                 path=parts.path, database=_database(parts.query.removeprefix("db=")), username=user, password=password
             )
-        if parts.scheme == _SENTINEL:
-            return _sentinel_target(parts.netloc, parts.path, user, password)
+        tls = ssl.create_default_context() if parts.scheme.startswith("rediss") else None
+        if parts.scheme in _SENTINELS:
+            return _sentinel_target(parts.netloc, parts.path, user, password, tls)
         if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError
-        tls = ssl.create_default_context() if parts.scheme == "rediss" else None
         database = _database(parts.path.strip("/"))
         return RedisTarget(parts.hostname, parts.port or REDIS_PORT, "", database, user, password, tls)
     except ValueError:
         raise ConfigError("--broker", "is no URL of a Redis", _FORM) from None
 
 
-def _sentinel_target(netloc: str, path: str, user: str, password: str) -> RedisTarget:
+def _sentinel_target(netloc: str, path: str, user: str, password: str, tls: ssl.SSLContext | None) -> RedisTarget:
     sentinels = []
     for part in netloc.rpartition("@")[2].split(","):
         host, _, port = part.partition(":")
@@ -92,7 +107,12 @@ def _sentinel_target(netloc: str, path: str, user: str, password: str) -> RedisT
     if not service:
         raise ValueError
     return RedisTarget(
-        database=_database(database), username=user, password=password, sentinels=tuple(sentinels), service=service
+        database=_database(database),
+        username=user,
+        password=password,
+        tls=tls,
+        sentinels=tuple(sentinels),
+        service=service,
     )
 
 

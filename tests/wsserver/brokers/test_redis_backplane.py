@@ -9,7 +9,8 @@ import pytest
 
 from wscore.recovery import Position
 from wsserver.brokers.batches import Item, pack_item, read_batch
-from wsserver.brokers.redisbackplane import Keys, NotStored, RedisBackplane, Stored, StoreLimits
+from wsserver.brokers.redisbackplane import RESENT_S, Keys, NotStored, RedisBackplane, Stored, StoreLimits
+from wsserver.brokers.redisscripts import FORGOTTEN_S
 from wsserver.brokers.redistarget import read_target
 from wsserver.telemetry.logs import EventLog
 
@@ -129,6 +130,59 @@ async def test_a_call_that_is_sent_twice_is_stored_once(open_peer, redis):
     position, items = await peer.history()
     assert position.seq == 2
     assert [item.payload for item in items] == [b"a", b"b"]
+
+
+async def send_again(peer, number, *items):
+    """Publish as the call of a number, as after a connection was lost."""
+    peer.backplane._number = number - 1
+    return await peer.publish(*items)
+
+
+async def test_a_call_is_known_however_many_have_published_to_the_group_since(open_peer, redis):
+    peers = [await open_peer() for _ in range(3)]
+    stored = await peers[0].publish(event("a"))
+    for producer in range(150):  # processes come and go
+        peers[1].backplane.producer = f"p{producer}"
+        await peers[1].publish(event("b"))
+    assert await send_again(peers[0], 1, event("a")) == stored
+    with redis.client as client:
+        looked = f"{int(time.time()) - FORGOTTEN_S - 1}:150"
+        client.hset(ROOM.meta, "looked", looked)  # who has published nothing since then is forgotten
+        await peers[2].publish(event("c"))
+        fields = client.hkeys(ROOM.meta)
+        assert b"p:p148" not in fields
+        assert {b"p:p149", b"p:" + peers[2].backplane.producer.encode()} < set(fields)
+        assert client.hget(ROOM.meta, "looked") != looked.encode()
+
+
+async def test_a_call_of_an_earlier_run_of_redis_is_stored_in_the_new_one(open_peer, redis):
+    peer = await open_peer()
+    before = await peer.publish(event("a"))
+    with redis.client as client:
+        client.hset(ROOM.meta, "run", "another")  # as a snapshot has it
+    position, _ = await peer.history()
+    again = await send_again(peer, 1, event("a"))
+    assert position.epoch == again.epoch != before.epoch
+    assert await peer.history() == (Position(again.epoch, 1), [event("a")])
+
+
+async def test_a_call_that_waited_longer_than_it_is_known_is_not_sent_again(open_peer, redis, monkeypatch):
+    peer = await open_peer()
+    await peer.publish(event("a"))
+    redis.signal(19)
+    waiting = asyncio.ensure_future(peer.publish(event("b")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    now_s = time.monotonic() + RESENT_S + 1
+    peer.backplane._now_s = lambda: now_s
+    peer.backplane.check()
+    assert await waiting == NotStored("the broker does not answer", is_unknown=True)
+    peer.backplane._calls.give_up("a test cuts it")
+    redis.signal(18)
+    await peer.up()
+    assert not peer.backplane._queue
+    assert peer.backplane._queued_bytes == 0
+    assert (await peer.publish(event("c"))).first in (2, 3)
 
 
 async def test_another_run_of_redis_is_another_epoch(open_peer, start_redis):

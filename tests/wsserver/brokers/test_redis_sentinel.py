@@ -1,0 +1,121 @@
+"""Real Sentinels name the master, with and without TLS, and another one once it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+from contextlib import suppress
+
+import pytest
+import redis as redis_py
+
+from tests.wsserver.conftest import HANG_S
+from wscore.errors import ConfigError
+from wsserver.brokers.redistarget import read_target
+
+FAILOVER = "sentinel down-after-milliseconds mymaster 300\nsentinel failover-timeout mymaster 3000\n"
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def certificate(make_certificate, monkeypatch):
+    made = make_certificate("127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.cert))
+    return made
+
+
+@pytest.fixture
+def tls(certificate):
+    """The options of a Redis or a Sentinel that speaks TLS, as rows of a configuration."""
+    files = {"cert-file": certificate.cert, "key-file": certificate.key, "ca-cert-file": certificate.cert}
+    return [*(f"tls-{name} {path}" for name, path in files.items()), "tls-auth-clients no", "tls-replication yes"]
+
+
+@pytest.fixture
+def start_sentinel(tmp_path, redis):
+    """Start a Sentinel of the master at a port: `start_sentinel(port, *rows)`; returns its own port."""
+    started = []
+
+    def start(master: int, *rows: str) -> int:
+        port = free_port()
+        own = f"port 0\ntls-port {port}" if rows else f"port {port}"
+        text = "\n".join((own, *rows, f"sentinel monitor mymaster 127.0.0.1 {master} 1", FAILOVER))
+        path = tmp_path / "sentinel.conf"
+        path.write_text(f"dir {tmp_path}\nbind 127.0.0.1\n{text}")
+        started.append(subprocess.Popen([redis.program, str(path), "--sentinel"], stdout=subprocess.DEVNULL))
+        return port
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+async def test_over_tls_the_sentinel_and_the_master_that_it_names_are_reached(
+    start_server, start_redis, start_sentinel, open_raw, tls
+):
+    tls_port = free_port()
+    start_redis(
+        "--tls-port",
+        str(tls_port),
+        *(f"--{part}" if not at else part for row in tls for at, part in enumerate(row.split())),
+    )
+    port = start_sentinel(tls_port, *tls)
+    target = read_target(f"rediss+sentinel://127.0.0.1:{port}/mymaster/1")
+    assert str(target) == f"rediss+sentinel://127.0.0.1:{port}/mymaster/1"
+    server = await start_server(broker=target, broker_prefix="t:")
+    client = await open_raw(server.url, session="s")
+    await server.hub.published("note", 1, session="s")
+    assert (await client.receive_type("note"))["seq"] == 1
+    assert await target.address() == ("127.0.0.1", tls_port)
+
+
+async def test_a_sentinel_whose_certificate_nobody_trusts_is_not_believed(
+    start_sentinel, tls, monkeypatch, make_certificate
+):
+    master = free_port()
+    url = f"rediss+sentinel://127.0.0.1:{start_sentinel(master, *tls)}/mymaster"
+    async with asyncio.timeout(HANG_S):
+        while True:
+            with suppress(ConnectionError):  # it starts
+                assert await read_target(url).address() == ("127.0.0.1", master)
+                break
+            await asyncio.sleep(0.05)
+    with pytest.raises(ConnectionError, match=r"a master 'other': 127\.0\.0\.1:\d+ has not heard of it$"):
+        await read_target(url.replace("mymaster", "other")).address()
+    monkeypatch.setenv("SSL_CERT_FILE", str(make_certificate("127.0.0.1").cert))
+    with pytest.raises(ConnectionError, match=r"^no Sentinel knows a master 'mymaster': .*certificate verify failed"):
+        await read_target(url).address()
+
+
+@pytest.mark.chaos
+async def test_a_master_that_is_gone_has_another_one_in_its_place(
+    start_server, start_redis, start_sentinel, open_raw, redis
+):
+    replica = start_redis("--replicaof", f"127.0.0.1 {redis.port}")
+    port = start_sentinel(redis.port)
+    server = await start_server(broker=read_target(f"redis+sentinel://127.0.0.1:{port}/mymaster"), broker_prefix="t:")
+    client = await open_raw(server.url, session="s")
+    await server.hub.published("note", 1, session="s")
+    async with asyncio.timeout(3 * HANG_S):
+        with redis_py.Redis(port=port) as sentinel, replica.client as direct:
+            while not sentinel.sentinel_slaves("mymaster") or direct.info("replication")["master_link_status"] != "up":
+                await asyncio.sleep(0.05)
+        redis.kill()
+        assert (await client.receive_type("note"))["data"] == 1
+        while (await client.receive())["type"] != "recovery":
+            pass
+    assert (await server.hub.published("note", 2, session="s")).seq == 1
+    assert (await client.receive_type("note"))["data"] == 2
+
+
+@pytest.mark.parametrize("url", ["rediss+sentinel://h", "rediss+sentinel:///service", "rediss+other://h/service"])
+def test_what_names_no_sentinel_is_refused(url):
+    with pytest.raises(ConfigError, match="is no URL of a Redis"):
+        read_target(url)
