@@ -85,13 +85,6 @@ class EndConnections(Body, frozen=True, tag="disconnect"):
     reason: Annotated[str, Meta(description="At most 123 bytes.")] = ""
 
 
-class Published(Struct, frozen=True, omit_defaults=True):
-    """A message is where it is kept: its place in its group. Both are left out for what takes no place."""
-
-    epoch: str | None = None
-    seq: int | None = None
-
-
 Act = PublishMessage | BroadcastMessage | SendMessage | EndConnections
 
 

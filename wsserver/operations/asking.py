@@ -8,9 +8,10 @@ from typing import Final, Protocol
 import msgspec
 from msgspec import Struct
 
+from wscore.operations import ApiErrorCode
 from wsserver.operations.cluster import Cluster
 from wsserver.operations.node import Node
-from wsserver.operations.problems import ApiError, ApiErrorCode
+from wsserver.operations.problems import ApiError
 from wsserver.operations.queries import Answer, NotDone, Query
 
 

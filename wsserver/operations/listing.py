@@ -9,14 +9,14 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+from wscore.operations import ApiErrorCode, ConnectionRow
 from wsserver.brokers.base import ROOM
 from wsserver.connections.groups import Groups
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.state import Connection
 from wsserver.engines.networks import parse_ip
-from wsserver.operations.problems import ApiError, ApiErrorCode
+from wsserver.operations.problems import ApiError
 from wsserver.operations.queries import (
-    ConnectionRow,
     ConnectionsAnswer,
     GroupsAnswer,
     ListConnections,

@@ -10,14 +10,15 @@ import msgspec
 
 from wscore.envelope import UnsendableError
 from wscore.guest import is_guest_id
+from wscore.operations import ApiErrorCode, Problem, Published
 from wsserver.brokers.base import ROOM, Broker, NotPublishedError
 from wsserver.brokers.revoked import NotRevokedError
 from wsserver.connections.groups import Groups
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.state import Connection
-from wsserver.operations.acts import EndConnections, Published, PublishMessage, SendMessage
+from wsserver.operations.acts import EndConnections, PublishMessage, SendMessage
 from wsserver.operations.listing import Listing
-from wsserver.operations.problems import ApiError, ApiErrorCode, Problem
+from wsserver.operations.problems import ApiError
 from wsserver.operations.queries import (
     Answer,
     HistoryAnswer,

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
 
-import msgspec
-
 from wscore.errors import WsctlError
-
-
-class ApiErrorCode(StrEnum):
-    """Why something is not done."""
-
-    INVALID_REQUEST = "INVALID_REQUEST"
-    UNAUTHORIZED = "UNAUTHORIZED"
-    FORBIDDEN = "FORBIDDEN"
-    NOT_FOUND = "NOT_FOUND"
-    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
-    TIMED_OUT = "TIMED_OUT"
-    CONFLICT = "CONFLICT"
-    TOO_LARGE = "TOO_LARGE"
-    BUSY = "BUSY"
-    NOT_PUBLISHED = "NOT_PUBLISHED"
-    NOT_READY = "NOT_READY"
-    UNKNOWN_OUTCOME = "UNKNOWN_OUTCOME"
-    INTERNAL = "INTERNAL"
-
+from wscore.operations import ApiErrorCode, Problem
 
 STATUS: Final = {
     ApiErrorCode.INVALID_REQUEST: HTTPStatus.BAD_REQUEST,
@@ -44,14 +23,6 @@ STATUS: Final = {
     ApiErrorCode.UNKNOWN_OUTCOME: HTTPStatus.GATEWAY_TIMEOUT,
     ApiErrorCode.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-
-
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is wrong: a code for programs, a message for people, and the place of it in the request, as `$.room`."""
-
-    code: ApiErrorCode
-    message: str
-    place: str | None = None
 
 
 class ApiError(WsctlError):

@@ -10,9 +10,9 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Raw, Struct
 
+from wscore.operations import ConnectionRow, Problem, Published
 from wscore.revocations import Revocation
-from wsserver.operations.acts import EndConnections, Published, PublishMessage, SendMessage
-from wsserver.operations.problems import Problem
+from wsserver.operations.acts import EndConnections, PublishMessage, SendMessage
 from wsserver.telemetry.metrics import Sample
 
 GroupName = Literal["session", "room"]  # the kinds of groups that have names which operators know
@@ -84,21 +84,6 @@ class ListConnections(Struct, tag="connections", frozen=True):
     min_age: int | None = None
     max_age: int | None = None
     min_buffered: int | None = None
-
-
-class ConnectionRow(Struct, frozen=True, rename="camel"):
-    """A connection: since when (ms since the epoch), and how many bytes wait for it to read; at most 16 rooms."""
-
-    id: str
-    user: str
-    is_guest: bool
-    session: str
-    rooms: list[str]
-    room_count: int
-    address: str | None
-    opened_at: int
-    buffered_bytes: int
-    node: str
 
 
 class ConnectionsAnswer(Struct, tag="connections", frozen=True):

@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
+from wscore.operations import ApiErrorCode
 from wsserver.operations.asking import Gathered, Question, Response, decode_response, done
-from wsserver.operations.problems import ApiError, ApiErrorCode
+from wsserver.operations.problems import ApiError
 from wsserver.operations.queries import Answer, Query, encode
 from wsserver.workers.process import WorkerProcess
 from wsserver.workers.questions import WorkerGoneError

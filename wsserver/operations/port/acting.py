@@ -8,6 +8,19 @@ from typing import Final
 
 from msgspec import Raw
 
+from wscore.operations import (
+    ActResult,
+    ApiErrorCode,
+    BatchResult,
+    BroadcastResult,
+    DisconnectResult,
+    HistoryRemoved,
+    Problem,
+    Published,
+    RevokeResult,
+    SendResult,
+    TargetResult,
+)
 from wscore.revocations import Revocation
 from wsserver.operations.acts import (
     MAX_TARGETS,
@@ -15,24 +28,13 @@ from wsserver.operations.acts import (
     ActBatch,
     BroadcastMessage,
     EndConnections,
-    Published,
     PublishMessage,
     SendMessage,
 )
 from wsserver.operations.asking import Operations, done
 from wsserver.operations.port.door import Operator
-from wsserver.operations.port.pages import (
-    ActResult,
-    BatchResult,
-    BroadcastResult,
-    DisconnectResult,
-    HistoryRemoved,
-    HistoryTarget,
-    RevokeResult,
-    SendResult,
-    TargetResult,
-)
-from wsserver.operations.problems import ApiError, ApiErrorCode, Problem
+from wsserver.operations.port.pages import HistoryTarget
+from wsserver.operations.problems import ApiError
 from wsserver.operations.queries import (
     Answer,
     GroupName,

@@ -12,14 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from wscore.operations import ApiErrorCode, ErrorBody
 from wsserver.operations.asking import Operations
 from wsserver.operations.port.acting import Acting
 from wsserver.operations.port.idempotency import Idempotency, Kept
 from wsserver.operations.port.looking import Looking
 from wsserver.operations.port.reading import Bodies, parameters, parsed
-from wsserver.operations.port.replies import JSON_HEADERS, ErrorBody, encode, reply
+from wsserver.operations.port.replies import JSON_HEADERS, encode, reply
 from wsserver.operations.port.table import ROWS, ApiRoute
-from wsserver.operations.problems import STATUS, ApiError, ApiErrorCode
+from wsserver.operations.problems import STATUS, ApiError
 from wsserver.operations.settings import Right
 from wsserver.telemetry.logs import EventLog
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from wscore.operations import ApiErrorCode, Problem
 from wsserver.operations.asking import Operations
 from wsserver.operations.port.api import HttpApi
 from wsserver.operations.port.door import Door
@@ -22,7 +23,7 @@ from wsserver.operations.port.openapi import document
 from wsserver.operations.port.reference import POLICY, html
 from wsserver.operations.port.replies import page, refusal, reply, text
 from wsserver.operations.port.table import PREFIX
-from wsserver.operations.problems import ApiError, ApiErrorCode, Problem
+from wsserver.operations.problems import ApiError
 from wsserver.operations.queries import Readiness, ReadinessAnswer, Scrape, ScrapeAnswer
 from wsserver.operations.settings import AccessKey
 from wsserver.telemetry.logs import EventLog

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from starlette.datastructures import Headers
 
+from wscore.operations import ApiErrorCode
 from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.origins import normalise
-from wsserver.operations.problems import ApiError, ApiErrorCode
+from wsserver.operations.problems import ApiError
 from wsserver.operations.settings import AccessKey, Right
 
 OWN_SITES: Final = ("same-origin", "none")  # of a page of ours, or of nobody's: the address was typed

@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
-from wsserver.operations.problems import ApiError, ApiErrorCode
+from wscore.operations import ApiErrorCode
+from wsserver.operations.problems import ApiError
 
 KEPT_S: Final = 600.0
 MAX_KEYS: Final = 100_000

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from heapq import nsmallest
 
+from wscore.operations import (
+    ApiErrorCode,
+    ConnectionRow,
+    ConnectionsPage,
+    GroupRow,
+    HistoryPage,
+    PresencePage,
+    RoomsPage,
+    SessionsPage,
+)
 from wsserver.operations.asking import Gathered, Operations, done
 from wsserver.operations.port.acting import history_target
 from wsserver.operations.port.pages import (
     MAX_PAGE,
-    ConnectionsPage,
     ConnectionsQuery,
-    GroupRow,
     GroupsQuery,
-    HistoryPage,
     HistoryQuery,
-    PresencePage,
     PresenceQuery,
-    RoomsPage,
-    SessionsPage,
     cursor_of,
     place_of,
 )
-from wsserver.operations.problems import ApiError, ApiErrorCode
+from wsserver.operations.problems import ApiError
 from wsserver.operations.queries import (
-    ConnectionRow,
     ConnectionsAnswer,
     GroupName,
     GroupsAnswer,

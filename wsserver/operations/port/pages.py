@@ -6,23 +6,18 @@ import base64
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 
-from wsserver.operations.acts import Name, Published, Text
-from wsserver.operations.problems import ApiError, ApiErrorCode, Problem
-from wsserver.operations.queries import ConnectionRow
+from wscore.operations import ApiErrorCode
+from wsserver.operations.acts import Name, Text
+from wsserver.operations.problems import ApiError
 
 MAX_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 100
 
 Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description="How many at most.")]
 Cursor = Annotated[str, Meta(max_length=512, description="`next` of the page before.")]
-Next = Annotated[str, Meta(description="The `cursor` of the next page; left out at the last one.")]
-Count = Annotated[int, Meta(ge=0)]
 Millis = Annotated[int, Meta(ge=0, description="In ms.")]
-Missing = Annotated[
-    list[str], Meta(description="Processes that did not answer within a second: the rest is without them.")
-]
 
 
 class Parameters(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
@@ -74,112 +69,6 @@ class HistoryQuery(HistoryTarget, frozen=True):
 
     limit: Limit = DEFAULT_PAGE
     before: Annotated[int, Meta(ge=1)] | None = None
-
-
-class ConnectionsPage(Struct, frozen=True, omit_defaults=True):
-    """Connections, the oldest first, and how many there are in all."""
-
-    connections: list[ConnectionRow]
-    total: Count
-    missing: Missing
-    next: Next | None = None
-
-
-class GroupRow(Struct, frozen=True):
-    """A session or a room, and how many connections are in it."""
-
-    name: str
-    connections: Count
-
-
-class SessionsPage(Struct, frozen=True, omit_defaults=True):
-    """Sessions that somebody is in, by name."""
-
-    sessions: list[GroupRow]
-    missing: Missing
-    next: Next | None = None
-
-
-class RoomsPage(Struct, frozen=True, omit_defaults=True):
-    """Rooms that somebody is in, by name."""
-
-    rooms: list[GroupRow]
-    missing: Missing
-    next: Next | None = None
-
-
-class PresencePage(Struct, frozen=True, omit_defaults=True):
-    """The users in a room, by id, and how many connections they have there in all."""
-
-    users: list[str]
-    connections: Count
-    missing: Missing
-    next: Next | None = None
-
-
-class HistoryPage(Struct, frozen=True):
-    """Messages as they were sent, the oldest first."""
-
-    messages: list[Raw]
-
-
-class HistoryRemoved(Struct, frozen=True):
-    """Nothing is kept any more. Members in other processes are told with the next message, else within 40 s."""
-
-    removed: bool = True
-
-
-class RevokeResult(Struct, frozen=True, rename="camel"):
-    """It is revoked in every process within a second, and kept until then, in ms since the epoch."""
-
-    expires_at_ms: int
-
-
-class TargetResult(Struct, frozen=True, omit_defaults=True):
-    """What became of a broadcast at one target: its place there, or an error."""
-
-    session: str | None = None
-    room: str | None = None
-    user: str | None = None
-    epoch: str | None = None
-    seq: int | None = None
-    error: Problem | None = None
-
-
-class BroadcastResult(Struct, frozen=True):
-    """What became of it at each target, in their order: sessions, rooms, users."""
-
-    results: list[TargetResult]
-
-
-class SendResult(Struct, frozen=True):
-    """To how many connections it is on its way: 1, or 0 if there is no such connection."""
-
-    sent: Count
-    missing: Missing
-
-
-class DisconnectResult(Struct, frozen=True):
-    """How many connections are being closed."""
-
-    disconnected: Count
-    missing: Missing
-
-
-class ActResult(Struct, frozen=True, omit_defaults=True):
-    """What became of an act of a batch: what its own route would answer, or an error."""
-
-    publish: Published | None = None
-    broadcast: BroadcastResult | None = None
-    send: SendResult | None = None
-    disconnect: DisconnectResult | None = None
-    error: Problem | None = None
-
-
-class BatchResult(Struct, frozen=True):
-    """What became of each act, in their order."""
-
-    results: list[ActResult]
 
 
 def cursor_of(place: Any) -> str:

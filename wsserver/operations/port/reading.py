@@ -8,8 +8,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 from starlette.requests import Request
 
+from wscore.operations import ApiErrorCode
 from wsserver.operations.port.pages import Parameters
-from wsserver.operations.problems import ApiError, ApiErrorCode
+from wsserver.operations.problems import ApiError
 
 MAX_BODY_BYTES: Final = 1 << 20
 BODIES_IN_ALL: Final = 16 << 20

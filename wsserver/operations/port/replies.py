@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
-from wsserver.operations.problems import STATUS, ApiErrorCode, Problem
+from wscore.operations import ApiErrorCode, ErrorBody, Problem
+from wsserver.operations.problems import STATUS
 
 JSON: Final = "application/json"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -23,12 +24,6 @@ _AFTER_READING: Final = (
 )
 
 encode: Final = msgspec.json.Encoder().encode
-
-
-class ErrorBody(msgspec.Struct, frozen=True):
-    """The body of every answer that is an error."""
-
-    error: Problem
 
 
 def reply(answer: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

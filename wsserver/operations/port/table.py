@@ -8,28 +8,31 @@ from typing import Any, Final
 
 import msgspec
 
-from wscore.revocations import Revocation
-from wsserver.operations.acts import ActBatch, BroadcastMessage, EndConnections, Published, PublishMessage, SendMessage
-from wsserver.operations.port.acting import Acting
-from wsserver.operations.port.looking import Looking
-from wsserver.operations.port.pages import (
+from wscore.operations import (
     BatchResult,
     BroadcastResult,
     ConnectionsPage,
-    ConnectionsQuery,
     DisconnectResult,
-    GroupsQuery,
     HistoryPage,
-    HistoryQuery,
     HistoryRemoved,
-    HistoryTarget,
-    Parameters,
     PresencePage,
-    PresenceQuery,
+    Published,
     RevokeResult,
     RoomsPage,
     SendResult,
     SessionsPage,
+)
+from wscore.revocations import Revocation
+from wsserver.operations.acts import ActBatch, BroadcastMessage, EndConnections, PublishMessage, SendMessage
+from wsserver.operations.port.acting import Acting
+from wsserver.operations.port.looking import Looking
+from wsserver.operations.port.pages import (
+    ConnectionsQuery,
+    GroupsQuery,
+    HistoryQuery,
+    HistoryTarget,
+    Parameters,
+    PresenceQuery,
 )
 from wsserver.operations.settings import Right
 
