@@ -38,6 +38,11 @@ class Dialogue(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Dialogue({self.protocol.name}, {len(self.messages)} messages, {len(self.rows)} rows)"
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it goes to a wsctl server, which gets a token and knows sessions."""
+        return self.protocol.name is ProtocolName.WSCTL
+
     def adapter(self) -> Adapter:
         """Return the protocol."""
         return self.protocol.adapter(now_ms)

@@ -139,6 +139,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     script: str | None = None  # a file with Locust users
     recording: tuple[SentMessage, ...] = ()
     speed: float = 1.0
+    plays_once: bool = False  # the recording; else again and again until the window ends
     speech: CallerSpeech | None = None
     server_pid: int | None = None  # to watch its memory
     ca: str | None = None  # file with the certificates to trust, on the machine that dials
@@ -149,6 +150,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     master_port: int | None = None  # be a Locust master and wait for `expected_workers`
     expected_workers: int = 0
     worker_of: str | None = None  # host:port of the Locust master to work for
+
+    @property
+    def speaks_wsctl(self) -> bool:
+        """Whether the target is a wsctl server, which may hear messages of one's own."""
+        return self.dialogue is None or self.dialogue.is_ours
 
     @property
     def groups(self) -> int:

@@ -10,7 +10,7 @@ from loadtest.dialogue import Dialogue
 from loadtest.generator.connections import BINARY, TEXT, LoadConnection, fault_of
 from loadtest.templates import Template, escaping, frame_template
 from loadtest.wire import Plan
-from wscore.foreign import Adapter, Frame, Kind, ProtocolName, Reading
+from wscore.foreign import Adapter, Frame, Kind, ProtocolName, Reading, error_code
 from wscore.wallclock import now_ms
 
 # With these a reply is for the one who asked; with the others it may go to everyone, and carry the same id.
@@ -24,7 +24,7 @@ class Dialect:
 
     def __init__(self, plan: Plan, dialogue: Dialogue) -> None:
         self._plan = plan
-        self._rows = dialogue.rows
+        self._is_ours = dialogue.is_ours
         self._is_raw = dialogue.protocol.name is ProtocolName.RAW
         self._may_greet_again = dialogue.protocol.greeting is not None
         self._escaped = escaping(dialogue.protocol.name)
@@ -61,8 +61,8 @@ class Dialect:
         if kind is Kind.GREETING:
             return self._greeted(connection, reading)
         if kind is Kind.REFUSAL:
-            connection.refuse(reading.message.type if reading.message is not None else "refused")
-        elif kind is Kind.UNREADABLE:
+            return self._refused(connection, reading)
+        if kind is Kind.UNREADABLE:
             if self._is_raw:
                 return reading
             name = self.adapter.name
@@ -105,6 +105,20 @@ class Dialect:
             return reading
         else:
             connection.traffic.error("the greeting came twice")
+        return None
+
+    def _refused(self, connection: LoadConnection, reading: Reading) -> Reading | None:
+        message = reading.message
+        if not self._is_ours or message is None:
+            connection.refuse("refused" if message is None else message.type)
+            return None
+        code = error_code(message) or message.type
+        if not connection.joined_ns:
+            connection.refuse(code)
+        elif message.id is not None:
+            return reading  # after the greeting it is an answer like any other
+        else:
+            connection.traffic.error(code)
         return None
 
     def _arm(self, connection: LoadConnection, interval_s: float) -> None:

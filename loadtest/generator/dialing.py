@@ -16,7 +16,7 @@ from picows import WSError, WSHandshakeError, WSListener, ws_connect
 
 from loadtest.wire import Headers, Plan, Tokens
 from wscore.errors import WsctlError
-from wscore.foreign import Adapter
+from wscore.foreign import Adapter, ProtocolName
 from wscore.guest import mint_guest_token
 from wscore.tokens import mint_jwt
 from wscore.wallclock import now_ms
@@ -67,7 +67,7 @@ class Dialer:
         self._guests = uuid.uuid4()
         self._timeout_s = timeout_s
         self._headers = headers.items if adapter is None else offering(headers.items, adapter.subprotocols)
-        self._is_ours = adapter is None
+        self._is_ours = adapter is None or adapter.name == ProtocolName.WSCTL
         parts = urlsplit(url)
         if adapter is not None:
             parts = _adapted(parts, adapter)

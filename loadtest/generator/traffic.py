@@ -208,7 +208,7 @@ class Traffic:
     async def connect(self, slot: int, before: LoadConnection | None = None) -> str | None:
         """Open the connection of a slot, `before` being the one to resume; returns what was in the way, if anything."""
         connection = self.new_connection(slot, slot * self.processes + self.position)
-        query = {} if self.plan.dialogue is not None else self.query(connection)
+        query = self.query(connection) if self.plan.speaks_wsctl else {}
         if before is not None:
             query |= before.resume_fields()
             connection.follow(before)

@@ -260,6 +260,9 @@ class BroadcastScenario(Scenario):
         return {**fields, **own, "rooms": options.rooms or 0}
 
     def check(self, plan: Plan) -> None:
+        if plan.rooms and plan.dialogue is not None and plan.speaks_wsctl:
+            mend = "leave one of them out, or spread by --sessions"
+            raise ConfigError("--rooms", "--message is given too, and goes to sessions", mend)
         if plan.rooms and plan.dialogue is not None:
             mend = "let each connection join with --on-open or --channel, spread by --sessions and {{session}}"
             raise ConfigError("--rooms", f"{plan.dialogue.protocol.name} has no room.join", mend)

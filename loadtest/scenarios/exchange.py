@@ -17,7 +17,7 @@ from loadtest.scenarios.heartbeat import HeartbeatConnection, HeartbeatTraffic
 from loadtest.templates import read_template
 from loadtest.wire import Plan
 from wscore.envelope import Envelope
-from wscore.foreign import Kind, Reading
+from wscore.foreign import Kind, Reading, error_code
 from wscore.foreign.values import found, members_of, word_of
 
 FIRST_ID: Final = 1_000  # no protocol gives such a number to its own first messages
@@ -139,7 +139,7 @@ class ExchangeConnection(HeartbeatConnection):
 def problem_in(message: Envelope) -> str:
     """Return why a reply says that something went wrong, nothing if it does not."""
     if message.type == "error":
-        return "an error as the reply"
+        return error_code(message) or "an error as the reply"
     members = members_of(message.data) if bytes(message.data) else None
     if members is None:
         return ""

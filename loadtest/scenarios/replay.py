@@ -87,6 +87,8 @@ class ReplayConnection(LoadConnection):
     def _due_ns(self) -> int:
         traffic = self.traffic
         turn, place = divmod(self._count, len(traffic.lines))
+        if turn and traffic.plan.plays_once:
+            return NEVER
         return traffic.window_start_ns + turn * traffic.period_ns + traffic.lines[place].offset_ns
 
     def _arm(self, due_ns: int) -> None:
@@ -194,7 +196,8 @@ class ReplayScenario(Scenario):
         return {
             "connections": options.connections,
             "ramp_s": ramp_s(options.ramp, options.connections),
-            "duration_s": max(1.0, once_s) if options.duration is None else options.duration / 1000,
+            "duration_s": max(1.0, once_s + LEAST_GAP_MS / 1000) if options.duration is None else options.duration / 1000,
+            "plays_once": options.duration is None,
             "drain_s": options.drain / 1000,
             "recording": recording,
             "speed": options.speed,

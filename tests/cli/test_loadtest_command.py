@@ -89,9 +89,19 @@ def test_a_recording_is_played_by_each_connection(serving, wsctl, tmp_path):
     lines = [f'{{"type":"message","timestamp":1,"data":{n},"sentAtMs":{1000 + n * 100}}}\n' for n in range(3)]
     (tmp_path / "r.jsonl").write_text("".join(lines))
     arguments = ("--connections", "4", "--ramp", "100ms", "--drain", "200ms", "--speed", "2", "--json")
+    result = wsctl("loadtest", "replay", "r.jsonl", serving().url, *arguments, "--duration", "1s")
+    assert result.returncode in (0, 98), result.stderr
+    assert json.loads(result.stdout)["sent"] >= 24
+
+
+@pytest.mark.parametrize("offsets_ms", [(0,), (0, 1200)])
+def test_without_a_duration_a_recording_is_played_once_and_to_its_last_message(offsets_ms, serving, wsctl, tmp_path):
+    lines = [f'{{"type":"message","timestamp":1,"data":1,"sentAtMs":{1000 + offset}}}\n' for offset in offsets_ms]
+    (tmp_path / "r.jsonl").write_text("".join(lines))
+    arguments = ("--connections", "3", "--ramp", "100ms", "--drain", "200ms", "--json")
     result = wsctl("loadtest", "replay", "r.jsonl", serving().url, *arguments)
     assert result.returncode in (0, 98), result.stderr
-    assert json.loads(result.stdout)["sent"] >= 12
+    assert json.loads(result.stdout)["sent"] == 3 * len(offsets_ms)
 
 
 def test_the_command_imports_neither_locust_nor_gevent():

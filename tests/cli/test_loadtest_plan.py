@@ -151,7 +151,7 @@ def test_a_recording_is_played_as_its_client_sent_it(tmp_path):
         SentMessage(0, '{"type":"message","timestamp":1,"data":"a"}'),
         SentMessage(4000, '{"type":"message","timestamp":1,"data":"b"}'),
     )
-    assert (made.kind, made.speed, made.connections, made.duration_s) == ("replay", 2, 10, 2)
+    assert (made.kind, made.speed, made.connections, made.duration_s) == ("replay", 2, 10, 2.01)
 
 
 def test_a_recording_in_which_nothing_was_sent_is_refused(tmp_path):

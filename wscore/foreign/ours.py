@@ -40,20 +40,22 @@ def is_ours(frame: Frame) -> bool:
     envelope = envelope_of(frame)
     if envelope is None:
         return False
-    return envelope.type == GREETING or (envelope.type == "error" and _refusal_code(envelope) in _CODES)
+    return envelope.type == GREETING or (envelope.type == "error" and error_code(envelope) != "")
 
 
 def lacks_token(frame: Frame) -> bool:
     """Tell whether a wsctl server asks for a token."""
     envelope = envelope_of(frame)
-    return envelope is not None and envelope.type == "error" and _refusal_code(envelope) == ErrorCode.AUTH_REQUIRED
+    return envelope is not None and envelope.type == "error" and error_code(envelope) == ErrorCode.AUTH_REQUIRED
 
 
-def _refusal_code(envelope: Envelope) -> str:
+def error_code(envelope: Envelope) -> str:
+    """Return the code in an `error` of a wsctl server, nothing if there is none that is known."""
     try:
-        return decode_data(envelope.data, _Coded).code
+        code = decode_data(envelope.data, _Coded).code
     except InvalidMessageError:
         return ""
+    return code if code in _CODES else ""
 
 
 def wsctl_adapter(now_ms: Callable[[], int]) -> Adapter:
