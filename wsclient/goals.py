@@ -9,20 +9,24 @@ from wsclient.filters import MessageFilter
 from wsclient.recording import Record
 from wscore.envelope import Envelope
 from wscore.errors import WsctlError
+from wscore.text import neutralise
 
+_MOST_TYPES: Final = 8
+_SHOWN: Final = 40  # characters of a type
 _ANY_ERROR: Final = Record(0, False, '{"type":"error"}', Envelope("error", 0))
 
 
 class UnmetError(WsctlError):
-    """The script ended before everything it waited for had come; `missing` says what did not."""
+    """The script ended before everything it waited for had come; `missing` says what did not, `came` what did."""
 
-    def __init__(self, missing: str, why: str) -> None:
-        super().__init__(missing, why)
+    def __init__(self, missing: str, why: str, came: str = "") -> None:
+        super().__init__(missing, why, came)
         self.missing = missing
         self.why = why
+        self.came = came
 
     def __str__(self) -> str:
-        return f"{self.missing} did not come: {self.why}"
+        return f"{self.missing} did not come: {self.why}" + (f"; {self.came}" if self.came else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +58,23 @@ NO_GOAL: Final = Goal()
 class Progress:
     """How much of a goal is reached."""
 
-    __slots__ = ("_goal", "_missing", "_printed", "_until_met")
+    __slots__ = ("_goal", "_missing", "_printed", "_types", "_until_met")
 
     def __init__(self, goal: Goal) -> None:
         self._goal = goal
         self._missing = set(goal.expect)
+        self._types: dict[str, None] = {}  # that came while one is missing, "" for what has none
         self._until_met = goal.until is None
         self._printed = 0
 
     def printed(self, record: Record) -> None:
         """Count a message that was printed."""
         self._printed += 1
-        if record.envelope is not None:
-            self._missing.discard(record.envelope.type)
+        if self._missing:
+            name = "" if record.envelope is None else record.envelope.type
+            self._missing.discard(name)
+            if len(self._types) < _MOST_TYPES:
+                self._types[name[:_SHOWN]] = None
         if self._goal.until is not None and self._goal.until.matches(record):
             self._until_met = True
 
@@ -83,3 +91,13 @@ class Progress:
         if not self._until_met:
             return f"a message that matches {self._goal.until}"
         return f"{self._goal.count} messages ({self._printed} did)"
+
+    @property
+    def came(self) -> str:
+        """What came in place of a type that did not, nothing if no type is missing or nothing came."""
+        if not self._missing or not self._types:
+            return ""
+        names = [repr(neutralise(name)) for name in self._types if name]
+        typed = f"the types that came are {', '.join(names)}" if names else ""
+        bare = "what has no type is for --until" if "" in self._types else ""
+        return ", and ".join(filter(None, (typed, bare)))

@@ -115,7 +115,10 @@ class GoalOptions:
         list[str] | None, typer.Option(metavar="TYPE", help="End with 0 once this type came (repeatable: all of them).")
     ] = None
     until: Annotated[
-        str | None, typer.Option(metavar="FILTER", help="End with 0 once a message that matches was printed.")
+        str | None,
+        typer.Option(
+            metavar="FILTER", help="End with 0 once a message was printed that has these words, or as for --filter."
+        ),
     ] = None
     count: Annotated[int | None, typer.Option(min=1, metavar="N", help="End with 0 after N lines.")] = None
     timeout: Annotated[

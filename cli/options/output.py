@@ -23,7 +23,11 @@ class ShownOptions:
     TITLE: ClassVar = "What is shown and recorded"
 
     filter: Annotated[
-        str | None, typer.Option(metavar="FILTER", help="Print only what matches, such as 'type:chat.* /regex/'.")
+        str | None,
+        typer.Option(
+            metavar="FILTER",
+            help="Print only what has these words, 'type:chat.*', 'dir:in' or '/regex/'; -word: lacks it.",
+        ),
     ] = None
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record every message, in and out, to this new file.")

@@ -209,6 +209,18 @@ class BroadcastTraffic(Traffic):
         part.streaks = list(streaks.items())
 
 
+def _is_sender_left_out(summary: Summary) -> bool:
+    """Tell whether what was lost is each message to its own publisher, as far as the worst receivers show."""
+    ledger, config = summary.ledger, summary.config
+    publishers = config.get("publishers", 1) * (config.get("rooms") or config.get("sessions", 1))
+    return (
+        0 < ledger.lost == ledger.published
+        and not config.get("exceptSender")
+        and summary.receivers_affected == publishers
+        and all(receiver.connection < publishers for receiver in summary.receivers)
+    )
+
+
 def _publish(connection: LoadConnection, due_ns: int) -> None:
     assert isinstance(connection, PublisherConnection)
     connection.publish(due_ns)
@@ -279,6 +291,11 @@ class BroadcastScenario(Scenario):
         yield from super().title_parts(plan)
 
     def facts(self, summary: Summary) -> Iterator[tuple[str, str]]:
+        if _is_sender_left_out(summary):
+            yield (
+                "hint",
+                "only publishers lost messages, their own: a server that leaves the sender out needs --except-sender",
+            )
         if summary.config.get("reconnects"):
             yield from recovery_facts(summary, "group")
 

@@ -196,7 +196,9 @@ class ReplayScenario(Scenario):
         return {
             "connections": options.connections,
             "ramp_s": ramp_s(options.ramp, options.connections),
-            "duration_s": max(1.0, once_s + LEAST_GAP_MS / 1000) if options.duration is None else options.duration / 1000,
+            "duration_s": max(1.0, once_s + LEAST_GAP_MS / 1000)
+            if options.duration is None
+            else options.duration / 1000,
             "plays_once": options.duration is None,
             "drain_s": options.drain / 1000,
             "recording": recording,

@@ -63,7 +63,9 @@ def test_send_goes_first_and_expect_ends_with_0(echo, wsctl):
 def test_expect_that_is_not_met_in_time_ends_with_1_and_names_it(echo, wsctl):
     result = wsctl("connect", echo.url, "--expect", "never", "--timeout", "2s")
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == "wsctl: never did not come: 2 s are over"
+    assert result.stderr.splitlines()[-1] == (
+        "wsctl: never did not come: 2 s are over; the types that came are 'session_created'"
+    )
 
 
 def test_every_expected_type_must_come(echo, wsctl):

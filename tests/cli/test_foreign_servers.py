@@ -299,3 +299,16 @@ def test_options_that_contradict_are_refused_by_name(options, said, wsctl):
     result = wsctl("connect", "ws://127.0.0.1:1/", "--send", "x", *options)
     assert result.returncode == 2
     assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "came"),
+    [
+        ("chat", '{"event":"join","requestId":"7"}', "; the types that came are 'welcome', 'join-done'"),
+        ("echo", "hello", "; what has no type is for --until"),
+    ],
+)
+def test_a_type_that_does_not_come_is_told_with_what_came_in_its_place(name, said, came, foreign, wsctl):
+    result = wsctl("connect", foreign(name).url, "--send", said, "--expect", "never", "--timeout", "1500ms")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == f"wsctl: never did not come: 1.5 s are over{came}"

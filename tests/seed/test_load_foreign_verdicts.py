@@ -133,3 +133,23 @@ def test_runs_of_another_protocol_are_compared(load, tmp_path):  # noqa: F811
         pytest.skip("this machine is too busy to drive a valid run")
     assert (worse.code, worse.summary["isWorse"], worse.summary["sameConfiguration"]) == (99, True, True)
     assert (same.code, same.summary["isWorse"]) == (0, False)
+
+
+HINT = "a server that leaves the sender out needs --except-sender"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "options", "hinted"),
+    [
+        ("others", (), (), True),
+        ("others", (), ("--except-sender",), False),
+        ("others", ("lose",), (), False),
+        ("echo", (), (), False),  # which loses as much, but not the publishers' own
+    ],
+)
+def test_losses_of_the_senders_own_messages_alone_are_told_with_the_option(kind, fault, options, hinted, tmp_path):
+    steady = ("--connections", "3", "--ramp", "100ms", "--rate", "40", "--duration", "1s", "--drain", "500ms")
+    with node(kind, *fault) as url:
+        result = run_loadtest(tmp_path, "broadcast", url, "--message", '{"say":"{{stamp}}"}', *steady, *options)
+    assert (HINT in " ".join(result.out.split())) is hinted, result.out
+    assert result.code in (0 if options else 99, 98)
