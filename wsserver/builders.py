@@ -13,7 +13,7 @@ from wscore.guest import GuestVerifier
 from wscore.payloads import Heartbeat, Limits, RateLimit
 from wscore.revocations import Revocations
 from wscore.tokens import JwtVerifier
-from wsserver.brokers.base import Broker
+from wsserver.brokers.base import GROUP_KINDS, Broker
 from wsserver.brokers.memory import MemoryBroker
 from wsserver.connections.groups import Groups
 from wsserver.connections.inbound import InboundMemory
@@ -173,6 +173,7 @@ def reception_of(
 def show_numbers(
     metrics: Metrics,
     connections: ConnectionManager,
+    groups: Groups,
     rooms: Rooms,
     backlog: Backlog,
     inbound: InboundMemory,
@@ -184,13 +185,22 @@ def show_numbers(
     """Have the metrics read what the parts of a server know themselves."""
     read = metrics.read
     read("wsctl_connections", "Connections that are open", "gauge", lambda: len(connections))
-    read("wsctl_rooms", "Rooms that somebody is in", "gauge", lambda: len(rooms))
+    metrics.read_by(
+        "kind",
+        "wsctl_groups",
+        "Sessions, rooms and users that have a connection here",
+        "gauge",
+        lambda: {kind: groups.count(kind) for kind in GROUP_KINDS},
+    )
     read("wsctl_room_bytes", "Bytes that memberships of rooms take", "gauge", lambda: rooms.used)
     read("wsctl_outbound_bytes", "Bytes that wait for slow readers", "gauge", lambda: backlog.size)
+    read("wsctl_slow_readers", "Connections that something waits for", "gauge", lambda: backlog.readers)
     read("wsctl_inbound_bytes", "Bytes that wait for handlers", "gauge", lambda: inbound.used)
     read("wsctl_unfinished_bytes", "Bytes of messages on their way", "gauge", lambda: unfinished.used)
     read("wsctl_recovery_bytes", "Bytes kept for who comes back", "gauge", lambda: broker.size)
     read("wsctl_recovery_evicted_total", "Messages let go of for want of room", "counter", lambda: broker.evicted)
+    read("wsctl_broker_up", "Whether the broker is reached: 1 or 0", "gauge", lambda: int(broker.is_up))
+    read("wsctl_broker_waiting_bytes", "Bytes that the broker has not stored yet", "gauge", lambda: broker.waiting)
     read("wsctl_revocations", "Revocations that are kept", "gauge", lambda: len(revocations))
     read("wsctl_revocation_bytes", "Bytes that revocations take", "gauge", lambda: revocations.size)
     read("wsctl_log_lines_dropped_total", "Log lines dropped", "counter", log.dropped_lines)

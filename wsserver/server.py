@@ -286,8 +286,8 @@ class WebSocketServer:
             log=self._log,
         )
         self._exposure = ExposureWatch(settings, origins, self._log)
-        parts = (self.connections, self._rooms, self.backlog, self._inbound, self._unfinished, broker, revocations)
-        show_numbers(self.metrics, *parts, self._log)
+        parts = (self.connections, groups, self._rooms, self.backlog, self._inbound, self._unfinished)
+        show_numbers(self.metrics, *parts, broker, revocations, self._log)
         gateway = self._connecting or self._controller
         proxies = proxies_of(settings, self._trusted)
         self._upgrades = Endpoints(proxies, self._upgrade, gateway, self._echo, echo_paths, self._exposure)

@@ -25,8 +25,9 @@ from wsserver import (
     WebSocketServer,
     fan_out,
 )
+from wsserver.telemetry.counters import OTHER, Histogram, Labelled
 from wsserver.telemetry.logwriter import LogWriter
-from wsserver.telemetry.metrics import OTHER, RULES, SENT_TYPES, Drop, Labelled, PendingDrop
+from wsserver.telemetry.metrics import RULES, SENT_TYPES, Drop, PendingDrop
 
 HANG_S = 20
 MANY = 10_000
@@ -256,25 +257,30 @@ async def test_every_family_has_a_bounded_number_of_labels_whatever_comes():
     known = {name: len(entry) for name, entry in families.items()}
     for family in families.values():
         for number in range(MANY):
-            (family[f"x{number}"] if family is not metrics.closed else family["peer", str(number)]).value += 1
+            counter = family[f"x{number}"] if family is not metrics.closed else family["peer", str(number)]
+            if isinstance(counter, Histogram):
+                counter.observe(number)
+            else:
+                counter.value += 1
     room = {"sent": SENT_TYPES, "auth_failures": RULES}
     assert {name: len(entry) - known[name] for name, entry in families.items()} == {
         name: room.get(name, 0) + 1 for name in families
     }
     for name, item in families.items():
-        assert sum(counter.value for counter in item.values()) == MANY, name
+        counts = [sum(part.counts) if isinstance(part, Histogram) else part.value for part in item.values()]
+        assert sum(counts) == MANY, name
 
 
 async def test_samples_are_what_a_collector_for_prometheus_needs():
     samples = list(WebSocketServer(ServerSettings(port=0)).metrics.collect())
-    families = [(name, list(group)) for name, group in groupby(samples, lambda sample: sample.name)]
+    families = [(name, list(group)) for name, group in groupby(samples, lambda sample: sample.family)]
     assert len({name for name, _ in families}) == len(families), "samples of one name stand together"
     for name, group in families:
         assert re.fullmatch(r"wsctl_[a-z_]+", name)
-        assert len({(sample.help, sample.kind, tuple(sample.labels)) for sample in group}) == 1
+        assert len({(sample.help, sample.kind, tuple(set(sample.labels) - {"le"})) for sample in group}) == 1
         assert group[0].help
         assert (group[0].kind == "counter") == name.endswith("_total")
-        assert len({tuple(sample.labels.values()) for sample in group}) == len(group)
+        assert len({(sample.name, *sample.labels.values()) for sample in group}) == len(group)
         for value in (value for sample in group for value in sample.labels.values()):
             assert type(value) is str
             assert value
@@ -293,6 +299,10 @@ async def test_the_table_in_the_docs_has_every_metric_with_its_labels_and_reason
     written = {name: re.findall(r"`(\w+)`", row[2]) for row in rows for name in re.findall(r"`(\w+)`", row[1])}
     metrics = WebSocketServer(ServerSettings(port=0)).metrics
     metrics.auth_failures["a rule"].value += 1  # else it has none yet
-    assert written == {sample.name: list(sample.labels) for sample in metrics.collect()}
+    metrics.handler_time.know("a type")
+    assert written == {
+        **{sample.family: [label for label in sample.labels if label != "le"] for sample in metrics.collect()},
+        "wsctl_worker_up": ["worker"],
+    }
     assert all(f"`{reason}`" in text for reason in (*Drop, *PendingDrop))
     assert f"first {SENT_TYPES} others" in text

@@ -106,7 +106,7 @@ class RoomsMachine(RuleBasedStateMachine):
         for connection in self.alive.values():
             self.house.lose(connection)
         self.house.pass_time(LINGER_S + GATHER_S)
-        assert self.house.rooms.used == len(self.house.rooms) == len(self.house.timers) == 0
+        assert self.house.rooms.used == self.house.groups.count(ROOM) == len(self.house.timers) == 0
 
     def is_member(self, connection: Connection, room: str) -> bool:
         return self.house.rooms.access(connection.id, room) is not RoomAccess.NONE

@@ -151,6 +151,10 @@ class Broker(Protocol):
     def evicted(self) -> int:
         """How many events were let go of here since there was no room for more, in all."""
 
+    @property
+    def waiting(self) -> int:
+        """What is published and not stored yet, in bytes."""
+
     def attach(self, deliver: Deliver, lost: Lost, unpublished: Unpublished) -> None:
         """Name what takes the messages of the groups that are subscribed to, and what is told of lost history.
 

@@ -48,6 +48,7 @@ class MemoryBroker:
     is_shared = False
     process = ""
     is_up = True
+    waiting = 0
 
     _deliver: Deliver
     _lost: Lost

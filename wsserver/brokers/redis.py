@@ -30,9 +30,10 @@ from wsserver.brokers.base import (
     Unpublished,
 )
 from wsserver.brokers.batches import Item, pack_item
-from wsserver.brokers.redisbackplane import Keys, NotStored, RedisBackplane, Stored, StoreLimits
+from wsserver.brokers.redisbackplane import RedisBackplane, StoreLimits
 from wsserver.brokers.redisgroups import RESYNC_S, RedisGroups
 from wsserver.brokers.redispeers import RedisPeers
+from wsserver.brokers.redisqueue import Keys, NotStored, Stored
 from wsserver.brokers.redisrevoked import RedisRevoked
 from wsserver.brokers.redisshared import RedisShared
 from wsserver.brokers.redistarget import RedisTarget
@@ -85,6 +86,7 @@ class RedisBroker:
             on_subscribed=groups.subscribed,
             on_change=self._changed,
             now_s=now_s,
+            metrics=metrics,
             log=log,
         )
         self.process = self._backplane.producer
@@ -103,6 +105,11 @@ class RedisBroker:
     def evicted(self) -> int:
         """How many events were let go of here since there was no room for more; the store may have them."""
         return self._groups.histories.evicted
+
+    @property
+    def waiting(self) -> int:
+        """What Redis has not stored yet, in bytes."""
+        return self._backplane.waiting
 
     @property
     def is_up(self) -> bool:

@@ -16,15 +16,21 @@ from typing import Any, Final
 from wscore.recovery import Position
 from wsserver.brokers.batches import CorruptBatchError, Item, read_items
 from wsserver.brokers.redislink import RedisLink
+from wsserver.brokers.redisqueue import (
+    GIVE_UP_S,
+    MAX_QUEUED_BYTES,
+    Keys,
+    NotStored,
+    PublishQueue,
+    QueuedBatch,
+    Stored,
+)
 from wsserver.brokers.redisrevokedscripts import READ_REVOKED, WRITE_REVOKED
 from wsserver.brokers.redisscripts import HISTORY, HISTORY_SHA, PUBLISH, PUBLISH_SHA
 from wsserver.brokers.redistarget import RedisTarget
 from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Metrics
 
-MAX_QUEUED_CALLS: Final = 20_000
-MAX_QUEUED_BYTES: Final = 32 << 20
-GIVE_UP_S: Final = 10.0  # how long a publish may wait to be acknowledged
-RESENT_S: Final = 90.0  # nor is one sent again later: the store may know it no more, and would do it twice
 SILENCE_S: Final = 5.0  # without a sign of life a subscription is asked for one
 SUBSCRIBED_AT_ONCE: Final = 500  # channels in one command
 # What Redis answers while it cannot do anything, and what another connection may do.
@@ -41,51 +47,12 @@ _ELSEWHERE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """A group's names in Redis."""
-
-    channel: str
-    meta: str
-    log: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A batch is in the store: its numbered items begin at `first`, 0 where that is not known any more."""
-
-    epoch: str
-    first: int
-
-
-@dataclass(frozen=True, slots=True)
-class NotStored:
-    """A batch is not in the store, and will not be; or nobody knows whether it is."""
-
-    problem: str
-    is_unknown: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class StoreLimits:
     """How much of a group is kept, and how long its keys live, in seconds."""
 
     messages: int
     size: int
     lives_s: int
-
-
-class _Call:
-    """A batch on its way; `told` once its sender has an answer, though it may stay queued."""
-
-    __slots__ = ("done", "is_sent", "is_told", "keys", "number", "packed", "since_s")
-
-    def __init__(self, keys: Keys, packed: bytes, number: int, since_s: float, done: Callable[[Any], None]) -> None:
-        self.keys = keys
-        self.packed = packed
-        self.number = number
-        self.since_s = since_s
-        self.done = done
-        self.is_sent = self.is_told = False
 
 
 class RedisBackplane:
@@ -105,6 +72,7 @@ class RedisBackplane:
         on_subscribed: Callable[[str], None],
         on_change: Callable[[], None],
         now_s: Callable[[], float],
+        metrics: Metrics,
         log: EventLog,
     ) -> None:
         self._limits = limits
@@ -114,10 +82,11 @@ class RedisBackplane:
         self._now_s = now_s
         self._log = log
         self.producer = secrets.token_urlsafe(9)
-        self._number = 0
         self._run_id = self._feed_run_id = ""
-        self._queue: deque[_Call] = deque()  # sent or not, in order, until they are answered
-        self._queued_bytes = 0
+        self._queue = PublishQueue(now_s, metrics.publish_time)
+        self._asked_s: float | None = None  # when it was asked that owed nothing
+        self._broker_time = metrics.broker_time
+        self._losses = metrics.broker_losses
         self._emptied: asyncio.Event | None = None  # while the end waits for that
         self._replies: deque[Callable[[Any], None]] = deque()
         self._channels: dict[str, None] = {}
@@ -155,6 +124,11 @@ class RedisBackplane:
         return self._calls.problem or self._feed.problem
 
     @property
+    def waiting(self) -> int:
+        """What is to be stored and is not yet, in bytes."""
+        return self._queue.size
+
+    @property
     def is_subscribed(self) -> bool:
         """Whether what others publish comes here."""
         return self._hears
@@ -172,18 +146,13 @@ class RedisBackplane:
                 await asyncio.wait_for(self._emptied.wait(), within_s)
         await self._feed.stop()
         await self._calls.stop()
-        self._tell_all(NotStored("the server stops", is_unknown=True))
+        self._queue.tell_all(NotStored("the server stops", is_unknown=True))
 
     def publish(self, keys: Keys, packed: bytes, done: Callable[[Stored | NotStored], None]) -> None:
         """Store a batch and tell every subscriber; `done` is called once, perhaps at once."""
-        if len(self._queue) >= MAX_QUEUED_CALLS or self._queued_bytes + len(packed) > MAX_QUEUED_BYTES:
-            done(NotStored("too much waits for the broker"))
-            return
-        self._number += 1
-        call = _Call(keys, packed, self._number, self._now_s(), done)
-        self._queue.append(call)
-        self._queued_bytes += len(packed)
-        self._send(call)
+        call = self._queue.put(keys, packed, done)
+        if call is not None:
+            self._send(call)
 
     def announce(self, keys: Keys, packed: bytes) -> bool:
         """Tell every subscriber of a batch without numbers, which is not stored; False while it cannot go out."""
@@ -256,7 +225,7 @@ class RedisBackplane:
     def check(self) -> None:
         """Look after the connections; called about once a second."""
         now_s = self._now_s()
-        self._tell_waiting(now_s)
+        self._queue.tell_waiting()
         if not (self._calls.is_up and self._feed.is_up):
             return
         if self._replies and now_s - self._answered_s > GIVE_UP_S:
@@ -270,11 +239,11 @@ class RedisBackplane:
 
     def _call(self, on_reply: Callable[[Any], None], *parts: bytes | str | float) -> None:
         if not self._replies:
-            self._answered_s = self._now_s()  # it owed nothing until now
+            self._answered_s = self._asked_s = self._now_s()  # it owed nothing until now
         self._replies.append(on_reply)
         self._calls.call(*parts)
 
-    def _send(self, call: _Call) -> None:
+    def _send(self, call: QueuedBatch) -> None:
         if not self._calls.is_up:
             return
         call.is_sent = True
@@ -293,10 +262,7 @@ class RedisBackplane:
         else:
             epoch, first, _ = reply
             answer = Stored(epoch.decode(), int(first))
-        call = self._queue.popleft()
-        self._queued_bytes -= len(call.packed)
-        if not call.is_told:
-            call.done(answer)
+        self._queue.answered(answer)
 
     def _is_elsewhere(self, refusal: Exception) -> bool:
         """Tell whether another connection may do what Redis refused here; then this one is dropped."""
@@ -307,50 +273,29 @@ class RedisBackplane:
         self._log.warning("broker.refused", problem=problem[:200])
         return False
 
-    def _tell_waiting(self, now_s: float) -> None:
-        """Answer those who have waited too long: what was sent may be stored, and stays queued."""
-        if not self._queue or now_s - self._queue[0].since_s <= GIVE_UP_S:
-            return
-        kept: deque[_Call] = deque()
-        for call in self._queue:
-            if now_s - call.since_s <= GIVE_UP_S:
-                kept.append(call)
-                continue
-            if call.is_sent:
-                kept.append(call)
-            else:
-                self._queued_bytes -= len(call.packed)
-            if not call.is_told:
-                call.is_told = True
-                call.done(NotStored("the broker does not answer", is_unknown=call.is_sent))
-        self._queue = kept
-
-    def _tell_all(self, answer: NotStored) -> None:
-        queue, self._queue, self._queued_bytes = self._queue, deque(), 0
-        for call in queue:
-            if not call.is_told:
-                call.done(answer)
-
     def _calls_up(self, run_id: str) -> None:
         self._run_id = run_id
         if self._feed_run_id != run_id:
             self._feed.give_up("the other connection reached another Redis")
         self._replies.clear()
+        self._asked_s = None
         self._answered_s = self._now_s()
-        oldest_s = self._answered_s - RESENT_S
-        self._queue = deque(call for call in self._queue if not (call.is_told and call.since_s < oldest_s))
-        self._queued_bytes = sum(len(call.packed) for call in self._queue)
+        self._queue.forget_old()
         for call in self._queue:  # unchanged and in order: the script knows those that it has done
             self._send(call)
         if self._hears:
             self._on_change()
 
     def _calls_down(self) -> None:
+        self._losses.value += 1
         self._replies.clear()
         self._on_change()
 
     def _answered(self, reply: Any) -> None:
         self._answered_s = self._now_s()
+        if self._asked_s is not None:
+            self._broker_time.observe(self._answered_s - self._asked_s)
+            self._asked_s = None
         if self._replies:
             self._replies.popleft()(reply)
             if not self._replies and self._emptied is not None:
@@ -367,6 +312,7 @@ class RedisBackplane:
             self._feed.call("SUBSCRIBE", *channels[start : start + SUBSCRIBED_AT_ONCE])
 
     def _feed_down(self) -> None:
+        self._losses.value += 1
         self._hears = False
         self._on_change()
 

@@ -26,7 +26,8 @@ from wsserver.brokers.base import (
 )
 from wsserver.brokers.batches import CorruptBatchError, Item, read_batch, read_items
 from wsserver.brokers.groupsync import GroupSync
-from wsserver.brokers.redisbackplane import Keys, RedisBackplane, new_epoch
+from wsserver.brokers.redisbackplane import RedisBackplane, new_epoch
+from wsserver.brokers.redisqueue import Keys
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics, Missed
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from time import perf_counter
 from typing import Final
 
 from wscore.disconnects import SLOW_CONSUMER, Disconnect
@@ -37,7 +38,19 @@ class Delivery:
     `call_soon` runs a function at the end of the current loop turn.
     """
 
-    __slots__ = ("_backlog", "_call_soon", "_delivered", "_dirty", "_gathered", "_groups", "_is_gathering", "_protocol")
+    __slots__ = (
+        "_backlog",
+        "_began_s",
+        "_call_soon",
+        "_delivered",
+        "_delivered_bytes",
+        "_dirty",
+        "_gathered",
+        "_groups",
+        "_is_gathering",
+        "_protocol",
+        "_time",
+    )
 
     def __init__(
         self,
@@ -52,10 +65,13 @@ class Delivery:
         self._backlog = backlog
         self._protocol = protocol
         self._delivered = metrics.delivered
+        self._delivered_bytes = metrics.delivered_bytes
+        self._time = metrics.delivery_time
         self._call_soon = call_soon
         self._dirty: list[Group] = []
         self._gathered = 0
         self._is_gathering = False
+        self._began_s = 0.0
 
     def send(self, connection: Connection, payload: bytes, *, lossy: bool = False) -> bool:
         """Send one message to one connection; returns whether the connection was open to take it."""
@@ -114,6 +130,7 @@ class Delivery:
         if not pending:
             if not self._is_gathering:
                 self._is_gathering = True
+                self._began_s = perf_counter()  # once a turn, whatever is published in it
                 self._backlog.turn += 1
                 self._call_soon(self._end_turn)
             self._dirty.append(group)
@@ -146,6 +163,7 @@ class Delivery:
         frames = framed(pending, first_seq)
         chunks: Sequence[Chunk] = ()
         self._delivered.value += len(pending) * len(group.members)
+        self._delivered_bytes.value += len(frames) * len(group.members)
         for connection in tuple(group.members.values()):
             if connection.private is not None and connection.session is group:
                 payloads = numbered(pending, first_seq) if first_seq else pending
@@ -182,6 +200,7 @@ class Delivery:
         self._flush_all()
         self._is_gathering = False
         self._backlog.turn += 1
+        self._time.observe(perf_counter() - self._began_s)
 
     def _flush_all(self) -> None:
         self._gathered = 0

@@ -113,9 +113,6 @@ class Rooms:
         self._limits = limits
         self._used = 0
 
-    def __len__(self) -> int:
-        return self._groups.count(ROOM)
-
     @property
     def used(self) -> int:
         """What all memberships take, and what is kept for those who watch a room, in bytes."""

@@ -37,9 +37,12 @@ class EnvelopeSender:
 
     def send_envelope(self, connection: Connection, envelope: OutboundEnvelope, *, lossy: bool = False) -> bool:
         """Send a finished envelope."""
-        is_sent = self._delivery.send(connection, self._protocol.serialize(envelope), lossy=lossy)
+        payload = self._protocol.serialize(envelope)
+        is_sent = self._delivery.send(connection, payload, lossy=lossy)
         if is_sent:
-            self._sent[envelope.type].value += 1
+            sent = self._sent[envelope.type]
+            sent.value += 1
+            sent.octets += len(payload)
         return is_sent
 
     def error(

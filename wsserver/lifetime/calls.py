@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any
+from time import perf_counter
+from typing import Any, Final
 
 import msgspec
 
@@ -22,8 +23,11 @@ from wsserver.sdk.failures import Failures, is_thrown_away
 from wsserver.sdk.growth import GROWS_FROM, Growth
 from wsserver.sdk.handlers import Handler, is_awaited
 from wsserver.sdk.hub import Hub
+from wsserver.telemetry.counters import Histogram
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Drop, Metrics
+
+TIMED: Final = 16  # of so many calls of a plain handler one is timed: to time all of them costs more than to find them
 
 
 class Job:
@@ -31,18 +35,27 @@ class Job:
 
     `data` is what came in, decoded when its turn comes; `result` what the handler returned already, for it to be
     awaited. `size` is what it holds, in bytes, and `growth` how much more that becomes once it is decoded.
-    `is_cancelled` once the server itself has cut it short.
+    `is_cancelled` once the server itself has cut it short. `times` is where its time goes, if that is taken.
     """
 
-    __slots__ = ("context", "data", "growth", "handler", "is_cancelled", "result", "size")
+    __slots__ = ("context", "data", "growth", "handler", "is_cancelled", "result", "size", "times")
 
-    def __init__(self, handler: Handler, context: Context, data: msgspec.Raw, size: int, result: object) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        context: Context,
+        data: msgspec.Raw,
+        size: int,
+        result: object,
+        times: Histogram | None = None,
+    ) -> None:
         self.handler = handler
         self.context = context
         self.data = data
         self.size = size
         self.growth = handler.growth_of(data) if size > GROWS_FROM else 0
         self.result = result
+        self.times = times
         self.is_cancelled = False
 
     @property
@@ -71,6 +84,7 @@ class AppCalls:
         "_memory",
         "_rooms",
         "_tasks",
+        "_times",
     )
 
     def __init__(
@@ -95,23 +109,31 @@ class AppCalls:
         self._close_watcher = PeerCloseWatcher()
         self._failures = failures
         self._dropped = metrics.dropped
+        self._times = metrics.handler_time
         self._log = log
 
     def register(self, router: MessageRouter) -> None:
         """Put the app's handlers into the table."""
         for type, handler in self._app.handlers.items():
-            router.register(type, self.route(handler), handler.room)
+            router.register(type, self.route(type, handler), handler.room)
 
-    def route(self, handler: Handler) -> Route:
+    def route(self, type: str, handler: Handler) -> Route:
         """Return what calls a handler for each message of its type."""
         needs_room = handler.room is not None
+        times = self._times.know(type)
+        until_timed = 1
 
         def route(connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
+            nonlocal until_timed
             context: Context = Context(connection, self._hub, envelope.type, envelope.id, envelope.room)
             if needs_room and envelope.room is None:
                 context.error(ErrorCode.INVALID_MESSAGE, f"{envelope.type} is for a room: name it - at `$.room`")
                 return
-            self.message(handler, connection, context, envelope.data, frame_bytes)
+            until_timed -= 1
+            timed = None
+            if handler.is_async or not until_timed:
+                timed, until_timed = times, TIMED
+            self._message(handler, connection, context, envelope.data, frame_bytes, timed)
 
         return route
 
@@ -129,15 +151,24 @@ class AppCalls:
         for hook in self._app.disconnect_hooks:
             self.hook(hook, connection)
 
-    def message(
-        self, handler: Handler, connection: Connection, context: Context, data: msgspec.Raw, frame_bytes: int
+    def _message(
+        self,
+        handler: Handler,
+        connection: Connection,
+        context: Context,
+        data: msgspec.Raw,
+        frame_bytes: int,
+        times: Histogram | None,
     ) -> None:
         """Call a message's handler, now or when its turn comes; data that does not fit is answered then."""
         result: object = None
         queue = connection.handlers
         if not handler.is_async and (queue is None or not queue.is_busy):
+            started_s = 0.0 if times is None else perf_counter()
             result = self._run_now(handler, context, data, frame_bytes)
             if result is None:
+                if times is not None:
+                    times.observe(perf_counter() - started_s)
                 return
         size = frame_bytes + MESSAGE_OVERHEAD
         if queue is None:
@@ -147,7 +178,7 @@ class AppCalls:
             context.error(ErrorCode.PROCESSING_ERROR, "The server holds all the messages it may; send it again later.")
             self._memory.hold(queue)
             return
-        queue.put(Job(handler, context, data, size, result))
+        queue.put(Job(handler, context, data, size, result, times))
 
     def hook(self, hook: Handler, connection: Connection) -> None:
         """Call a hook, now or after what was called for this connection before."""
@@ -222,6 +253,14 @@ class AppCalls:
                 self._growth.leave(job.growth)
 
     async def _run(self, job: Job) -> None:
+        started_s = perf_counter()
+        try:
+            await self._finish(job)
+        finally:
+            if job.times is not None:
+                job.times.observe(perf_counter() - started_s)
+
+    async def _finish(self, job: Job) -> None:
         result: Any = job.result
         if result is None:
             context = job.context

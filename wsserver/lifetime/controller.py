@@ -33,9 +33,10 @@ from wsserver.lifetime.router import MessageRouter
 from wsserver.lifetime.welcome import Welcome
 from wsserver.lifetime.wheel import HeartbeatWheel
 from wsserver.sdk.requests import Requests
+from wsserver.telemetry.counters import OTHER
 from wsserver.telemetry.endings import count_end, count_refusal, end_fields, refusal_fields
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import OTHER, Drop, Metrics
+from wsserver.telemetry.metrics import Drop, Metrics
 
 # Ends of the server's that a client comes back from, to go on where it was.
 COME_BACK: Final = (HEARTBEAT_TIMEOUT, SLOW_CONSUMER)
@@ -134,11 +135,11 @@ class WebSocketController:
         try:
             envelope = self._protocol.deserialize(payload)
         except InvalidMessageError as error:
-            self._metrics.received[OTHER].value += 1
+            self._metrics.received[OTHER].add(len(payload))
             self._sender.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=error.request_id)
             return
         if self._awaited and self._requests.deliver(connection.id, envelope):
-            self._metrics.received[envelope.type].value += 1
+            self._metrics.received[envelope.type].add(len(payload))
             return
         self._router.route(connection, envelope, len(payload))
 
@@ -213,7 +214,7 @@ class WebSocketController:
         if disconnect.error is not None:
             envelope = self._protocol.create_error_envelope(disconnect.error, disconnect.reason, details=details)
             payload = self._protocol.serialize(envelope)
-        count_refusal(self._metrics, refusal)
+        count_refusal(self._metrics, refusal, len(payload))
         self._log.info("connection.refused", **client_fields(request, channel.peer_ip), **refusal_fields(refusal))
         if payload:
             channel.send_text(payload)

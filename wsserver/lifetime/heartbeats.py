@@ -79,6 +79,7 @@ class Heartbeats:
         pong = self._protocol.serialize_pong(connection.session.name, envelope.id)
         if self._delivery.send(connection, pong):
             self._pongs.value += 1
+            self._pongs.octets += len(pong)
 
     def _schedule(self, now_s: float) -> None:
         delay_s = max(0.0, self._pace.due_s - now_s)
@@ -106,7 +107,7 @@ class Heartbeats:
         data = Timestamp(self._clock.now_ms())
         payload = self._protocol.serialize(self._protocol.create_envelope("ping", data))
         sent = sum(self._delivery.send(connection, payload) for connection in due)
-        self._pings.value += sent
+        self._pings.add(len(payload), sent)
 
     def _reap(self, connection: Connection) -> None:
         """Close a connection that gave no sign of life in time."""

@@ -294,9 +294,10 @@ class PresenceWatch:
         if count <= MAX_LISTED:
             for user_id, has_come in reversed(tuple(net.items())):
                 (joined if has_come else left).append(user_id)
-        self._sent.value += 1
         data = Presence(name, joined, left, count, UNSET if everyone is None else everyone)
-        return self._protocol.serialize(self._protocol.create_envelope("presence", data))
+        payload = self._protocol.serialize(self._protocol.create_envelope("presence", data))
+        self._sent.add(len(payload))
+        return payload
 
 
 def _undo(net: dict[str, bool], changes: Sequence[tuple[str, bool]]) -> None:

@@ -57,8 +57,8 @@ class RoomHandlers:
 
     def register(self, router: MessageRouter) -> None:
         """Put `room.join` and `room.leave` into the table."""
-        router.register("room.join", self._calls.route(Handler(self._join)))
-        router.register("room.leave", self._calls.route(Handler(self._leave)))
+        router.register("room.join", self._calls.route("room.join", Handler(self._join)))
+        router.register("room.leave", self._calls.route("room.leave", Handler(self._leave)))
 
     def refreshed(self, connection: Connection) -> None:
         """Have a connection leave the rooms that its new token does not allow, but for those the app put it into."""

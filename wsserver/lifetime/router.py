@@ -17,8 +17,9 @@ from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
 from wsserver.sdk.requests import REQUEST_PREFIX
+from wsserver.telemetry.counters import MessageCounter
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counter, Drop, Metrics
+from wsserver.telemetry.metrics import Drop, Metrics
 
 # Handles one valid envelope, which came in so many bytes; a failure concerns its sender alone.
 Route = Callable[[Connection, Envelope, int], None]
@@ -37,7 +38,7 @@ class MessageRouter:
         self._log = log
         self._helps = helps
         self._access: Final[dict[str, RoomAccess | None]] = {}
-        self._routes: Final[dict[str, tuple[Route, Counter]]] = {}
+        self._routes: Final[dict[str, tuple[Route, MessageCounter]]] = {}
 
     def register(self, type: str, route: Route, room: RoomAccess | None = None) -> None:
         """Name what handles a message type; there is one for each.
@@ -51,15 +52,16 @@ class MessageRouter:
     def route(self, connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
         """Have an envelope handled, unless it is for a room and its sender may not send it there."""
         if envelope.room is not None and (refusal := self._refusal(connection, envelope.type, envelope.room)):
-            self._metrics.received[envelope.type].value += 1
+            self._metrics.received[envelope.type].add(frame_bytes)
             self._sender.error(connection, ErrorCode.FORBIDDEN, refusal, id=envelope.id)
             return
         row = self._routes.get(envelope.type)
         if row is None:
-            self._unhandled(connection, envelope)
+            self._unhandled(connection, envelope, frame_bytes)
         else:
             route, received = row
             received.value += 1
+            received.octets += frame_bytes
             route(connection, envelope, frame_bytes)
 
     def _refusal(self, connection: Connection, type: str, room: str) -> str | None:
@@ -68,9 +70,9 @@ class MessageRouter:
             return None  # it is asked again at its turn: a join may wait before it
         return self._rooms.refusal(connection.id, room, self._access.get(type))
 
-    def _unhandled(self, connection: Connection, envelope: Envelope) -> None:
+    def _unhandled(self, connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
         kind = envelope.type
-        self._metrics.received[kind].value += 1
+        self._metrics.received[kind].add(frame_bytes)
         self._metrics.dropped[Drop.NO_HANDLER].value += 1
         self._log.debug("message.unhandled", type=kind, connection=connection.id)
         if envelope.id is not None and envelope.id.startswith(REQUEST_PREFIX):

@@ -15,7 +15,7 @@ from msgspec import Struct
 from wsserver.brokers.base import OPERATIONS, Broker
 from wsserver.operations.node import Node
 from wsserver.operations.queries import Answer, Query
-from wsserver.telemetry.metrics import Counter
+from wsserver.telemetry.counters import Counter
 
 ANSWER_S: Final = 1.0
 SAY_S: Final = 5.0

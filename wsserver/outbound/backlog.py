@@ -109,6 +109,11 @@ class Backlog:
         """The bytes that wait in all, those of a shared chunk once."""
         return self._bytes
 
+    @property
+    def readers(self) -> int:
+        """How many connections something waits for."""
+        return len(self._outboxes)
+
     def chunk(self, frames: bytes, *, lossy: int = 0, turn: int = 0) -> Chunk:
         """Make a chunk of whole frames that begins to wait now."""
         return Chunk(frames, self._now_s(), lossy=lossy, turn=turn)

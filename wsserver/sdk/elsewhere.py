@@ -25,7 +25,8 @@ from wsserver.connections.users import User
 from wsserver.sdk.background import BackgroundTasks
 from wsserver.sdk.orders import Ask, CloseOrder, Found, Join, Kick, Leave, Order, Reply, Revoke, Send, pack, unpack
 from wsserver.sdk.requests import ConnectionGoneError, Requests
-from wsserver.telemetry.metrics import Counter, Metrics
+from wsserver.telemetry.counters import Counter
+from wsserver.telemetry.metrics import Metrics
 
 FOUND_S: Final = 2.0  # whoever has a connection says so by then
 
@@ -48,6 +49,7 @@ class Elsewhere:
         "_revoking",
         "_rooms",
         "_sender",
+        "_sent",
         "_unreadable",
     )
 
@@ -75,6 +77,7 @@ class Elsewhere:
         self._requests = requests
         self._finding: dict[str, asyncio.Future[None]] = {}
         self._errors = metrics.errors
+        self._sent = metrics.sent
         self._unreadable: Counter = metrics.unreadable_orders
         broker.attach_orders(self.take)
 
@@ -86,7 +89,8 @@ class Elsewhere:
         self, connection_id: str, envelope: OutboundEnvelope, *, lossy: bool = False, error: str | None = None
     ) -> bool:
         """Send to a connection, perhaps an `error` of that code; returns whether that is on its way."""
-        return self._order(Send(connection_id, self._protocol.serialize(envelope), lossy, error))
+        payload = self._protocol.serialize(envelope)
+        return self._ordered(envelope.type, payload, Send(connection_id, payload, lossy, error))
 
     def close(self, connection_id: str, code: int, reason: str) -> bool:
         """Close a connection; returns whether the order is on its way."""
@@ -121,6 +125,13 @@ class Elsewhere:
     def _group(self, user: User | None) -> str | None:
         return None if user is None else self._connections.user_group(user)
 
+    def _ordered(self, type: str, payload: bytes, order: Order) -> bool:
+        """Have a message sent by whoever can; returns whether that is on its way, and then counts it."""
+        is_sent = self._order(order)
+        if is_sent:
+            self._sent[type].add(len(payload))
+        return is_sent
+
     def _order(self, order: Order, process: str | None = None) -> bool:
         """Give an order to all others, or to one; returns whether it is on its way."""
         return self._broker.order(pack(order), process)
@@ -136,7 +147,8 @@ class Elsewhere:
         try:
             with self._requests.awaited(connection_id, envelope.id) as (_, reply):
                 payload = self._protocol.serialize(envelope)
-                if not self._order(Ask(connection_id, payload, self._broker.process, timeout_s)):
+                order = Ask(connection_id, payload, self._broker.process, timeout_s)
+                if not self._ordered(envelope.type, payload, order):
                     raise ConnectionGoneError(connection_id)
                 async with asyncio.timeout(timeout_s):
                     await asyncio.wait((found, reply), timeout=FOUND_S, return_when=asyncio.FIRST_COMPLETED)

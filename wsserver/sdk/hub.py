@@ -31,7 +31,8 @@ from wsserver.sdk.errors import AppErrorCode, meaning_of
 from wsserver.sdk.requests import ConnectionGoneError, Requests, new_request_id
 from wsserver.sdk.resources import Resources
 from wsserver.sdk.sendable import SendableTypes, check_close, check_id, check_room, check_slice
-from wsserver.telemetry.metrics import Counter, Metrics
+from wsserver.telemetry.counters import MessageCounter
+from wsserver.telemetry.metrics import Metrics
 
 HISTORY_LIMIT: Final = 100
 
@@ -122,16 +123,17 @@ class Hub:
         published = self._check(type, data)
         kind, name = self._target(session, room, user)
         envelope = self._protocol.create_envelope(type, data, session, room=room, user_id=user_id)
+        payload = self._protocol.serialize(envelope)
         result = self._broker.publish(
             kind,
             name,
-            self._protocol.serialize(envelope),
+            payload,
             lossy=lossy,
             recoverable=not lossy and type not in UNCOUNTED_TYPES,
             except_connection=except_connection,
             except_origin=except_connection and self._connections.origin_of(except_connection),
         )
-        published.value += 1
+        published.add(len(payload))
         return result
 
     async def published(
@@ -149,15 +151,16 @@ class Hub:
         published = self._check(type, data)
         kind, name = self._target(session, room, user)
         envelope = self._protocol.create_envelope(type, data, session, room=room, user_id=user_id)
+        payload = self._protocol.serialize(envelope)
         result = await self._broker.published(
             kind,
             name,
-            self._protocol.serialize(envelope),
+            payload,
             recoverable=type not in UNCOUNTED_TYPES,
             except_connection=except_connection,
             except_origin=except_connection and self._connections.origin_of(except_connection),
         )
-        published.value += 1
+        published.add(len(payload))
         return result
 
     async def history(
@@ -198,7 +201,7 @@ class Hub:
         else:
             payload = self._protocol.serialize_forwarded(type, data, None, room, user_id)
             result = self._broker.publish(ROOM, room, payload, recoverable=recoverable, reply_to=reply_to)
-        self._types[type].value += 1
+        self._types[type].add(len(payload))
         return result
 
     def join(
@@ -385,7 +388,7 @@ class Hub:
         """Whether a connection is open, as far as is known here."""
         return self._elsewhere.may_have(connection_id) if connection is None else connection.is_open
 
-    def _check(self, type: str, data: object) -> Counter:
+    def _check(self, type: str, data: object) -> MessageCounter:
         """Return what counts messages of this type; raises for what cannot be sent."""
         counter = self._types[type]
         if self._declared is not None:

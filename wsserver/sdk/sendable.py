@@ -18,12 +18,12 @@ from wscore.envelope import (
 from wscore.messages import RESERVED_TYPES
 from wscore.rooms import ROOM_RULE, is_room_name
 from wsserver.engines.base import MAX_REASON_BYTES, is_sendable_code
-from wsserver.telemetry.metrics import Counter, Labelled
+from wsserver.telemetry.counters import Labelled, MessageCounter
 
 _MAX_REMEMBERED: Final = 1024  # an app has fewer types, unless it makes them up
 
 
-class SendableTypes(dict[str, Counter]):
+class SendableTypes(dict[str, MessageCounter]):
     """The message types that were found good, each with what counts it among those `sent`.
 
     `types[type]` raises UnsendableError for one that cannot be sent.
@@ -31,11 +31,11 @@ class SendableTypes(dict[str, Counter]):
 
     __slots__ = ("_sent",)
 
-    def __init__(self, sent: Labelled) -> None:
+    def __init__(self, sent: Labelled[MessageCounter]) -> None:
         super().__init__()
         self._sent = sent
 
-    def __missing__(self, type: str) -> Counter:
+    def __missing__(self, type: str) -> MessageCounter:
         check_type(type)
         counter = self._sent[type]
         if len(self) < _MAX_REMEMBERED:

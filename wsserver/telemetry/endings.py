@@ -21,15 +21,15 @@ def end_fields(code: int, reason: str, disconnect: Disconnect | None) -> dict[st
     return {**named, "reason": disconnect.reason}
 
 
-def count_refusal(metrics: Metrics, refusal: DisconnectError) -> None:
-    """Count a connection that is not let in, and the `error` that it gets."""
+def count_refusal(metrics: Metrics, refusal: DisconnectError, error_bytes: int) -> None:
+    """Count a connection that is not let in, and the `error` of so many bytes that it gets."""
     disconnect = refusal.disconnect
     metrics.refused[disconnect.name].value += 1
     if disconnect.error in OF_AUTH_ERRORS:
         metrics.auth_failures[refusal.rule].value += 1
     if disconnect.error is not None:
         metrics.errors[disconnect.error].value += 1
-        metrics.sent["error"].value += 1
+        metrics.sent["error"].add(error_bytes)
 
 
 def count_end(metrics: Metrics, code: int, disconnect: Disconnect | None) -> None:

@@ -1,8 +1,4 @@
-"""What a server counts, by labels of which no client can make any; to count costs what adding to an int costs.
-
-Whoever counts often looks its counter up beforehand and adds to its `value`. Nothing is kept in another form: a scrape
-reads the numbers where they are.
-"""
+"""Everything that a server counts, by name, and as a scrape reads it."""
 
 from __future__ import annotations
 
@@ -10,19 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from wscore.codes import CloseCode, ErrorCode
 from wscore.disconnects import CLOSED_BY_APP, DISCONNECTS
 from wscore.messages import MESSAGES
+from wsserver.telemetry.counters import Counter, Histogram, Key, Labelled, MessageCounter
 
-OTHER: Final = "other"  # the label of whatever has none of its own
 PEER: Final = "peer"  # in place of a disconnect's name, where it is the peer that has ended a connection
 # So many types that an app sends get a label of their own, beside wsctl's; the names may be made of what clients send.
 SENT_TYPES: Final = 100
 RULES: Final = 100  # rules that refuse a token: each is named in the code, and nowhere in one list
 
-Key = str | tuple[str, ...]
+Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Drop(StrEnum):
@@ -53,64 +49,67 @@ class Missed(StrEnum):
 
 
 class Sample(NamedTuple):
-    """One number at the time of a scrape, in the terms of Prometheus; `kind` is counter or gauge."""
+    """One number at the time of a scrape, in the terms of Prometheus.
+
+    A histogram's are named after it, with `_bucket` and a label `le`, `_sum` and `_count`.
+    """
 
     name: str
     help: str
-    kind: str
+    kind: Kind
     labels: dict[str, str]
     value: float
 
-
-class Counter:
-    """A number that only grows: to count is to add to `value`."""
-
-    __slots__ = ("value",)
-
-    def __init__(self) -> None:
-        self.value = 0
+    @property
+    def family(self) -> str:
+        """The name that its help stands by."""
+        return self.name.rpartition("_")[0] if self.kind == "histogram" else self.name
 
 
-class Labelled(dict[Key, Counter]):
-    """Counters by the value of a label, or by the values of several.
-
-    Each of `known` has its counter from the start on, and those that `know` names; the first values beyond get theirs
-    while there is `room`. The rest is counted together: its last value becomes OTHER.
-    """
-
-    __slots__ = ("_room",)
-
-    def __init__(self, known: Iterable[Key] = (), *, room: int = 0) -> None:
-        super().__init__((key, Counter()) for key in known)
-        self._room = room
-
-    def __missing__(self, key: Key) -> Counter:
-        if self._room:
-            self._room -= 1
-            return self.know(key)
-        return self.know(OTHER if isinstance(key, str) else (*key[:-1], OTHER))
-
-    def know(self, key: Key) -> Counter:
-        """Return a counter of its own for a value that no client can choose."""
-        return self.setdefault(key, Counter())
+Numbers = Iterable[tuple[tuple[str, ...], float]]  # each with the values of its labels
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Where numbers of one name are; `fixed` labels are the same for all of them."""
+    """Where numbers of one name are."""
 
     name: str
     help: str
-    kind: str
-    read: Callable[[], Iterable[tuple[tuple[str, ...], float]]]
+    kind: Kind
+    read: Callable[[], Numbers]
     labels: tuple[str, ...] = ()
-    fixed: tuple[tuple[str, str], ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """Return what its samples are called."""
+        return (self.name,)
 
     def samples(self) -> Iterator[Sample]:
         """Yield what they are now."""
         for values, value in self.read():
-            labels = {**dict(self.fixed), **dict(zip(self.labels, values, strict=True))}
-            yield Sample(self.name, self.help, self.kind, labels, value)
+            yield Sample(self.name, self.help, self.kind, dict(zip(self.labels, values, strict=True)), value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """Histograms of one name, by the value of a label or the only one."""
+
+    name: str
+    help: str
+    read: Callable[[], Iterable[tuple[dict[str, str], Histogram]]]
+
+    def names(self) -> tuple[str, ...]:
+        """Return what their samples are called."""
+        return f"{self.name}_bucket", f"{self.name}_count", f"{self.name}_sum"
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield what they are now."""
+        bucket, counted, summed = self.names()
+        for labels, histogram in self.read():
+            count = 0
+            for bound, count in histogram.buckets():
+                yield Sample(bucket, self.help, "histogram", {**labels, "le": bound}, count)
+            yield Sample(counted, self.help, "histogram", labels, count)
+            yield Sample(summed, self.help, "histogram", labels, histogram.total_s)
 
 
 class Recovered(StrEnum):
@@ -124,14 +123,19 @@ class Metrics:
     """Everything that a server counts since its start."""
 
     def __init__(self) -> None:
-        self._sources: list[_Source] = []
-        messages = (
+        self._sources: list[_Source | _Times] = []
+        self.received = Labelled(MessageCounter, MESSAGES)
+        self.sent = Labelled(MessageCounter, MESSAGES, room=SENT_TYPES)
+        both = {"in": self.received, "out": self.sent}
+        self._by_direction(
             "wsctl_messages_total",
             "Messages that came in within the rate limit, and that were sent or published",
+            both,
+            lambda traffic: traffic.value,
         )
-        self.received = self._labelled(*messages, "type", known=MESSAGES, direction="in")
-        self.sent = self._labelled(*messages, "type", known=MESSAGES, room=SENT_TYPES, direction="out")
+        self._by_direction("wsctl_message_bytes_total", "Bytes of these messages", both, lambda traffic: traffic.octets)
         self.delivered = self._counter("wsctl_deliveries_total", "Published messages, once for each receiver")
+        self.delivered_bytes = self._counter("wsctl_delivery_bytes_total", "Bytes of these, framed")
         self.errors = self._labelled("wsctl_errors_total", "error messages sent", "code", known=tuple(ErrorCode))
         self.dropped = self._labelled(
             "wsctl_messages_dropped_total", "Messages that went no further", "reason", known=tuple(Drop)
@@ -175,23 +179,44 @@ class Metrics:
         self.presence_unlisted = self._counter(
             "wsctl_presence_unlisted_total", "Users in other processes whom there was no room to list"
         )
+        self.broker_losses = self._counter("wsctl_broker_losses_total", "Connections to the broker that were lost")
         self.stalls = self._counter("wsctl_stalls_total", "Times that the event loop stood still")
+        self.loop_lag = self._times("wsctl_loop_lag_seconds", "How late the event loop came to a timer")
+        self.delivery_time = self._times(
+            "wsctl_delivery_seconds", "From the first publish of a turn of the loop until all of it is written"
+        )
+        self.publish_time = self._times("wsctl_publish_seconds", "Until a shared broker has stored what is published")
+        self.broker_time = self._times("wsctl_broker_roundtrip_seconds", "Until a broker that owed nothing answers")
+        self.handler_time = Labelled(Histogram)
+        self._sources.append(
+            _Times(
+                "wsctl_handler_seconds",
+                "How long handlers took",
+                lambda: [({"type": str(type)}, times) for type, times in tuple(self.handler_time.items())],
+            )
+        )
 
-    def read(self, name: str, help: str, kind: str, read: Callable[[], float]) -> None:
+    def read(self, name: str, help: str, kind: Kind, read: Callable[[], float]) -> None:
         """Show a number too that is kept elsewhere: `read` returns it."""
         self._sources.append(_Source(name, help, kind, lambda: (((), read()),)))
 
+    def read_by(self, label: str, name: str, help: str, kind: Kind, read: Callable[[], dict[str, float]]) -> None:
+        """Show numbers too that are kept elsewhere: `read` returns them by the values of a label."""
+        self._sources.append(
+            _Source(name, help, kind, lambda: [((value,), number) for value, number in read().items()], (label,))
+        )
+
     def collect(self) -> Iterator[Sample]:
-        """Yield every number as it is now, those of one name together."""
+        """Yield every number as it is now, those of one name together, and those of one histogram."""
         for source in self._sources:
             yield from source.samples()
 
     def value(self, name: str, **labels: str) -> float:
         """Return the sum of the numbers of a name that have these labels; raises LookupError for an unknown name."""
-        sources = [source for source in self._sources if source.name == name]
+        sources = [source for source in self._sources if name in source.names()]
         if not sources:
             raise LookupError(f"there is no metric {name}")
-        samples = (sample for source in sources for sample in source.samples())
+        samples = (sample for source in sources for sample in source.samples() if sample.name == name)
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     def _counter(self, name: str, help: str) -> Counter:
@@ -199,14 +224,29 @@ class Metrics:
         self.read(name, help, "counter", lambda: counter.value)
         return counter
 
-    def _labelled(
-        self, name: str, help: str, *labels: str, known: Iterable[Key] = (), room: int = 0, **fixed: str
-    ) -> Labelled:
-        counters = Labelled(known, room=room)
+    def _times(self, name: str, help: str) -> Histogram:
+        histogram = Histogram()
+        self._sources.append(_Times(name, help, lambda: (({}, histogram),)))
+        return histogram
 
-        def read() -> Iterable[tuple[tuple[str, ...], float]]:
+    def _labelled(
+        self, name: str, help: str, *labels: str, known: Iterable[Key] = (), room: int = 0
+    ) -> Labelled[Counter]:
+        counters = Labelled(Counter, known, room=room)
+
+        def read() -> Numbers:
             for key, counter in tuple(counters.items()):
                 yield (str(key),) if isinstance(key, str) else key, counter.value
 
-        self._sources.append(_Source(name, help, "counter", read, labels, tuple(fixed.items())))
+        self._sources.append(_Source(name, help, "counter", read, labels))
         return counters
+
+    def _by_direction(
+        self, name: str, help: str, both: dict[str, Labelled[MessageCounter]], number: Callable[[MessageCounter], int]
+    ) -> None:
+        def read() -> Numbers:
+            for direction, traffic in both.items():
+                for type, counter in tuple(traffic.items()):
+                    yield (direction, str(type)), number(counter)
+
+        self._sources.append(_Source(name, help, "counter", read, ("direction", "type")))

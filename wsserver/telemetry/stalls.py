@@ -52,11 +52,23 @@ class StallWatch:
     `start` is called on the loop's thread. No handler pays for it. `now_s` is the monotonic clock.
     """
 
-    __slots__ = ("_cpu_s", "_due_s", "_log", "_loop_thread", "_now_s", "_over", "_seen", "_stalls", "_suspended_s")
+    __slots__ = (
+        "_cpu_s",
+        "_due_s",
+        "_lag",
+        "_log",
+        "_loop_thread",
+        "_now_s",
+        "_over",
+        "_seen",
+        "_stalls",
+        "_suspended_s",
+    )
 
     def __init__(self, log: EventLog, metrics: Metrics, now_s: Callable[[], float]) -> None:
         self._log = log
         self._stalls = metrics.stalls
+        self._lag = metrics.loop_lag
         self._now_s = now_s
         self._over = threading.Event()
 
@@ -73,6 +85,7 @@ class StallWatch:
     def tick(self, now_s: float, due_s: float) -> None:
         """Log whether the tick that was due came too late; the next one is due at `due_s`."""
         late_s = now_s - self._due_s
+        self._lag.observe(max(0.0, late_s))
         suspended_s = _suspended_s() - self._suspended_s
         if loop_stalled(0, suspended_s * 1000):
             self._tell(suspended_s, SUSPENDED, "")

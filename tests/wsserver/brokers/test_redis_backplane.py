@@ -9,10 +9,12 @@ import pytest
 
 from wscore.recovery import Position
 from wsserver.brokers.batches import Item, pack_item, read_batch
-from wsserver.brokers.redisbackplane import RESENT_S, Keys, NotStored, RedisBackplane, Stored, StoreLimits
+from wsserver.brokers.redisbackplane import RedisBackplane, StoreLimits
+from wsserver.brokers.redisqueue import RESENT_S, Keys, NotStored, Stored
 from wsserver.brokers.redisscripts import FORGOTTEN_S
 from wsserver.brokers.redistarget import read_target
 from wsserver.telemetry.logs import EventLog
+from wsserver.telemetry.metrics import Metrics
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
 HANG_S = 20
@@ -36,6 +38,7 @@ class Peer:
             on_subscribed=self.subscribed.put_nowait,
             on_change=lambda: self.changes.put_nowait(self.backplane.is_up),
             now_s=time.monotonic,
+            metrics=Metrics(),
             log=EventLog(),
         )
 
@@ -134,7 +137,7 @@ async def test_a_call_that_is_sent_twice_is_stored_once(open_peer, redis):
 
 async def send_again(peer, number, *items):
     """Publish as the call of a number, as after a connection was lost."""
-    peer.backplane._number = number - 1
+    peer.backplane._queue._number = number - 1
     return await peer.publish(*items)
 
 
@@ -174,14 +177,14 @@ async def test_a_call_that_waited_longer_than_it_is_known_is_not_sent_again(open
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     now_s = time.monotonic() + RESENT_S + 1
-    peer.backplane._now_s = lambda: now_s
+    peer.backplane._now_s = peer.backplane._queue._now_s = lambda: now_s
     peer.backplane.check()
     assert await waiting == NotStored("the broker does not answer", is_unknown=True)
     peer.backplane._calls.give_up("a test cuts it")
     redis.signal(18)
     await peer.up()
-    assert not peer.backplane._queue
-    assert peer.backplane._queued_bytes == 0
+    assert not list(peer.backplane._queue)
+    assert peer.backplane.waiting == 0
     assert (await peer.publish(event("c"))).first in (2, 3)
 
 

@@ -79,7 +79,7 @@ class _Probes:
         """Return what all processes of this server have counted."""
         gathered = await self._operations.here(Scrape())
         samples = {name: a.samples for name, a in gathered.answers.items() if isinstance(a, ScrapeAnswer)}
-        body, content_type = exposition(samples, request.headers.get("accept", ""))
+        body, content_type = exposition(samples, gathered.missing, request.headers.get("accept", ""))
         return Response(body, headers={"Cache-Control": "no-store"}, media_type=content_type)
 
 
