@@ -145,7 +145,7 @@ class WebSocketServer:
         replays = Replays(broker, self._delivery, self.metrics, self._clock.now_s, unread_limit)
         sender = EnvelopeSender(protocol, self._delivery, self.metrics)
         reached = (broker, self.connections, sender, self._delivery)
-        revoking = Revoking(revocations, *reached, loop.call_soon, self._clock.now_ms, self._log)
+        revoking = Revoking(revocations, *reached, loop.call_soon, self._clock, self._log)
         lost = LostHistory(self._delivery, protocol)
         broker.attach(self._delivery.deliver, lost.tell, PublishAnswers(self.connections, sender).unpublished)
         watch = PresenceWatch(

@@ -103,8 +103,8 @@ class Arrivals:
         began_s = time.monotonic()
         guest = f"guest_{uuid.uuid4()}_{time.time_ns() // 1_000_000}"
         request = (
-            f"GET {self.path}?token={guest}&sessionId=s HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"GET {self.path}?token={guest}&sessionId=s HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n\r\n"
         )
         try:
@@ -136,7 +136,6 @@ class Arrivals:
         await self._task
         if self._under_way:
             await asyncio.wait(self._under_way)
-        print(f"{self.greeted} greeted, {self.greeted / (time.monotonic() - self._began_s):.0f} a second")
 
 
 @pytest.fixture

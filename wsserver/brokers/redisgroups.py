@@ -306,8 +306,7 @@ class RedisGroups:
     async def _recall(self, group: RedisGroup, asked: Position) -> None:
         with suppress(NotPublishedError):  # then it is not recovered, and told so
             position, items = await self.ask(group.keys, asked.seq)
-            if items:
-                group.recalled = (position.epoch, asked.seq + 1, items)
+            group.recalled = (position.epoch, asked.seq + 1, items) if items else None
 
     def _find(self, kind: GroupKind, name: str) -> RedisGroup:
         keys = self.keys(kind, name)

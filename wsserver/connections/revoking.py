@@ -14,6 +14,7 @@ from wsserver.connections.delivery import Delivery
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection
+from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.logs import EventLog
 
 LOOKED_AT_ONCE: Final = 500  # connections in one turn of the event loop: a millisecond of its time
@@ -29,12 +30,13 @@ class Revoking:
     __slots__ = (
         "_broker",
         "_call_soon",
+        "_clock",
         "_connections",
         "_delivery",
         "_is_wider",
+        "_lead_ms",
         "_left",
         "_log",
-        "_now_ms",
         "_sender",
         "revocations",
     )
@@ -47,7 +49,7 @@ class Revoking:
         sender: EnvelopeSender,
         delivery: Delivery,
         call_soon: Callable[..., Any],
-        now_ms: Callable[[], int],
+        clock: Clock,
         log: EventLog,
     ) -> None:
         self.revocations = revocations
@@ -56,7 +58,8 @@ class Revoking:
         self._sender = sender
         self._delivery = delivery
         self._call_soon = call_soon
-        self._now_ms = now_ms
+        self._clock = clock
+        self._lead_ms = clock.now_ms() - clock.now_s() * 1000
         self._left: list[Connection] = []
         self._is_wider = False  # than when those were gathered that are looked at
         self._log = log
@@ -67,7 +70,7 @@ class Revoking:
 
         Raises ValueError and NotRevokedError, and has done nothing here then.
         """
-        now_ms = self._now_ms()
+        now_ms = self._clock.now_ms()
         entry = entry_of(revocation, now_ms)
         if not self.revocations.has_room_for(entry):
             raise RevocationsFullError
@@ -87,8 +90,13 @@ class Revoking:
                 self._begin()
 
     def check(self) -> None:
-        """Forget what needs no revocation any more; called every now and then."""
-        self.revocations.expire(self._now_ms())
+        """Forget what needs no revocation any more; called every now and then.
+
+        A wall clock that was set ahead, and is set back, makes good tokens of those that had expired meanwhile: so the
+        time that has really gone by since the start counts as well.
+        """
+        now_ms = int(self._clock.now_s() * 1000 + self._lead_ms)
+        self.revocations.expire(min(now_ms, self._clock.now_ms()))
 
     def _begin(self) -> None:
         self._is_wider = False
