@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from cli.output import out
 from cli.settings import ConfigFile
 from wscore.errors import WsctlError
+
+COMPLETION_S: Final = 1.5  # a little more than the port waits for its processes
 
 
 class Shell(StrEnum):
@@ -55,6 +57,29 @@ def code_names(ctx: typer.Context, incomplete: str) -> list[str]:
     from wscore.messages import MESSAGES
 
     return _beginning(incomplete, (*(str(int(code)) for code in CLOSES), *DISCONNECTS, *ERRORS, *MESSAGES))
+
+
+def room_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return rooms of the running server that begin so, the largest first; none where it does not answer at once."""
+    return _group_names(ctx, "rooms", incomplete)
+
+
+def session_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return sessions likewise."""
+    return _group_names(ctx, "sessions", incomplete)
+
+
+def _group_names(ctx: typer.Context, kind: str, incomplete: str) -> list[str]:
+    from cli.secrets import read_key
+    from wsclient.publishing.publisher import Publisher
+
+    try:
+        key = read_key("ops", ctx.params.get("ops_key_file"))
+        with Publisher(ctx.params.get("ops_url"), key, timeout_s=COMPLETION_S, retries=0) as publisher:
+            page: Any = getattr(publisher, kind)(prefix=incomplete, order="size")
+        return [row.name for row in getattr(page, kind)]
+    except WsctlError:
+        return []
 
 
 def choose_from(names: Iterable[str]) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from wscore.errors import WsctlError
-from wscore.text import describe, neutralise, redact
+from wscore.text import describe, json_line, neutralise, redact
 
 
 class ReaderGoneError(WsctlError):
@@ -52,10 +52,10 @@ def writing() -> Iterator[None]:
 
 
 def out_json(value: object) -> None:
-    """Print one JSON document on one line."""
+    """Print one JSON document on one line; what would move a cursor or turn a text around is escaped."""
     import json
 
-    out(json.dumps(value, ensure_ascii=False))
+    out(json_line(json.dumps(value, ensure_ascii=False)))
 
 
 def note(text: str) -> None:

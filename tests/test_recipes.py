@@ -33,6 +33,8 @@ HANG_S = 120
 SECRET = "a secret for tests, 32 bytes or more"
 with socket.create_server(("127.0.0.1", 0)) as free_socket:
     WEB_PORT = free_socket.getsockname()[1]
+with socket.create_server(("127.0.0.1", 0)) as free_socket:
+    OPS_PORT = free_socket.getsockname()[1]
 LISTENS = "Ctrl-C"  # how the last of the lines ends that a server says when it starts
 
 FENCED = re.compile(r"^```(?:sh|bash)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -172,7 +174,22 @@ SMALL = {
 LOADING = Recipe(serves="", instead=SMALL, exits=(0, 98), shows=("heartbeat",))
 SPEAKING = Recipe(serves="--voice", before=question, needs=("espeak-ng",), shows=("time",), is_slow=True)
 
+OPERATED = Recipe(serves=f"--ops-port {OPS_PORT}")
+
 RECIPES = {
+    "docs/publishing.md: wsctl serve --ops-port 9100": Recipe(
+        instead={"9100": str(OPS_PORT)}, shows=("published to room news as seq 1", '"title": "Rain"')
+    ),
+    """docs/cli.md: wsctl publish --room news --type news.item '{"title": "Rain"}'""": replace(
+        OPERATED, shows=("published to room news as seq 1", "published to room builds as seq 1")
+    ),
+    "docs/cli.md: wsctl rooms chat.": OPERATED,
+    "docs/cli.md: wsctl connections --room chat.staff": OPERATED,
+    "docs/cli.md: wsctl history --room chat.kitchen --limit 20 | jq -r .data.text": OPERATED,
+    'docs/cli.md: wsctl kick alice --reason "Please log in again"': replace(OPERATED, exits=(1,)),  # she is not there
+    "docs/cli.md: wsctl revoke alice --issued-before now": replace(
+        OPERATED, shows=("revoked all tokens of user alice issued before", "revoked the token f3a1, until")
+    ),
     "README.md: wsctl serve chat:app": Recipe(before=chat_of_the_readme, shows=('"text":"hi"',)),
     "README.md: pip install '.[voice,whisper]'": replace(SPEAKING, serves=None, is_slow=False),
     "docs/apps.md: wsctl serve chat:app": Recipe(
@@ -273,6 +290,7 @@ class Desk:
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "URL": url,
+            "WSCTL_OPS_URL": f"http://127.0.0.1:{OPS_PORT}",
             **{"WSCTL_URL": url, "WSCTL_PORT": str(self.port), "WSCTL_JWT_SECRET": SECRET, "WSCTL_DURATION": "1s"},
         }
 

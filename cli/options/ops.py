@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Final
 
 import typer
 
+from cli.options.operator import OpsKeyFile
 from cli.secrets import KEY_VARIABLES, read_key
 from wscore.errors import ConfigError
 from wscore.installation import install_line
@@ -31,9 +32,7 @@ class OpsOptions:
     ops_host: Annotated[
         str, typer.Option(metavar="HOST", help="Address of that port; others than this machine need a key.")
     ] = DEFAULT_OPS_HOST
-    ops_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=f"File with its key (or {KEY_VARIABLES['ops']}).")
-    ] = None
+    ops_key_file: OpsKeyFile = None
     ops_read_key_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help=f"File with a key that changes nothing (or {KEY_VARIABLES['ops-read']})."),

@@ -18,6 +18,7 @@ from wscore.secrets import SecretEncoding, checked_secret, decode_secret
 if TYPE_CHECKING:
     from wscore.tokens import ClaimNames, JwtKey
 
+Jti = Annotated[str | None, typer.Option(metavar="ID", help="Id of the token, to revoke it by.")]
 _REGISTERED: Final = {"iss", "aud", "exp", "nbf", "iat", "jti", "rooms"}  # RFC 7519 section 4.1, and ours
 
 
@@ -66,7 +67,7 @@ class MintOptions:
     sub: Annotated[str, typer.Option(help="User id.", metavar="USER")]
     ttl: Annotated[int, duration_option("How long it is valid.", show_default="1h")] = 3_600_000
     sid: Annotated[str | None, typer.Option(metavar="SESSION", help="Session to pin it to.")] = None
-    jti: Annotated[str | None, typer.Option(metavar="ID", help="Id of the token, to revoke it by.")] = None
+    jti: Jti = None
     scope: Annotated[str | None, typer.Option(metavar="WORDS", help="Scopes, such as admin.")] = None
     issuer: Annotated[str | None, typer.Option(metavar="ISS", help="Issuer.")] = None
     audience: Annotated[str | None, typer.Option(metavar="AUD", help="Audience.")] = None

@@ -20,7 +20,7 @@ MAX_PARAMETERS = 10
 # What one name means to a server and another to its client, or what each load test measures in a way of its own.
 OF_SEVERAL_MEANINGS = {
     *("audience", "handshake_timeout", "issuer", "origin", "out", "profile", "reconnect", "room"),
-    *("speed", "sub", "timeout", "uds"),
+    *("session", "speed", "sub", "timeout", "type", "uds", "user"),
     *("connections", "drain", "duration", "rate", "sessions", "think"),
 }
 CONNECTS = ["connect", "replay", "voice say", "voice send"]

@@ -129,12 +129,12 @@ def _cause(error: BaseException) -> str:
     return "the connection ended before the answer" if cause is None else describe(cause)
 
 
-def checked_url(url: str | None) -> str:
+def checked_url(url: str | None, source: str = "the URL of the operations port") -> str:
     """Return where the port is: as given, else as WSCTL_OPS_URL says, without a slash at its end.
 
     Raises ConfigError for what is no place of a port.
     """
-    source = "the URL of the operations port" if url is not None else URL_VARIABLE
+    source = source if url is not None else URL_VARIABLE
     text = url if url is not None else os.environ.get(URL_VARIABLE) or DEFAULT_OPS_URL
     try:
         parts = urlsplit(text)

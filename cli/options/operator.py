@@ -1,0 +1,153 @@
+"""The options of who sends to a running server, looks at it or steers it: by its operations port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+
+import typer
+
+from cli.completion import room_names, session_names
+from cli.secrets import KEY_VARIABLES, read_key
+from cli.settings import duration_option, size_option
+from wsclient.publishing.tries import DEFAULT_OPS_URL, checked_url
+from wscore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsclient.publishing.publisher import Publisher
+
+OpsKeyFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help=f"File with its key (or {KEY_VARIABLES['ops']}).")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+# These have variables of their own: WSCTL_ROOM is there for who connects, and WSCTL_USER holds a password.
+_TO: Final = "WSCTL_TO_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorOptions:
+    """Where the operations port is."""
+
+    TITLE: ClassVar = "Operations port"
+
+    ops_url: Annotated[str, typer.Option(metavar="URL", help="Where a server has its --ops-port.")] = DEFAULT_OPS_URL
+    ops_key_file: OpsKeyFile = None
+    timeout: Annotated[int, duration_option("How long to wait for an answer.", show_default="15s")] = 15_000
+
+    @contextmanager
+    def asking(self) -> Iterator[Publisher]:
+        """Yield what speaks to it; raises ConfigError, also for what the block was given that is no text."""
+        from wsclient.publishing.publisher import Publisher
+
+        url = checked_url(self.ops_url, "--ops-url")
+        if self.timeout <= 0:
+            raise ConfigError("--timeout", "is no time at all")
+        with Publisher(url, read_key("ops", self.ops_key_file), timeout_s=self.timeout / 1000) as publisher:
+            try:
+                yield publisher
+            except UnicodeEncodeError:
+                raise ConfigError("an argument", "is not text in UTF-8") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetsOptions:
+    """For whom a message is."""
+
+    TITLE: ClassVar = "For whom"
+
+    room: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROOM", help="Room (repeatable).", envvar=f"{_TO}ROOM", autocompletion=room_names),
+    ] = None
+    session: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Session (repeatable).", envvar=f"{_TO}SESSION", autocompletion=session_names),
+    ] = None
+    user: Annotated[list[str] | None, typer.Option(metavar="USER", help="User (repeatable).", envvar=f"{_TO}USER")] = (
+        None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishOptions:
+    """What is published."""
+
+    TITLE: ClassVar = "Message"
+
+    type: Annotated[str, typer.Option(metavar="TYPE", help="Its type.")] = "message"
+    text: Annotated[bool, typer.Option("--text", help="DATA is a text, not JSON.")] = False
+    sender: Annotated[str | None, typer.Option(metavar="USER", help="Who the receivers are told it is from.")] = None
+    lossy: Annotated[bool, typer.Option("--lossy", help="Slow readers may miss it, and it is not kept.")] = False
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Publish it once, however often that is asked for within ten minutes."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupsOptions:
+    """Which sessions or rooms are listed."""
+
+    TITLE: ClassVar = "What is listed"
+
+    order: Annotated[Literal["size", "name"], typer.Option(help="The largest first, or by name.")] = "size"
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundOptions:
+    """Which connections are listed: those that all of it holds for."""
+
+    TITLE: ClassVar = "What is listed"
+
+    room: Annotated[
+        str | None,
+        typer.Option(metavar="ROOM", help="In this room.", envvar=f"{_TO}ROOM", autocompletion=room_names),
+    ] = None
+    session: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="In this session.", envvar=f"{_TO}SESSION", autocompletion=session_names),
+    ] = None
+    user: Annotated[str | None, typer.Option(metavar="USER", help="Of this user.", envvar=f"{_TO}USER")] = None
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="From this address or network, as 10.0.0.0/8.")
+    ] = None
+    older: Annotated[int | None, duration_option("Open for at least this long.")] = None
+    younger: Annotated[int | None, duration_option("Open for at most this long.")] = None
+    buffered: Annotated[int | None, size_option("With at least this much that waits for the client to read.")] = None
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptOptions:
+    """Of whom the history is, and how much of it."""
+
+    TITLE: ClassVar = "Whose history"
+
+    room: Annotated[
+        str | None,
+        typer.Option(metavar="ROOM", help="Of this room.", envvar=f"{_TO}ROOM", autocompletion=room_names),
+    ] = None
+    session: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Of this session.", envvar=f"{_TO}SESSION", autocompletion=session_names),
+    ] = None
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 100
+    before: Annotated[int | None, typer.Option(min=1, metavar="SEQ", help="The last ones before this one.")] = None
+    remove: Annotated[bool, typer.Option("--remove", help="Have it keep nothing of what was.")] = False
+    yes: Yes = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KickOptions:
+    """Whom else, and how."""
+
+    TITLE: ClassVar = "Whom, and how"
+
+    connection: Annotated[str | None, typer.Option(metavar="ID", help="This connection, not all of a user.")] = None
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="What they are told, at most 123 bytes.")] = ""
+    code: Annotated[int, typer.Option("--close-code", metavar="N", help="Close code; with 4004 they stay away.")] = 4004
+    yes: Yes = False
