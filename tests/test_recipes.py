@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     *(f"docs/{name}.md" for name in ("cli", "apps", "examples", "terminal", "voice", "loadtest", "proxies")),
+    "docs/publishing.md",
 )
 HANG_S = 120
 SECRET = "a secret for tests, 32 bytes or more"
