@@ -154,7 +154,7 @@ class RoomsPage(Struct, frozen=True, omit_defaults=True):
 
 
 class PresencePage(Struct, frozen=True, omit_defaults=True):
-    """The users in a room, by id, and how many connections they have there in all."""
+    """The users with connections in a room, by id, without the lost whom `presence` keeps for 5 s; and how many."""
 
     users: list[str]
     connections: Count

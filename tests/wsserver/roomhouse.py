@@ -43,12 +43,17 @@ class Channel:
 class House:
     """Rooms with a clock that a test moves."""
 
-    def __init__(self, limits: RoomLimits = RoomLimits(per_connection=10_000)) -> None:  # noqa: B008
+    def __init__(
+        self,
+        limits: RoomLimits = RoomLimits(per_connection=10_000),  # noqa: B008
+        *,
+        broker: MemoryBroker | None = None,
+    ) -> None:
         self.now_s = 100.0
         self.timers: list[tuple[float, int, object, tuple]] = []
         self._numbers = count()  # those of one time run in the order in which they were set
-        metrics = Metrics()
-        broker = MemoryBroker()
+        self.metrics = metrics = Metrics()
+        broker = broker or MemoryBroker()
         self.groups = groups = Groups(broker)
         backlog = Backlog(OutboundLimits(), metrics, call_later=self.call_later, now_s=lambda: 0.0, log=EventLog())
         self.protocol = protocol = MessageProtocol(lambda: 1)

@@ -46,6 +46,11 @@ class RoomView:
         """Which version is known of each process."""
         return {process: view.version for process, view in self.by_process.items()}
 
+    @property
+    def populated(self) -> int:
+        """How many processes have users there."""
+        return sum(bool(view.users) for view in self.by_process.values())
+
     def users(self) -> Mapping[str, int]:
         """Return who is there, and in how many processes."""
         found: dict[str, int] = {}

@@ -106,7 +106,11 @@ class SharedPresence:
             found = view.users()
         else:
             future: asyncio.Future[set[str] | None] = asyncio.get_running_loop().create_future()
-            put = partial(self._put, room, watches=False)
+
+            def put(number: int, reached: Callable[[int], None]) -> bool:
+                return self._broker.tell(
+                    pack(WhoIsThere(self._own, number, room, False, {})), room=room, reached=reached
+                )
 
             def answered(users: set[str] | None) -> None:
                 if not future.done():
@@ -216,7 +220,7 @@ class SharedPresence:
             if view.is_whole:
                 self._local.tell_all(room)  # who watches it already did not hear of some changes
 
-        number = view.question = self._questions.ask(partial(self._put, room, watches=True), filled)
+        number = view.question = self._questions.ask(partial(self._watch, room, view), filled)
         if number is None:
             self._wake(room, TimeoutError(_AWAY.problem))
         return number is not None
@@ -230,8 +234,18 @@ class SharedPresence:
             else:
                 future.set_exception(error)
 
-    def _put(self, room: str, number: int, reached: Callable[[int], None], *, watches: bool) -> bool:
-        return self._broker.tell(pack(WhoIsThere(self._own, number, room, watches, {})), room=room, reached=reached)
+    def _watch(self, room: str, view: RoomView, number: int = 0, reached: Callable[[int], None] | None = None) -> bool:
+        """Ask all who are in a room; one that is in it no longer, and whose last word may be lost, is asked by name."""
+
+        def heard(processes: int) -> None:
+            if reached is not None:
+                reached(processes)
+            if self._views.get(room) is view and processes <= view.populated:  # this process is one of them
+                for process in view.by_process:
+                    self._ask_one(process, room, view)
+
+        versions = {} if number else view.versions
+        return self._broker.tell(pack(WhoIsThere(self._own, number, room, True, versions)), room=room, reached=heard)
 
     def _renew(self, room: str, view: RoomView) -> None:
         if view.question is None and not self._local.is_watched(room):
@@ -239,7 +253,7 @@ class SharedPresence:
             return
         self._renewals.append((self._now_s() + RENEW_S, room, view))
         if view.is_whole:
-            self._broker.tell(pack(WhoIsThere(self._own, 0, room, True, view.versions)), room=room)
+            self._watch(room, view)
         elif view.question is None:
             self._fill(room, view)
 
@@ -319,6 +333,9 @@ class SharedPresence:
             listed = self._listed(users)
             parting[room] = [*parting.get(room, ()), *listed]
             self.used += ELSEWHERE_BYTES * len(listed)
+            view = self._views.get(room)
+            if view is not None and view.versions.get(said.process, UNKNOWN) == UNKNOWN:
+                self._replace(view, said.process, UNKNOWN, parting[room])  # it is asked, and answers no more
 
 
 _ACTS: Final[dict[type[Note], Callable[[SharedPresence, Any], None]]] = {
