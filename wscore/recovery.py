@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from wscore.envelope import MAX_SAFE_INTEGER, with_seq
@@ -92,6 +92,10 @@ class RecoveryLimits:
             limit = format_size(outbound)
             problem = f"{format_size(self.size)} are more than half of what may wait for one client, {limit}"
             raise ConfigError("--recovery-size", problem, "lower it, or raise --max-outbound-per-connection")
+
+    def shared_by(self, count: int) -> RecoveryLimits:
+        """Return the part of one of several who keep groups; raises ConfigError if that is less than a group needs."""
+        return replace(self, memory=self.memory // count) if count > 1 else self
 
     @property
     def is_on(self) -> bool:

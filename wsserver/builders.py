@@ -14,7 +14,7 @@ from wscore.payloads import Heartbeat, Limits, RateLimit
 from wscore.revocations import Revocations
 from wscore.tokens import JwtVerifier
 from wsserver.brokers.base import GROUP_KINDS, Broker
-from wsserver.brokers.memory import MemoryBroker
+from wsserver.brokers.memory import MemoryBroker, random_epoch
 from wsserver.connections.groups import Groups
 from wsserver.connections.inbound import InboundMemory
 from wsserver.connections.registry import ConnectionManager
@@ -137,13 +137,23 @@ def engine_of(settings: ServerSettings, backlog: Backlog, unfinished: Unfinished
 def broker_of(settings: ServerSettings, clock: Clock, metrics: Metrics, log: EventLog) -> Broker:
     """Return what carries messages to groups; on the running event loop."""
     now_s = TurnClock(clock.now_s, asyncio.get_running_loop().call_soon).now_s
-    if settings.broker is None:
-        return MemoryBroker(settings.recovery_limits, now_s=now_s)
+    limits, targets = settings.recovery_limits, settings.brokers
+    if not targets:
+        return MemoryBroker(limits, now_s=now_s)
     from wsserver.brokers.redis import RedisBroker  # an extra brings what it needs
+    from wsserver.brokers.sharded import ShardedBroker
 
-    return RedisBroker(
-        settings.broker, settings.broker_prefix, settings.recovery_limits, now_s=now_s, metrics=metrics, log=log
+    process = random_epoch()
+    limits = limits.shared_by(len(targets))
+    brokers = [
+        RedisBroker(target, settings.broker_prefix, limits, process=process, now_s=now_s, metrics=metrics, log=log)
+        for target in targets
+    ]
+    metrics.read_by(
+        *("broker", "wsctl_broker_reached", "Whether each of the brokers is reached: 1 or 0", "gauge"),
+        lambda: {broker.place: int(broker.is_up) for broker in brokers},
     )
+    return brokers[0] if len(brokers) == 1 else ShardedBroker(brokers)
 
 
 def share_presence(broker: Broker, watch: PresenceWatch, rooms: Rooms, metrics: Metrics, clock: Clock) -> None:

@@ -134,7 +134,7 @@ class ServerSettings:
     inbound: InboundLimits | None = None
     outbound: OutboundLimits = OutboundLimits()
     recovery: RecoveryLimits | None = None
-    broker: RedisTarget | None = None
+    broker: RedisTarget | tuple[RedisTarget, ...] | None = None  # several: each group lives in one of them
     broker_prefix: str = DEFAULT_BROKER_PREFIX
     max_message_bytes: int = 1 << 20
     handshake_timeout_ms: int = 10_000
@@ -156,6 +156,11 @@ class ServerSettings:
         self.inbound_limits.check(self.max_message_bytes)
         self.outbound.check(self.max_message_bytes)
         self.recovery_limits.check(self.outbound.per_connection)
+        self.recovery_limits.shared_by(len(self.brokers))
+        places = [str(target) for target in self.brokers]
+        for place in places:
+            if places.count(place) > 1:
+                raise ConfigError("--broker", f"{place} is given twice", "give each Redis once")
         if self.guests is GuestMode.OFF and self.jwt_key is None:
             raise ConfigError(
                 "JWT secret",
@@ -173,6 +178,13 @@ class ServerSettings:
                 raise ConfigError(option, "nobody is trusted to write it", "add --trusted-proxy")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError("--tls-cert", "a certificate needs its key", "give both --tls-cert and --tls-key")
+
+    @property
+    def brokers(self) -> tuple[RedisTarget, ...]:
+        """Every Redis that the processes share, none for a process of its own."""
+        if self.broker is None:
+            return ()
+        return self.broker if isinstance(self.broker, tuple) else (self.broker,)
 
     @property
     def is_local(self) -> bool:

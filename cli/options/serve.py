@@ -20,7 +20,7 @@ from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.installation import install_line
 from wscore.ratelimit import Rate
-from wsserver.brokers.redistarget import RedisTarget, read_target
+from wsserver.brokers.redistarget import RedisTarget, read_list, read_target
 from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.rooms import DEFAULT_MAX_ROOMS, DEFAULT_ROOM_MEMORY, RoomLimits
@@ -70,25 +70,31 @@ class ScaleOptions:
         int, typer.Option(min=1, max=256, metavar="N", help="Processes that serve; more than one needs --broker.")
     ] = 1
     broker: Annotated[
-        str | None, typer.Option(metavar="URL", help="Redis that they share, as redis://host:6379/0.")
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="Redis that they share, as redis://host:6379/0 (repeatable: groups are spread)."
+        ),
     ] = None
     broker_prefix: Annotated[
         str, typer.Option(metavar="TEXT", help="Begins every key and channel there: one for each application.")
     ] = DEFAULT_BROKER_PREFIX
 
-    def target(self) -> RedisTarget | None:
-        """Return the Redis that the processes share, if there is one."""
-        if self.broker is None:
+    def targets(self) -> tuple[RedisTarget, ...] | None:
+        """Return each Redis that the processes share, if there is any."""
+        urls = [url for text in self.broker or () for url in read_list(text)]
+        if not urls:
             if self.workers > 1:
                 problem = f"{self.workers} processes need a broker, or they would not know of each other's clients"
                 raise ConfigError("--workers", problem, "give --broker redis://127.0.0.1:6379")
             return None
         if find_spec("hiredis") is None or find_spec("redis") is None:
             raise ConfigError("--broker", "its packages are not installed", install_line("redis"))
-        target = read_target(self.broker)
-        if target.password and any(self.broker in argument for argument in sys.argv):
-            raise ConfigError("--broker", "holds a password, which others see in the list of processes", IN_ENVIRONMENT)
-        return target
+        targets = tuple(map(read_target, urls))
+        for url, target in zip(urls, targets, strict=True):
+            if target.password and any(url in argument for argument in sys.argv):
+                problem = "holds a password, which others see in the list of processes"
+                raise ConfigError("--broker", problem, IN_ENVIRONMENT)
+        return targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,7 +374,7 @@ def server_settings(
         inbound=limits.inbound(max_message_bytes),
         outbound=outbound,
         recovery=limits.recovery.limits(outbound.per_connection),
-        broker=scale.target(),
+        broker=scale.targets(),
         broker_prefix=scale.broker_prefix,
         max_message_bytes=max_message_bytes,
         handshake_timeout_ms=times.handshake_timeout,

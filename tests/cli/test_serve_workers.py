@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.client import connect
 
+from wsserver.brokers.redistarget import read_list
+
 HANG_S = 60
 REVOKING = """
 from wsserver import App, Context, Revocation
@@ -183,6 +185,24 @@ def test_a_password_does_not_belong_on_a_command_line(wsctl):
     assert ended.returncode == 2
     assert "WSCTL_BROKER" in ended.stderr
     assert "secret" not in ended.stderr
+
+
+@pytest.mark.parametrize("between", [" ", ",", ", ", "\n"])
+def test_several_brokers_come_from_one_variable(wsctl, redis, between):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        away = f"redis://127.0.0.1:{unused.getsockname()[1]}/0"
+        ended = wsctl("serve", "--port", "0", WSCTL_BROKER=between.join((redis.url, away)))
+        assert (ended.returncode, away in ended.stderr) == (3, True)
+    ended = wsctl("serve", "--port", "0", WSCTL_BROKER=between.join((redis.url, redis.url)))
+    assert (ended.returncode, "is given twice" in ended.stderr) == (2, True)
+    ended = wsctl("serve", "--broker", redis.url, "--broker", f"{redis.url},redis://:secret@localhost")
+    assert (ended.returncode, "WSCTL_BROKER" in ended.stderr, "secret" in ended.stderr) == (2, True, False)
+
+
+def test_the_hosts_of_sentinels_are_no_list_of_brokers():
+    sentinels = "redis+sentinel://one:1,two/mymaster/0"
+    assert read_list(f"{sentinels},redis://three, unix:///four") == [sentinels, "redis://three", "unix:///four"]
 
 
 def test_a_service_manager_is_told(start_wsctl, redis, tmp_path):

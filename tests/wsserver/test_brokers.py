@@ -13,6 +13,7 @@ from wsserver.brokers.base import ROOM, SESSION, UNNUMBERED, USER, PublishResult
 from wsserver.brokers.memory import MemoryBroker
 from wsserver.brokers.redis import RedisBroker
 from wsserver.brokers.redistarget import read_target
+from wsserver.brokers.sharded import ShardedBroker
 from wsserver.connections.groups import Groups
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics
@@ -64,13 +65,21 @@ def memory_broker(request):
     return MemoryBroker(LIMITS)
 
 
+def of_redis(url, process="one"):
+    target, now_s = read_target(url), asyncio.get_running_loop().time
+    return RedisBroker(target, "test", LIMITS, process=process, now_s=now_s, metrics=Metrics(), log=EventLog())
+
+
 def redis_broker(request):
-    target = read_target(request.getfixturevalue("redis").url)
-    now_s = asyncio.get_running_loop().time
-    return RedisBroker(target, "test", LIMITS, now_s=now_s, metrics=Metrics(), log=EventLog())
+    return of_redis(request.getfixturevalue("redis").url)
 
 
-@pytest.fixture(params=[memory_broker, redis_broker])
+def sharded_broker(request):
+    start_redis = request.getfixturevalue("start_redis")
+    return ShardedBroker([of_redis(start_redis().url) for _ in range(2)])
+
+
+@pytest.fixture(params=[memory_broker, redis_broker, sharded_broker])
 async def member(request):
     broker = request.param(request)
     member = Member(broker)

@@ -25,6 +25,7 @@ from wsserver import (
     WebSocketServer,
     fan_out,
 )
+from wsserver.brokers.redistarget import read_target
 from wsserver.telemetry.counters import OTHER, Histogram, Labelled
 from wsserver.telemetry.logwriter import LogWriter
 from wsserver.telemetry.metrics import RULES, SENT_TYPES, Drop, PendingDrop
@@ -297,7 +298,7 @@ async def test_the_table_in_the_docs_has_every_metric_with_its_labels_and_reason
     _, _, text = (DOCS / "apps.md").read_text("utf-8").partition("\n## In your own process\n")
     rows = [row.split("|") for row in text.splitlines() if row.startswith("| `")]
     written = {name: re.findall(r"`(\w+)`", row[2]) for row in rows for name in re.findall(r"`(\w+)`", row[1])}
-    metrics = WebSocketServer(ServerSettings(port=0)).metrics
+    metrics = WebSocketServer(ServerSettings(port=0, broker=read_target("redis://127.0.0.1"))).metrics
     metrics.auth_failures["a rule"].value += 1  # else it has none yet
     metrics.handler_time.know("a type")
     assert written == {

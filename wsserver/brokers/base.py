@@ -144,6 +144,13 @@ class Broker(Protocol):
         """Whether what it needs is reached."""
 
     @property
+    def problem(self) -> str:
+        """What is not reached, in words that anybody may read; empty if all is."""
+
+    def reaches(self, kind: GroupKind, name: str) -> bool:
+        """Whether what a group needs is reached."""
+
+    @property
     def size(self) -> int:
         """What is kept here for recovery, in bytes."""
 
@@ -189,7 +196,9 @@ class Broker(Protocol):
     ) -> bool:
         """Say something to the processes that are subscribed to a room, or to one, or else to all of them.
 
-        `reached` is told how many that are. Returns whether it is on its way; where the broker is lost it is, too.
+        What one is told about a room keeps its order with what the room is told; so both are named. What all are told
+        may come more than once. `reached` is told how many that are. Returns whether it is on its way; where the
+        broker is lost it is, too.
         """
 
     async def start(self) -> None:

@@ -48,6 +48,7 @@ class MemoryBroker:
     is_shared = False
     process = ""
     is_up = True
+    problem = ""
     waiting = 0
 
     _deliver: Deliver
@@ -73,6 +74,10 @@ class MemoryBroker:
     def evicted(self) -> int:
         """How many events were let go of since there was no room for more, in all."""
         return self._histories.evicted
+
+    def reaches(self, kind: GroupKind, name: str) -> bool:
+        """Return True: all is here."""
+        return True
 
     def attach(self, deliver: Deliver, lost: Lost, unpublished: Unpublished) -> None:
         """Name what takes the messages, and what is told that history was lost; nothing remains unpublished."""

@@ -56,7 +56,10 @@ class _Outgoing:
 
 
 class RedisBroker:
-    """Publishes through Redis. `start` it on the event loop; `check` it about once a second."""
+    """Publishes through Redis. `start` it on the event loop; `check` it about once a second.
+
+    `process` is a name that no other process has.
+    """
 
     is_shared = True
 
@@ -66,6 +69,7 @@ class RedisBroker:
         prefix: str,
         limits: RecoveryLimits,
         *,
+        process: str,
         now_s: Callable[[], float],
         metrics: Metrics,
         log: EventLog,
@@ -73,7 +77,9 @@ class RedisBroker:
         self._target = target
         self._prefix = prefix
         self._limits = limits
-        self._groups = groups = RedisGroups(prefix, limits, now_s, metrics, log)
+        self.place = str(target)
+        self._missed = {reason: metrics.broker_missed.know((self.place, reason)) for reason in Missed}
+        self._groups = groups = RedisGroups(prefix, limits, now_s, self._missed, log)
         self._outgoing: dict[str, tuple[Keys, _Outgoing]] = {}
         self._loop = asyncio.get_running_loop()
         self._started = asyncio.Event()
@@ -81,6 +87,7 @@ class RedisBroker:
         self._backplane = RedisBackplane(
             target,
             prefix,
+            process,
             StoreLimits(limits.messages, limits.size, max(60, int(2 * max(limits.age_s, RESYNC_S)) + 20)),
             on_batch=groups.pushed,
             on_subscribed=groups.subscribed,
@@ -89,12 +96,11 @@ class RedisBroker:
             metrics=metrics,
             log=log,
         )
-        self.process = self._backplane.producer
+        self.process = process
         self._takers: dict[str, TakeOrder] = {}  # by channel
         self._revoked = RedisRevoked(self._backplane, prefix, log)
         self._shared = RedisShared(self._backplane, prefix)
         self._peers = RedisPeers(prefix, self._backplane, groups)
-        self._missed = metrics.broker_missed
 
     @property
     def size(self) -> int:
@@ -115,6 +121,15 @@ class RedisBroker:
     def is_up(self) -> bool:
         """Whether Redis is reached, and says what is revoked."""
         return self._backplane.is_up and self._revoked.is_level
+
+    @property
+    def problem(self) -> str:
+        """Whether Redis is not reached."""
+        return "" if self.is_up else "the broker is not reached"
+
+    def reaches(self, kind: GroupKind, name: str) -> bool:
+        """Whether Redis is reached."""
+        return self.is_up
 
     def attach(self, deliver: Deliver, lost: Lost, unpublished: Unpublished) -> None:
         """Name what takes the messages, what is told that history was lost, and what answers who could not publish."""

@@ -59,13 +59,14 @@ class RedisBackplane:
     """Two connections to one Redis: one to call, one that is subscribed.
 
     `on_batch` gets what a channel brought, `on_subscribed` each channel whose subscription took effect, `on_change` is
-    told that the whole is up or down. `now_s` is the monotonic clock.
+    told that the whole is up or down. `producer` is a name that no other process has. `now_s` is the monotonic clock.
     """
 
     def __init__(
         self,
         target: RedisTarget,
         prefix: str,
+        producer: str,
         limits: StoreLimits,
         *,
         on_batch: Callable[[str, bytes], None],
@@ -81,7 +82,7 @@ class RedisBackplane:
         self._on_change = on_change
         self._now_s = now_s
         self._log = log
-        self.producer = secrets.token_urlsafe(9)
+        self.producer = producer
         self._run_id = self._feed_run_id = ""
         self._queue = PublishQueue(now_s, metrics.publish_time)
         self._asked_s: float | None = None  # when it was asked that owed nothing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -29,7 +29,7 @@ from wsserver.brokers.groupsync import GroupSync
 from wsserver.brokers.redisbackplane import RedisBackplane, new_epoch
 from wsserver.brokers.redisqueue import Keys
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Metrics, Missed
+from wsserver.telemetry.metrics import Counter, Missed
 
 READY_S: Final = 2.0  # how long who comes waits for a group to be level with the store
 HOLD_S: Final = 30.0  # how long a group stays that was made ready, and nobody has come into
@@ -103,7 +103,12 @@ class RedisGroups:
     """Every group that somebody is in here, or is about to come into."""
 
     def __init__(
-        self, prefix: str, limits: RecoveryLimits, now_s: Callable[[], float], metrics: Metrics, log: EventLog
+        self,
+        prefix: str,
+        limits: RecoveryLimits,
+        now_s: Callable[[], float],
+        missed: Mapping[Missed, Counter],
+        log: EventLog,
     ) -> None:
         self._prefix = prefix
         self._limits = limits
@@ -114,7 +119,7 @@ class RedisGroups:
         self.histories = Histories(limits, new_epoch)
         self.on_other: Callable[[str, bytes], None] = lambda channel, published: None  # takes what is no group's
         self.peers: Peers | None = None
-        self._missed = metrics.broker_missed
+        self._missed = missed
 
     def attach(self, backplane: RedisBackplane, deliver: Deliver, lost: Lost) -> None:
         """Name where groups are subscribed to, what takes their messages, and what is told that history was lost."""

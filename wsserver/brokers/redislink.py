@@ -83,7 +83,7 @@ class RedisLink:
     def give_up(self, why: str) -> None:
         """Drop this connection, and dial anew."""
         if self.is_up and self._wire is not None:
-            self._log.warning("broker.dropped", link=self._name, problem=why)
+            self._log.warning("broker.dropped", link=self._name, target=str(self._target), problem=why)
             self._wire.abort()
 
     async def _run(self) -> None:
@@ -94,7 +94,9 @@ class RedisLink:
                 run_id = await self._dial()
             except (TimeoutError, OSError, hiredis.HiredisError) as error:
                 if not self.problem:
-                    self._log.warning("broker.unreachable", link=self._name, problem=_reason(error))
+                    self._log.warning(
+                        "broker.unreachable", link=self._name, target=str(self._target), problem=_reason(error)
+                    )
                 self.problem = _reason(error)
                 if self._wire is not None:
                     self._wire.abort()
@@ -175,7 +177,8 @@ class RedisLink:
                 future.exception()  # nobody may wait for it any more
         if self.is_up:
             self.is_up = False
-            self._log.warning("broker.lost", link=self._name, problem=_reason(error) if error else "it hung up")
+            problem = _reason(error) if error else "it hung up"
+            self._log.warning("broker.lost", link=self._name, target=str(self._target), problem=problem)
             self._on_down()
         self._lost.set()
 

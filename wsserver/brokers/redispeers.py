@@ -40,7 +40,7 @@ class RedisPeers:
             if reached is not None and isinstance(reply, int):
                 reached(reply)
 
-        if room is not None:
+        if room is not None and process is None:
             return self._backplane.send(self._groups.keys(ROOM, room).channel, NOTE + note, replied)
         return self._backplane.send(self._to_all if process is None else self._channel(process), note, replied)
 

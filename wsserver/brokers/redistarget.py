@@ -8,6 +8,7 @@ rediss+sentinel://… is the same over TLS, to the Sentinels and to whom they na
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,6 +20,7 @@ REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 SENTINEL_TIMEOUT_S: Final = 2.0
 _SENTINELS: Final = ("redis+sentinel", "rediss+sentinel")
+_BETWEEN: Final = re.compile(r"\s+|,\s*(?=[a-z+]+://)")
 _FORM: Final = "write redis://host:6379/0, rediss://host, unix:///path or redis+sentinel://host,host/service"
 
 
@@ -38,7 +40,7 @@ class RedisTarget:
 
     def __str__(self) -> str:
         if self.path:
-            return f"unix://{self.path}"
+            return f"unix://{self.path}" + (f"?db={self.database}" if self.database else "")
         scheme = "redis" if self.tls is None else "rediss"
         if self.sentinels:
             hosts = ",".join(_address(host, port) for host, port in self.sentinels)
@@ -74,6 +76,11 @@ class RedisTarget:
             else:
                 return state["ip"], int(state["port"])
         raise ConnectionError(f"no Sentinel knows a master {self.service!r}: {'; '.join(problems)}")
+
+
+def read_list(text: str) -> list[str]:
+    """Return the URLs of a text, with spaces or commas between them; the hosts of a Sentinel's have commas as well."""
+    return [url for url in _BETWEEN.split(text.strip(" ,\n\t")) if url]
 
 
 def read_target(url: str) -> RedisTarget:

@@ -81,8 +81,8 @@ class Upgrade:
         if request.path == HEALTH_PATH:
             if self.draining:
                 return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
-            if not self._broker.is_up:
-                return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"the broker is not reached\n")
+            if problem := self._broker.problem:
+                return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, f"{problem}\n".encode())
             return HttpReply(HTTPStatus.OK, b"ok\n")
         if request.path not in self._paths:
             return self._signpost.answer(request)

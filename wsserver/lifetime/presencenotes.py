@@ -50,9 +50,10 @@ class Changes(msgspec.Struct, tag="changes", array_like=True, frozen=True):
 
 
 class Beat(msgspec.Struct, tag="beat", array_like=True, frozen=True):
-    """The process lives."""
+    """The process lives; its beats are numbered, since each may come more than once."""
 
     process: str
+    number: int
 
 
 class Bye(msgspec.Struct, tag="bye", array_like=True, frozen=True):

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from wsserver.brokers.base import Broker, NotPublished, NotPublishedError
+from wsserver.brokers.base import ROOM, Broker, NotPublished, NotPublishedError
 from wsserver.lifetime.presence import LINGER_S, PresenceWatch
 from wsserver.lifetime.presencenotes import Beat, Bye, Changes, Hello, MembersHere, Note, WhoIsThere, pack, unpack
 from wsserver.lifetime.questions import Questions
@@ -63,6 +63,7 @@ class SharedPresence:
         self._missed: dict[str, int] = {}  # how many beats ago a process was heard
         self._parting: dict[str, dict[str, list[str]]] = {}  # those who may come back, of processes that have ended
         self._beat_s = self._checked_s = now_s()
+        self._beats = self._heard_beat = 0
         self.used = 0
         broker.attach_peers(self)
         local.neighbours = self
@@ -100,7 +101,7 @@ class SharedPresence:
         """Return who is in a room, here and elsewhere; raises NotPublishedError if the others cannot be asked."""
         view = self._views.get(room)
         found: Iterable[str] | None = None
-        if not self._broker.is_up:
+        if not self._broker.reaches(ROOM, room):
             pass
         elif view is not None and view.is_whole:
             found = view.users()
@@ -131,7 +132,8 @@ class SharedPresence:
         self._checked_s = now_s
         if now_s - self._beat_s >= BEAT_S:
             self._beat_s = now_s if now_s - self._beat_s > 2 * BEAT_S else self._beat_s + BEAT_S
-            self._broker.tell(pack(Beat(self._own)))
+            self._beats += 1
+            self._broker.tell(pack(Beat(self._own, self._beats)))
         while self._renewals and self._renewals[0][0] <= now_s:
             _, room, view = self._renewals.popleft()
             if self._views.get(room) is view:
@@ -165,7 +167,8 @@ class SharedPresence:
             _ACTS[type(said)](self, said)
         elif isinstance(said, WhoIsThere):
             self._questions.answered(said.number, None)  # who is here is known
-        elif isinstance(said, Beat):
+        elif isinstance(said, Beat) and said.number > self._heard_beat:
+            self._heard_beat = said.number
             self._count_missed()
 
     def entered(self, room: str) -> None:
@@ -280,7 +283,7 @@ class SharedPresence:
             self._ask_one(said.process, said.room, view)
 
     def _ask_one(self, process: str, room: str, view: RoomView) -> None:
-        self._broker.tell(pack(WhoIsThere(self._own, 0, room, True, view.versions)), process=process)
+        self._broker.tell(pack(WhoIsThere(self._own, 0, room, True, view.versions)), room=room, process=process)
 
     def _question(self, said: WhoIsThere) -> None:
         self._told.answer(said)
@@ -330,8 +333,9 @@ class SharedPresence:
             self._call_later(LINGER_S, self._drop, said.process)
         parting = self._parting[said.process]
         for room, users in said.rooms.items():
-            listed = self._listed(users)
-            parting[room] = [*parting.get(room, ()), *listed]
+            known = parting.get(room, [])
+            listed = self._listed([user_id for user_id in users if user_id not in set(known)])
+            parting[room] = [*known, *listed]
             self.used += ELSEWHERE_BYTES * len(listed)
             view = self._views.get(room)
             if view is not None and view.versions.get(said.process, UNKNOWN) == UNKNOWN:

@@ -82,7 +82,7 @@ class ToldRooms:
         if asked.number or known != version:
             news = None if known == version != UNKNOWN else users
             answer = MembersHere(self._broker.process, asked.number, asked.room, version, news)
-            self._broker.tell(pack(answer), process=asked.process)
+            self._broker.tell(pack(answer), room=asked.room, process=asked.process)
 
     def tell_again(self) -> None:
         """Have others ask anew: what they were told may not have reached them."""

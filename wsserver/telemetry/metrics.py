@@ -170,8 +170,7 @@ class Metrics:
         self.broker_missed = self._labelled(
             "wsctl_broker_missed_total",
             "Messages that a shared broker did not carry, or not to everybody",
-            "reason",
-            known=tuple(Missed),
+            *("broker", "reason"),
         )
         self.unreadable_orders = self._counter(
             "wsctl_orders_unreadable_total", "What another process asked for and could not be read"

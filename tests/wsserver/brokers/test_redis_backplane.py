@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 
 import pytest
@@ -33,6 +34,7 @@ class Peer:
         self.backplane = RedisBackplane(
             read_target(url),
             "t:",
+            secrets.token_urlsafe(9),
             limits,
             on_batch=self._batch,
             on_subscribed=self.subscribed.put_nowait,
