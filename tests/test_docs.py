@@ -48,6 +48,7 @@ FOREIGN_OPTIONS = {
     "--native",  # py-spy
     *("--strict",),  # mypy
     *("--seconds", "--warmup", "--repeat", "--only", "--servers"),  # make bench
+    *("--members", "--brokers"),  # python -m wsserver.scaling
 }
 
 
