@@ -28,8 +28,9 @@ from wsserver.brokers.batches import CorruptBatchError, Item, read_batch, read_i
 from wsserver.brokers.groupsync import GroupSync
 from wsserver.brokers.redisbackplane import RedisBackplane, new_epoch
 from wsserver.brokers.redisqueue import Keys
+from wsserver.telemetry.counters import Counter
 from wsserver.telemetry.logs import EventLog
-from wsserver.telemetry.metrics import Counter, Missed
+from wsserver.telemetry.metrics import Missed
 
 READY_S: Final = 2.0  # how long who comes waits for a group to be level with the store
 HOLD_S: Final = 30.0  # how long a group stays that was made ready, and nobody has come into
