@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SERVING := .venv/.serving
 
-.PHONY: help install serve test test-slow chaos fuzz bench check man release-check format clean
+.PHONY: help install serve test test-slow chaos fuzz bench check man images release-check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ format: $(STAMP) ## rewrite the sources in the project's format
 
 man: $(STAMP) ## write the manual pages and completion scripts anew, from the commands' help
 	@$(BIN)/python -m tests.release.manpages
+
+images: $(STAMP) ## draw the pictures of the docs anew, from runs in terminals
+	@$(BIN)/python -m tests.images.draw
 
 release-check: $(STAMP) ## build the wheel, check it, and try it with every Python of this machine
 	@$(BIN)/python -m tests.release.check $(RELEASE)

@@ -5,60 +5,33 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
 import sys
-import time
-import uuid
 from collections.abc import Iterator
 
 import pytest
 
-HANG_S = 30
+from tests.tmux import Tmux
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
 
-class Tmux:
-    """One terminal of its own tmux server."""
-
-    def __init__(self, directory, columns: int, lines: int) -> None:
-        self._socket = f"wsctl-{uuid.uuid4().hex}"
-        self._run("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(lines), "-c", str(directory))
-
-    def _run(self, *arguments: str) -> str:
-        command = ["tmux", "-L", self._socket, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=True).stdout
+class Terminal(Tmux):
+    """One in which `wsctl` is started as somebody types it."""
 
     def start(self, *arguments: str, **variables: str) -> None:
         settings = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
         command = [*settings, shlex.quote(sys.executable), "-m", "cli.main", *map(shlex.quote, arguments)]
         self.keys(" ".join(command) + "; echo left with $?", "Enter")
 
-    def keys(self, *keys: str) -> None:
-        self._run("send-keys", *keys)
-
-    def screen(self) -> str:
-        return self._run("capture-pane", "-p")
-
-    def wait_for(self, *texts: str) -> str:
-        deadline = time.monotonic() + HANG_S
-        while not all(text in (screen := self.screen()) for text in texts):
-            assert time.monotonic() < deadline, f"{texts} not in:\n{screen}"
-            time.sleep(0.05)
-        return screen
-
-    def end(self) -> None:
-        self._run("kill-server")
-
 
 @pytest.fixture
-def tmux(tmp_path, monkeypatch) -> Iterator[Tmux]:
+def tmux(tmp_path, monkeypatch) -> Iterator[Terminal]:
     from pathlib import Path
 
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("SHELL", "/bin/sh")
-    terminal = Tmux(tmp_path, 80, 24)
+    terminal = Terminal(tmp_path, 80, 24)
     yield terminal
     terminal.end()
 
