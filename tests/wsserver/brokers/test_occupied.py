@@ -15,23 +15,23 @@ from wsserver.brokers.memory import random_epoch
 from wsserver.brokers.redis import RedisBroker
 from wsserver.brokers.redisoccupied import ALIVE_S, BEAT_S
 from wsserver.brokers.redistarget import read_target
+from wsserver.brokers.sharded import ShardedBroker
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics
+
+LIMITS = RecoveryLimits()
 
 
 class Process:
     """A broker, what it was told, and a check of it now and then, as a server does."""
 
-    def __init__(self, url, told, now_s):
-        self.broker = RedisBroker(
-            read_target(url),
-            "t:",
-            RecoveryLimits(),
-            process=random_epoch(),
-            now_s=now_s,
-            metrics=Metrics(),
-            log=EventLog(),
-        )
+    def __init__(self, urls, told, now_s):
+        process, metrics, log = random_epoch(), Metrics(), EventLog()
+        brokers = [
+            RedisBroker(read_target(url), "t:", LIMITS, process=process, now_s=now_s, metrics=metrics, log=log)
+            for url in urls
+        ]
+        self.broker = brokers[0] if len(brokers) == 1 else ShardedBroker(brokers)
         self.broker.attach(lambda *_: None, lambda *_: None, lambda *_: None)
         self.broker.attach_orders(lambda _: None)
         self.broker.attach_orders(lambda _: None, "operations")
@@ -60,7 +60,7 @@ async def world(redis):
     clock = asyncio.get_running_loop().time
 
     async def start(now_s=clock):
-        process = await Process(redis.url, told, now_s).start()
+        process = await Process([redis.url], told, now_s).start()
         started.append(process)
         return process
 
@@ -89,6 +89,29 @@ async def test_one_is_told_that_a_room_has_its_first_member_and_none_any_more(wo
         await process.broker.occupied_told()
     assert [event[1:] for event in told] == [("hall", True), ("hall", False)]
     assert told == sorted(told)
+
+
+async def test_of_several_redis_the_one_of_a_room_decides(start_redis):
+    told, servers = [], [start_redis(), start_redis()]
+    clock = asyncio.get_running_loop().time
+    processes = [Process([server.url for server in servers], told, clock) for _ in range(2)]
+    rooms = {f"r{number}" for number in range(12)}
+    for process in processes:
+        await process.start()
+        for room in rooms:
+            process.broker.subscribe("room", room)
+        await process.broker.occupied_told()
+    assert sorted(event[1:] for event in told) == sorted((room, True) for room in rooms)
+    for server in servers:
+        with server.client as client:
+            assert 0 < len(client.keys("t:{occupied}:room:*")) < len(rooms)
+    for process in processes:
+        for room in rooms:
+            process.broker.unsubscribe("room", room)
+        await process.broker.occupied_told()
+    assert sorted(event[1:] for event in told[len(rooms) :]) == sorted((room, False) for room in rooms)
+    for process in processes:
+        await process.die()
 
 
 async def test_rooms_that_fill_and_empty_at_random_are_told_of_in_turn(world):
