@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import receiving
+from tests.bench import broker, receiving
 from tests.bench.contenders import Heartbeat, Server, running
 from tests.bench.generator import BenchError, Generator, build, compiler
 from tests.conftest import now_ms
@@ -104,3 +104,9 @@ async def test_each_frame_of_the_bench_of_the_client_is_a_message(name):
     assert await receiving.per_message_us(name, rounds=1, count=100) > 0
     reading = ProtocolSettings(name=name).adapter(now_ms).read(receiving.FRAMES[name])
     assert (reading.message is None) is (name is ProtocolName.RAW)
+
+
+def test_the_bench_of_the_broker_measures_both_ways(start_redis):
+    found = broker.measure(1, 320)
+    assert found.keys() == broker.PROMISED_US.keys()
+    assert all(ours > 0 and plain > 0 and ratio == plain / ours for ours, plain, ratio in found.values())

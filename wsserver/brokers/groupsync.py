@@ -87,7 +87,7 @@ class GroupSync:
         """Deliver a batch if it follows, drop it if it came before; False for a gap or another epoch."""
         position = self.position
         assert position is not None
-        count = sum(item.is_numbered for item in batch.items)
+        count = sum([item.is_numbered for item in batch.items])
         if not count:
             for item in batch.items:
                 self._events.take(item, None)

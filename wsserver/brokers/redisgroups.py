@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final
 
 from wscore.envelope import with_seq
@@ -36,6 +37,7 @@ READY_S: Final = 2.0  # how long who comes waits for a group to be level with th
 HOLD_S: Final = 30.0  # how long a group stays that was made ready, and nobody has come into
 RESYNC_S: Final = 40.0  # each group is held against the store so often
 RETRY_S: Final = 2.0  # and one that got no answer so often
+KNOWN_GROUPS: Final = 16_384  # whose names in Redis need not be put together again
 EXPIRED_AT_ONCE: Final = 2000  # groups: some milliseconds of the loop's time
 NOTE: Final = b"!"  # begins what processes tell each other of a room, where a batch has its epoch
 _TAGS: Final[dict[GroupKind, str]] = {SESSION: "s", ROOM: "r", USER: "u"}
@@ -111,7 +113,6 @@ class RedisGroups:
         missed: Mapping[Missed, Counter],
         log: EventLog,
     ) -> None:
-        self._prefix = prefix
         self._limits = limits
         self._now_s = now_s
         self._log = log
@@ -122,6 +123,15 @@ class RedisGroups:
         self.peers: Peers | None = None
         self._missed = missed
 
+        @lru_cache(KNOWN_GROUPS)
+        def keys(kind: GroupKind, name: str) -> Keys:
+            if kind == USER:
+                name = hashlib.sha256(name.encode()).hexdigest()  # who is connected is not for who sees the keys
+            channel = f"{prefix}{{{_TAGS[kind]}:{name}}}"
+            return Keys(channel, f"{channel}:meta", f"{channel}:log")
+
+        self.keys = keys  # of a group, in Redis: each message asks for them
+
     def attach(self, backplane: RedisBackplane, deliver: Deliver, lost: Lost) -> None:
         """Name where groups are subscribed to, what takes their messages, and what is told that history was lost."""
         self._backplane = backplane
@@ -131,13 +141,6 @@ class RedisGroups:
     def counts(self, kind: GroupKind) -> bool:
         """Whether the events of such groups have a seq."""
         return self._limits.is_on and kind in RECOVERABLE_KINDS
-
-    def keys(self, kind: GroupKind, name: str) -> Keys:
-        """Return a group's names in Redis."""
-        if kind == USER:
-            name = hashlib.sha256(name.encode()).hexdigest()  # who is connected is nobody's business who sees the keys
-        channel = f"{self._prefix}{{{_TAGS[kind]}:{name}}}"
-        return Keys(channel, f"{channel}:meta", f"{channel}:log")
 
     def subscribe(self, kind: GroupKind, name: str) -> None:
         """Have a group's messages delivered here."""

@@ -31,7 +31,7 @@ from wsserver.brokers.base import (
 from wsserver.brokers.redis import RedisBroker
 from wsserver.brokers.revoked import NotRevokedError, RevokedHere, TakeRevoked
 
-KNOWN_GROUPS: Final = 65_536  # whose place need not be worked out again
+KNOWN_GROUPS: Final = 16_384  # whose place need not be worked out again
 
 
 def place_of(kind: GroupKind, name: str, places: Sequence[str]) -> int:
