@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "history": ("cli.history", "Print or remove what a room or a session keeps."),
     "kick": ("cli.kick", "Close connections of a running server."),
     "revoke": ("cli.revoke", "Revoke tokens at a running server."),
+    "top": ("cli.top", "Watch a running server: load, connections, rooms."),
     "token": ("cli.token", "Mint and inspect guest tokens and JWTs."),
     "explain": ("cli.explain", "Explain a close code, an error code or a message type."),
     "completion": ("cli.completion", "Print the script with which a shell completes wsctl."),

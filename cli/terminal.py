@@ -17,6 +17,7 @@ from wsclient.recording import Record
 from wsclient.tui.app import ConnectApp, binding_ids
 from wsclient.tui.model.history import history_path
 from wsclient.tui.model.target import Target, TokenKind
+from wsclient.tui.terminalapp import TerminalApp
 from wscore.errors import ConfigError
 from wscore.foreign import ProtocolName
 
@@ -64,6 +65,11 @@ def run_terminal(
         verbose=verbose,
         on_drawn=collector.work,
     )
+    run_app(app, theme)
+
+
+def run_app(app: TerminalApp, theme: str | None) -> None:
+    """Run an app until somebody quits; raises ConfigError for a theme that is none, and what ended the app else."""
     if theme is not None:
         if theme not in app.available_themes:
             themes = ", ".join(sorted(app.available_themes))

@@ -185,6 +185,7 @@ RECIPES = {
         OPERATED, shows=("published to room news as seq 1", "published to room builds as seq 1")
     ),
     "docs/cli.md: wsctl rooms chat.": OPERATED,
+    "docs/cli.md: wsctl top --json --interval 1s": OPERATED,
     "docs/cli.md: wsctl connections --room chat.staff": OPERATED,
     "docs/cli.md: wsctl history --room chat.kitchen --limit 20 | jq -r .data.text": OPERATED,
     'docs/cli.md: wsctl kick alice --reason "Please log in again"': replace(OPERATED, exits=(1,)),  # she is not there

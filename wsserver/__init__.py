@@ -41,8 +41,6 @@ from wsserver.telemetry.budget import AbandonedError
 from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics, Sample
-from wsserver.webhooks.settings import HookUrl, WebhookEvent, WebhookSettings
-from wsserver.webhooks.signing import SigningKeys
 
 __all__ = [
     "AbandonedError",
@@ -65,7 +63,6 @@ __all__ = [
     "ForwardedHeader",
     "GuestMode",
     "HeartbeatPolicy",
-    "HookUrl",
     "Hub",
     "InboundLimits",
     "InvalidMessageError",
@@ -97,12 +94,9 @@ __all__ = [
     "Secret",
     "ServerSettings",
     "SessionJoin",
-    "SigningKeys",
     "UnsendableError",
     "User",
     "WebSocketServer",
-    "WebhookEvent",
-    "WebhookSettings",
     "default_app",
     "fan_out",
 ]

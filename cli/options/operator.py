@@ -17,7 +17,7 @@ from wsclient.publishing.tries import DEFAULT_OPS_URL, checked_url
 from wscore.errors import ConfigError
 
 if TYPE_CHECKING:
-    from wsclient.publishing.publisher import Publisher
+    from wsclient.publishing.publisher import AsyncPublisher, Publisher
 
 OpsKeyFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help=f"File with its key (or {KEY_VARIABLES['ops']}).")
@@ -42,14 +42,23 @@ class OperatorOptions:
         """Yield what speaks to it; raises ConfigError, also for what the block was given that is no text."""
         from wsclient.publishing.publisher import Publisher
 
-        url = checked_url(self.ops_url, "--ops-url")
-        if self.timeout <= 0:
-            raise ConfigError("--timeout", "is no time at all")
-        with Publisher(url, read_key("ops", self.ops_key_file), timeout_s=self.timeout / 1000) as publisher:
+        with Publisher(*self._place(), timeout_s=self.timeout / 1000) as publisher:
             try:
                 yield publisher
             except UnicodeEncodeError:
                 raise ConfigError("an argument", "is not text in UTF-8") from None
+
+    def asked_on_a_loop(self) -> AsyncPublisher:
+        """Return what speaks to it on an event loop, and tries nothing twice; raises ConfigError."""
+        from wsclient.publishing.publisher import AsyncPublisher
+
+        return AsyncPublisher(*self._place(), timeout_s=self.timeout / 1000, retries=0)
+
+    def _place(self) -> tuple[str, str | None]:
+        url = checked_url(self.ops_url, "--ops-url")
+        if self.timeout <= 0:
+            raise ConfigError("--timeout", "is no time at all")
+        return url, read_key("ops", self.ops_key_file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from wscore.errors import ConfigError
 if TYPE_CHECKING:
     from wsclient.filters import MessageFilter
 
+Theme = Annotated[str | None, typer.Option(metavar="NAME", help="Colours of the terminal.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -58,7 +59,7 @@ class TerminalOptions:
     TITLE: ClassVar = "Terminal"
 
     plain: Annotated[bool, typer.Option("--plain", help="Lines in and out, also in a terminal.")] = False
-    theme: Annotated[str | None, typer.Option(metavar="NAME", help="Colours of the terminal client.")] = None
+    theme: Theme = None
 
 
 def read_filter(text: str, option: str) -> MessageFilter:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.driver import Driver
 from textual.screen import Screen
 
 from wsclient.client import Client
@@ -19,20 +18,18 @@ from wsclient.recording import Record
 from wsclient.templates import TemplateContext
 from wsclient.tui.commands import COMMANDS
 from wsclient.tui.io.live import LiveConnection
-from wsclient.tui.io.unhurried import unhurried
-from wsclient.tui.keyboard import OrderedKeys
 from wsclient.tui.main_screen import MainScreen
 from wsclient.tui.model.health import Health
 from wsclient.tui.model.history import History
 from wsclient.tui.model.ring import DEFAULT_LIMIT, MessageRing
 from wsclient.tui.model.saved import SavedMessages
 from wsclient.tui.model.target import Target
+from wsclient.tui.terminalapp import TerminalApp
 from wsclient.tui.widgets.bar import Bar
 from wsclient.tui.widgets.composer import Composer
 from wsclient.tui.widgets.detail import Detail
 from wsclient.tui.widgets.stream import Stream
 from wsclient.url import shown_url
-from wscore.errors import WsctlError
 from wscore.wallclock import now_ms
 
 if TYPE_CHECKING:
@@ -50,14 +47,7 @@ def binding_ids() -> frozenset[str]:
     return frozenset(binding.id for binding in bindings if isinstance(binding, Binding) and binding.id)
 
 
-class TerminalGoneError(WsctlError):
-    """The terminal in which the client ran is no more."""
-
-    def __str__(self) -> str:
-        return "the terminal is gone"
-
-
-class ConnectApp(OrderedKeys):
+class ConnectApp(TerminalApp):
     """The terminal client.
 
     It begins with the main screen when there is a `client` to connect with or a `recording` to look through, else
@@ -117,17 +107,8 @@ class ConnectApp(OrderedKeys):
         self._ring_limit = ring_limit
         self._now_ms = now_ms
         self._on_drawn = on_drawn
-        self._has_no_terminal = False
         if keys:
             self.set_keymap(dict(keys))
-
-    def get_driver_class(self) -> type[Driver]:
-        """Return the driver of this system, made so that it never waits for the terminal."""
-        return unhurried(
-            super().get_driver_class(),
-            lambda: self.call_later(self.refresh, layout=True),
-            lambda: self.call_later(self._leave_terminal),
-        )
 
     def get_default_screen(self) -> Screen[None]:
         """Return the first screen: a screen pushed over a blank one is drawn later by a tenth of the start."""
@@ -157,19 +138,6 @@ class ConnectApp(OrderedKeys):
                         f"{command.help} ({command.keys})",
                         lambda command=command: self._run(screen, command.action),
                     )
-
-    @property
-    def fault(self) -> Exception | None:
-        """The exception that ended the app, if one did."""
-        return TerminalGoneError() if self._has_no_terminal else self._exception
-
-    def _leave_terminal(self) -> None:
-        self._has_no_terminal = True
-        self.exit()
-
-    def _fatal_error(self) -> None:
-        # Textual would print a traceback with the values of all variables, tokens among them.
-        self._close_messages_no_wait()
 
     async def _run(self, screen: MainScreen, action: str) -> None:
         await screen.run_action(action)

@@ -13,6 +13,76 @@ from wsserver.brokers.base import NotPublishedError
 from wsserver.lifetime import presence
 
 
+class Member:
+    """A client, and whom it knows to be in the hall."""
+
+    def __init__(self, client) -> None:
+        self.client = client
+        self.known: set[str] = set()
+        self.wholes = 0
+
+    async def join(self, *, presence: bool = True) -> Member:
+        await self.client.send("room.join", {"room": "hall", "presence": presence}, id="j")
+        data = (await self.client.receive_type("room.joined"))["data"]
+        if presence:
+            self.known = set(data["members"])
+            assert len(self.known) == data["memberCount"] == len(data["members"])
+        return self
+
+    def take(self, data: dict) -> None:
+        joined, left = set(data["joined"]), set(data["left"])
+        assert not joined & self.known, "told of whom it knows"
+        assert left <= self.known, "told that somebody left who was not there"
+        self.known = (self.known | joined) - left
+        assert len(self.known) == data["count"]
+        if "members" in data:
+            assert set(data["members"]) == self.known
+            self.wholes += 1
+
+    async def knows(self, *users: str) -> None:
+        async with asyncio.timeout(HANG_S):
+            while self.known != set(users):
+                self.take((await self.client.receive_type("presence"))["data"])
+
+    async def hears_nothing(self) -> None:
+        """All that was sent before the pong has come, and nothing of presence was in it."""
+        await self.client.send("ping", id="p")
+        while (envelope := await self.client.receive())["type"] != "pong":
+            assert envelope["type"] != "presence", envelope
+
+
+@pytest.fixture
+async def come(open_raw, user_token):
+    async def come(server, user, **options):
+        return await Member(await open_raw(server.url, token=user_token(user))).join(**options)
+
+    return come
+
+
+async def test_members_of_both_servers_see_each_other_come_and_go(start_pair, start_server, jwt_key, come):
+    for first, second in (await start_pair(jwt_key=jwt_key), [await start_server(jwt_key=jwt_key)] * 2):
+        plain = await come(second, "plain", presence=False)  # before anybody watches
+        alice = await come(first, "alice")
+        assert alice.known == {"plain", "alice"}
+        bob = await come(second, "bob")
+        assert bob.known == {"plain", "alice", "bob"}
+        await alice.knows("plain", "alice", "bob")
+        again = await come(first, "bob", presence=False)
+        carol = await come(second, "carol")
+        assert carol.known == {"plain", "alice", "bob", "carol"}
+        await alice.knows("plain", "alice", "bob", "carol")
+        await bob.client.send("room.leave", {"room": "hall"})  # it is there by its other connection
+        await bob.client.receive_type("room.left")
+        for server in (first, second):
+            assert set(await server.hub.members("hall")) == carol.known
+            assert await server.hub.members("nowhere") == []
+        await plain.client.send("room.leave", {"room": "hall"})
+        await again.client.send("room.leave", {"room": "hall"})
+        for member in (alice, carol):
+            await member.knows("alice", "carol")
+            assert member.wholes == 0
+
+
 async def test_a_server_without_members_knows_who_is_in_a_room(start_pair, jwt_key, come):
     first, second = await start_pair(jwt_key=jwt_key)
     for user in ("alice", "bob", "alice"):
