@@ -256,6 +256,9 @@ RECIPES = {
     ),
     "docs/voice.md: pip install '.[voice,whisper]'": replace(SPEAKING, serves=None),
     "docs/voice.md: ffmpeg -i song.mp3 -ar 16000 -ac 1 -f wav - | wsctl voice send -": SPEAKING,
+    "docs/loadtest.md: wsctl loadtest broadcast --connections 1000 --rooms 20 --rate 100": replace(
+        LOADING, instead={**SMALL, r"--rooms \d+": "--rooms 2"}, shows=("broadcast",)
+    ),
     "docs/loadtest.md: wsctl loadtest broadcast --serve --connections 200 --rate 50 --duration 20s \\": replace(
         LOADING, serves=None, shows=("broadcast",)
     ),
