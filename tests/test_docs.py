@@ -44,7 +44,9 @@ FOREIGN_OPTIONS = {
     *("--silent", "--fail", "--retry", "--retry-connrefused", "--retry-delay"),  # curl
     *("--unbuffered", "--raw-output", "--raw-input", "--compact-output", "--count"),  # jq and uniq
     *("--prefix",),  # npm
-    *("--group", "--no-deps"),  # pip
+    *("--group", "--no-deps", "--upgrade"),  # pip
+    *("--yes", "--load", "--now", "--unit"),  # apt-get, sysctl and systemd
+    *("--build", "--detach", "--from-file"),  # docker and kubectl
     "--native",  # py-spy
     *("--strict",),  # mypy
     *("--seconds", "--warmup", "--repeat", "--only", "--servers"),  # make bench

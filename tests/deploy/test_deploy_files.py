@@ -103,7 +103,7 @@ def test_the_image_runs_as_nobody_and_has_what_its_group_says():
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", deploy.only("USER"))
     extras = PROJECT["project"]["optional-dependencies"]
     container = PROJECT["dependency-groups"]["container"]
-    assert container == [{"include-group": "server"}, *extras["redis"], *extras["ops"]]
+    assert container == [{"include-group": "server"}, *extras["redis"], *extras["ops"], *extras["publisher"]]
 
 
 def test_the_build_of_the_image_gets_every_package():
