@@ -92,7 +92,7 @@ async def test_joining_twice_and_leaving_what_was_not_joined_are_answered_and_ch
     for _ in range(2):
         await client.send("room.leave", {"room": "a"})
         assert (await client.receive())["type"] == "room.left"
-    assert server.metrics.value("wsctl_rooms") == server.metrics.value("wsctl_room_bytes") == 0
+    assert server.metrics.value("wsctl_groups", kind="room") == server.metrics.value("wsctl_room_bytes") == 0
 
 
 @pytest.mark.parametrize("type", ["message", "ping", "chat.say", "room.leave", "nobody.knows.it"])
@@ -138,7 +138,7 @@ async def test_a_room_too_many_is_forbidden_with_the_limit_until_one_is_left(sta
     await client.send("room.leave", {"room": "r7"})
     await client.receive()
     assert (await join(client, "r100"))["type"] == "room.joined"
-    assert server.metrics.value("wsctl_rooms") == 100
+    assert server.metrics.value("wsctl_groups", kind="room") == 100
 
 
 async def test_with_no_rooms_at_all_none_can_be_joined(start_server, open_raw):
@@ -160,7 +160,7 @@ async def test_memberships_of_all_connections_stay_under_their_limit_and_whoever
                 refused += 1
     used = server.metrics.value("wsctl_room_bytes")
     assert 0 < used <= 50_000
-    assert refused == 300 - server.metrics.value("wsctl_rooms") > 0
+    assert refused == 300 - server.metrics.value("wsctl_groups", kind="room") > 0
     await clients[0].ws.close()
     while server.metrics.value("wsctl_room_bytes") == used:
         await asyncio.sleep(0)
@@ -173,14 +173,14 @@ async def test_rooms_end_with_their_last_connection(start_server, open_raw, engi
     for client in (a, b):
         await join(client, "both")
     await join(a, "alone")
-    assert server.metrics.value("wsctl_rooms") == 2
+    assert server.metrics.value("wsctl_groups", kind="room") == 2
     await a.ws.close()
-    while server.metrics.value("wsctl_rooms") == 2:
+    while server.metrics.value("wsctl_groups", kind="room") == 2:
         await asyncio.sleep(0)
     await b.send("message", 1, room="both")
     assert (await b.receive())["data"] == 1
     await b.ws.close()
-    while server.metrics.value("wsctl_rooms"):
+    while server.metrics.value("wsctl_groups", kind="room"):
         await asyncio.sleep(0)
     assert server.metrics.value("wsctl_room_bytes") == 0
 
@@ -237,7 +237,7 @@ async def test_a_client_that_goes_while_its_join_waits_is_no_member(start_server
     await may_go.wait()
     other = await open_raw(server.url)
     await nothing_more(other)
-    assert server.metrics.value("wsctl_rooms") == 0
+    assert server.metrics.value("wsctl_groups", kind="room") == 0
 
 
 async def test_an_app_joins_publishes_and_leaves_for_its_clients(start_server, open_raw, engine):
