@@ -21,6 +21,7 @@ from wscore.tokens import ClaimNames, JwtKey
 from wscore.units import counted_noun, format_duration, format_figure, format_size
 from wsserver.engines.pending import PendingLimits
 from wsserver.settings import ServerSettings
+from wsserver.webhooks.settings import WebhookEvent, WebhookSettings
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -92,9 +93,16 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     outbound = settings.outbound
     yield f"slow readers up to {format_size(outbound.per_connection)}, {format_size(outbound.in_all)} in all"
     yield _recovery(settings.recovery_limits)
+    if settings.webhooks is not None:
+        yield _webhooks(settings.webhooks)
     heartbeat = settings.heartbeat
     yield f"heartbeat {format_duration(heartbeat.interval_ms)}/{format_duration(heartbeat.timeout_ms)}"
     yield f"shutdown within {format_duration(settings.drain_timeout_ms)}"
+
+
+def _webhooks(hooks: WebhookSettings) -> str:
+    events = ", ".join(event for event in WebhookEvent if event in hooks.events)
+    return f"{counted_noun(len(hooks.targets), 'webhook')} ({events}), {format_size(hooks.memory)} in all"
 
 
 def _recovery(limits: RecoveryLimits) -> str:

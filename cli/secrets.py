@@ -15,6 +15,7 @@ from wscore.units import format_size
 
 SECRET_VARIABLE = "WSCTL_JWT_SECRET"
 SECRET_ENCODING_VARIABLE = "WSCTL_JWT_SECRET_ENCODING"
+WEBHOOK_VARIABLE = "WSCTL_WEBHOOK_SECRET"
 # Keys of the voice stages' servers, and those of the operations port.
 KEY_VARIABLES = {
     name: f"WSCTL_{name.upper().replace('-', '_')}_KEY" for name in ("asr", "llm", "tts", "ops", "ops-read")
@@ -76,6 +77,17 @@ def read_key(name: str, key_file: Path | None) -> str | None:
     if len(words) != 1 or not key.isascii():
         raise ConfigError(source, "does not hold one key in plain ASCII")
     return words[0]
+
+
+def read_webhook_secrets(file: Path | None) -> tuple[str, list[str]]:
+    """Return where the secrets of webhooks are, and what is there, a word each; raises ConfigError."""
+    if file is None:
+        return WEBHOOK_VARIABLE, os.environ.get(WEBHOOK_VARIABLE, "").split()
+    option = "--webhook-secret-file"
+    words = read_file(file, option).removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").split()
+    if not words:
+        raise ConfigError(option, f"{file}: is empty")
+    return option, words
 
 
 def read_file(path: Path, option: str, max_bytes: int = 1 << 20) -> bytes:

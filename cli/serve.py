@@ -77,7 +77,7 @@ def serve(
     if process.development.reload:
         raise typer.Exit(serve_on_change(listen.host, listen.port, times.drain_timeout))
     assignment = take_assignment()
-    settings = server_settings(listen, tls, auth, proxies, limits, times, process.scale)
+    settings = server_settings(listen, tls, auth, proxies, limits, times, process.scale, process.webhooks)
     ops = process.ops.settings() if assignment is None else None  # the supervisor's, where there is one
     log, workers = process.log, process.scale.workers
     writer = _log_without_waiting(log, None if assignment is None else assignment.slot)

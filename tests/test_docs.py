@@ -18,7 +18,7 @@ from typer.core import TyperArgument, TyperOption
 from cli.exits import ExitCode
 from cli.main import COMMANDS, DEBUG_VARIABLE, load_command
 from cli.profiles import read_keys, read_profiles
-from cli.secrets import KEY_VARIABLES, SECRET_VARIABLE
+from cli.secrets import KEY_VARIABLES, SECRET_VARIABLE, WEBHOOK_VARIABLE
 from cli.settings import SHARED_TABLES
 from tests.pages import PAGES, ROOT, blocks
 from wsclient import Client
@@ -217,7 +217,7 @@ def test_no_page_names_an_option_or_a_variable_that_does_not_exist(path):
         "--version",
     }
     variables = {parameter.envvar for parameter in parameters if parameter.envvar}
-    variables |= {SECRET_VARIABLE, DEBUG_VARIABLE, *KEY_VARIABLES.values()}
+    variables |= {SECRET_VARIABLE, WEBHOOK_VARIABLE, DEBUG_VARIABLE, *KEY_VARIABLES.values()}
     text = path.read_text("utf-8")
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+\b", text)) <= options | FOREIGN_OPTIONS
     assert set(re.findall(r"\bWSCTL_[A-Z_]+\b", text)) <= variables | {"WSCTL_OPTION_NAME"} | OF_APPS

@@ -211,7 +211,7 @@ class Script:
                 why = f"{format_figure(self._options.timeout_s or 0)} s are over"
             else:
                 why = str(error or "the connection ended")
-            raise UnmetError(self._progress.missing, why, self._progress.came) from None
+            raise UnmetError(self._progress.missing, why, "" if self._failure else self._progress.came) from None
         if error is not None:
             raise error
 

@@ -34,7 +34,7 @@ class Envelope(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     `timestamp` is milliseconds since the epoch on the sender's clock, for information only. `data` stays the
     raw JSON slice of the frame (empty when absent), so a broadcast passes it on byte for byte. `id` ties a
     reply or an error to its request. `room` is the room that it is for, or came by. `user_id` is set by the server on a
-    fanned-out `message`, never read from a client.
+    fanned-out `message`, never read from a client. `traceparent` is the raw slice too, whatever it is.
     """
 
     type: str
@@ -44,6 +44,7 @@ class Envelope(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     id: str | None = None
     room: str | None = None
     user_id: str | None = None
+    traceparent: msgspec.Raw = NO_DATA
 
 
 class OutboundEnvelope(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
@@ -56,6 +57,7 @@ class OutboundEnvelope(msgspec.Struct, rename="camel", omit_defaults=True, gc=Fa
     id: str | None = None
     room: str | None = None
     user_id: str | None = None
+    traceparent: object = msgspec.UNSET
 
 
 def is_message_type(text: object) -> bool:
@@ -178,14 +180,22 @@ class MessageProtocol:
         return _encoder.encode(OutboundEnvelope("pong", now_ms, session_id, Timestamp(now_ms), id))
 
     def serialize_forwarded(
-        self, type: str, data: msgspec.Raw, session_id: str | None, room: str | None, user_id: str
+        self,
+        type: str,
+        data: msgspec.Raw,
+        session_id: str | None,
+        room: str | None,
+        user_id: str,
+        traceparent: object = msgspec.UNSET,
     ) -> bytes:
         """Return what came from a client for its session or a room, in one call and without a look at the data.
 
         That was checked when it came.
         """
         part = msgspec.UNSET if data == NO_DATA else data
-        return _encoder.encode(OutboundEnvelope(type, self._now_ms(), session_id, part, None, room, user_id))
+        return _encoder.encode(
+            OutboundEnvelope(type, self._now_ms(), session_id, part, None, room, user_id, traceparent)
+        )
 
     def serialize_skipped(self, seq: int, *, session_id: str | None = None, room: str | None = None) -> bytes:
         """Return what stands in the place of an event of a session or a room that is not for a connection."""

@@ -41,6 +41,8 @@ from wsserver.telemetry.budget import AbandonedError
 from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics, Sample
+from wsserver.webhooks.settings import HookUrl, WebhookEvent, WebhookSettings
+from wsserver.webhooks.signing import SigningKeys
 
 __all__ = [
     "AbandonedError",
@@ -63,6 +65,7 @@ __all__ = [
     "ForwardedHeader",
     "GuestMode",
     "HeartbeatPolicy",
+    "HookUrl",
     "Hub",
     "InboundLimits",
     "InvalidMessageError",
@@ -94,9 +97,12 @@ __all__ = [
     "Secret",
     "ServerSettings",
     "SessionJoin",
+    "SigningKeys",
     "UnsendableError",
     "User",
     "WebSocketServer",
+    "WebhookEvent",
+    "WebhookSettings",
     "default_app",
     "fan_out",
 ]

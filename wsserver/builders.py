@@ -8,6 +8,7 @@ import socket
 import ssl
 import uuid
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from wscore.guest import GuestVerifier
 from wscore.payloads import Heartbeat, Limits, RateLimit
@@ -21,6 +22,8 @@ from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.rooms import Rooms
 from wsserver.engines.arrival import Reception
 from wsserver.engines.base import Engine, EngineSettings, UpgradeHandler
+from wsserver.engines.certificate import server_context
+from wsserver.engines.listener import Listener, listen_tcp, listen_unix
 from wsserver.engines.networks import TrustedNetworks
 from wsserver.engines.pending import Pending
 from wsserver.engines.unfinished import Unfinished
@@ -29,6 +32,7 @@ from wsserver.handshake.forwarded import Proxies
 from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.jwksfile import JwksFile
 from wsserver.handshake.origins import OriginPolicy
+from wsserver.lifetime.controller import WebSocketController
 from wsserver.lifetime.presence import PresenceWatch
 from wsserver.lifetime.sharedpresence import SharedPresence
 from wsserver.lifetime.welcome import Welcome
@@ -46,6 +50,10 @@ from wsserver.telemetry.clock import Clock, TurnClock
 from wsserver.telemetry.descriptors import descriptor_limit
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics
+from wsserver.webhooks.settings import WebhookEvent
+
+if TYPE_CHECKING:
+    from wsserver.webhooks.sending import Webhooks
 
 
 def announced_limits(settings: ServerSettings) -> Limits:
@@ -180,6 +188,47 @@ def reception_of(
     return Reception(upgrades, engine, pending, trusted, settings.proxy_protocol, metrics, log, tls, tls_timeout_s)
 
 
+def tls_of(settings: ServerSettings) -> ssl.SSLContext | None:
+    """Return what TLS is spoken with; raises ConfigError."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return server_context(settings.tls_cert, settings.tls_key)
+
+
+async def listen(settings: ServerSettings, reception: Reception, shared: Sequence[socket.socket]) -> Listener:
+    """Accept at the `shared` sockets, or else where the settings say; raises OSError."""
+    if shared:
+        return Listener(reception, [listening.dup() for listening in shared])
+    if settings.uds is not None:
+        return listen_unix(reception, settings.uds, settings.uds_mode)
+    return await listen_tcp(reception, settings.host, settings.port)
+
+
+def webhooks_of(
+    settings: ServerSettings,
+    broker: Broker,
+    controller: WebSocketController,
+    rooms: Rooms,
+    clock: Clock,
+    metrics: Metrics,
+    log: EventLog,
+) -> Webhooks | None:
+    """Return what tells backends of events, if any are to be told; it sees those that they want."""
+    if settings.webhooks is None:
+        return None
+    from wsserver.webhooks.sending import Webhooks  # an extra brings what it needs
+
+    webhooks = Webhooks(settings.webhooks, broker.process, clock, metrics, log)
+    wanted = settings.webhooks.events
+    if wanted & {WebhookEvent.CONNECTED, WebhookEvent.DISCONNECTED}:
+        controller.witness = webhooks.events
+    if wanted & {WebhookEvent.JOINED, WebhookEvent.LEFT}:
+        rooms.witness = webhooks.events
+    if wanted & {WebhookEvent.ROOM_OCCUPIED, WebhookEvent.ROOM_VACATED}:
+        broker.attach_occupied(webhooks.events.room)
+    return webhooks
+
+
 def show_numbers(
     metrics: Metrics,
     connections: ConnectionManager,
@@ -190,6 +239,7 @@ def show_numbers(
     unfinished: Unfinished,
     broker: Broker,
     revocations: Revocations,
+    webhooks: Webhooks | None,
     log: EventLog,
 ) -> None:
     """Have the metrics read what the parts of a server know themselves."""
@@ -213,6 +263,8 @@ def show_numbers(
     read("wsctl_broker_waiting_bytes", "Bytes that the broker has not stored yet", "gauge", lambda: broker.waiting)
     read("wsctl_revocations", "Revocations that are kept", "gauge", lambda: len(revocations))
     read("wsctl_revocation_bytes", "Bytes that revocations take", "gauge", lambda: revocations.size)
+    read("wsctl_webhook_queue_bytes", "Bytes of events to be posted", "gauge", lambda: webhooks.size if webhooks else 0)
+    read("wsctl_webhook_queue_events", "Events to be posted", "gauge", lambda: webhooks.waiting if webhooks else 0)
     read("wsctl_log_lines_dropped_total", "Log lines dropped", "counter", log.dropped_lines)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -23,6 +22,7 @@ from wsserver.builders import (
     engine_of,
     hosts_of,
     inbound_of,
+    listen,
     new_id,
     operations_of,
     proxies_of,
@@ -30,8 +30,10 @@ from wsserver.builders import (
     resources_of,
     share_presence,
     show_numbers,
+    tls_of,
     unfinished_of,
     url_of,
+    webhooks_of,
     welcome_of,
 )
 from wsserver.connections.delivery import Delivery
@@ -44,9 +46,7 @@ from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.sessions import SessionService
 from wsserver.connections.users import UserGroups
-from wsserver.engines.base import Engine
-from wsserver.engines.certificate import server_context
-from wsserver.engines.listener import Listener, ListenError, listen_tcp, listen_unix
+from wsserver.engines.listener import Listener, ListenError
 from wsserver.engines.networks import TrustedNetworks
 from wsserver.handshake.limits import ConnectionLimiter
 from wsserver.handshake.origins import OriginPolicy
@@ -74,7 +74,7 @@ from wsserver.sdk.hub import Hub
 from wsserver.sdk.lifespans import LifespanError, Lifespans
 from wsserver.sdk.requests import Requests
 from wsserver.settings import Profile, ServerSettings
-from wsserver.telemetry.budget import AbandonedError, Budget
+from wsserver.telemetry.budget import ALL, AbandonedError, Budget
 from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.descriptors import DescriptorWatch
 from wsserver.telemetry.drops import DropWatch
@@ -83,6 +83,7 @@ from wsserver.telemetry.metrics import Metrics
 from wsserver.telemetry.stalls import StallWatch
 
 BROKER_ENDS_S: Final = 0.5  # behind the shutdown: for what is on its way to other processes
+WEBHOOKS_END: Final = 0.1  # of the time of a shutdown: for the events that it makes itself
 HANDSHAKES_END_S: Final = 1.0  # of a shutdown: for those that have begun, where others take the next ones
 
 
@@ -256,6 +257,9 @@ class WebSocketServer:
             metrics=self.metrics,
             log=self._log,
         )
+        self._webhooks = webhooks_of(
+            settings, broker, self._controller, self._rooms, self._clock, self.metrics, self._log
+        )
         self._connecting: ConnectingRoom | None = None
         if self._app.connecting_hooks or broker.is_shared:
             self._connecting = ConnectingRoom(
@@ -287,7 +291,7 @@ class WebSocketServer:
         )
         self._exposure = ExposureWatch(settings, origins, self._log)
         parts = (self.connections, groups, self._rooms, self.backlog, self._inbound, self._unfinished)
-        show_numbers(self.metrics, *parts, broker, revocations, self._log)
+        show_numbers(self.metrics, *parts, broker, revocations, self._webhooks, self._log)
         gateway = self._connecting or self._controller
         proxies = proxies_of(settings, self._trusted)
         self._upgrades = Endpoints(proxies, self._upgrade, gateway, self._echo, echo_paths, self._exposure)
@@ -295,9 +299,7 @@ class WebSocketServer:
     async def start(self) -> None:
         """Run the app's lifespan up to its yield, then listen; raises ListenError, or ConfigError if the app fails."""
         settings = self.settings
-        tls = None
-        if settings.tls_cert is not None and settings.tls_key is not None:
-            tls = server_context(settings.tls_cert, settings.tls_key)
+        tls = tls_of(settings)
         engine = engine_of(settings, self.backlog, self._unfinished, self._log)
         await self._broker.start()
         if self._resume_secret is None:
@@ -308,7 +310,8 @@ class WebSocketServer:
             await self._broker.stop(0)
             raise
         try:
-            self._sockets = await self._listen(engine, tls)
+            parts = (self._upgrades, engine, self._trusted, tls, self.metrics, self._clock, self._log)
+            self._sockets = await listen(settings, reception_of(settings, *parts), self._shared)
         except BaseException as error:
             with suppress(LifespanError):  # it is logged, and not why the server does not start
                 await self._lifespans.leave(Budget(settings.drain_timeout_ms / 1000))
@@ -317,21 +320,12 @@ class WebSocketServer:
                 raise
             where = settings.uds or f"{settings.host}:{settings.port}"
             raise ListenError(where, os.strerror(error.errno) if error.errno else str(error)) from None
+        if self._webhooks is not None:
+            self._webhooks.start()
         self._heartbeats.start()
         self.operations.check()  # the other processes know of this one from now on
         self._exposure.started()
         self._log.info("server.listening", url=self.url, engine=settings.resolved_engine.value)
-
-    async def _listen(self, engine: Engine, tls: ssl.SSLContext | None) -> Listener:
-        settings = self.settings
-        reception = reception_of(
-            settings, self._upgrades, engine, self._trusted, tls, self.metrics, self._clock, self._log
-        )
-        if self._shared:
-            return Listener(reception, [shared.dup() for shared in self._shared])
-        if settings.uds is not None:
-            return listen_unix(reception, settings.uds, settings.uds_mode)
-        return await listen_tcp(reception, settings.host, settings.port)
 
     async def stop(self) -> None:
         """Shut down gracefully: refuse newcomers, close everyone with 1001, finish handlers, end the lifespans.
@@ -343,21 +337,26 @@ class WebSocketServer:
         if self._sockets is None or self._is_stopping:
             return
         self._is_stopping = True
-        budget_s = self.settings.drain_timeout_ms / 1000
+        budget = Budget(self.settings.drain_timeout_ms / 1000)
         if self._shared:
-            began_s = self._clock.now_s()
-            await self._sockets.leave_to_others(min(HANDSHAKES_END_S, budget_s / 4))
+            handshakes_s = min(HANDSHAKES_END_S, budget.left_s(ALL) / 4)
+            await self._sockets.leave_to_others(handshakes_s)
             if self._connecting is not None:
-                await self._connecting.wait_decided(min(HANDSHAKES_END_S, budget_s / 4))
-            budget_s -= self._clock.now_s() - began_s
+                await self._connecting.wait_decided(handshakes_s)
         self._upgrade.draining = True
         if self._connecting is not None:
             self._connecting.close_all()
         try:
-            await self._drain.run(int(budget_s * 1000), self._stop_listening)
+            left_ms = round(budget.left_s(ALL) * 1000) if self._shared else self.settings.drain_timeout_ms
+            kept_ms = 0 if self._webhooks is None else int(left_ms * WEBHOOKS_END)
+            await self._drain.run(left_ms - kept_ms, self._stop_listening)
         finally:
             self.operations.leave()
-            await self._broker.stop(BROKER_ENDS_S)
+            try:
+                if self._webhooks is not None:
+                    await self._webhooks.stop(budget, self._broker.occupied_told)
+            finally:
+                await self._broker.stop(BROKER_ENDS_S)
 
     @property
     def is_ready(self) -> bool:

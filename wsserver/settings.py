@@ -23,6 +23,7 @@ from wsserver.engines.pending import PendingLimits
 from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
 from wsserver.outbound.backlog import OutboundLimits
+from wsserver.webhooks.settings import WebhookSettings
 
 DEFAULT_BROKER_PREFIX: Final = "wsctl:"
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -136,6 +137,7 @@ class ServerSettings:
     recovery: RecoveryLimits | None = None
     broker: RedisTarget | tuple[RedisTarget, ...] | None = None  # several: each group lives in one of them
     broker_prefix: str = DEFAULT_BROKER_PREFIX
+    webhooks: WebhookSettings | None = None
     max_message_bytes: int = 1 << 20
     handshake_timeout_ms: int = 10_000
     close_timeout_ms: int = 5_000

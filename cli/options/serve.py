@@ -14,6 +14,7 @@ import typer
 from cli.options.ops import OpsOptions
 from cli.options.recovery import RecoveryOptions
 from cli.options.tokens import JwtOptions
+from cli.options.webhooks import WebhookOptions
 from cli.settings import duration_option, mode_option, size_option
 from wscore.errors import ConfigError
 from wscore.guest import GUEST_TTL_MS, GuestMode
@@ -319,6 +320,7 @@ class ProcessOptions:
 
     scale: ScaleOptions = field(default_factory=ScaleOptions)
     ops: OpsOptions = field(default_factory=OpsOptions)
+    webhooks: WebhookOptions = field(default_factory=WebhookOptions)
     development: DevelopmentOptions = field(default_factory=DevelopmentOptions)
     log: LogOptions = field(default_factory=LogOptions)
 
@@ -331,6 +333,7 @@ def server_settings(
     limits: LimitOptions,
     times: TimeOptions,
     scale: ScaleOptions,
+    webhooks: WebhookOptions,
 ) -> ServerSettings:
     """Return the settings that the options make, with the profile's choices where nobody chose; raises ConfigError."""
     secret = auth.secret()
@@ -376,6 +379,7 @@ def server_settings(
         recovery=limits.recovery.limits(outbound.per_connection),
         broker=scale.targets(),
         broker_prefix=scale.broker_prefix,
+        webhooks=webhooks.settings(),
         max_message_bytes=max_message_bytes,
         handshake_timeout_ms=times.handshake_timeout,
         drain_timeout_ms=times.drain_timeout,

@@ -111,7 +111,15 @@ def test_a_bare_wsctl_shows_its_help_and_exits_2(wsctl):
             "serve",
             [
                 *("Arguments", "Listen", "Who may connect", "Limits", "Recovery", "Heartbeat and time-outs", "TLS"),
-                *("Behind a proxy", "More than one process", "Operations port", "Development", "Log", "Voice"),
+                *(
+                    "Behind a proxy",
+                    "More than one process",
+                    "Operations port",
+                    "Webhooks",
+                    "Development",
+                    "Log",
+                    "Voice",
+                ),
             ],
         ),
         (

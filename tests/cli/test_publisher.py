@@ -298,6 +298,14 @@ def test_a_port_that_is_not_there_is_told_without_the_key(unused_port):
     assert KEY not in str(failed.value)
 
 
+async def test_the_asynchronous_one_tells_it_in_the_same_words(unused_port):
+    async with AsyncPublisher(f"http://127.0.0.1:{unused_port}", retries=0) as publisher:
+        with pytest.raises(OperationsUnreachableError) as failed:
+            await publisher.publish("x", room="a")
+    assert failed.value.problem == "Connection refused"
+    assert not failed.value.is_unknown
+
+
 @pytest.fixture
 def unused_port() -> int:
     import socket

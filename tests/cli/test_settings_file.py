@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cli.main import COMMANDS, DEBUG_VARIABLE, load_command
-from cli.secrets import KEY_VARIABLES, SECRET_VARIABLE
+from cli.secrets import KEY_VARIABLES, SECRET_VARIABLE, WEBHOOK_VARIABLE
 from cli.variables import ENV_PREFIX, KNOWN
 
 SECRET = "a secret for tests, 32 bytes or more"
@@ -244,7 +244,7 @@ def test_variables_of_other_commands_and_those_without_an_option_are_known(wsctl
 
 
 def test_the_names_of_all_variables_are_listed():
-    found = {DEBUG_VARIABLE, SECRET_VARIABLE, *KEY_VARIABLES.values()}
+    found = {DEBUG_VARIABLE, SECRET_VARIABLE, WEBHOOK_VARIABLE, *KEY_VARIABLES.values()}
 
     def walk(command) -> None:
         found.update(param.envvar for param in command.params if param.envvar)

@@ -124,9 +124,12 @@ class Tries:
 def _cause(error: BaseException) -> str:
     """Return why a connection failed, as the system said it."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__cause__ or cause.__context__
-    return "the connection ended before the answer" if cause is None else describe(cause)
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return describe(cause)
+        # anyio tries all addresses of a name, and tells of each.
+        cause = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__ or cause.__context__
+    return "the connection ended before the answer"
 
 
 def checked_url(url: str | None, source: str = "the URL of the operations port") -> str:

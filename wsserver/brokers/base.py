@@ -98,6 +98,11 @@ OPERATIONS: Final[Topic] = "operations"
 TakeOrder = Callable[[bytes], None]
 
 
+# Is told of a room that it has its first member, or none any more, in any process; and at which place of all such
+# changes: None where there are no other processes.
+RoomTold = Callable[[str, bool, int | None], None]
+
+
 class Peers(Protocol):
     """What a broker tells of processes that have connections in the same rooms."""
 
@@ -185,6 +190,12 @@ class Broker(Protocol):
 
     def attach_peers(self, peers: Peers) -> None:
         """Name what is told of the rooms of other processes. Called once, before `start`."""
+
+    def attach_occupied(self, tell: RoomTold) -> None:
+        """Name what is told which rooms somebody is in: of all processes one is told. Called once, before `start`."""
+
+    async def occupied_told(self) -> None:
+        """Wait until that is told of everything that has changed here."""
 
     def tell(
         self,

@@ -14,6 +14,7 @@ from wscore.revocations import RevokedEntry
 from wsserver.brokers.base import (
     ORDERS,
     RECOVERABLE_KINDS,
+    ROOM,
     UNNUMBERED,
     Deliver,
     GroupKind,
@@ -21,6 +22,7 @@ from wsserver.brokers.base import (
     Lost,
     Peers,
     PublishResult,
+    RoomTold,
     TakeOrder,
     Topic,
     Unpublished,
@@ -44,7 +46,7 @@ class MemoryBroker:
     still within a turn of the event loop.
     """
 
-    __slots__ = ("_counted", "_deliver", "_histories", "_lost", "_now_s")
+    __slots__ = ("_counted", "_deliver", "_histories", "_lost", "_now_s", "_room_told")
     is_shared = False
     process = ""
     is_up = True
@@ -64,6 +66,7 @@ class MemoryBroker:
         self._counted = RECOVERABLE_KINDS if limits.is_on else frozenset[GroupKind]()
         self._now_s = now_s
         self._histories = Histories(limits, new_epoch)
+        self._room_told: RoomTold | None = None
 
     @property
     def size(self) -> int:
@@ -99,6 +102,13 @@ class MemoryBroker:
 
     def attach_peers(self, peers: Peers) -> None:
         """Do nothing: nobody else has members of a room."""
+
+    def attach_occupied(self, tell: RoomTold) -> None:
+        """Name what is told of rooms, in the turn in which they change."""
+        self._room_told = tell
+
+    async def occupied_told(self) -> None:
+        """Do nothing: all is told at once."""
 
     def tell(
         self,
@@ -174,11 +184,15 @@ class MemoryBroker:
 
     def subscribe(self, kind: GroupKind, name: str) -> None:
         """Keep the group's position as long as it has members."""
+        if self._room_told is not None and kind is ROOM:
+            self._room_told(name, True, None)
         if kind in self._counted:
             self._histories.hold(self._histories.find(kind, name, self._now_s()))
 
     def unsubscribe(self, kind: GroupKind, name: str) -> None:
         """Keep it for the window's age from now on."""
+        if self._room_told is not None and kind is ROOM:
+            self._room_told(name, False, None)
         if kind in self._counted:
             now_s = self._now_s()
             self._histories.let_go(self._histories.find(kind, name, now_s), now_s)

@@ -15,6 +15,7 @@ from wscore.recovery import Position, RecoveryLimits
 from wscore.revocations import RevokedEntry
 from wsserver.brokers.base import (
     ORDERS,
+    ROOM,
     UNNUMBERED,
     BrokerUnreachableError,
     Deliver,
@@ -25,6 +26,7 @@ from wsserver.brokers.base import (
     NotPublishedError,
     Peers,
     PublishResult,
+    RoomTold,
     TakeOrder,
     Topic,
     Unpublished,
@@ -32,6 +34,7 @@ from wsserver.brokers.base import (
 from wsserver.brokers.batches import Item, pack_item
 from wsserver.brokers.redisbackplane import RedisBackplane, StoreLimits
 from wsserver.brokers.redisgroups import RESYNC_S, RedisGroups
+from wsserver.brokers.redisoccupied import RedisOccupied
 from wsserver.brokers.redispeers import RedisPeers
 from wsserver.brokers.redisqueue import Keys, NotStored, Stored
 from wsserver.brokers.redisrevoked import RedisRevoked
@@ -100,6 +103,7 @@ class RedisBroker:
         self._takers: dict[str, TakeOrder] = {}  # by channel
         self._revoked = RedisRevoked(self._backplane, prefix, log)
         self._shared = RedisShared(self._backplane, prefix)
+        self._occupied = RedisOccupied(self._backplane, prefix, now_s)
         self._peers = RedisPeers(prefix, self._backplane, groups)
 
     @property
@@ -168,6 +172,14 @@ class RedisBroker:
     def attach_peers(self, peers: Peers) -> None:
         """Name what is told of the rooms of other processes."""
         self._peers.attach(peers)
+
+    def attach_occupied(self, tell: RoomTold) -> None:
+        """Name what is told of rooms, of all processes in the one that the store chooses."""
+        self._occupied.attach(tell)
+
+    async def occupied_told(self) -> None:
+        """Wait until the store has everything that has changed here."""
+        await self._occupied.level()
 
     def tell(
         self,
@@ -268,10 +280,14 @@ class RedisBroker:
     def subscribe(self, kind: GroupKind, name: str) -> None:
         """Have a group's messages delivered here."""
         self._groups.subscribe(kind, name)
+        if kind is ROOM:
+            self._occupied.note(name, True)
 
     def unsubscribe(self, kind: GroupKind, name: str) -> None:
         """Have them delivered no more."""
         self._groups.unsubscribe(kind, name)
+        if kind is ROOM:
+            self._occupied.note(name, False)
 
     async def ready(self, kind: GroupKind, name: str, asked: Position | None = None) -> None:
         """Wait until a group is level with the store, and has at hand what it keeps behind a position."""
@@ -321,6 +337,7 @@ class RedisBroker:
         self._shared.look()
         self._groups.check()
         self._peers.check()
+        self._occupied.check()
 
     def _changed(self) -> None:
         if self._backplane.is_up:
@@ -329,6 +346,7 @@ class RedisBroker:
         self._revoked.changed()
         self._shared.look()
         self._peers.changed()
+        self._occupied.connection_changed()
 
     def _put(
         self, kind: GroupKind, name: str, item: Item, tell: Callable[[Stored | NotStored, int], None] | None

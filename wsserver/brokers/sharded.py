@@ -23,6 +23,7 @@ from wsserver.brokers.base import (
     Lost,
     Peers,
     PublishResult,
+    RoomTold,
     TakeOrder,
     Topic,
     Unpublished,
@@ -149,6 +150,15 @@ class ShardedBroker:
         self._peers = peers
         for broker in self._brokers:
             broker.attach_peers(_OfOneBroker(peers))
+
+    def attach_occupied(self, tell: RoomTold) -> None:
+        """Name what is told of rooms; the Redis of a room decides in which process."""
+        for broker in self._brokers:
+            broker.attach_occupied(tell)
+
+    async def occupied_told(self) -> None:
+        """Wait until the stores have everything that has changed here."""
+        await asyncio.gather(*(broker.occupied_told() for broker in self._brokers))
 
     def tell(
         self,

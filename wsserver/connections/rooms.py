@@ -20,6 +20,7 @@ from wsserver.connections.groups import Groups
 from wsserver.connections.replays import RecoveryAnswer, Replays
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection, Group, Mark
+from wsserver.connections.witness import Witness
 
 ROOM_BYTES: Final = 600  # a room with its containers, besides its name
 MEMBER_BYTES: Final = 150  # a membership, with what the containers at both ends keep free
@@ -94,7 +95,7 @@ class MemberWatch(Protocol):
 class Rooms:
     """Joins and leaves, and tells the connection of both."""
 
-    __slots__ = ("_delivery", "_groups", "_limits", "_replays", "_sender", "_used", "_watch")
+    __slots__ = ("_delivery", "_groups", "_limits", "_replays", "_sender", "_used", "_watch", "witness")
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class Rooms:
         self._delivery = delivery
         self._replays = replays
         self._sender = sender
+        self.witness: Witness | None = None
         self._limits = limits
         self._used = 0
 
@@ -263,9 +265,13 @@ class Rooms:
         else:
             connection.rooms.append(group)
         self._watch.joined(group, connection)
+        if self.witness is not None:
+            self.witness.joined(group.name, connection)
 
     def _exit(self, connection: Connection, group: Group, *, is_lost: bool) -> None:
         _set_mark(group, connection, Mark(0))
+        if self.witness is not None:
+            self.witness.left(group.name, connection)
         self._groups.leave(group, connection)
         self._used -= _size(group)
         self._watch.left(group, connection, is_lost=is_lost)

@@ -115,7 +115,7 @@ class AppCalls:
     def register(self, router: MessageRouter) -> None:
         """Put the app's handlers into the table."""
         for type, handler in self._app.handlers.items():
-            router.register(type, self.route(type, handler), handler.room)
+            router.register(type, self.route(type, self._app.traced(type, handler)), handler.room)
 
     def route(self, type: str, handler: Handler) -> Route:
         """Return what calls a handler for each message of its type."""
@@ -125,7 +125,9 @@ class AppCalls:
 
         def route(connection: Connection, envelope: Envelope, frame_bytes: int) -> None:
             nonlocal until_timed
-            context: Context = Context(connection, self._hub, envelope.type, envelope.id, envelope.room)
+            context: Context = Context(
+                connection, self._hub, envelope.type, envelope.id, envelope.room, envelope.traceparent
+            )
             if needs_room and envelope.room is None:
                 context.error(ErrorCode.INVALID_MESSAGE, f"{envelope.type} is for a room: name it - at `$.room`")
                 return

@@ -23,6 +23,7 @@ from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.rooms import Rooms
 from wsserver.connections.sender import EnvelopeSender
 from wsserver.connections.state import Connection, Group
+from wsserver.connections.witness import Witness
 from wsserver.engines.channel import Channel
 from wsserver.engines.request import HandshakeRequest, client_fields
 from wsserver.handshake.upgrade import Upgrade
@@ -83,6 +84,7 @@ class WebSocketController:
         self._now_s = welcome.clock.now_s
         self._metrics = metrics
         self._log = log
+        self.witness: Witness | None = None
 
     def opened(self, request: HandshakeRequest, channel: Channel) -> Connection | None:
         """Take a connection in and greet it with `session_created`, or refuse it with an error and a close code."""
@@ -110,6 +112,8 @@ class WebSocketController:
             session=session.name,
             **client_fields(request, channel.peer_ip),
         )
+        if self.witness is not None:
+            self.witness.opened(connection)
         try:
             answer = self._resume.answer(connection, request)
             recovery = self._resume.greeting(connection, answer)
@@ -172,6 +176,8 @@ class WebSocketController:
         self._wheel.remove(connection)
         self._expiry.forget(connection)
         self._calls.disconnected(connection, by_shutdown=self._upgrade.draining)
+        if self.witness is not None:
+            self.witness.closed(connection, code, disconnect)
         count_end(self._metrics, code, disconnect)
         self._log.info(
             "connection.closed",

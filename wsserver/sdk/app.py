@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from wscore.envelope import TYPE_RULE, UnsendableError, is_message_type
+from wscore.envelope import NO_DATA, TYPE_RULE, UnsendableError, is_message_type
 from wscore.errors import ConfigError
+from wscore.installation import install_line
 from wscore.messages import RESERVED_TYPES
 from wscore.rooms import PATTERN_RULE, ROOM_RULE, RoomAccess, is_room_pattern
+from wscore.traceparent import passed_on
 from wsserver.sdk.appsettings import setting_fields
 from wsserver.sdk.connecting import ConnectRequest
 from wsserver.sdk.context import Context
@@ -48,6 +50,7 @@ class App:
         for kind in self.settings:
             setting_fields(kind)
         self.state = state
+        self.traced: Callable[[str, Handler], Handler] = lambda type, handler: handler
         self.sent: dict[str, Any] = {}
         self.replies: dict[str, Any] = {}
         self.errors: dict[str, AppErrorCode] = {}
@@ -58,6 +61,18 @@ class App:
         self.disconnect_hooks: list[Handler] = []
         self.join_hooks: dict[str, Handler] = {}
         self.lifespans: list[Lifespan] = []
+
+    def trace(self, provider: Any = None) -> None:
+        """Have a span of OpenTelemetry for each call of a handler, from this TracerProvider or that of the process.
+
+        It begins a trace of its own, with a link to the sender's if the message names one in `traceparent`. Raises
+        ConfigError without the package opentelemetry-api.
+        """
+        try:
+            from wsserver.sdk.tracing import HandlerTracing  # an extra brings what it needs
+        except ImportError as error:
+            raise ConfigError("App.trace", f"{error.name} is not installed", install_line("otel")) from None
+        self.traced = HandlerTracing(provider).traced
 
     def on(
         self, type: str, *, room: RoomAccess | None = None, outlives_client: bool = False, replies: Any = None
@@ -219,6 +234,7 @@ def fan_out(ctx: Context, data: msgspec.Raw) -> None:
     Its data goes byte for byte.
     """
     hub, connection = ctx.hub, ctx._connection  # past the properties: nothing is called more often
+    traceparent = ctx._traceparent
     reply_to = (connection.id, ctx.request_id) if hub._broker.is_shared else None
     hub.forward(
         "message",
@@ -227,6 +243,7 @@ def fan_out(ctx: Context, data: msgspec.Raw) -> None:
         room=ctx.room,
         user_id=connection.principal.user_id,
         reply_to=reply_to,
+        traceparent=msgspec.UNSET if traceparent is NO_DATA else passed_on(traceparent),
     )
 
 

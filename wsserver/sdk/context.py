@@ -8,8 +8,10 @@ import msgspec
 from typing_extensions import TypeVar
 
 from wscore.codes import CloseCode, ErrorCode
+from wscore.envelope import NO_DATA
 from wscore.principal import Principal
 from wscore.rooms import RoomAccess
+from wscore.traceparent import read_traceparent
 from wsserver.brokers.base import PublishResult
 from wsserver.connections.state import Connection
 from wsserver.connections.users import User
@@ -26,7 +28,7 @@ class Context(Generic[S]):
     `Context[Player]` says that `ctx.state` is a Player, as `App(state=Player)` makes it.
     """
 
-    __slots__ = ("_connection", "hub", "request_id", "room", "type")
+    __slots__ = ("_connection", "_traceparent", "hub", "request_id", "room", "type")
 
     def __init__(
         self,
@@ -35,8 +37,10 @@ class Context(Generic[S]):
         type: str | None = None,
         request_id: str | None = None,
         room: str | None = None,
+        traceparent: msgspec.Raw = NO_DATA,
     ) -> None:
         self._connection = connection
+        self._traceparent = traceparent
         self.hub = hub
         self.type = type  # the message's; None in a connect or disconnect hook
         self.request_id = request_id  # the message's `id`, which `reply` and `error` carry back
@@ -61,6 +65,11 @@ class Context(Generic[S]):
     def session_id(self) -> str:
         """The session it came from."""
         return self._connection.session_id
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace that the message belongs to, as W3C Trace Context writes it; None for none, or one malformed."""
+        return read_traceparent(self._traceparent)
 
     @property
     def state(self) -> S:

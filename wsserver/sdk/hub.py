@@ -189,6 +189,7 @@ class Hub:
         room: str | None = None,
         user_id: str,
         reply_to: tuple[str, str | None] | None = None,
+        traceparent: object = msgspec.UNSET,
     ) -> PublishResult:
         """Publish a message that came in, and was checked then, to its room or else to its session.
 
@@ -196,10 +197,10 @@ class Hub:
         """
         recoverable = type not in UNCOUNTED_TYPES
         if room is None:
-            payload = self._protocol.serialize_forwarded(type, data, session, None, user_id)
+            payload = self._protocol.serialize_forwarded(type, data, session, None, user_id, traceparent)
             result = self._broker.publish(SESSION, session, payload, recoverable=recoverable, reply_to=reply_to)
         else:
-            payload = self._protocol.serialize_forwarded(type, data, None, room, user_id)
+            payload = self._protocol.serialize_forwarded(type, data, None, room, user_id, traceparent)
             result = self._broker.publish(ROOM, room, payload, recoverable=recoverable, reply_to=reply_to)
         self._types[type].add(len(payload))
         return result

@@ -48,6 +48,14 @@ class Missed(StrEnum):
     UNREADABLE = "unreadable"
 
 
+class WebhookDrop(StrEnum):
+    """Why an event did not reach a target of the webhooks, as far as this side knows."""
+
+    NO_ROOM = "no-room"
+    GIVEN_UP = "given-up"
+    SHUTDOWN = "shutdown"
+
+
 class Sample(NamedTuple):
     """One number at the time of a scrape, in the terms of Prometheus.
 
@@ -179,6 +187,14 @@ class Metrics:
             "wsctl_presence_unlisted_total", "Users in other processes whom there was no room to list"
         )
         self.broker_losses = self._counter("wsctl_broker_losses_total", "Connections to the broker that were lost")
+        self.webhook_sent = self._counter("wsctl_webhook_events_sent_total", "Events that a target has taken")
+        self.webhook_retries = self._counter("wsctl_webhook_retries_total", "Requests that were sent again")
+        self.webhook_dropped = self._labelled(
+            "wsctl_webhook_events_dropped_total",
+            "Events that a target was not told of, or did not say so",
+            "reason",
+            known=tuple(WebhookDrop),
+        )
         self.stalls = self._counter("wsctl_stalls_total", "Times that the event loop stood still")
         self.loop_lag = self._times("wsctl_loop_lag_seconds", "How late the event loop came to a timer")
         self.delivery_time = self._times(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.wsserver.brokers.presencemember import Member
 from wsserver.brokers.redistarget import read_target
 from wsserver.sdk.app import default_app
 from wsserver.testing.clock import MovableClock
@@ -27,3 +28,13 @@ async def start_pair(start_server, redis):
         ]
 
     return start
+
+
+@pytest.fixture
+async def come(open_raw, user_token):
+    """Have a user join the hall: `await come(server, "alice", presence=False)`."""
+
+    async def enter(server, user, **options):
+        return await Member(await open_raw(server.url, token=user_token(user))).join(**options)
+
+    return enter
