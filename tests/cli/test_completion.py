@@ -138,7 +138,7 @@ def completed(tmp_path: Path, *words: str, arguments: tuple[str, ...] = (), **va
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("wsctl", "co"), ["connect", "completion"]),
+        (("wsctl", "co"), ["connect", "connections", "completion"]),
         (("wsctl", "--v"), ["--version"]),
         (("wsctl", "loadtest", "s"), ["soak"]),
         (("wsctl", "loadtest", "--thr"), ["--threshold"]),  # of the quick test, which needs no name

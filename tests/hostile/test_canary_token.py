@@ -27,6 +27,7 @@ from wsclient import Client, DialOptions, GuestTokens, StaticToken
 from wsclient.url import normalise_url
 from wscore.errors import WsctlError
 from wscore.guest import GuestMode, GuestVerifier, mint_guest_token
+from wscore.revocations import Revocations
 from wscore.tokens import JwtKey, JwtVerifier, mint_jwt
 from wsserver import ServerSettings, WebSocketServer
 from wsserver.engines.request import HandshakeRequest
@@ -359,7 +360,7 @@ async def test_no_repr_or_error_shows_a_canary(canaries):
     key = JwtKey(secret=secret)
     guests = GuestVerifier(GuestMode.SIGNED, secret=secret)
     settings = ServerSettings(jwt_key=key, guest_secret=secret, guests=GuestMode.SIGNED)
-    handler = AuthenticationHandler(JwtVerifier(key), guests, now_ms)
+    handler = AuthenticationHandler(JwtVerifier(key), guests, Revocations(), now_ms)
     shown: list[object] = [key, guests, settings, handler, JwtVerifier(key), WebSocketServer(settings)]
     for token in canaries.all:
         headers = {"Authorization": f"Bearer {token}", "Sec-WebSocket-Protocol": as_subprotocol(token)}

@@ -25,7 +25,7 @@ from wscore.foreign import Frame, ProtocolName, ProtocolSettings
 
 ROOT = Path(__file__).parents[2]
 HANG_S = 60
-MOST_KIB = 420 << 10
+MOST_KIB = 640 << 10  # of a process that has run other tests before
 CONT, TEXT, BINARY, CLOSE, PING = 0x0, 0x1, 0x2, 0x8, 0x9
 # What no terminal may get: C0 but for line ends, C1, marks of direction. Where people read, nothing invisible either.
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")

@@ -29,6 +29,7 @@ NOT_OURS = {
     "wsserver/engines/picows.py": {"NORMAL"},
     "wsserver/sdk/context.py": {"NORMAL"},
     "wsserver/sdk/hub.py": {"KICKED"},
+    "wsserver/operations/acts.py": {"KICKED"},
 }
 
 

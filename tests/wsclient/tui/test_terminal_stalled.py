@@ -72,6 +72,7 @@ class Pty:
         self.text += re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", drawn)
 
 
+@pytest.mark.slow
 async def test_a_terminal_that_reads_nothing_stops_neither_network_nor_recording(server, tmp_path):
     path = tmp_path / "talk.jsonl"
     command = (sys.executable, "-m", "cli.main", "connect", server.url, "--session", "room", "--record", str(path))
