@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-LOAD = ("--connections", "2", "--duration", "300ms", "--ramp", "100ms", "--drain", "100ms", "--threshold", "loss<=1")
+SHORT = ("--connections", "2", "--duration", "300ms", "--ramp", "100ms", "--drain", "100ms")
+LOAD = (*SHORT, "--rate", "40", "--threshold", "loss<=1")  # some pings come within the 300 ms
 COMMANDS = {
     "connect": (["connect"], ["--send", "x", "--expect", "message", "--timeout", "20s"]),
     "voice say": (["voice", "say", "hello"], ["--typed", "--timeout", "20s"]),
@@ -33,7 +34,7 @@ def test_a_command_names_the_option_that_helps_against_a_certificate(serving, ws
     assert nothing.stderr.splitlines()[-1] == f"wsctl: --ca: {made.key} holds no certificates; give a PEM file"
     if words[0] != "voice":  # this server has no voice
         trusted = wsctl(*words, server.url, *options, "--ca", str(made.cert))
-        assert trusted.returncode in (0, 98, 99), trusted.stderr
+        assert trusted.returncode in (0, 98), trusted.stderr
 
 
 def test_a_load_test_by_wss_of_a_port_without_tls_says_so(serving, wsctl):
