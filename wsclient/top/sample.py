@@ -70,14 +70,13 @@ def overview(now: ServerSample, before: ServerSample | None) -> Overview:
     old = {} if before is None else before.numbers
     workers = sorted({_worker(labels) for rows in now.numbers.values() for labels, _ in rows}, key=_by_number)
     loads = [_load(worker, now.numbers, old, seconds) for worker in workers]
-    dropped = _sums(now.numbers, "wsctl_messages_dropped_total", "reason")
-    dropped_before = _sums(old, "wsctl_messages_dropped_total", "reason")
+    dropped = _total(now.numbers, "wsctl_messages_dropped_total")
     return Overview(
         loads,
         _together(loads),
         _endings(now.numbers, None if before is None else old),
-        sum(dropped.values()),
-        0 if before is None else max(0, sum(dropped.values()) - sum(dropped_before.values())),
+        dropped,
+        0 if before is None else max(0, dropped - _total(old, "wsctl_messages_dropped_total")),
         now.missing,
     )
 
@@ -158,11 +157,8 @@ def _ended(numbers: Numbers) -> Counter[tuple[str, str]]:
     return ended
 
 
-def _sums(numbers: Numbers, name: str, label: str) -> Counter[str]:
-    sums: Counter[str] = Counter()
-    for labels, value in numbers.get(name, ()):
-        sums[labels.get(label, "")] += int(value)
-    return sums
+def _total(numbers: Numbers, name: str) -> int:
+    return int(sum(value for _, value in numbers.get(name, ())))
 
 
 def _worker(labels: dict[str, str]) -> str:
