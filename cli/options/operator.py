@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import typer
 
@@ -25,6 +25,16 @@ OpsKeyFile = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 # These have variables of their own: WSCTL_ROOM is there for who connects, and WSCTL_USER holds a password.
 _TO: Final = "WSCTL_TO_"
+
+
+def _room(words: str) -> Any:
+    """Return the option that names rooms; the shell knows those of the running server."""
+    return typer.Option(metavar="ROOM", help=words, envvar=f"{_TO}ROOM", autocompletion=room_names)
+
+
+def _session(words: str) -> Any:
+    """Return the option that names sessions, likewise."""
+    return typer.Option(metavar="ID", help=words, envvar=f"{_TO}SESSION", autocompletion=session_names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +77,8 @@ class TargetsOptions:
 
     TITLE: ClassVar = "For whom"
 
-    room: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ROOM", help="Room (repeatable).", envvar=f"{_TO}ROOM", autocompletion=room_names),
-    ] = None
-    session: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID", help="Session (repeatable).", envvar=f"{_TO}SESSION", autocompletion=session_names),
-    ] = None
+    room: Annotated[list[str] | None, _room("Room (repeatable).")] = None
+    session: Annotated[list[str] | None, _session("Session (repeatable).")] = None
     user: Annotated[list[str] | None, typer.Option(metavar="USER", help="User (repeatable).", envvar=f"{_TO}USER")] = (
         None
     )
@@ -112,14 +116,8 @@ class FoundOptions:
 
     TITLE: ClassVar = "What is listed"
 
-    room: Annotated[
-        str | None,
-        typer.Option(metavar="ROOM", help="In this room.", envvar=f"{_TO}ROOM", autocompletion=room_names),
-    ] = None
-    session: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="In this session.", envvar=f"{_TO}SESSION", autocompletion=session_names),
-    ] = None
+    room: Annotated[str | None, _room("In this room.")] = None
+    session: Annotated[str | None, _session("In this session.")] = None
     user: Annotated[str | None, typer.Option(metavar="USER", help="Of this user.", envvar=f"{_TO}USER")] = None
     address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="From this address or network, as 10.0.0.0/8.")
@@ -136,14 +134,8 @@ class KeptOptions:
 
     TITLE: ClassVar = "Whose history"
 
-    room: Annotated[
-        str | None,
-        typer.Option(metavar="ROOM", help="Of this room.", envvar=f"{_TO}ROOM", autocompletion=room_names),
-    ] = None
-    session: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="Of this session.", envvar=f"{_TO}SESSION", autocompletion=session_names),
-    ] = None
+    room: Annotated[str | None, _room("Of this room.")] = None
+    session: Annotated[str | None, _session("Of this session.")] = None
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 100
     before: Annotated[int | None, typer.Option(min=1, metavar="SEQ", help="The last ones before this one.")] = None
     remove: Annotated[bool, typer.Option("--remove", help="Have it keep nothing of what was.")] = False
