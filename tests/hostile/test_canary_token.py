@@ -360,7 +360,7 @@ async def test_no_repr_or_error_shows_a_canary(canaries):
     key = JwtKey(secret=secret)
     guests = GuestVerifier(GuestMode.SIGNED, secret=secret)
     settings = ServerSettings(jwt_key=key, guest_secret=secret, guests=GuestMode.SIGNED)
-    handler = AuthenticationHandler(JwtVerifier(key), guests, Revocations(), now_ms)
+    handler = AuthenticationHandler(JwtVerifier(key), guests, now_ms, Revocations())
     shown: list[object] = [key, guests, settings, handler, JwtVerifier(key), WebSocketServer(settings)]
     for token in canaries.all:
         headers = {"Authorization": f"Bearer {token}", "Sec-WebSocket-Protocol": as_subprotocol(token)}
