@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from wscore.errors import WsctlError
+from wscore.errors import ConfigError, WsctlError
 
 DISTRIBUTION: Final = "wsctl-toolkit"  # `wsctl` on PyPI is another program (docs/adr/0007)
 
@@ -34,6 +36,12 @@ def install_line(extra: str = "") -> str:
     except PackageNotFoundError:  # run from a source tree that is not installed
         direct_url = None
     return line_for(extra, direct_url=direct_url, prefix=sys.prefix, executable=sys.executable)
+
+
+def require_packages(setting: str, packages: Iterable[str], extra: str) -> None:
+    """Raise ConfigError that says which packages a setting lacks, and the extra that brings them."""
+    if missing := [package for package in packages if find_spec(package) is None]:
+        raise ConfigError(setting, f"{', '.join(missing)} is not installed", install_line(extra))
 
 
 def line_for(extra: str, *, direct_url: str | None, prefix: str, executable: str) -> str:

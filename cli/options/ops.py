@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
@@ -13,7 +12,7 @@ import typer
 from cli.options.operator import OpsKeyFile
 from cli.secrets import KEY_VARIABLES, read_key
 from wscore.errors import ConfigError
-from wscore.installation import install_line
+from wscore.installation import require_packages
 from wsserver.operations.settings import DEFAULT_OPS_HOST, AccessKey, PortSettings, Right
 
 PACKAGES: Final = ("httptools", "prometheus_client", "starlette", "uvicorn")
@@ -48,8 +47,7 @@ class OpsOptions:
                 if value is not None:
                     raise ConfigError(option, "there is no operations port to use it at", "add --ops-port")
             return None
-        if missing := [package for package in PACKAGES if find_spec(package) is None]:
-            raise ConfigError("--ops-port", f"{', '.join(missing)} is not installed", install_line("ops"))
+        require_packages("--ops-port", PACKAGES, "ops")
         return PortSettings(self.ops_port, self.ops_host, tuple(self._keys()))
 
     def _keys(self) -> Iterator[AccessKey]:

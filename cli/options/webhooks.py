@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
@@ -13,7 +12,7 @@ import typer
 from cli.secrets import WEBHOOK_VARIABLE, read_webhook_secrets
 from cli.settings import size_option
 from wscore.errors import ConfigError
-from wscore.installation import install_line
+from wscore.installation import require_packages
 from wsserver.webhooks.settings import DEFAULT_WEBHOOK_MEMORY, HookUrl, WebhookEvent, WebhookSettings, events_of
 from wsserver.webhooks.signing import MEND, SigningKeys
 
@@ -45,8 +44,7 @@ class WebhookOptions:
             if self.webhook_secret_file is not None:
                 raise ConfigError("--webhook-secret-file", "there is no webhook to sign", "add --webhook URL")
             return None
-        if missing := [package for package in PACKAGES if find_spec(package) is None]:
-            raise ConfigError("--webhook", f"{', '.join(missing)} is not installed", install_line("webhooks"))
+        require_packages("--webhook", PACKAGES, "webhooks")
         targets = tuple(HookUrl("--webhook", url, number) for number, url in enumerate(self.webhook, 1))
         for url in self.webhook:
             if "?" in url and any(url in argument for argument in sys.argv):
