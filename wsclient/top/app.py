@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
@@ -79,6 +80,7 @@ class TopScreen(Screen[None]):
         self._order = Order.WAITING
         self._is_reversed = False
         self._is_paused = False
+        self._found = 0  # connections that the filter has left
         self._problem = ""
         self._asked = asyncio.Event()  # for a sample before the interval is over
 
@@ -108,11 +110,9 @@ class TopScreen(Screen[None]):
 
     async def _read(self) -> None:
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval_s):
                     await self._asked.wait()
-            except TimeoutError:
-                pass
             self._asked.clear()
             if not self._is_paused:
                 await self._read_once()
@@ -124,10 +124,7 @@ class TopScreen(Screen[None]):
         except OperationsError as error:
             self._problem = str(error)
         else:
-            if self._problem:  # what happened meanwhile is no rate of now
-                self._before = None
-            else:
-                self._before = self._sample
+            self._before = None if self._problem else self._sample  # what happened meanwhile is no rate of now
             self._sample, self._problem = sample, ""
             if wants != self._wants:
                 self._asked.set()
@@ -149,7 +146,10 @@ class TopScreen(Screen[None]):
             ended = ", ".join(f"{ending.code} +{ending.recent:,}" for ending in view.endings[:4] if ending.recent)
             facts.append(f"closed {ended}")
         self.query_one("#facts", Static).update(Content("  ".join(facts)))
-        self.query_one("#connection-table", ConnectionTable).show(self._rows(), self._now_ms())
+        rows = sample.connections.connections
+        found = chosen(rows, self._wants, self._order, is_reversed=self._is_reversed)
+        self._found = len(found)
+        self.query_one("#connection-table", ConnectionTable).show(found, self._now_ms())
         self.query_one("#room-table", RoomTable).show(sample.rooms.rooms)
         self.query_one("#ending-table", EndingTable).show(view.endings)
         self._show_status(view.missing)
@@ -175,7 +175,7 @@ class TopScreen(Screen[None]):
 
     def _show_about(self) -> None:
         """Say how much of what is there the table shows."""
-        page, found = self._sample.connections, len(self._rows())
+        page = self._sample.connections
         tab = self.query_one(TabbedContent).active
         if tab == "rooms":
             shown = len(self._sample.rooms.rooms)
@@ -183,15 +183,11 @@ class TopScreen(Screen[None]):
         elif tab == "endings":
             text = "since the server started; now: since the sample before"
         else:
-            text = f"{min(found, SHOWN):,} of {page.total:,}, sorted by {self._order.value}"
+            text = f"{min(self._found, SHOWN):,} of {page.total:,}, sorted by {self._order.value}"
             text += ", reversed" if self._is_reversed else ""
             if page.total > CONNECTIONS:
                 text += f" among the {CONNECTIONS:,} oldest: filter for others"
         self.query_one("#about", Static).update(Content(text))
-
-    def _rows(self) -> list[ConnectionRow]:
-        rows = self._sample.connections.connections
-        return chosen(rows, self._wants, self._order, is_reversed=self._is_reversed)
 
     def action_tab(self, tab: str) -> None:
         """Show a table, and go to it."""
