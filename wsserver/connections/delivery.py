@@ -162,18 +162,16 @@ class Delivery:
         first_seq = group.first_seq
         frames = framed(pending, first_seq)
         chunks: Sequence[Chunk] = ()
+        payloads: Sequence[bytes] = ()  # as they are written: made once, for the first who gets a batch of its own
         self._delivered.value += len(pending) * len(group.members)
         self._delivered_bytes.value += len(frames) * len(group.members)
         for connection in tuple(group.members.values()):
-            if connection.private is not None and connection.session is group:
-                payloads = numbered(pending, first_seq) if first_seq else pending
+            is_own = connection.private is not None and connection.session is group
+            if is_own or (skips and connection.id in skips):
+                payloads = payloads or (numbered(pending, first_seq) if first_seq else pending)
                 self._write_own(connection, group, payloads, lossy, skips.get(connection.id) if skips else None)
-            elif skips and connection.id in skips:
-                payloads = numbered(pending, first_seq) if first_seq else pending
-                self._write_own(connection, group, payloads, lossy, skips[connection.id])
             elif left := connection.channel.write(frames):
-                payloads = numbered(pending, first_seq) if first_seq else pending
-                chunks = chunks or self._chunks(frames, payloads, lossy, self._backlog.turn)
+                chunks = chunks or self._chunks(frames, pending, lossy, self._backlog.turn, first_seq)
                 connection.channel.keep(chunks, left)
 
     def close(self, connection: Connection, disconnect: Disconnect) -> None:
@@ -243,10 +241,17 @@ class Delivery:
             turn = self._backlog.turn if own <= OWN_BYTES else 0
             connection.channel.keep(self._chunks(frames, batch, droppable, turn), left)
 
-    def _chunks(self, frames: bytes, payloads: Sequence[bytes], lossy: Set[int], turn: int) -> Sequence[Chunk]:
-        """Cut a batch into what waits: pieces of which a slow reader may miss nothing, or all."""
+    def _chunks(
+        self, frames: bytes, payloads: Sequence[bytes], lossy: Set[int], turn: int, first_seq: int = 0
+    ) -> Sequence[Chunk]:
+        """Cut a batch into what waits: pieces of which a slow reader may miss nothing, or all.
+
+        The payloads are still to be numbered if there is a `first_seq`.
+        """
         if not lossy and (len(frames) <= PIECE_BYTES or len(payloads) == 1):
             return (self._backlog.chunk(frames, turn=turn),)
+        if first_seq:
+            payloads = numbered(payloads, first_seq)
         return [
             self._backlog.chunk(b"".join(run), lossy=count if is_lossy else 0, turn=turn)
             for run, count, is_lossy in _runs(payloads, lossy)
