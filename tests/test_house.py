@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -101,6 +102,13 @@ def test_the_packages_in_pyproject_are_the_directories_that_are_packages():
 def test_the_import_contracts_and_mypy_cover_every_package():
     assert sorted(PROJECT["tool"]["importlinter"]["root_packages"]) == sorted(PACKAGES)
     assert sorted(PROJECT["tool"]["mypy"]["packages"]) == sorted(PACKAGES)
+
+
+def test_nobody_speaks_tls_from_two_threads():
+    """The client of websockets.sync reads and writes one TLS object at a time: now and then it loses a handshake."""
+    opens_tls = re.compile(r"""\bconnect\(\s*f?["']wss://""")
+    texts = {path: path.read_text("utf-8") for path in SOURCES}
+    assert not [path for path, text in texts.items() if "websockets.sync.client" in text and opens_tls.search(text)]
 
 
 def loop_variables(tree: ast.AST) -> Iterator[str]:
