@@ -1,4 +1,4 @@
-"""A TCP relay between a server and its Redis that delays, swallows, stalls and cuts."""
+"""A TCP relay before a Redis, or a server, that delays, swallows, stalls and cuts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ class FaultRelay:
     """Listens on a free port and hands on to `port`, which may change; `start` it.
 
     `delay_s` holds every byte back, both ways. While `is_deaf`, nothing of Redis reaches who subscribes. While
-    `is_stalled`, nothing of it is even read. The next `cuts` connections end in the middle of Redis's first answer.
+    `flows` is not set, nothing of it is even read. The next connections end after so many bytes of the answers as
+    `cuts` has for each of them.
     """
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.delay_s = 0.0
-        self.cuts = 0
+        self.cuts: list[int] = []
         self.is_deaf = False
         self.flows = asyncio.Event()
         self.flows.set()
@@ -25,7 +26,8 @@ class FaultRelay:
 
     async def start(self) -> str:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+        self.own_port = self._server.sockets[0].getsockname()[1]
+        return f"redis://127.0.0.1:{self.own_port}/0"
 
     def cut_all(self) -> None:
         for task in self._tasks:
@@ -41,12 +43,13 @@ class FaultRelay:
         task = asyncio.current_task()
         self._tasks.add(task)
         others = []
+        left = self.cuts.pop(0) if self.cuts else None
         try:
             from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self.port, limit=4096)
             others.append(to_redis)
             kind = {"subscribes": False}
             up = asyncio.create_task(self._up(reader, to_redis, kind))
-            down = asyncio.create_task(self._down(from_redis, writer, kind))
+            down = asyncio.create_task(self._down(from_redis, writer, kind, left))
             try:
                 await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -67,13 +70,14 @@ class FaultRelay:
                 self.subscriptions += 1
             self._hand_on(writer, data)
 
-    async def _down(self, reader, writer, kind) -> None:
-        while data := await reader.read(1 << 16):
-            if self.cuts:
-                self.cuts -= 1
-                writer.write(data[: len(data) // 2])
-                await writer.drain()
-                return
+    async def _down(self, reader, writer, kind, left) -> None:
+        while data := await reader.read(1 << 16 if left is None else left):
+            if left is not None:
+                left -= len(data)
+                if not left:
+                    writer.write(data)
+                    await writer.drain()
+                    return
             if kind["subscribes"]:
                 await self.flows.wait()
                 if self.is_deaf:

@@ -1,7 +1,7 @@
-"""Two servers, one real Redis, and clients that count: what is published under a fault is held against the oracle.
+"""Servers, a real Redis, and clients that count: what is published under a fault is held against the oracle.
 
 Per client, group and epoch, `seq` is contiguous or a `recovered: false` came first; the same place is the same message
-at every client; what was acknowledged is in the store exactly once (design section 4).
+at every client; what was acknowledged is in the store exactly once, and was seen or told as lost (design section 4).
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import json
 import random
 import re
 from contextlib import suppress
+from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.wsserver.conftest import HANG_S
 from wscore.counting import EventCounter, EventPlace
+from wscore.envelope import MAX_SAFE_INTEGER
 from wscore.recovery import Position, RecoveryLimits
 from wsserver.brokers.base import NotPublishedError
 from wsserver.outbound.backlog import OutboundLimits
@@ -39,7 +41,10 @@ class Reader:
         self.counter = EventCounter()
         self.resume_token = ""
         self.seen: dict[Position, object] = {}
-        self.lost = self.resumed = self.refused = 0
+        self.first: Position | None = None
+        self.missed: list[tuple[Position, Position]] = []  # where it stood, and where it was told to go on
+        self.resumed = self.refused = 0
+        self.relay = None  # on its way to any of the servers
         self.ws = None
         self.task = asyncio.create_task(self.run())
 
@@ -49,7 +54,7 @@ class Reader:
             query = f"?token={self.token}&sessionId={SESSION}"
             if held is not None:
                 query += f"&epoch={held.epoch}&seq={held.seq}&resume={self.resume_token}"
-            url = self.world.rng.choice(self.world.urls)
+            url = self.way()
             with suppress(ConnectionClosed, InvalidHandshake, OSError):
                 async with connect(url + query, proxy=None, compression=None, ping_interval=None) as self.ws:
                     async for text in self.ws:
@@ -57,9 +62,33 @@ class Reader:
             self.ws = None
             await asyncio.sleep(0.02)
 
+    def way(self) -> str:
+        url = self.world.rng.choice(self.world.urls)
+        if self.relay is None:
+            return url
+        parts = urlsplit(url)
+        self.relay.port = parts.port
+        return urlunsplit(parts._replace(netloc=f"127.0.0.1:{self.relay.own_port}"))
+
+    @property
+    def lost(self) -> int:
+        """How often it was told that something is lost."""
+        return len(self.missed)
+
     def cut(self) -> None:
         if self.ws is not None:
             self.ws.transport.abort()  # and what it has not read is lost
+
+    def told(self) -> dict[str, list[range]]:
+        """Return, for each epoch that it was in, which events it knows that it has not."""
+        told = {self.first.epoch: [range(self.first.seq + 1)]}
+        for held, now in self.missed:
+            if held.epoch == now.epoch:
+                told[now.epoch].append(range(held.seq + 1, now.seq + 1))
+            else:
+                told[held.epoch].append(range(held.seq + 1, MAX_SAFE_INTEGER))
+                told.setdefault(now.epoch, []).append(range(now.seq + 1))
+        return told
 
     def take(self, envelope: dict) -> None:
         kind, data = envelope["type"], envelope.get("data")
@@ -71,7 +100,12 @@ class Reader:
             assert (recovered is None) is (held is None), "who asks is answered, and nobody else"
             is_lost = self.counter.begin(Position(recovery["epoch"], recovery["seq"]), recovered)
             assert is_lost is (recovered is False), f"it goes on elsewhere than at {held}"
-            self.lost += is_lost
+            now = self.counter.position
+            if held is None:
+                self.first = now
+            elif is_lost:
+                assert now.epoch != held.epoch or now.seq > held.seq, f"it is told at {held} of a loss that is none"
+                self.missed.append((held, now))
             self.resumed += recovered is True
         elif kind == "message" and "seq" in envelope:
             held = self.counter.position
@@ -87,6 +121,7 @@ class FaultWorld:
     """Servers, their Redis, readers and publishers. `seed` decides what is random; a test's name tells it."""
 
     def __init__(self, servers, redis, token, seed: int = 0) -> None:
+        """`redis` is None where one server keeps all of it in memory."""
         self.servers = servers
         self.redis = redis
         self.rng = random.Random(seed)
@@ -161,10 +196,10 @@ class FaultWorld:
             while all(server.is_ready for server in self.servers):
                 await asyncio.sleep(0.005)
 
-    async def settle(self, is_whole: bool = True) -> None:
+    async def settle(self, lacks: int | None = 0) -> None:
         """End the load, wait until all is healed and everybody has read everything, and apply the oracle.
 
-        `is_whole`: nobody has deleted anything of what the store should keep.
+        `lacks`: up to which seq somebody has deleted what the store should keep, None where only that is known.
         """
         async with asyncio.timeout(3 * HANG_S):
             self._goes.clear()
@@ -180,14 +215,16 @@ class FaultWorld:
             if reader.ws is not None:
                 await reader.ws.close()
             await reader.task
-        self.check(end, is_whole)
+        self.check(end, lacks, await self.stored(end))
 
-    def check(self, end: Position, is_whole: bool) -> None:
+    def check(self, end: Position, lacks: int | None, stored: dict[int, object]) -> None:
         """Hold what was read, acknowledged and stored against each other."""
-        stored = self.stored()
+        if lacks is None or end.seq > KEPT.messages:
+            lacks = min(stored) - 1
+        assert list(stored) == list(range(lacks + 1, end.seq + 1)), "the store has not what it should have"
         for n, position in self.acknowledged.items():
-            if position.epoch == end.epoch and (is_whole or position.seq in stored):
-                assert stored.get(position.seq) == n, f"{position} was acknowledged and is not stored"
+            if position.epoch == end.epoch and position.seq > lacks:
+                assert stored[position.seq] == n, f"{position} was acknowledged and is not stored"
         numbers = list(stored.values())
         assert len(numbers) == len(set(numbers)), "it is stored twice"
         truth: dict[Position, object] = {position: n for n, position in self.acknowledged.items()}
@@ -195,11 +232,19 @@ class FaultWorld:
         for reader in self.readers:
             for position, n in reader.seen.items():
                 assert truth.setdefault(position, n) == n, f"{position} is another message elsewhere"
+            told = reader.told()
+            for position in self.acknowledged.values():
+                if position.epoch in told and position not in reader.seen:
+                    is_told = any(position.seq in those for those in told[position.epoch])
+                    assert is_told, f"{position} was missed without a word"
         for n, error in self.refused.items():
             assert error.answer.is_unknown or n not in truth.values(), "it was said to be lost, and came"
 
-    def stored(self) -> dict[int, object]:
+    async def stored(self, end: Position) -> dict[int, object]:
         """Return what the store keeps of the session, by seq."""
+        if self.redis is None:
+            kept = await self.servers[0].hub.history(session=SESSION, limit=KEPT.messages)
+            return {seq: message.data["n"] for seq, message in enumerate(kept, end.seq - len(kept) + 1)}
         with self.redis.client as client:
             entries = client.xrange(LOG)
         return {

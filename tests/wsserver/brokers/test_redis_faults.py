@@ -18,6 +18,8 @@ from wsserver.testing.clock import MovableClock
 
 pytestmark = pytest.mark.chaos
 EVICTED = 5
+REDIS_GREETS = 4000  # bytes: with INFO
+SERVER_GREETS = 1500  # with the answer to the upgrade, and the first of what is replayed
 # With sockets and processes a seed takes a hundred times as long as in a model.
 SEEDS = max(1, int(os.environ.get("CHAOS_SEEDS", "100")) // 1000)
 
@@ -29,14 +31,12 @@ def seed(request):
 
 @pytest.fixture
 async def start_world(start_server, guest_token, seed):
-    """Start two servers with a Redis, and all that talks: `world = await start_world(redis)`."""
+    """Start two servers with a Redis, and all that talks: `world = await start_world(redis)`; one server without."""
 
     async def start(redis, *urls, clock=None):
-        urls = urls or (redis.url, redis.url)
-        servers = [
-            await start_server(broker=read_target(url), broker_prefix="t:", recovery=KEPT, outbound=ROOMY, clock=clock)
-            for url in urls
-        ]
+        settings = {"recovery": KEPT, "outbound": ROOMY, "clock": clock, "broker_prefix": "t:"}
+        targets = [read_target(url) for url in urls or (redis.url, redis.url)] if redis else [None]
+        servers = [await start_server(broker=target, **settings) for target in targets]
         world = FaultWorld(servers, redis, guest_token, seed)
         await world.begin()
         return world
@@ -48,8 +48,8 @@ async def start_world(start_server, guest_token, seed):
 async def open_relay():
     relays = []
 
-    async def start(redis):
-        relay = FaultRelay(redis.port)
+    async def start(redis=None):
+        relay = FaultRelay(redis.port if redis else 0)
         relays.append(relay)
         return relay, await relay.start()
 
@@ -138,11 +138,16 @@ async def test_redis_stands_still_for_6_s_in_the_middle_of_a_publish(start_world
 @pytest.mark.parametrize("command", [("FLUSHALL",), ("DEL", META), ("DEL", LOG), ("SCRIPT", "FLUSH")], ids=" ".join)
 async def test_somebody_deletes(start_world, redis, command):
     world = await start_world(redis)
+    deleted = 0
     with redis.client as client:
         for _ in range(3):
-            client.execute_command(*command)
+            with client.pipeline() as pipeline:  # in one step
+                pipeline.hget(META, "seq").execute_command(*command)
+                seq = pipeline.execute()[0]
             await world.more()
-    await world.settle(is_whole=command != ("DEL", LOG))
+            if command == ("DEL", LOG):
+                deleted = int(seq)
+    await world.settle(lacks=deleted)
     assert not world.refused
     if command[0] == "SCRIPT":
         assert world.lost == 0
@@ -177,7 +182,9 @@ async def test_a_full_redis_refuses_and_takes_again(start_world, redis, open_raw
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
 async def test_redis_makes_room_by_what_it_used_least(start_world, redis, policy):
     world = await start_world(redis)
-    with redis.client as client:
+    with redis.client as client, client.pubsub() as told:
+        client.config_set("notify-keyspace-events", "Ee")
+        told.subscribe("__keyevent@0__:evicted")
         client.config_set("maxmemory-policy", policy)
         client.config_set("maxmemory", client.info("memory")["used_memory"] + 50_000)
         async with asyncio.timeout(HANG_S):
@@ -185,8 +192,10 @@ async def test_redis_makes_room_by_what_it_used_least(start_world, redis, policy
                 world.rng.choice(world.readers).cut()  # who resumes needs what is evicted
                 await world.more(5)
         client.config_set("maxmemory", 0)
+        evicted = {message["data"] for message in iter(lambda: told.get_message(timeout=0.2), None)}
+    assert len(evicted) > 1, "the subscription itself, and keys"
     await world.more()
-    await world.settle(is_whole=False)  # entries are evicted without their count, too
+    await world.settle(lacks=None if LOG.encode() in evicted else 0)  # entries are evicted without their count, too
 
 
 async def test_a_replica_is_promoted_while_the_old_master_runs_on(start_world, redis, start_redis, open_relay):
@@ -257,13 +266,31 @@ async def test_redis_is_200_ms_away(start_world, redis, open_relay):
 async def test_a_greeting_is_cut_off_twice(start_world, redis, open_relay):
     relay, url = await open_relay(redis)
     world = await start_world(redis, redis.url, url)
-    relay.cuts = 4  # two of each connection
+    relay.cuts = [world.rng.randrange(1, REDIS_GREETS) for _ in range(4)]  # two of each connection
     relay.cut_all()
     await world.away()
     await world.more()
     await world.settle()
-    assert relay.cuts == 0
+    assert not relay.cuts
     assert world.lost == 0
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+async def test_the_greeting_of_every_client_is_cut_off_twice_in_a_row(start_world, request, open_relay, servers):
+    world = await start_world(request.getfixturevalue("redis") if servers == 2 else None)
+    for reader in world.readers:
+        reader.relay, _ = await open_relay()
+        reader.cut()
+    for turn in range(10):
+        for reader in world.readers:
+            reader.relay.cuts = [world.rng.randrange(1, SERVER_GREETS) for _ in range(2)]
+            reader.relay.cut_all()
+        async with asyncio.timeout(HANG_S):
+            await world.until(lambda: not any(reader.relay.cuts for reader in world.readers))
+            await world.until(lambda turn=turn: all(reader.resumed > turn for reader in world.readers))
+    await world.settle()
+    assert world.lost == 0
+    assert not world.refused
 
 
 async def test_what_is_no_batch_is_dropped_and_nobody_notices(start_world, redis):
