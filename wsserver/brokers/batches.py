@@ -7,6 +7,7 @@ of a connection that is left out, and of the one that it goes on as. What a subs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
@@ -16,6 +17,9 @@ NUMBERED: Final = 1  # takes a seq and is kept
 LOSSY: Final = 2  # a slow reader may miss it
 _ITEM: Final = Struct(">BBI")
 ITEM_BYTES: Final = _ITEM.size
+_PLAIN: Final = 1024
+# The heads of usual items by their size: looked up, since to pack one costs as much as to copy it.
+_PLAIN_HEADS: Final = tuple(_ITEM.pack(NUMBERED, 0, size) for size in range(_PLAIN))
 
 
 # A struct, since each message makes one: a frozen dataclass takes four times as long.
@@ -33,22 +37,30 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False):
-    """What was published to a group in one go: its numbered items have `first`, `first + 1` and so on as their seq."""
+    """What was published to a group in one go: `numbered` items have `first`, `first + 1` ... as their seq."""
 
     epoch: str
     first: int
-    items: tuple[Item, ...]
+    numbered: int
+    items: Sequence[Item]
 
 
 class CorruptBatchError(ValueError):
     """What came over the backplane is no batch of ours."""
 
 
+def pack_head(size: int, flags: int, without: str | None = None, origin: str | None = None) -> bytes:
+    """Write what stands before a payload of so many bytes; `flags` are NUMBERED and LOSSY."""
+    if without is None and origin is None:
+        return _PLAIN_HEADS[size] if flags == NUMBERED and size < _PLAIN else _ITEM.pack(flags, 0, size)
+    name = f"{without or ''} {origin or ''}".encode()
+    return _ITEM.pack(flags, len(name), size) + name
+
+
 def pack_item(item: Item) -> bytes:
     """Write one item."""
-    name = f"{item.without} {item.origin}".encode() if item.without or item.origin else b""
     flags = (NUMBERED if item.is_numbered else 0) | (LOSSY if item.is_lossy else 0)
-    return _ITEM.pack(flags, len(name), len(item.payload)) + name + item.payload
+    return pack_head(len(item.payload), flags, item.without or None, item.origin or None) + item.payload
 
 
 def read_items(packed: bytes, at: int = 0) -> list[Item]:
@@ -63,29 +75,32 @@ def read_items(packed: bytes, at: int = 0) -> list[Item]:
         end = at + name_size + size
         if end > length or flags > NUMBERED | LOSSY:
             raise CorruptBatchError("an item is longer than what came, or of no known kind")
-        without = origin = ""
-        if name_size:
-            try:
-                without, _, origin = packed[at : at + name_size].decode().partition(" ")
-            except UnicodeDecodeError:
-                raise CorruptBatchError("the name of a connection is no text") from None
-        items.append(Item(packed[at + name_size : end], bool(flags & NUMBERED), bool(flags & LOSSY), without, origin))
+        if flags == NUMBERED and not name_size:  # nearly all are
+            items.append(Item(packed[at:end], True))
+        else:
+            items.append(_special(packed[at : at + name_size], packed[at + name_size : end], flags))
         at = end
     return items
+
+
+def _special(name: bytes, payload: bytes, flags: int) -> Item:
+    try:
+        without, _, origin = name.decode().partition(" ")
+    except UnicodeDecodeError:
+        raise CorruptBatchError("the name of a connection is no text") from None
+    return Item(payload, bool(flags & NUMBERED), bool(flags & LOSSY), without, origin)
 
 
 def read_batch(published: bytes) -> Batch:
     """Read what a subscription brought; raises CorruptBatchError."""
     try:
-        epoch, first, count, _ = published.split(b":", 3)
-        place = len(epoch) + len(first) + len(count) + 3
-        items = tuple(read_items(published, place))
-        batch = Batch(epoch.decode("ascii"), int(first), items)
-        claimed = int(count)
+        epoch, first, count, packed = published.split(b":", 3)
+        items = read_items(packed)
+        batch = Batch(epoch.decode("ascii"), int(first), int(count), items)
     except CorruptBatchError:
         raise
     except ValueError as error:
         raise CorruptBatchError(str(error)) from None
-    if claimed != sum([item.is_numbered for item in items]):
+    if batch.numbered != sum([item.is_numbered for item in items]):
         raise CorruptBatchError("it has another number of items than it says")
     return batch

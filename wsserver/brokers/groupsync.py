@@ -30,21 +30,27 @@ class GroupEvents(Protocol):
 class GroupSync:
     """State of one group. `is_live` says whether it is level with the store; only then may clients come in."""
 
-    __slots__ = ("_asked", "_early", "_early_bytes", "_events", "dropped", "is_live", "position")
+    __slots__ = ("_asked", "_early", "_early_bytes", "_epoch", "_events", "_seq", "dropped", "is_live")
 
     def __init__(self, events: GroupEvents) -> None:
         self._events = events
         self._asked = 0
         self._early: list[tuple[Batch, int]] = []
         self._early_bytes = 0
-        self.position: Position | None = None
+        self._epoch: str | None = None
+        self._seq = 0
         self.is_live = False
         self.dropped = 0  # batches that found no room while it waited; the store has them
 
     @property
+    def position(self) -> Position | None:
+        """Where the group stands; None until it has been level with the store."""
+        return None if self._epoch is None else Position(self._epoch, self._seq)
+
+    @property
     def after(self) -> int:
         """The seq behind which the store is to be read, -1 for the position alone."""
-        return -1 if self.position is None else self.position.seq
+        return -1 if self._epoch is None else self._seq
 
     def ask(self) -> int:
         """Note that the store is asked; returns the question's number, which `answered` wants back."""
@@ -85,44 +91,42 @@ class GroupSync:
 
     def _fits(self, batch: Batch) -> bool:
         """Deliver a batch if it follows, drop it if it came before; False for a gap or another epoch."""
-        position = self.position
-        assert position is not None
-        count = sum([item.is_numbered for item in batch.items])
+        take, count = self._events.take, batch.numbered
         if not count:
             for item in batch.items:
-                self._events.take(item, None)
+                take(item, None)
             return True
-        if batch.epoch != position.epoch or batch.first > position.seq + 1:
+        held, seq = self._seq, batch.first - 1
+        if batch.epoch != self._epoch or seq > held:
             return False
-        last = batch.first + count - 1
-        if last <= position.seq:
+        last = seq + count
+        if last <= held:
             return True
-        seq = batch.first - 1
-        self.position = Position(batch.epoch, last)
+        self._seq = last
         for item in batch.items:
             if not item.is_numbered:
-                self._events.take(item, None)
+                take(item, None)
                 continue
             seq += 1
-            if seq > position.seq:
-                self._events.take(item, seq)
+            if seq > held:
+                take(item, seq)
         return True
 
     def _catch_up(self, position: Position, items: list[Item]) -> None:
-        held = self.position
-        if held is None:
-            self.position = position
+        epoch, held = self._epoch, self._seq
+        if epoch is None:
+            self._epoch, self._seq = position
             self._events.begin(position)
-        elif held.epoch != position.epoch:
+        elif epoch != position.epoch:
             self._lose(position)
-        elif position.seq > held.seq:
-            if len(items) != position.seq - held.seq:
+        elif position.seq > held:
+            if len(items) != position.seq - held:
                 self._lose(position)
                 return
-            self.position = position
-            for seq, item in enumerate(items, held.seq + 1):
+            self._seq = position.seq
+            for seq, item in enumerate(items, held + 1):
                 self._events.take(item, seq)
 
     def _lose(self, position: Position) -> None:
-        self.position = position
+        self._epoch, self._seq = position
         self._events.lose(position)

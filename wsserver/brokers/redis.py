@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from wscore.envelope import with_seq
@@ -31,7 +32,7 @@ from wsserver.brokers.base import (
     Topic,
     Unpublished,
 )
-from wsserver.brokers.batches import Item, pack_item
+from wsserver.brokers.batches import LOSSY, NUMBERED, pack_head
 from wsserver.brokers.redisbackplane import RedisBackplane, StoreLimits
 from wsserver.brokers.redisgroups import RESYNC_S, RedisGroups
 from wsserver.brokers.redisoccupied import RedisOccupied
@@ -50,12 +51,24 @@ START_S: Final = 10.0  # how long a server waits for Redis at its start
 class _Outgoing:
     """What is published to a group in this turn, and who wants to know how it went."""
 
-    __slots__ = ("items", "numbered", "tell")
+    __slots__ = ("keys", "numbered", "packed", "replies", "tell")
 
-    def __init__(self) -> None:
-        self.items: list[bytes] = []
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.packed: list[bytes] = []
         self.numbered = 0
-        self.tell: list[tuple[int, Callable[[Stored | NotStored, int], None]]] = []
+        self.replies: list[tuple[str, str | None]] = []  # those to be told if it fails
+        self.tell: list[tuple[int, asyncio.Future[PublishResult]]] = []
+
+    def answered(self, answer: Stored | NotStored) -> None:
+        """Tell those who wait for it."""
+        for index, future in self.tell:
+            if future.done():
+                continue
+            if isinstance(answer, NotStored):
+                future.set_exception(NotPublishedError(NotPublished(answer.problem, answer.is_unknown)))
+            else:
+                future.set_result(PublishResult(answer.epoch, answer.first + index) if answer.first else UNNUMBERED)
 
 
 class RedisBroker:
@@ -83,7 +96,8 @@ class RedisBroker:
         self.place = str(target)
         self._missed = {reason: metrics.broker_missed.know((self.place, reason)) for reason in Missed}
         self._groups = groups = RedisGroups(prefix, limits, now_s, self._missed, log)
-        self._outgoing: dict[str, tuple[Keys, _Outgoing]] = {}
+        self._counted = groups.counted
+        self._outgoing: dict[tuple[GroupKind, str], _Outgoing] = {}
         self._loop = asyncio.get_running_loop()
         self._started = asyncio.Event()
         self._unpublished: Unpublished | None = None
@@ -239,12 +253,14 @@ class RedisBroker:
         reply_to: tuple[str, str | None] | None = None,
     ) -> PublishResult:
         """Publish one message; where it stands nobody knows yet."""
-        is_numbered = recoverable and self._groups.counts(kind)
-        item = Item(payload, is_numbered, lossy, except_connection or "", except_origin or "")
-        tell = None
-        if reply_to is not None and item.is_numbered:
-            tell = self._teller(reply_to)
-        self._put(kind, name, item, tell)
+        outgoing = self._outgoing.get((kind, name)) or self._gather(kind, name)
+        flags = LOSSY if lossy else 0
+        if recoverable and kind in self._counted:
+            flags |= NUMBERED
+            outgoing.numbered += 1
+            if reply_to is not None:
+                outgoing.replies.append(reply_to)
+        outgoing.packed += (pack_head(len(payload), flags, except_connection, except_origin), payload)
         return UNNUMBERED
 
     async def published(
@@ -259,22 +275,20 @@ class RedisBroker:
         except_origin: str | None = None,
     ) -> PublishResult:
         """Publish, and return once the message is in the store; raises NotPublishedError."""
-        is_numbered = recoverable and self._groups.counts(kind)
-        item = Item(payload, is_numbered, lossy, except_connection or "", except_origin or "")
-        if not item.is_numbered:
-            self._put(kind, name, item, None)
+        self.publish(
+            kind,
+            name,
+            payload,
+            lossy=lossy,
+            recoverable=recoverable,
+            except_connection=except_connection,
+            except_origin=except_origin,
+        )
+        if not recoverable or kind not in self._counted:
             return UNNUMBERED
         future: asyncio.Future[PublishResult] = self._loop.create_future()
-
-        def told(answer: Stored | NotStored, index: int) -> None:
-            if future.done():
-                return
-            if isinstance(answer, NotStored):
-                future.set_exception(NotPublishedError(NotPublished(answer.problem, answer.is_unknown)))
-            else:
-                future.set_result(PublishResult(answer.epoch, answer.first + index) if answer.first else UNNUMBERED)
-
-        self._put(kind, name, item, told)
+        outgoing = self._outgoing[kind, name]
+        outgoing.tell.append((outgoing.numbered - 1, future))
         return await future
 
     def subscribe(self, kind: GroupKind, name: str) -> None:
@@ -305,7 +319,7 @@ class RedisBroker:
 
     async def history(self, kind: GroupKind, name: str, limit: int, before: int | None = None) -> Sequence[bytes]:
         """Return the newest events that the store keeps of a group, the oldest first; raises NotPublishedError."""
-        if not self._groups.counts(kind) or limit <= 0:
+        if kind not in self._counted or limit <= 0:
             return ()
         keys = self._groups.keys(kind, name)
         position = await self._groups.ask(keys, -1)
@@ -348,43 +362,31 @@ class RedisBroker:
         self._peers.changed()
         self._occupied.connection_changed()
 
-    def _put(
-        self, kind: GroupKind, name: str, item: Item, tell: Callable[[Stored | NotStored, int], None] | None
-    ) -> None:
-        keys = self._groups.keys(kind, name)
+    def _gather(self, kind: GroupKind, name: str) -> _Outgoing:
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        entry = self._outgoing.get(keys.channel)
-        if entry is None:
-            entry = self._outgoing[keys.channel] = (keys, _Outgoing())
-        outgoing = entry[1]
-        if item.is_numbered:
-            if tell is not None:
-                outgoing.tell.append((outgoing.numbered, tell))
-            outgoing.numbered += 1
-        outgoing.items.append(pack_item(item))
+        outgoing = self._outgoing[kind, name] = _Outgoing(self._groups.keys(kind, name))
+        return outgoing
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, {}
-        for keys, batch in outgoing.values():
-            packed = b"".join(batch.items)
-            if batch.numbered:
-                self._backplane.publish(keys, packed, self._answer_of(batch))
-            elif not self._backplane.announce(keys, packed):
-                self._missed[Missed.HERE_ONLY].value += self._groups.deliver_here(keys.channel, packed)
+        backplane = self._backplane
+        backplane.hold()
+        try:
+            for batch in outgoing.values():
+                packed = b"".join(batch.packed)
+                if batch.numbered:
+                    backplane.publish(batch.keys, packed, partial(self._answered, batch))
+                elif not backplane.announce(batch.keys, packed):
+                    self._missed[Missed.HERE_ONLY].value += self._groups.deliver_here(batch.keys.channel, packed)
+        finally:
+            backplane.release()
 
-    def _answer_of(self, batch: _Outgoing) -> Callable[[Stored | NotStored], None]:
-        def answered(answer: Stored | NotStored) -> None:
-            if isinstance(answer, NotStored):
-                self._missed[Missed.NOT_STORED].value += batch.numbered
-            for index, tell in batch.tell:
-                tell(answer, index)
-
-        return answered
-
-    def _teller(self, reply_to: tuple[str, str | None]) -> Callable[[Stored | NotStored, int], None]:
-        def told(answer: Stored | NotStored, _index: int) -> None:
-            if isinstance(answer, NotStored) and self._unpublished is not None:
-                self._unpublished(*reply_to, NotPublished(answer.problem, answer.is_unknown))
-
-        return told
+    def _answered(self, batch: _Outgoing, answer: Stored | NotStored) -> None:
+        if isinstance(answer, NotStored):
+            self._missed[Missed.NOT_STORED].value += batch.numbered
+            if self._unpublished is not None:
+                for reply_to in batch.replies:
+                    self._unpublished(*reply_to, NotPublished(answer.problem, answer.is_unknown))
+        if batch.tell:
+            batch.answered(answer)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 from wscore.recovery import Position
@@ -84,15 +85,17 @@ class RedisBackplane:
         self._log = log
         self.producer = producer
         self._run_id = self._feed_run_id = ""
+        self._epoch, self._epochs = new_epoch(), count()
         self._queue = PublishQueue(now_s, metrics.publish_time)
         self._asked_s: float | None = None  # when it was asked that owed nothing
         self._broker_time = metrics.broker_time
         self._losses = metrics.broker_losses
         self._emptied: asyncio.Event | None = None  # while the end waits for that
         self._replies: deque[Callable[[Any], None]] = deque()
-        self._channels: dict[str, None] = {}
+        self._channels: dict[bytes, str] = {}  # by their names as Redis says them
         self._probe = f"{prefix}probe:{self.producer}"
         self._heard_s = self._answered_s = now_s()
+        self._is_heard = False  # since that was last looked at
         self._probed_s: float | None = None
         self._hears = False  # whether the subscription has brought anything
         self._calls = RedisLink(
@@ -111,6 +114,7 @@ class RedisBackplane:
             on_up=self._feed_up,
             on_reply=self._pushed,
             on_down=self._feed_down,
+            gathers=True,
             log=log,
         )
 
@@ -154,6 +158,14 @@ class RedisBackplane:
         call = self._queue.put(keys, packed, done)
         if call is not None:
             self._send(call)
+
+    def hold(self) -> None:
+        """Have what is called wait for `release`, and not for another turn of the event loop."""
+        self._calls.hold()
+
+    def release(self) -> None:
+        """Have it go out, in one write."""
+        self._calls.release()
 
     def announce(self, keys: Keys, packed: bytes) -> bool:
         """Tell every subscriber of a batch without numbers, which is not stored; False while it cannot go out."""
@@ -201,7 +213,7 @@ class RedisBackplane:
 
         self._call(
             read,
-            *("EVALSHA", HISTORY_SHA, 2, keys.meta, keys.log, self._run_id, new_epoch(), limits.lives_s),
+            *("EVALSHA", HISTORY_SHA, 2, keys.meta, keys.log, self._run_id, self._fresh_epoch(), limits.lives_s),
             *(after, limits.messages, limits.size),
         )
         return True
@@ -215,12 +227,12 @@ class RedisBackplane:
 
     def subscribe(self, channel: str) -> None:
         """Have a channel's batches come; `on_subscribed` says from when on."""
-        self._channels[channel] = None
+        self._channels[channel.encode()] = channel
         self._feed.call("SUBSCRIBE", channel)
 
     def unsubscribe(self, channel: str) -> None:
         """Have them come no more."""
-        if self._channels.pop(channel, False) is None:
+        if self._channels.pop(channel.encode(), None) is not None:
             self._feed.call("UNSUBSCRIBE", channel)
 
     def check(self) -> None:
@@ -231,6 +243,9 @@ class RedisBackplane:
             return
         if self._replies and now_s - self._answered_s > GIVE_UP_S:
             self._calls.give_up("it does not answer")
+        if self._is_heard:
+            self._is_heard = False
+            self._heard_s, self._probed_s = now_s, None
         if self._probed_s is not None:
             if now_s - self._probed_s > SILENCE_S:
                 self._feed.give_up("its subscription brings nothing")
@@ -251,9 +266,12 @@ class RedisBackplane:
         limits, keys = self._limits, call.keys
         self._call(
             self._stored,
-            *("EVALSHA", PUBLISH_SHA, 2, keys.meta, keys.log, keys.channel, self._run_id, new_epoch()),
+            *("EVALSHA", PUBLISH_SHA, 2, keys.meta, keys.log, keys.channel, self._run_id, self._fresh_epoch()),
             *(self.producer, call.number, limits.messages, limits.lives_s, call.packed),
         )
+
+    def _fresh_epoch(self) -> str:
+        return f"{self._epoch}{next(self._epochs):x}"  # a random one for each call would cost more than the call
 
     def _stored(self, reply: Any) -> None:
         if isinstance(reply, Exception):
@@ -307,7 +325,7 @@ class RedisBackplane:
         if self._run_id != run_id:
             self._calls.give_up("the other connection reached another Redis")
         self._heard_s, self._probed_s = self._now_s(), None
-        channels = list(self._channels)
+        channels = list(self._channels.values())
         self._feed.call("SUBSCRIBE", self._probe)
         for start in range(0, len(channels), SUBSCRIBED_AT_ONCE):
             self._feed.call("SUBSCRIBE", *channels[start : start + SUBSCRIBED_AT_ONCE])
@@ -318,18 +336,20 @@ class RedisBackplane:
         self._on_change()
 
     def _pushed(self, reply: Any) -> None:
-        self._heard_s, self._probed_s = self._now_s(), None
+        self._is_heard = True
         if isinstance(reply, Exception):
             self._feed.give_up(str(reply))
             return
         if not self._hears:
             self._hears = True
             self._on_change()
-        kind, channel, payload = reply[0], reply[1].decode(), reply[2]
+        kind, name, payload = reply
+        channel = self._channels.get(name)
+        if channel is None:
+            return
         if kind == b"message":
-            if channel in self._channels:
-                self._on_batch(channel, payload)
-        elif kind == b"subscribe" and channel in self._channels:
+            self._on_batch(channel, payload)
+        elif kind == b"subscribe":
             self._on_subscribed(channel)
 
 

@@ -47,6 +47,7 @@ class RedisGroup:
     """One group here: its place in Redis, how level it is, and what waits to be published."""
 
     __slots__ = (
+        "events",
         "has_members",
         "history",
         "is_subscribed",
@@ -67,7 +68,8 @@ class RedisGroup:
         self.name = name
         self.keys = keys
         self.history = history
-        self.sync = GroupSync(_Events(self, groups))
+        self.events = _Events(self, groups)
+        self.sync = GroupSync(self.events)
         self.has_members = self.is_subscribed = False
         self.recalled: tuple[str, int, list[Item]] | None = None  # epoch, first seq, and what the store has from there
         self.until_s = self.resync_s = 0.0
@@ -80,17 +82,21 @@ class RedisGroup:
 
 
 class _Events:
-    """A group's side of `GroupSync`."""
+    """A group's side of `GroupSync`: where its messages go."""
 
-    __slots__ = ("_group", "_groups")
+    __slots__ = ("_append", "_deliver", "_group", "_groups", "_history", "_kind", "_name", "_now_s")
 
     def __init__(self, group: RedisGroup, groups: RedisGroups) -> None:
         self._group = group
         self._groups = groups
+        self._kind, self._name, self._history = group.kind, group.name, group.history
+        self._append, self._deliver, self._now_s = groups.histories.append, groups.deliver, groups.now_s
 
     def take(self, item: Item, seq: int | None) -> None:
-        """Deliver a message."""
-        self._groups.take(self._group, item, seq)
+        """Deliver a message, and keep it if it has a seq."""
+        if seq is not None and self._history is not None:
+            self._append(self._history, item.payload, self._now_s(), item.origin or None)
+        self._deliver(self._kind, self._name, item.payload, item.is_lossy, item.without or None, seq)
 
     def begin(self, position: Position) -> None:
         """Begin to count."""
@@ -113,8 +119,10 @@ class RedisGroups:
         missed: Mapping[Missed, Counter],
         log: EventLog,
     ) -> None:
+        # The kinds whose events have a seq.
+        self.counted = RECOVERABLE_KINDS if limits.is_on else frozenset[GroupKind]()
         self._limits = limits
-        self._now_s = now_s
+        self.now_s = now_s
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._by_channel: dict[str, RedisGroup] = {}
@@ -135,12 +143,8 @@ class RedisGroups:
     def attach(self, backplane: RedisBackplane, deliver: Deliver, lost: Lost) -> None:
         """Name where groups are subscribed to, what takes their messages, and what is told that history was lost."""
         self._backplane = backplane
-        self._deliver = deliver
+        self.deliver = deliver
         self._lost = lost
-
-    def counts(self, kind: GroupKind) -> bool:
-        """Whether the events of such groups have a seq."""
-        return self._limits.is_on and kind in RECOVERABLE_KINDS
 
     def subscribe(self, kind: GroupKind, name: str) -> None:
         """Have a group's messages delivered here."""
@@ -162,7 +166,7 @@ class RedisGroups:
     async def ready(self, kind: GroupKind, name: str, asked: Position | None = None) -> None:
         """Wait until a group is level with the store, and has at hand what it keeps behind a position."""
         group = self._find(kind, name)
-        group.until_s = self._now_s() + HOLD_S
+        group.until_s = self.now_s() + HOLD_S
         async with asyncio.timeout(READY_S):
             if not group.is_level:
                 await self._levelled(group)
@@ -172,7 +176,7 @@ class RedisGroups:
                 await self._levelled(group)
             if asked is None or history is None or history.epoch != asked.epoch:
                 return
-            if asked.seq >= self.histories.floor(history, self._now_s()):
+            if asked.seq >= self.histories.floor(history, self.now_s()):
                 return
             await self._recall(group, asked)
 
@@ -183,7 +187,7 @@ class RedisGroups:
 
     def position(self, kind: GroupKind, name: str) -> Position | None:
         """Return where a group stands that is level with the store."""
-        if not self.counts(kind):
+        if kind not in self.counted:
             return None
         return self._find(kind, name).sync.position
 
@@ -195,7 +199,7 @@ class RedisGroups:
         history = group.history
         if history is None or asked is None:
             return None
-        now_s = self._now_s()
+        now_s = self.now_s()
         events = self.histories.since(history, asked, now_s, client)
         if events is not None:
             return [KeptEvent(seq - 1, seq, event) for seq, event in events]
@@ -216,7 +220,7 @@ class RedisGroups:
 
     def check(self) -> None:
         """Look after connections and groups, and let go of what is too old."""
-        now_s = self._now_s()
+        now_s = self.now_s()
         if self._limits.is_on:
             self.histories.expire(now_s, EXPIRED_AT_ONCE)
         for channel, group in tuple(self._by_channel.items()):
@@ -246,7 +250,7 @@ class RedisGroups:
             return
         if group.history is None:
             for item in batch.items:
-                self.take(group, item, None)
+                group.events.take(item, None)
         elif group.sync.pushed(batch):
             self._sync(group)
 
@@ -280,7 +284,7 @@ class RedisGroups:
         items = read_items(packed)
         if group is not None:
             for item in items:
-                self.take(group, item, None)
+                group.events.take(item, None)
         return len(items)
 
     async def ask(self, keys: Keys, after: int) -> tuple[Position, list[Item]]:
@@ -295,12 +299,6 @@ class RedisGroups:
             raise NotPublishedError(NotPublished("the broker is not reached", False))
         async with asyncio.timeout(READY_S):
             return await future
-
-    def take(self, group: RedisGroup, item: Item, seq: int | None) -> None:
-        """Deliver a message of a group, and keep it if it has a seq."""
-        if seq is not None and group.history is not None:
-            self.histories.append(group.history, item.payload, self._now_s(), item.origin or None)
-        self._deliver(group.kind, group.name, item.payload, item.is_lossy, item.without or None, seq)
 
     def move(self, group: RedisGroup, position: Position) -> None:
         """Have a group stand at a position, with nothing kept."""
@@ -321,13 +319,13 @@ class RedisGroups:
         keys = self.keys(kind, name)
         group = self._by_channel.get(keys.channel)
         if group is None:
-            history = self.histories.find(kind, name, self._now_s()) if self.counts(kind) else None
+            history = self.histories.find(kind, name, self.now_s()) if kind in self.counted else None
             group = self._by_channel[keys.channel] = RedisGroup(kind, name, keys, history, self)
             self._backplane.subscribe(keys.channel)
         return group
 
     def _drop(self, channel: str, group: RedisGroup) -> None:
-        if group.has_members or group.until_s > self._now_s():
+        if group.has_members or group.until_s > self.now_s():
             return
         if group.kind == ROOM and self.peers is not None:
             if self.peers.holds(group.name):
@@ -340,7 +338,7 @@ class RedisGroups:
 
     def _sync(self, group: RedisGroup) -> None:
         question = group.sync.ask()
-        group.resync_s = self._now_s() + RETRY_S  # the store may refuse to answer, as a full one does
+        group.resync_s = self.now_s() + RETRY_S  # the store may refuse to answer, as a full one does
 
         def answered(position: Position, items: list[Item]) -> None:
             if self._by_channel.get(group.keys.channel) is not group:
@@ -348,7 +346,7 @@ class RedisGroups:
             if group.sync.answered(question, position, items):
                 self._sync(group)
             elif group.sync.is_live:
-                group.resync_s = self._now_s() + RESYNC_S
+                group.resync_s = self.now_s() + RESYNC_S
                 self._tell_level(group)
 
         self._backplane.history(group.keys, group.sync.after, answered)

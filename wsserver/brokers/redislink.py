@@ -28,7 +28,7 @@ class RedisLink:
     """A connection that is there, or will be again.
 
     `on_up` is called with the server's run id once commands may be sent, `on_reply` with each reply after that,
-    `on_down` when it is lost. `scripts` are loaded first.
+    `on_down` when it is lost. `scripts` are loaded first. Whether it `gathers` replies is said in `RedisWire`.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class RedisLink:
         on_up: Callable[[str], None],
         on_reply: Callable[[Any], None],
         on_down: Callable[[], None],
+        gathers: bool = False,
         random: Callable[[], float] = random.random,
         log: EventLog,
     ) -> None:
@@ -49,6 +50,7 @@ class RedisLink:
         self._on_up = on_up
         self._on_reply = on_reply
         self._on_down = on_down
+        self._gathers = gathers
         self._random = random
         self._log = log
         self._wire: RedisWire | None = None
@@ -74,6 +76,16 @@ class RedisLink:
         """Send a command; one that is sent while the link is down is dropped."""
         if self.is_up and self._wire is not None:
             self._wire.call(*parts)
+
+    def hold(self) -> None:
+        """Have calls wait for `release`."""
+        if self._wire is not None:
+            self._wire.hold()
+
+    def release(self) -> None:
+        """Write what was called since `hold`."""
+        if self._wire is not None:
+            self._wire.release()
 
     @property
     def unsent_bytes(self) -> int:
@@ -103,6 +115,8 @@ class RedisLink:
             else:
                 self.problem = ""
                 self.is_up = True
+                if self._wire is not None:
+                    self._wire.on_reply = self._on_reply
                 self._log.info("broker.connected", link=self._name, target=str(self._target))
                 up_s = loop.time()
                 self._on_up(run_id)
@@ -145,10 +159,12 @@ class RedisLink:
                 raise ConnectionError("it is a replica, which cannot be written to")
             for script in self._scripts:
                 await self._ask("SCRIPT", "LOAD", script)
+        if self._lost.is_set():
+            raise ConnectionError("it hung up")
         return run_id[1].decode()
 
     def _new_wire(self) -> RedisWire:
-        return RedisWire(self._replied, self._ended)
+        return RedisWire(self._greeted, self._ended, gathers=self._gathers)
 
     async def _ask(self, *parts: bytes | str | int) -> Any:
         assert self._wire is not None
@@ -157,10 +173,8 @@ class RedisLink:
         self._wire.call(*parts)
         return await future
 
-    def _replied(self, reply: Any) -> None:
-        if self.is_up:
-            self._on_reply(reply)
-        elif self._greetings:
+    def _greeted(self, reply: Any) -> None:
+        if self._greetings:
             future = self._greetings.popleft()
             if future.done():
                 return

@@ -7,12 +7,20 @@ a while goes through redis-py.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
 
 import hiredis
 
 MAX_REPLY_BYTES: Final = 64 << 20  # of one reply that is not whole yet
+# To be woken for a reply takes several times as long as to handle it. So where it was woken more than `WAKINGS` times
+# within `LOOK_S`, replies are fetched once in `GATHER_S` until nothing is found. Each waits a little then.
+WAKINGS: Final = 8
+LOOK_S: Final = 0.004
+GATHER_S: Final = 0.001
+READ_BYTES: Final = 64 << 10
 _NO_MORE: Final = object()
 _pack: Final[Callable[[tuple[bytes | str | float, ...]], bytes]] = hiredis.pack_command  # type: ignore[assignment]
 
@@ -21,36 +29,59 @@ class RedisWire(asyncio.Protocol):
     """Writes commands and hands each reply on, in order. It knows nothing of what they mean.
 
     `on_reply` gets every reply, errors of Redis as `hiredis.ReplyError`; `on_lost` is called once, when the connection
-    has ended, with what went wrong or None.
+    has ended, with what went wrong or None. One that `gathers` may let a reply wait for others for some `GATHER_S`
+    while many come: for a subscription, not where one call waits for another.
     """
 
-    __slots__ = ("_buffer", "_is_lost", "_loop", "_on_lost", "_on_reply", "_reader", "_transport")
+    __slots__ = (
+        "_buffer",
+        "_descriptor",
+        "_gathers",
+        "_is_held",
+        "_is_lost",
+        "_looked_s",
+        "_loop",
+        "_on_lost",
+        "_reader",
+        "_transport",
+        "_wakings",
+        "on_reply",
+    )
 
-    def __init__(self, on_reply: Callable[[Any], None], on_lost: Callable[[Exception | None], None]) -> None:
-        self._on_reply = on_reply
+    def __init__(
+        self, on_reply: Callable[[Any], None], on_lost: Callable[[Exception | None], None], *, gathers: bool = False
+    ) -> None:
+        self.on_reply = on_reply
         self._on_lost = on_lost
         self._reader = hiredis.Reader(notEnoughData=_NO_MORE)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._gathers = gathers
+        self._descriptor = -1  # where replies are fetched past the transport
         self._buffer: list[bytes] = []
-        self._is_lost = False
+        self._is_held = self._is_lost = False
+        self._looked_s = 0.0
+        self._wakings = 0  # since then
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin (asyncio)."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by name
+        if self._gathers and transport.get_extra_info("ssl_object") is None and sys.platform != "win32":
+            self._descriptor = transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
         """Take what was read (asyncio)."""
-        reader = self._reader
-        try:
-            reader.feed(data)
-            while (reply := reader.gets()) is not _NO_MORE:
-                self._on_reply(reply)
-        except hiredis.ProtocolError as error:
-            self.abort(error)
+        self._take(data)
+        if self._descriptor < 0 or self._is_lost:
             return
-        if reader.len() > MAX_REPLY_BYTES:
-            self.abort(ConnectionError("a reply of Redis is too large"))
+        now_s = self._loop.time()
+        if now_s - self._looked_s > LOOK_S:
+            self._looked_s, self._wakings = now_s, 0
+        self._wakings += 1
+        if self._wakings > WAKINGS:
+            assert self._transport is not None
+            self._transport.pause_reading()
+            self._loop.call_later(GATHER_S, self._fetch)
 
     def connection_lost(self, error: Exception | None) -> None:
         """End (asyncio)."""
@@ -67,9 +98,18 @@ class RedisWire(asyncio.Protocol):
         """Write one command; all of a turn of the event loop go out in one write."""
         if self._is_lost:
             return
-        if not self._buffer:
+        if not self._buffer and not self._is_held:
             self._loop.call_soon(self._flush)
         self._buffer.append(_pack(parts))
+
+    def hold(self) -> None:
+        """Have calls wait for `release`, which spares a turn of the event loop."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """Write what was called since `hold`."""
+        self._is_held = False
+        self._flush()
 
     def abort(self, error: Exception | None = None) -> None:
         """Drop the connection; `on_lost` is told at once."""
@@ -77,7 +117,37 @@ class RedisWire(asyncio.Protocol):
             self._transport.abort()
         self.connection_lost(error)
 
+    def _take(self, data: bytes) -> None:
+        reader = self._reader
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not _NO_MORE:
+                self.on_reply(reply)
+                if self._is_lost:
+                    return
+        except hiredis.ProtocolError as error:
+            self.abort(error)
+            return
+        if reader.len() > MAX_REPLY_BYTES:
+            self.abort(ConnectionError("a reply of Redis is too large"))
+
+    def _fetch(self) -> None:
+        transport = self._transport
+        assert transport is not None
+        if self._is_lost or transport.is_closing():  # then the descriptor may be another one's
+            return
+        try:
+            data = os.read(self._descriptor, READ_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            self._wakings = 0
+            transport.resume_reading()  # it is quiet or has ended: the transport finds out which
+            return
+        self._take(data)
+        self._loop.call_later(GATHER_S if len(data) < READ_BYTES else 0, self._fetch)
+
     def _flush(self) -> None:
         buffer, self._buffer = self._buffer, []
-        if self._transport is not None and not self._is_lost:
+        if buffer and self._transport is not None and not self._is_lost:
             self._transport.write(b"".join(buffer))

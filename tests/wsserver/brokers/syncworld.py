@@ -41,7 +41,7 @@ class Store:
                 self.truth[epoch, seq] = item.payload
         self.position = Position(epoch, seq)
         for queue in self.subscriptions.values():
-            queue.append(Batch(epoch, first, tuple(items)))
+            queue.append(Batch(epoch, first, sum(item.is_numbered for item in items), items))
 
     def history(self, after: int) -> tuple[Position, list[Item]]:
         found = [(seq, item) for seq, item in self.log if seq > after]
