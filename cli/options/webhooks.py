@@ -16,7 +16,7 @@ from wscore.installation import require_packages
 from wsserver.webhooks.settings import DEFAULT_WEBHOOK_MEMORY, HookUrl, WebhookEvent, WebhookSettings, events_of
 from wsserver.webhooks.signing import MEND, SigningKeys
 
-PACKAGES: Final = ("anyio", "h11", "httpcore")
+PACKAGES: Final = ("h11",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Final
 from wscore.reconnect import ReconnectPolicy
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics, WebhookDrop
-from wsserver.webhooks.posting import BackendAnswer, PostError
+from wsserver.webhooks.exchange import BackendAnswer, PostError
 from wsserver.webhooks.waiting import EventBatch, EventQueue
 
 GATHER_S: Final = 0.1  # what happens within so long is sent together

@@ -27,8 +27,7 @@ class Webhooks:
         memory = settings.memory // len(settings.targets)
         self._queues = [EventQueue(memory) for _ in settings.targets]
         self._posters = [
-            Poster(target, settings.keys, clock.now_ms, connections=1, timeout_s=POST_TIMEOUT_S)
-            for target in settings.targets
+            Poster(target, settings.keys, clock.now_ms, timeout_s=POST_TIMEOUT_S) for target in settings.targets
         ]
         self._targets = [
             Deliverer(

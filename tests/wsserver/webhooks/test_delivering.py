@@ -10,7 +10,7 @@ from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics
 from wsserver.testing.clock import MovableClock
 from wsserver.webhooks.delivering import GIVE_UP_S, Deliverer
-from wsserver.webhooks.posting import BackendAnswer, PostError
+from wsserver.webhooks.exchange import BackendAnswer, PostError
 from wsserver.webhooks.waiting import EventQueue
 
 
