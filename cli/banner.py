@@ -21,7 +21,7 @@ from wscore.tokens import ClaimNames, JwtKey
 from wscore.units import counted_noun, format_duration, format_figure, format_size
 from wsserver.engines.pending import PendingLimits
 from wsserver.settings import ServerSettings
-from wsserver.webhooks.settings import WebhookEvent, WebhookSettings
+from wsserver.webhooks.settings import MAX_ASKED, MAX_WAITING, WebhookEvent, WebhookSettings
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -54,7 +54,9 @@ def banner(
         yield "            the certificate is for this name, and not for the address"
     if settings.proxy_protocol:
         yield "            through the proxy: what begins without its PROXY header is dropped"
-    if settings.guests is not GuestMode.UNSIGNED:
+    if settings.guests is GuestMode.OFF and settings.jwt_key is None:
+        yield "            the backend decides by what comes along, such as a cookie"
+    elif settings.guests is not GuestMode.UNSIGNED:
         if not _mints(settings):
             yield f"            {TOKEN_FILE} holds a token that whoever has the private key has signed"
         elif key.jwt_secret_file is None:
@@ -95,6 +97,8 @@ def _choices(settings: ServerSettings) -> Iterator[str]:
     yield _recovery(settings.recovery_limits)
     if settings.webhooks is not None:
         yield _webhooks(settings.webhooks)
+    if settings.connecting is not None:
+        yield f"a backend decides who connects ({MAX_ASKED} at once, {MAX_WAITING} waiting)"
     heartbeat = settings.heartbeat
     yield f"heartbeat {format_duration(heartbeat.interval_ms)}/{format_duration(heartbeat.timeout_ms)}"
     yield f"shutdown within {format_duration(settings.drain_timeout_ms)}"
@@ -143,6 +147,8 @@ def _line(settings: ServerSettings, url: str, command: str, key: SecretOptions) 
     before = ""
     if settings.guests is GuestMode.SIGNED:
         words += secret
+    elif settings.guests is GuestMode.OFF and settings.jwt_key is None:
+        pass  # there is no token: the backend decides
     elif settings.guests is GuestMode.OFF and not _mints(settings):
         words += ["--token-file", TOKEN_FILE]
     elif settings.guests is GuestMode.OFF:

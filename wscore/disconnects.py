@@ -111,8 +111,8 @@ REFUSED_BY_APP: Final = Disconnect(
 HOOK_FAILED: Final = Disconnect(
     "hook-failed",
     CloseCode.TRY_AGAIN_LATER,
-    "The server could not decide about the connection",
-    "The app's connecting hook failed or took too long; the server's log holds the cause.",
+    "The server could not decide about the connection; try again",
+    "A connecting hook, the app's or one over HTTP, failed or took too long; the server's log holds the cause.",
 )
 BROKER_DOWN: Final = Disconnect(
     "broker-down",

@@ -41,7 +41,7 @@ from wsserver.telemetry.budget import AbandonedError
 from wsserver.telemetry.clock import Clock
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics, Sample
-from wsserver.webhooks.settings import HookUrl, WebhookEvent, WebhookSettings
+from wsserver.webhooks.settings import ConnectingSettings, HookUrl, WebhookEvent, WebhookSettings
 from wsserver.webhooks.signing import SigningKeys
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "CloseCode",
     "ConfigError",
     "ConnectRequest",
+    "ConnectingSettings",
     "ConnectionGoneError",
     "ConnectionLimits",
     "Context",

@@ -17,6 +17,7 @@ from wscore.tokens import JwtVerifier
 from wsserver.brokers.base import GROUP_KINDS, Broker
 from wsserver.brokers.memory import MemoryBroker, random_epoch
 from wsserver.connections.groups import Groups
+from wsserver.connections.handlerqueue import HandlerTasks
 from wsserver.connections.inbound import InboundMemory
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.rooms import Rooms
@@ -32,6 +33,8 @@ from wsserver.handshake.forwarded import Proxies
 from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.jwksfile import JwksFile
 from wsserver.handshake.origins import OriginPolicy
+from wsserver.handshake.upgrade import Upgrade
+from wsserver.lifetime.connecting import ConnectingRoom
 from wsserver.lifetime.controller import WebSocketController
 from wsserver.lifetime.presence import PresenceWatch
 from wsserver.lifetime.sharedpresence import SharedPresence
@@ -43,6 +46,7 @@ from wsserver.outbound.backlog import Backlog
 from wsserver.sdk.app import App
 from wsserver.sdk.appsettings import settings_of
 from wsserver.sdk.declared import DeclaredTypes
+from wsserver.sdk.failures import Failures
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.resources import Resources
 from wsserver.settings import EngineName, Profile, ServerSettings
@@ -53,6 +57,7 @@ from wsserver.telemetry.metrics import Metrics
 from wsserver.webhooks.settings import WebhookEvent
 
 if TYPE_CHECKING:
+    from wsserver.webhooks.connecting import ConnectingBackend
     from wsserver.webhooks.sending import Webhooks
 
 
@@ -227,6 +232,52 @@ def webhooks_of(
     if wanted & {WebhookEvent.ROOM_OCCUPIED, WebhookEvent.ROOM_VACATED}:
         broker.attach_occupied(webhooks.events.room)
     return webhooks
+
+
+def connecting_of(
+    settings: ServerSettings,
+    app: App,
+    controller: WebSocketController,
+    upgrade: Upgrade,
+    broker: Broker,
+    connections: ConnectionManager,
+    hub: Hub,
+    tasks: HandlerTasks,
+    failures: Failures,
+    clock: Clock,
+    metrics: Metrics,
+    log: EventLog,
+) -> ConnectingRoom | None:
+    """Return what decides about newcomers, if anybody does or they have to wait for a broker."""
+    timeout_s = settings.handshake_timeout_ms / 1000
+    backend: ConnectingBackend | None = None
+    if settings.connecting is not None:
+        from wsserver.webhooks.connecting import ConnectingBackend  # an extra brings what it needs
+
+        process, errors = broker.process, app.errors
+        backend = ConnectingBackend(settings.connecting, process, errors, clock, metrics, log, timeout_s=timeout_s)
+    read = metrics.read
+    waiting, size = (lambda: backend.waiting if backend else 0), (lambda: backend.size if backend else 0)
+    read("wsctl_connecting_waiting", "Clients about whom a backend is to decide", "gauge", waiting)
+    read("wsctl_connecting_waiting_bytes", "Bytes of what it is asked about them", "gauge", size)
+    if backend is None and not app.connecting_hooks and not broker.is_shared:
+        return None
+    return ConnectingRoom(
+        backend,
+        app.connecting_hooks,
+        controller,
+        upgrade,
+        broker,
+        connections,
+        hub,
+        app.new_state,
+        tasks,
+        failures,
+        clock,
+        log,
+        timeout_s=timeout_s,
+        max_message_bytes=settings.max_message_bytes,
+    )
 
 
 def show_numbers(

@@ -18,6 +18,7 @@ from wscore.secrets import MIN_SECRET_BYTES
 from wsserver.builders import (
     authentication_of,
     broker_of,
+    connecting_of,
     declared_of,
     engine_of,
     hosts_of,
@@ -53,7 +54,6 @@ from wsserver.handshake.origins import OriginPolicy
 from wsserver.handshake.signpost import SignPost
 from wsserver.handshake.upgrade import Upgrade, path_variants
 from wsserver.lifetime.calls import AppCalls
-from wsserver.lifetime.connecting import ConnectingRoom
 from wsserver.lifetime.controller import WebSocketController
 from wsserver.lifetime.drain import Drain
 from wsserver.lifetime.echo import EchoRoom
@@ -260,23 +260,20 @@ class WebSocketServer:
         self._webhooks = webhooks_of(
             settings, broker, self._controller, self._rooms, self._clock, self.metrics, self._log
         )
-        self._connecting: ConnectingRoom | None = None
-        if self._app.connecting_hooks or broker.is_shared:
-            self._connecting = ConnectingRoom(
-                self._app.connecting_hooks,
-                self._controller,
-                self._upgrade,
-                broker,
-                self.connections,
-                self.hub,
-                self._app.new_state,
-                self._tasks,
-                failures,
-                self._clock,
-                self._log,
-                timeout_s=settings.handshake_timeout_ms / 1000,
-                max_message_bytes=settings.max_message_bytes,
-            )
+        self._connecting = connecting_of(
+            settings,
+            self._app,
+            self._controller,
+            self._upgrade,
+            broker,
+            self.connections,
+            self.hub,
+            self._tasks,
+            failures,
+            self._clock,
+            self.metrics,
+            self._log,
+        )
         self._echo = EchoRoom(self._upgrade, limiter, self._log)
         self._drain = Drain(
             connections=self.connections,

@@ -23,7 +23,7 @@ from wsserver.engines.pending import PendingLimits
 from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
 from wsserver.outbound.backlog import OutboundLimits
-from wsserver.webhooks.settings import WebhookSettings
+from wsserver.webhooks.settings import ConnectingSettings, WebhookSettings
 
 DEFAULT_BROKER_PREFIX: Final = "wsctl:"
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -138,6 +138,7 @@ class ServerSettings:
     broker: RedisTarget | tuple[RedisTarget, ...] | None = None  # several: each group lives in one of them
     broker_prefix: str = DEFAULT_BROKER_PREFIX
     webhooks: WebhookSettings | None = None
+    connecting: ConnectingSettings | None = None
     max_message_bytes: int = 1 << 20
     handshake_timeout_ms: int = 10_000
     close_timeout_ms: int = 5_000
@@ -163,11 +164,11 @@ class ServerSettings:
         for place in places:
             if places.count(place) > 1:
                 raise ConfigError("--broker", f"{place} is given twice", "give each Redis once")
-        if self.guests is GuestMode.OFF and self.jwt_key is None:
+        if self.guests is GuestMode.OFF and self.jwt_key is None and self.connecting is None:
             raise ConfigError(
                 "JWT secret",
                 "none is set and guests are off, so nobody could connect",
-                "set WSCTL_JWT_SECRET or --jwt-secret-file, or allow --guests unsigned",
+                "set WSCTL_JWT_SECRET or --jwt-secret-file, allow --guests unsigned, or let --connecting-url decide",
             )
         if self.guests is GuestMode.SIGNED and self.guest_secret is None:
             raise ConfigError("--guests signed", "needs a secret", "set WSCTL_JWT_SECRET or --jwt-secret-file")

@@ -380,6 +380,7 @@ def server_settings(
         broker=scale.targets(),
         broker_prefix=scale.broker_prefix,
         webhooks=webhooks.settings(),
+        connecting=webhooks.connecting(),
         max_message_bytes=max_message_bytes,
         handshake_timeout_ms=times.handshake_timeout,
         drain_timeout_ms=times.drain_timeout,

@@ -294,7 +294,7 @@ def test_a_worker_that_is_killed_leaves_no_room_occupied(start_wsctl, redis, bac
 def test_the_receivers_of_the_page_receive(serve, tmp_path, language, program):
     if shutil.which(program[0]) is None:
         pytest.skip("node is not installed")
-    (source,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    source = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)[0]
     assert len([line for line in source.splitlines() if line.strip()]) <= 12
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

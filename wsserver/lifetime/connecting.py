@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from wscore.codes import ERRORS, ErrorCode
 from wscore.disconnects import (
@@ -47,6 +47,16 @@ from wsserver.telemetry.logs import EventLog
 MAX_WAITING: Final = 64  # messages that came along with the handshake; the peer is not read meanwhile
 
 
+class DecidingBackend(Protocol):
+    """What decides about a client somewhere else."""
+
+    async def ask(self, asked: ConnectRequest, until_s: float) -> None:
+        """Have it decide until a moment on the clock of the loop; raises AppError, DisconnectError if it did not."""
+
+    def close(self) -> None:
+        """Ask no more."""
+
+
 class Newcomer:
     """A client about which the hooks decide, and the one handle that the engine has of it for good.
 
@@ -72,10 +82,12 @@ class Newcomer:
 class ConnectingRoom:
     """Asks the hooks about each newcomer, then hands it to the controller, or refuses it (engines' `Gateway`).
 
-    What arrives meanwhile waits, within bounds. Hooks have `timeout_s` altogether.
+    What arrives meanwhile waits, within bounds. A backend is asked before the hooks of the app; all of them have
+    `timeout_s` altogether.
     """
 
     __slots__ = (
+        "_backend",
         "_broker",
         "_clock",
         "_close_watcher",
@@ -96,6 +108,7 @@ class ConnectingRoom:
 
     def __init__(
         self,
+        backend: DecidingBackend | None,
         hooks: Sequence[Handler],
         controller: WebSocketController,
         upgrade: Upgrade,
@@ -111,6 +124,7 @@ class ConnectingRoom:
         timeout_s: float,
         max_message_bytes: int,
     ) -> None:
+        self._backend = backend
         self._hooks = hooks
         self._controller = controller
         self._upgrade = upgrade
@@ -190,6 +204,8 @@ class ConnectingRoom:
         """Say goodbye to all that wait for a decision: the server shuts down."""
         for newcomer in tuple(self._newcomers):
             self._end(newcomer, SHUTDOWN)
+        if self._backend is not None:
+            self._backend.close()
 
     def _end(self, newcomer: Newcomer, disconnect: Disconnect) -> None:
         if not newcomer.is_over:
@@ -217,7 +233,10 @@ class ConnectingRoom:
         refusal: DisconnectError | None = None
         details: dict[str, object] | None = None
         try:
-            async with asyncio.timeout(self._timeout_s):
+            until_s = asyncio.get_running_loop().time() + self._timeout_s
+            if self._backend is not None:
+                await self._backend.ask(asked, until_s)
+            async with asyncio.timeout_at(until_s):
                 for hook in self._hooks:
                     result: Any = hook.function(asked)
                     if result is not None and is_awaited(result):
@@ -227,6 +246,8 @@ class ConnectingRoom:
                 raise
             if isinstance(error, AppError) and self._is_known(error.code):
                 refusal, details = _refusal_of(error), error.details
+            elif isinstance(error, DisconnectError):
+                refusal = error
             else:
                 self._failures.connecting(error)
                 refusal = DisconnectError(HOOK_FAILED)

@@ -9,6 +9,7 @@ from typing_extensions import TypeVar
 
 from wscore.codes import ErrorCode
 from wscore.principal import Principal
+from wscore.rooms import RoomGrant
 from wsserver.engines.request import HandshakeRequest
 from wsserver.sdk.errors import AppError, AppErrorCode
 from wsserver.sdk.hub import Hub
@@ -33,8 +34,9 @@ class ConnectRequest(Generic[S]):
     """The request of a client that wants to connect, once its origin, the limits and its token were found good.
 
     `principal` is whom the token names, None without a token; the hook may replace it. `claims` are the token's, empty
-    for a guest. `headers` have lower-case names, values of several lines joined by a comma. Neither they nor `query`
-    hold the token. `address` is the client's, whatever proxies are between; None on a Unix socket.
+    for a guest. `headers` have lower-case names, values of several lines joined by a comma, those of `cookie` by a
+    semicolon. Neither they nor `query` hold the token. `address` is the client's, whatever proxies are between; None on
+    a Unix socket.
     """
 
     __slots__ = (
@@ -80,7 +82,7 @@ class ConnectRequest(Generic[S]):
     def cookies(self) -> dict[str, str]:
         """The cookies by name; of several with one name the first, which is for the longest path (RFC 6265)."""
         found: dict[str, str] = {}
-        for part in self.headers.get("cookie", "").replace(",", ";").split(";"):
+        for part in self.headers.get("cookie", "").split(";"):
             name, is_one, value = part.strip().partition("=")
             if is_one:
                 found.setdefault(name.strip(), value.strip().strip('"'))
@@ -93,6 +95,10 @@ class ConnectRequest(Generic[S]):
             self._state = self._new_state()
         return self._state
 
+    @state.setter
+    def state(self, state: S) -> None:
+        self._state = state
+
     def log_in(
         self,
         user_id: str,
@@ -101,11 +107,13 @@ class ConnectRequest(Generic[S]):
         is_guest: bool = False,
         session_id: str | None = None,
         scopes: Collection[str] = (),
+        rooms: Collection[RoomGrant] | None = None,
     ) -> None:
         """Let the client in as this user, for `valid_s` seconds unless an `auth_refresh` prolongs that.
 
-        `session_id` pins it to one session. With a token it is revoked as that token is, without one as if it were
-        issued now. Raises ValueError for an id that is not 1 to 256 characters of text.
+        `session_id` pins it to one session; `rooms` are those that it may join, as the claim of that name has them, and
+        None leaves that to the app and the profile. With a token it is revoked as that token is, without one as if it
+        were issued now. Raises ValueError for an id that is not 1 to 256 characters of text.
         """
         if not 0 < len(user_id) <= _MAX_USER_ID or not _is_text(user_id):
             raise ValueError(f"a user id is 1 to {_MAX_USER_ID} characters of text, not {user_id!r:.80}")
@@ -116,6 +124,7 @@ class ConnectRequest(Generic[S]):
             now_ms + int(valid_s * 1000),
             session_id,
             frozenset(scopes),
+            None if rooms is None else tuple(rooms),
             token_id=None if verified is None else verified.token_id,
             issued_at_ms=now_ms if verified is None else verified.issued_at_ms,
         )
@@ -136,7 +145,7 @@ class ConnectRequest(Generic[S]):
 
 def _without_token(request: HandshakeRequest) -> Iterator[tuple[str, str]]:
     for name, values in request.headers.items():
-        value = ", ".join(values)
+        value = ("; " if name == "cookie" else ", ").join(values)
         if name == "authorization" and value.partition(" ")[0].lower() == "bearer":
             continue
         if name == "sec-websocket-protocol":

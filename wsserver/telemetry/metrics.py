@@ -56,6 +56,19 @@ class WebhookDrop(StrEnum):
     SHUTDOWN = "shutdown"
 
 
+class BackendDecision(StrEnum):
+    """What came of asking a backend whether a client may connect."""
+
+    ADMITTED = "admitted"
+    REFUSED = "refused"
+    CLIENT_GONE = "client-gone"
+    CROWD = "crowd"  # more were to be asked about than may wait
+    TIMEOUT = "timeout"
+    NO_ANSWER = "no-answer"
+    BAD_ANSWER = "bad-answer"
+    UNASKABLE = "unaskable"  # JSON cannot hold what it would be asked
+
+
 class Sample(NamedTuple):
     """One number at the time of a scrape, in the terms of Prometheus.
 
@@ -195,6 +208,13 @@ class Metrics:
             "reason",
             known=tuple(WebhookDrop),
         )
+        self.backend_decisions = self._labelled(
+            "wsctl_connecting_decisions_total",
+            "Clients about which a backend was to decide",
+            "outcome",
+            known=tuple(BackendDecision),
+        )
+        self.backend_time = self._times("wsctl_connecting_seconds", "Until a backend has decided about a client")
         self.stalls = self._counter("wsctl_stalls_total", "Times that the event loop stood still")
         self.loop_lag = self._times("wsctl_loop_lag_seconds", "How late the event loop came to a timer")
         self.delivery_time = self._times(

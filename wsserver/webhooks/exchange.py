@@ -14,7 +14,8 @@ import h11
 
 MAX_ANSWER: Final = 64 << 10
 MAX_HEAD: Final = 16 << 10
-# All bytes of an answer. The size of a chunk may be written in a hundred, and any number of "100 Continue" may come first.
+# All bytes of an answer: the size of a chunk may be written in a hundred, and "100 Continue" may come any number of
+# times.
 MAX_OCTETS: Final = MAX_ANSWER + 2 * MAX_HEAD
 
 

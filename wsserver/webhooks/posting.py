@@ -57,7 +57,7 @@ class Poster:
         except TimeoutError:
             raise PostError(f"no answer within {self._timeout_s:g} s") from None
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close all connections that nobody uses."""
         while (connection := self._kept()) is not None:
             connection.close()

@@ -71,4 +71,4 @@ class Webhooks:
         within_s = 0 if is_cut else budget.left_s(ALL)
         await asyncio.gather(*(target.stop(within_s) for target in self._targets))
         for poster in self._posters:
-            await poster.close()
+            poster.close()

@@ -14,6 +14,8 @@ from wsserver.webhooks.signing import SigningKeys
 DEFAULT_WEBHOOK_MEMORY: Final = 16 << 20
 MIN_WEBHOOK_MEMORY: Final = 64 << 10
 MAX_TARGETS: Final = 8
+MAX_ASKED: Final = 100  # clients about whom a backend is asked at once
+MAX_WAITING: Final = 2000  # these, and those who wait for their turn
 _SHAPE: Final = "write it like https://backend.example/hooks"
 
 
@@ -70,6 +72,14 @@ class WebhookSettings:
             raise ConfigError("--webhook", f"more than {MAX_TARGETS} targets", "let one of them tell the others")
         if self.memory < MIN_WEBHOOK_MEMORY:
             raise ConfigError("--webhook-memory", "less than 64KiB holds too few events")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectingSettings:
+    """The backend that decides who may connect, and what its requests are signed with."""
+
+    target: HookUrl
+    keys: SigningKeys
 
 
 def events_of(text: str) -> frozenset[WebhookEvent]:

@@ -55,7 +55,7 @@ async def backend():
     port = server.sockets[0].getsockname()[1]
     scripted.poster = Poster(HookUrl("--test", f"http://127.0.0.1:{port}/a?b=c"), KEYS, lambda: 5000, timeout_s=HANG_S)
     yield scripted
-    await scripted.poster.close()
+    scripted.poster.close()
     server.close()
     for writer in scripted.connections:
         writer.close()
