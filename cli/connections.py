@@ -16,11 +16,10 @@ from cli.settings import ConfigFile
 from cli.spreading import spread
 from wscore.operations import ConnectionRow
 from wscore.text import neutralise
-from wscore.units import counted_noun
+from wscore.units import counted_noun, format_age
 from wscore.wallclock import now_ms
 
 _INDENTS: Final[dict[str, Any]] = {"initial_indent": "  ", "subsequent_indent": "    "}
-_UNITS: Final = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 @spread
@@ -57,7 +56,9 @@ def connections(*, found: FoundOptions, target: OperatorOptions, json: Json = Fa
 def _print(rows: list[ConnectionRow]) -> None:
     at_ms, width = now_ms(), get_terminal_size().columns
     nodes = {row.node for row in rows}
-    cells = [(row.id, _age(at_ms - row.opened_at), f"{row.buffered_bytes:,} B", row.address or "-") for row in rows]
+    cells = [
+        (row.id, format_age(at_ms - row.opened_at), f"{row.buffered_bytes:,} B", row.address or "-") for row in rows
+    ]
     widths = [max((len(cell[column]) for cell in cells), default=0) for column in range(3)]
     for row, (id_, age, buffered, address) in zip(rows, cells, strict=True):
         first = (f"{neutralise(id_):<{widths[0]}}", f"{age:>{widths[1]}}", f"{buffered:>{widths[2]}}")
@@ -73,16 +74,6 @@ def _who(row: ConnectionRow) -> str:
         more = row.room_count - len(row.rooms)
         told.append(f"rooms {' '.join(row.rooms)}" + (f" and {more:,} more" if more > 0 else ""))
     return "  ".join(told)
-
-
-def _age(age_ms: int) -> str:
-    """Return an age in its two largest units, such as 3d04h or 12s; clocks may differ."""
-    seconds = max(0, age_ms) // 1000
-    for place, (unit, size) in enumerate(_UNITS):
-        if seconds >= size and size > 1:
-            smaller, size_below = _UNITS[place + 1]
-            return f"{seconds // size}{unit}{seconds % size // size_below:02}{smaller}"
-    return f"{seconds}s"
 
 
 command = connections

@@ -36,11 +36,14 @@ def kick(
         raise ConfigError("USER", "name one user, or one --connection")
     named = f"user {who}" if who is not None else f"connection {how.connection}"
     with target.asking() as publisher:
-        if who is not None and not how.yes:
+
+        def question() -> str:
+            if who is None:
+                return f"close connection {how.connection}?"
             count = publisher.connections(user=who, limit=1).total
-            confirm(f"close {counted_noun(count, 'connection')} of user {who}?", yes=how.yes)
-        else:
-            confirm(f"close connection {how.connection}?", yes=how.yes)
+            return f"close {counted_noun(count, 'connection')} of user {who}?"
+
+        confirm(question, yes=how.yes)
         result = publisher.disconnect(user=who, connection=how.connection, code=how.code, reason=how.reason)
     if json:
         out_json({"disconnected": result.disconnected, "missing": result.missing})

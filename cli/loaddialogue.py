@@ -58,6 +58,8 @@ def _check(dialogue: Dialogue, *, asks: bool) -> None:
     templates = [read_template(line, adapter, "--message", columns) for line in lines]
     for frame in adapter.first:
         frame_template(frame, "--on-open", columns)
+    if adapter.opening is not None:
+        frame_template(adapter.opening, "--channel", columns)
     if not asks and not all("stamp" in template.names for template in templates):
         raise ConfigError("--message", "a broadcast has no {{stamp}}", "that is what tells which message was delivered")
     if dialogue.reply_by in (ReplyBy.ID, ReplyBy.KEY) and not all("id" in template.names for template in templates):

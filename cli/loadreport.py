@@ -92,8 +92,8 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "workers", spread(summary)
     if summary.errors:
         yield "errors", _counts(summary.errors)
-    if summary.close_codes:
-        yield "close codes", _counts(summary.close_codes)
+    if ends := summary.close_reasons or summary.close_codes:
+        yield "close codes", _counts(ends)
     yield from SCENARIOS[summary.kind].facts(summary)
     if summary.server_rss_kib is not None:
         before, after = (kib / 1024 for kib in summary.server_rss_kib)

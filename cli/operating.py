@@ -20,11 +20,15 @@ from wscore.units import counted_noun
 MAX_PAGE: Final = 1000  # of what one request lists
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask somebody at a terminal, unless `yes`; ends with code 1 for whatever answer is not yes."""
+def confirm(question: str | Callable[[], str], *, yes: bool) -> None:
+    """Ask somebody at a terminal, unless `yes`; ends with code 1 for whatever answer is not yes.
+
+    A question that has to be put together is so only where it is asked.
+    """
     if yes or not is_terminal():
         return
-    sys.stderr.write(f"{neutralise(question)} [y/N] ")
+    text = question if isinstance(question, str) else question()
+    sys.stderr.write(f"{neutralise(text)} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         note("nothing was done")

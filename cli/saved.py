@@ -21,6 +21,7 @@ class SavedKind(Enum):
 
     TEXT = "text"
     TEXTS = "a list of texts"
+    USER = "the name of a user, without a password"
     FILE = "the name of a file"
     SWITCH = "true or false"
     DURATION = 'a duration such as "20s"'
@@ -30,6 +31,7 @@ class SavedKind(Enum):
 # A password and a header's secret belong into files of their own; who writes one here all the same knows the file.
 DIAL_KINDS: Final = {
     "header": SavedKind.TEXTS,
+    "user": SavedKind.USER,
     "user-file": SavedKind.FILE,
     "cookie": SavedKind.TEXTS,
     "origin": SavedKind.TEXT,
@@ -63,7 +65,7 @@ def check_saved(place: str, key: str, value: object) -> None:
     elif kind is SavedKind.TEXTS:
         fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
     else:
-        fits = isinstance(value, str)
+        fits = isinstance(value, str) and not (kind is SavedKind.USER and ":" in value)
     if not fits:
         raise ConfigError(place, f"is not {kind.value}")
     try:
@@ -75,8 +77,11 @@ def check_saved(place: str, key: str, value: object) -> None:
 def with_saved(group: G, dials: Mapping[str, Any]) -> G:
     """Return a group of options with what is saved in place of what nobody gave."""
     found = {}
+    has_user = any(getattr(group, name, None) is not None for name in ("user", "user_file"))
     for option in fields(group):  # type: ignore[arg-type]
         key = option.name.replace("_", "-")
+        if has_user and key in ("user", "user-file"):  # one stands for the other
+            continue
         if key in dials and getattr(group, option.name) in (None, False):
             found[option.name] = _read(DIAL_KINDS[key], dials[key])
     return replace(group, **found)  # type: ignore[type-var]

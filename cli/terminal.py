@@ -9,7 +9,7 @@ from pathlib import Path
 from cli import collector
 from cli.options.protocol import SAVED_FIELDS
 from cli.profiles import SavedProfile, config_path, read_keys, read_profiles, save_profile
-from cli.saved import read_options, written
+from cli.saved import check_saved, read_options, written
 from wsclient import Client
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.happenings import Happening
@@ -50,7 +50,7 @@ def run_terminal(
     app = ConnectApp(
         target=_target(target),
         new_client=lambda target: new_client(
-            _profile(target), target.value if target.kind is TokenKind.PASTED else None
+            _profile(target, target.password), target.value if target.kind is TokenKind.PASTED else None
         ),
         history_path=history_path(),
         saved_path=path.with_name("wsctl-messages.jsonl"),
@@ -88,13 +88,20 @@ def _target(profile: SavedProfile) -> Target:
         kind, value = TokenKind.FILE, profile.token_file
     else:
         kind, value = TokenKind.GUEST, ""
-    speaks = dict(profile.speaks)
+    speaks, dials = dict(profile.speaks), dict(profile.dials)
     protocol = ProtocolName(speaks.pop("protocol", ProtocolName.AUTO))
-    return Target(profile.url, kind, value, profile.session or "", written({**profile.dials, **speaks}), protocol)
+    user = dials.pop("user", "")
+    return Target(profile.url, kind, value, profile.session or "", written({**dials, **speaks}), protocol, user)
 
 
-def _profile(target: Target) -> SavedProfile:
+def _profile(target: Target, password: str | None = None) -> SavedProfile:
+    """Return what is saved of a target, or with its password what is dialled."""
     options = read_options(target.options)
+    if target.user:
+        check_saved("user", "user", target.user)
+        options["user"] = target.user if password is None else f"{target.user}:{password}"
+    elif password:
+        raise ConfigError("password", "there is no user")
     speaks = {key: value for key, value in options.items() if key in SAVED_FIELDS}
     if target.protocol is not ProtocolName.AUTO:
         speaks.setdefault("protocol", str(target.protocol))

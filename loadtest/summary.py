@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from loadtest.histograms import Distribution
-from loadtest.wire import Generator, HostClock, Ledger, Plan, ReceiverLedger, RecoveryLedger, Second
+from loadtest.wire import Generator, HostClock, Ledger, Plan, ReceiverLedger, RecoveryLedger, Second, StepLedger
 from wscore.errors import ConfigError
 
 SCHEMA: Final = 1
@@ -82,11 +82,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ledger: Ledger
     receivers: tuple[ReceiverLedger, ...] = ()
     receivers_affected: int = 0
+    steps: dict[str, StepLedger] = {}
+    marks: int = 0
     connections: Connections
     workers: dict[int, int] = {}
     recovery: RecoveryLedger | None = None
     errors: dict[str, int]
     close_codes: dict[str, int]
+    close_reasons: dict[str, int] = {}
     heartbeats_missed: int
     server_rss_kib: tuple[int, int] | None
     all_lost_at_s: float | None = None

@@ -33,7 +33,7 @@ _LATENCIES: Final = {
 
 
 def _looks_for(summary: Summary, fault: str) -> bool:
-    return summary.ledger.expected > 0 and fault in SCENARIOS[summary.kind].looks_for(summary.protocol)
+    return summary.ledger.expected > 0 and fault in SCENARIOS[summary.kind].looked_for(summary)
 
 
 def _count_of(fault: str, summary: Summary) -> float | None:

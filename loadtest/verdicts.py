@@ -17,6 +17,7 @@ from wscore.text import redact
 from wscore.units import format_figure
 from wscore.wallclock import now_ms
 
+MANY_ENDS: Final = 5  # that a verdict names
 MOST_ABSENT: Final = 0.01  # of the load; a run with less of it is not the run that was asked for
 
 
@@ -48,6 +49,8 @@ def summarise(
         ledger=ledger,
         receivers=measured.receivers,
         receivers_affected=measured.receivers_affected,
+        steps=measured.steps,
+        marks=measured.marks,
         connections=Connections(
             plan.connections,
             measured.peak_connections,
@@ -60,6 +63,7 @@ def summarise(
         recovery=measured.recovery,
         errors=measured.errors,
         close_codes=measured.close_codes,
+        close_reasons=measured.close_reasons,
         heartbeats_missed=measured.heartbeats_missed,
         server_rss_kib=measured.server_rss_kib,
         all_lost_at_s=measured.all_lost_at_s,
@@ -116,7 +120,8 @@ def _doubts(summary: Summary) -> Iterator[str]:
 
 def _failures(summary: Summary, checks: Sequence[Check], *, judged: bool) -> Iterator[str]:
     if summary.all_lost_at_s is not None:
-        codes = ", ".join(f"{code} ×{count}" for code, count in summary.close_codes.items()) or "no close code"
+        ends = sorted((summary.close_reasons or summary.close_codes).items(), key=lambda end: -end[1])
+        codes = ", ".join(f"{end} ×{count}" for end, count in ends[:MANY_ENDS]) or "no close code"
         if summary.target_died_at_s is not None:
             yield f"The target died {summary.target_died_at_s:.1f} s after the start ({codes})."
         else:

@@ -199,6 +199,13 @@ class ReceiverLedger(msgspec.Struct, frozen=True, rename="camel"):
     room: int | None = None
 
 
+class StepLedger(msgspec.Struct, rename="camel"):
+    """What became of one kind of step of people's own users that waits for a message."""
+
+    expected: int = 0
+    lost: int = 0  # it failed, and no late message answered it
+
+
 class RecoveryLedger(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What became of those who came back to their sessions with a position, and of the events counted by `seq`.
 
@@ -295,6 +302,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     away_s: float = 0.0  # connection-seconds of the window in which a connection had failed or was lost
     errors: dict[str, int] = {}  # by text, such as `connection refused` or `RATE_LIMITED`
     close_codes: dict[str, int] = {}
+    close_reasons: dict[str, int] = {}  # by the code and what the target said, such as `4009 Session timed out`
     workers: dict[int, int] = {}  # connections opened, by the number of the server's worker, where it has several
     all_lost_at_s: float | None = None  # since the start, when every connection was lost
     target_died_at_s: float | None = None  # the same, if it took no connection any more
@@ -305,6 +313,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     ledger: Ledger = Ledger()
     receivers: tuple[ReceiverLedger, ...] = ()  # the worst ones
     receivers_affected: int = 0
+    steps: dict[str, StepLedger] = {}  # of people's own users, by name
+    marks: int = 0  # of theirs that came
     lost_by_second: dict[int, int] = {}  # of what was sent in that second of the run
     histograms: Histograms = Histograms()
     generator: Generator = Generator()

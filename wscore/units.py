@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 _DURATION_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -49,6 +50,19 @@ def format_figure(value: float, digits: int = 3) -> str:
     places = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
     text = f"{value:,.{max(0, places)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def format_age(ms: int) -> str:
+    """Return an age in its two largest units and at most six characters: `59s`, `3m12s`, `5h03m`, `12d04h`, `120d`.
+
+    One below 0, as clocks of two machines may tell, is `0s`.
+    """
+    seconds = max(0, ms) // 1000
+    for (unit, size), (below, size_below) in pairwise((("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))):
+        if seconds >= size:
+            whole = f"{seconds // size}{unit}"
+            return whole if len(whole) > 3 else f"{whole}{seconds % size // size_below:02}{below}"
+    return f"{seconds}s"
 
 
 def counted_noun(number: int, noun: str) -> str:

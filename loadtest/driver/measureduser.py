@@ -16,6 +16,7 @@ from loadtest.driver.eventloop import LoopGreenlet
 from loadtest.driver.userconnection import Nobody, UserConnection
 from loadtest.generator.connections import ConnectionOwner, monotonic_ns
 from loadtest.generator.dialing import Dialer, reason
+from loadtest.generator.marks import Marks
 from loadtest.generator.usertraffic import UserTraffic
 from loadtest.wire import Tokens
 from wscore.errors import WsctlError
@@ -62,6 +63,9 @@ class MeasuredUser(User):
         super().__init__(environment)
         self._number = next(MeasuredUser._numbers)
         self._connection: UserConnection[Any] | None = None
+        run_id = "0" if self._traffic is None else self._traffic.plan.run_id
+        self._marks = Marks(run_id, self._index())
+        self._overdue: dict[int, tuple[int, str]] = {}  # marks that were given up: when they were sent, and their step
 
     @classmethod
     def serve(cls, traffic: UserTraffic, loop: LoopGreenlet) -> None:
@@ -82,6 +86,14 @@ class MeasuredUser(User):
             self._traffic.error(f"check {name}: does not hold")
         self._report("CHECK", name, 0.0, None, problem)
 
+    def mark(self, *, shared: bool = False) -> str:
+        """Return a word for a message that the server sends back as it is; each is another one.
+
+        By it is told what of yours comes twice, out of order, to somebody else, or not as it was sent. With `shared`
+        others get the message too.
+        """
+        return self._marks.new(is_shared=shared)
+
     def close(self) -> None:
         """Close the connection, if there is one."""
         connection, self._connection = self._connection, None
@@ -100,6 +112,18 @@ class MeasuredUser(User):
         except Exception as error:
             raise ScenarioError(reason(error)) from None
         self._connection = connection
+
+    def _see(self, payload: bytes) -> None:
+        """Enter the marks of a message that came."""
+        traffic, index = self._traffic, self._index()
+        for mark, fault in self._marks.enter(payload):
+            if traffic is None:
+                continue
+            traffic.marks += 1
+            if fault:
+                traffic.fault(fault, index)
+            elif mark is not None and mark.sender == index and (overdue := self._overdue.pop(mark.number, None)):
+                traffic.came_late(index, *overdue)
 
     def _owner(self) -> ConnectionOwner:
         return self._traffic or Nobody()
@@ -163,7 +187,7 @@ class MeasuredUser(User):
             raise
         finally:
             if traffic is not None:
-                traffic.step(kind, name, began_ns, None if problem is None else problem.problem)
+                traffic.step(kind, name, self._index(), began_ns, None if problem is None else problem.problem)
             self._report(kind, name, (time.perf_counter() - began) * 1000, result, problem)
         return result
 

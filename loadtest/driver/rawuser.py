@@ -11,11 +11,16 @@ import gevent.event
 
 from loadtest.driver.measureduser import MeasuredUser, ScenarioError
 from loadtest.driver.userconnection import RawConnection
+from loadtest.generator.connections import monotonic_ns
+from loadtest.generator.marks import PREFIX
+from loadtest.generator.usertraffic import step_of
 from wscore.foreign import Frame, ProtocolName, ProtocolSettings
 from wscore.units import format_figure
 from wscore.wallclock import now_ms
 
-KEPT: Final = 1000  # messages that nobody has asked for yet
+KEPT: Final = 1000  # messages that nobody has asked for yet, and marks that are still looked for
+
+Where = Callable[[Any], object]
 
 
 class RawUser(MeasuredUser):
@@ -37,9 +42,7 @@ class RawUser(MeasuredUser):
         """Send a text or bytes and wait for nothing."""
         self._timed("SEND", name, lambda: self._send(message))
 
-    def expect(
-        self, timeout_s: float = 10.0, *, where: Callable[[Any], object] = lambda message: True, name: str = "message"
-    ) -> Any:
+    def expect(self, timeout_s: float = 10.0, *, where: Where = lambda message: True, name: str = "message") -> Any:
         """Return the next message, a str or bytes, for which `where` holds, one that came before included."""
         return self._timed("EXPECT", name, lambda: self._wait(timeout_s, where))
 
@@ -48,11 +51,14 @@ class RawUser(MeasuredUser):
         message: Frame,
         timeout_s: float = 10.0,
         *,
-        where: Callable[[Any], object] = lambda message: True,
+        where: Where | None = None,
         name: str = "message",
     ) -> Any:
-        """Send a message and return the next one that comes, or the next for which `where` holds."""
-        return self._timed("REQUEST", name, lambda: self._request(message, timeout_s, where))
+        """Send a message and return the next one that comes, or the next for which `where` holds.
+
+        With a `mark()` in it, it is the next that holds that one.
+        """
+        return self._timed("REQUEST", name, lambda: self._request(message, timeout_s, where, name))
 
     def _connect(self) -> None:
         loop = self._running_loop().loop
@@ -62,11 +68,22 @@ class RawUser(MeasuredUser):
         is_text = isinstance(message, str)
         self._connected().send(message.encode() if isinstance(message, str) else message, is_text=is_text)
 
-    def _request(self, message: Frame, timeout_s: float, where: Callable[[Any], object]) -> Frame:
+    def _request(self, message: Frame, timeout_s: float, where: Where | None, name: str) -> Frame:
+        marked = self._marks.own(_bytes_of(message))
+        sent_ns = monotonic_ns()
         self._send(message)
-        return self._wait(timeout_s, where)
+        if marked is None:
+            return self._wait(timeout_s, where or (lambda message: True))
+        mark, number = marked
+        try:
+            return self._wait(timeout_s, where or (lambda reply: mark in _bytes_of(reply)))
+        except ScenarioError:
+            self._overdue[number] = sent_ns, step_of("REQUEST", name)
+            if len(self._overdue) > KEPT:
+                del self._overdue[next(iter(self._overdue))]
+            raise
 
-    def _wait(self, timeout_s: float, where: Callable[[Any], object]) -> Frame:
+    def _wait(self, timeout_s: float, where: Where) -> Frame:
         with gevent.Timeout(timeout_s, False):
             while True:
                 for message in self._inbox:
@@ -79,8 +96,15 @@ class RawUser(MeasuredUser):
         raise ScenarioError(f"no such message within {format_figure(timeout_s)} s")
 
     def _take(self, message: Frame) -> None:
+        payload = _bytes_of(message)
+        if PREFIX in payload:
+            self._see(payload)
         self._inbox.append(message)
         self._arrived.set()
 
     def _lost(self, ending: str) -> None:
         self._arrived.set()
+
+
+def _bytes_of(message: Frame) -> bytes:
+    return message.encode(errors="replace") if isinstance(message, str) else message

@@ -15,7 +15,8 @@ import msgspec
 from loadtest.driver.measureduser import MeasuredUser, ScenarioError
 from loadtest.driver.userconnection import EnvelopeConnection
 from loadtest.generator.connections import monotonic_ns
-from loadtest.generator.usertraffic import UserTraffic
+from loadtest.generator.marks import PREFIX
+from loadtest.generator.usertraffic import UserTraffic, step_of
 from wscore.envelope import MessageProtocol
 from wscore.message import Message
 from wscore.units import format_figure
@@ -35,7 +36,8 @@ class EnvelopeUser(MeasuredUser):
         self._inbox: deque[Message] = deque(maxlen=KEPT)
         self._arrived = gevent.event.Event()
         self._replies: dict[str, Any] = {}
-        self._given_up: dict[str, int] = {}  # when requests were sent, the oldest first, whose replies may still come
+        # When requests were sent, the oldest first, and their types, whose replies may still come.
+        self._given_up: dict[str, tuple[int, str]] = {}
         self._handlers: dict[str, list[Callable[[Message], object]]] = {}
         self._handled: Any = None
         self._ids = itertools.count(1)
@@ -87,7 +89,7 @@ class EnvelopeUser(MeasuredUser):
         self._connected().send(self._protocol.serialize(self._protocol.create_envelope(type, data, id=id)))
 
     def _request(self, type: str, data: object, timeout_s: float) -> Message:
-        id = f"{self._marks()}{self._index()}-{next(self._ids)}"
+        id = f"{self._beginning()}{self._index()}-{next(self._ids)}"
         waiting = self._replies[id] = gevent.event.AsyncResult()
         sent_ns = monotonic_ns()
         try:
@@ -101,7 +103,7 @@ class EnvelopeUser(MeasuredUser):
         finally:
             del self._replies[id]
             if not waiting.ready():
-                self._give_up(id, sent_ns)
+                self._give_up(id, sent_ns, type)
         raise ScenarioError(f"no reply within {format_figure(timeout_s)} s")
 
     def _expect(self, type: str, timeout_s: float, where: Callable[[Message], bool]) -> Message:
@@ -126,10 +128,12 @@ class EnvelopeUser(MeasuredUser):
             message = msgspec.json.decode(payload, type=Message)
         except msgspec.DecodeError:
             return
+        if PREFIX in payload:
+            self._see(payload)
         waiting = self._replies.get(message.id) if message.id is not None else None
         if waiting is not None and not waiting.ready():
             waiting.set(message)
-        elif message.id is not None and self._traffic is not None and message.id.startswith(self._marks()):
+        elif message.id is not None and self._traffic is not None and message.id.startswith(self._beginning()):
             self._on_odd(message.id, self._traffic)
         elif message.type in self._handlers and self._handled is not None:
             self._handled.put(message)
@@ -137,21 +141,22 @@ class EnvelopeUser(MeasuredUser):
             self._inbox.append(message)
             self._arrived.set()
 
-    def _give_up(self, id: str, sent_ns: int) -> None:
-        self._given_up[id] = sent_ns
+    def _give_up(self, id: str, sent_ns: int, type: str) -> None:
+        self._given_up[id] = sent_ns, type
         if len(self._given_up) > KEPT:
             del self._given_up[next(iter(self._given_up))]
 
-    def _marks(self) -> str:
+    def _beginning(self) -> str:
         """Return how the ids of this run's requests begin."""
         return "" if self._traffic is None else f"{self._traffic.plan.run_id}-"
 
     def _on_odd(self, id: str, traffic: UserTraffic) -> None:
         """Note a reply that nobody here waits for: to one that was given up or answered, or of another user."""
         index = self._index()
-        if (sent_ns := self._given_up.pop(id, None)) is not None:
-            traffic.came_late(index, sent_ns)
-        elif id.startswith(f"{self._marks()}{index}-"):
+        if (given_up := self._given_up.pop(id, None)) is not None:
+            sent_ns, type = given_up
+            traffic.came_late(index, sent_ns, step_of("REQUEST", type))
+        elif id.startswith(f"{self._beginning()}{index}-"):
             traffic.fault("duplicated", index)
         else:
             traffic.fault("misdelivered", index)

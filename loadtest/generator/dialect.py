@@ -35,6 +35,8 @@ class Dialect:
         self.is_private = dialogue.protocol.name in PRIVATE
         columns = dialogue.rows[0] if dialogue.rows else ()
         self._first = [frame_template(frame, "--on-open", columns) for frame in self.adapter.first]
+        opening = self.adapter.opening
+        self._opening = None if opening is None else frame_template(opening, "--channel", columns)
 
     def begin(self, connection: LoadConnection) -> None:
         """Say what comes first; the connection is ready then, if there is no greeting to wait for."""
@@ -54,7 +56,10 @@ class Dialect:
             return None
         reading = self.adapter.read(frame)
         if reading.answer is not None:
-            send(connection, reading.answer)
+            if self._opening is not None and reading.answer == self.adapter.opening:
+                self.say(connection, self._opening, 0, connection.index)
+            else:
+                send(connection, reading.answer)
         kind = reading.kind
         if kind is Kind.MESSAGE or kind is Kind.REPLY:
             return reading

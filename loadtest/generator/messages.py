@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from loadtest.generator.flights import Landed
 from loadtest.ledger import NEVER, PublisherLog, Streak
-from loadtest.wire import Generator, Plan
+from loadtest.wire import Generator, Plan, StepLedger
+from wscore.text import neutralise, redact
+
+MAX_TEXTS: Final = 200  # kinds of what a target words itself, a process: errors, and reasons of closing
+OTHERS: Final = "others"
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
@@ -58,8 +63,8 @@ class Counts(msgspec.Struct):
     """What became of the connections and messages of one process, or of several together, since the start.
 
     The counted ones belong to the window, and so do those `unsent`: what was due when its connection had failed or was
-    lost. `errors` are by text, `close_codes` by number, `faults` by their name in the ledger; `workers` are the
-    connections opened by the server's worker that took them.
+    lost. `errors` are by text, `close_codes` by number, `close_reasons` by number and what the target said, `faults` by
+    their name in the ledger; `workers` are the connections opened by the server's worker that took them.
     """
 
     connected: int = 0
@@ -87,6 +92,7 @@ class Counts(msgspec.Struct):
     faults: dict[str, int] = {}
     errors: dict[str, int] = {}
     close_codes: dict[str, int] = {}
+    close_reasons: dict[str, int] = {}
     workers: dict[int, int] = {}
 
     def add(self, other: Counts) -> None:
@@ -108,14 +114,24 @@ class Counts(msgspec.Struct):
 
     def error(self, text: str) -> None:
         """Count something that the target is to blame for."""
-        self.errors[text] = self.errors.get(text, 0) + 1
+        _count(self.errors, text)
 
-    def closed(self, code: int) -> None:
-        """Count a close code that the target sent."""
-        self.close_codes[str(int(code))] = self.close_codes.get(str(int(code)), 0) + 1
+    def closed(self, code: int, reason: bytes = b"") -> None:
+        """Count a close code that the target sent, and what it said with it."""
+        number = str(int(code))
+        self.close_codes[number] = self.close_codes.get(number, 0) + 1
+        words = neutralise(redact(reason.decode(errors="replace")))
+        _count(self.close_reasons, f"{number} {words}" if words else number, f"{number} {OTHERS}")
 
 
-_DICTS = ("errors", "close_codes", "faults", "workers")
+def _count(counts: dict[str, int], text: str, other: str = OTHERS) -> None:
+    """Add to a text's count, or to that of the `other` ones where there are too many already."""
+    if text not in counts and len(counts) >= MAX_TEXTS:
+        text = other
+    counts[text] = counts.get(text, 0) + 1
+
+
+_DICTS = ("errors", "close_codes", "close_reasons", "faults", "workers")
 _NUMBERS = tuple(name for name in Counts.__struct_fields__ if name not in _DICTS)
 
 
@@ -148,6 +164,8 @@ class Part(msgspec.Struct):
     landed: Landed | None = None
     faults: list[tuple[int, dict[str, int]]] = []
     unanswered: dict[int, list[int]] = {}
+    steps: dict[str, StepLedger] = {}
+    marks: int = 0
     replies_expected: int = 0
     replies_received: int = 0
     duplicated: int = 0

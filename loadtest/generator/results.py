@@ -24,6 +24,7 @@ from loadtest.wire import (
     Plan,
     ReceiverLedger,
     RecoveryLedger,
+    StepLedger,
 )
 
 MAX_CPU_PERCENT: Final = 90.0
@@ -70,6 +71,7 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
         received=counts.counted_received,
         errors=counts.errors,
         close_codes=counts.close_codes,
+        close_reasons=counts.close_reasons,
         all_lost_at_s=lost_at_s,
         target_died_at_s=None if course.is_target_alive else lost_at_s,
         workers=dict(sorted(counts.workers.items())),
@@ -80,6 +82,8 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
         ledger=settled.ledger,
         receivers=tuple(receivers[:WORST]),
         receivers_affected=len(receivers),
+        steps=_steps(parts),
+        marks=sum(part.marks for part in parts),
         lost_by_second=dict(sorted(settled.lost_at_s.items())),
         histograms=_histograms(parts),
         generator=_generator(parts, counts, course.workers),
@@ -133,6 +137,15 @@ def _receivers(plan: Plan, parts: list[Part], lost_of: Mapping[int, int]) -> lis
         ReceiverLedger(index, index % sessions if sessions else None, dict(faults), index % rooms if rooms else None)
         for index, faults in worst_first
     ]
+
+
+def _steps(parts: list[Part]) -> dict[str, StepLedger]:
+    steps: defaultdict[str, StepLedger] = defaultdict(StepLedger)
+    for part in parts:
+        for name, ledger in part.steps.items():
+            steps[name].expected += ledger.expected
+            steps[name].lost += ledger.lost
+    return dict(sorted(steps.items(), key=lambda item: -item[1].lost))
 
 
 def _histograms(parts: list[Part]) -> Histograms:

@@ -181,7 +181,7 @@ class Traffic:
         if connection.is_leaving or self._is_ending:
             return
         counts.lost += 1
-        counts.closed(connection.close_code)
+        counts.closed(connection.close_code, connection.close_reason)
         self.away.begin(connection.slot, connection.left_ns)
         if counts.connected == 0:
             self.measurements.all_lost_ns = connection.left_ns
@@ -240,7 +240,7 @@ class Traffic:
             return f"no {self.awaited(connection)} within {self.plan.handshake_timeout_s:g} s"
         if connection.joined_ns:
             return None
-        self.counts.closed(connection.close_code)
+        self.counts.closed(connection.close_code, connection.close_reason)
         return connection.refusal or f"closed with {int(connection.close_code)} before {self.awaited(connection)}"
 
     # The storm

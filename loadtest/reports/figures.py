@@ -52,7 +52,7 @@ def sent_of_asked(summary: Summary) -> str:
 
 def ledger_columns(summary: Summary, digits: int = 4) -> Iterator[tuple[str, str, str]]:
     """Yield the faults that this kind of run looks for, or found, as (name, count, share of what was expected)."""
-    looked_for = SCENARIOS[summary.kind].looks_for(summary.protocol)
+    looked_for = SCENARIOS[summary.kind].looked_for(summary)
     for fault in FAULTS:
         count = getattr(summary.ledger, fault.field)
         if count or fault.field in looked_for:
@@ -115,8 +115,8 @@ def facts(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "whose", "; ".join(receiver_rows(summary))
     if summary.errors:
         yield "errors", ", ".join(f"{text} ×{count:,}" for text, count in summary.errors.items())
-    if summary.close_codes:
-        yield "close codes", ", ".join(f"{code} ×{count:,}" for code, count in summary.close_codes.items())
+    if ends := summary.close_reasons or summary.close_codes:
+        yield "close codes", ", ".join(f"{end} ×{count:,}" for end, count in ends.items())
     if summary.heartbeats_missed:
         yield "heartbeats missed", f"{summary.heartbeats_missed:,}"
     if summary.server_rss_kib is not None:

@@ -89,6 +89,10 @@ class Scenario:
         nothing_wrong = (f"{fault.rule}<=0" for fault in FAULTS if fault.field in looked_for)
         return (*self.latency_rules, *NO_FAILURES, *nothing_wrong)
 
+    def looked_for(self, summary: Summary) -> Set[str]:
+        """Return the faults that a run could find."""
+        return self.looks_for(summary.protocol)
+
     def looks_for(self, protocol: str) -> Set[str]:
         """Return the faults that it can find with a server that speaks `protocol`, as a summary names that."""
         return self.faults

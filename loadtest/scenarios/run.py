@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from loadtest.generator.traffic import Traffic
 from loadtest.generator.usertraffic import UserTraffic
 from loadtest.options import RAMP, count, milliseconds, ramp_s
 from loadtest.scenarios.base import FileArgument, FileKind, Scenario, name_of
+from loadtest.summary import Summary
 from wscore.foreign import ProtocolName
+
+MARKED: Final = frozenset(("late", "duplicated", "reordered", "misdelivered", "unknown", "corrupt"))  # told by marks
+WORST_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,17 @@ class RunScenario(Scenario):
 
     def looks_for(self, protocol: str) -> Set[str]:
         return self.faults if name_of(protocol) == ProtocolName.WSCTL else frozenset(("lost",))
+
+    def looked_for(self, summary: Summary) -> Set[str]:
+        return super().looked_for(summary) | (MARKED if summary.marks else frozenset())
+
+    def facts(self, summary: Summary) -> Iterator[tuple[str, str]]:
+        lost = [(name, step) for name, step in summary.steps.items() if step.lost]
+        if not lost:
+            return
+        told = [f"{name} {step.lost:,} of {step.expected:,}" for name, step in lost[:WORST_SHOWN]]
+        more = [f"and {len(lost) - WORST_SHOWN} more steps"] if len(lost) > WORST_SHOWN else []
+        yield "lost steps", ", ".join((*told, *more))
 
     def foreign_traffic(self) -> type[Traffic]:
         return UserTraffic

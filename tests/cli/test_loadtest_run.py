@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_loadtest_two_hosts import unused_port
 from tests.loadrun import HANG_S, WSCTL, LoadRun, run_loadtest
 from tests.loadtest.driving import lying_server
 
@@ -266,3 +268,25 @@ def test_thresholds_decide_about_own_users_too(lies, rule, code, run, tmp_path):
     assert result.code in (code, 98), result.summary["reasons"]
     assert [check["passed"] for check in result.summary["checks"]] == [code == 0]
     assert rule in (tmp_path / "reports" / "junit.xml").read_text().replace("&lt;", "<")
+
+
+@pytest.mark.slow
+def test_workers_of_a_master_run_the_users_of_their_own_files_and_the_master_judges_all(start_wsctl, tmp_path):
+    (tmp_path / "scenario.py").write_text(textwrap.dedent(CHAT.replace("timeout_s=2", "timeout_s=0.2")))
+    port = unused_port()
+    with lying_server(lose=3) as url:
+        load = ("run", "scenario.py", url, "--connections", "6", "--ramp", "200ms", "--duration", "2s")
+        workers = [start_wsctl("loadtest", *load, "--worker", f"127.0.0.1:{port}", "--json") for _ in range(2)]
+        master = start_wsctl("loadtest", *load, "--master", str(port), "--expect-workers", "2", "--json")
+        out, err = master.communicate(timeout=HANG_S)
+        parts = [worker.communicate(timeout=HANG_S) for worker in workers]
+    assert master.returncode in (99, 98), err
+    summary = json.loads(out)
+    assert (summary["connections"]["peak"], summary["connections"]["opened"]) == (6, 6)
+    lost = summary["steps"]["request ping"]["lost"]
+    assert 0 < lost == summary["ledger"]["lost"]
+    assert f"{lost:,} messages were lost." in summary["reasons"]
+    assert {who["connection"] for who in summary["receivers"]} <= set(range(6))
+    shares = [json.loads(out)["steps"]["request ping"]["lost"] for out, _ in parts]
+    assert sum(shares) == lost
+    assert {worker.returncode for worker in workers} <= {99, 98}  # each judges its own share

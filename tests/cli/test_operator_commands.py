@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.cli.conftest import HANG_S, WSCTL, environment
 from tests.cli.operators import Member
+from tests.cli.test_publisher import stub
 
 KEY = "0123456789abcdef-operator"
 READ_KEY = "0123456789abcdef-reader"
@@ -226,6 +227,14 @@ def test_yes_asks_nothing_at_a_terminal(ops):
     ann = member("s")
     said, returned = in_terminal(["kick", "--yes", "--connection", ann.id], "", run.keywords["WSCTL_OPS_URL"])
     assert (returned, said.strip()) == (0, f"closed connection {ann.id}")
+
+
+@pytest.mark.parametrize("options", [("--yes",), ()], ids=["told not to ask", "nobody to ask"])
+def test_a_kick_counts_nothing_where_nobody_is_asked(options, wsctl):
+    with stub((200, b'{"disconnected":3,"missing":[]}')) as (url, asked):
+        result = wsctl("kick", "ann", *options, WSCTL_OPS_URL=url)
+    assert (result.returncode, result.stdout) == (0, "closed 3 connections of user ann\n"), result.stderr
+    assert [path.rpartition("/")[2] for path, _, _ in asked] == ["disconnect"]
 
 
 def in_terminal(arguments: list[str], answer: str, url: str) -> tuple[str, int]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from cli import terminal
+from cli.options.handshake import HandshakeOptions
 from cli.options.protocol import ProtocolOptions
 from cli.profiles import SavedProfile, read_profiles, save_profile
-from cli.saved import read_options, written
+from cli.saved import read_options, with_saved, written
 from wsclient.tui.model.target import Target
 from wscore.errors import ConfigError
 from wscore.foreign import ProtocolName, ProtocolSettings
@@ -38,6 +42,7 @@ def test_a_profile_has_what_its_server_asks_for_and_a_flag_wins(wsctl, serving, 
         ("max-size = 5", "max-size: is not a size"),
         ("ping-interval = 'soon'", "ping-interval: 'soon'"),
         ("proxi = 'x'", "proxi: there is no such field"),
+        ("user = 'ann:secret'", "user: is not the name of a user, without a password"),
     ],
 )
 def test_what_a_profile_cannot_have_is_named(wsctl, tmp_path, line, problem):
@@ -85,7 +90,34 @@ def test_an_option_of_the_command_line_wins_over_what_a_profile_says_of_the_prot
     assert ProtocolOptions().over({"protocol": "raw"}) == {"protocol": "raw"}
 
 
-@pytest.mark.parametrize("text", ["--nothing x", "--proxy", "'", "proxy x", "--max-size much"])
+@pytest.mark.parametrize("text", ["--user ann:secret", "--nothing x", "--proxy", "'", "proxy x", "--max-size much"])
 def test_options_that_are_none_are_refused(text):
     with pytest.raises(ConfigError):
         read_options(text)
+
+
+def test_a_password_is_dialled_and_never_saved(tmp_path):
+    target = Target("ws://h/", options="--insecure", user="ann", password="secret")
+    assert terminal._profile(target, target.password).dials["user"] == "ann:secret"
+    file = tmp_path / "wsctl.toml"
+    save_profile(file, "there", terminal._profile(target))
+    assert "secret" not in file.read_text() + repr(target)
+    assert terminal._target(read_profiles(file)["there"]) == replace(target, password="")
+    with pytest.raises(ConfigError, match="there is no user"):
+        terminal._profile(Target("ws://h/"), "secret")
+    with pytest.raises(ConfigError, match="without a password") as caught:
+        terminal._profile(Target("ws://h/", user="ann:secret"))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [{"user": "bob:x"}, {"user_file": Path("bob")}])
+def test_a_user_that_is_given_wins_over_the_saved_one(given):
+    group = HandshakeOptions(**given)
+    assert with_saved(group, {"user": "ann"}) == with_saved(group, {"user-file": "ann"}) == group
+    assert with_saved(HandshakeOptions(), {"user": "ann"}).user == "ann"
+
+
+def test_a_profile_with_a_user_asks_for_the_password_where_somebody_is(wsctl, tmp_path):
+    (tmp_path / "wsctl.toml").write_text('[profiles.there]\nurl = "ws://127.0.0.1:1/"\nuser = "ann"\n')
+    refused = wsctl("connect", "--profile", "there", *TALK)
+    assert (refused.returncode, "--user: has no password" in refused.stderr) == (2, True), refused.stderr

@@ -58,6 +58,7 @@ def test_the_close_codes_of_lost_connections_are_counted():
     with lying_server(close_after=50, close_code=4003) as url:
         outcome = drive(short_plan(url, duration_s=30.0))
     assert outcome.measured.close_codes == {"4003": 4}
+    assert outcome.measured.close_reasons == {"4003": 4}
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -7,7 +7,7 @@ from hdrh.histogram import HdrHistogram
 
 from loadtest.generator.clock import Offset, drifted, estimate
 from loadtest.generator.latencies import LatencyRecorder, coarse, encode, percentile
-from loadtest.generator.messages import Counts, Part, Window
+from loadtest.generator.messages import MAX_TEXTS, Counts, Part, Window
 from loadtest.generator.results import Course, measured
 from loadtest.wire import LATENCY, Generator, Plan
 
@@ -119,3 +119,20 @@ def test_the_quickest_exchange_tells_the_offset_of_a_clock():
 
 def test_the_drift_of_a_clock_over_the_run_is_part_of_the_uncertainty():
     assert drifted(Offset(1000, 5), Offset(1040, 7)) == 47
+
+
+def test_what_a_target_words_itself_is_counted_by_its_words_and_in_a_bounded_number_of_them():
+    counts = Counts()
+    for number in range(3 * MAX_TEXTS):
+        counts.closed(4000, b"no. %d" % number)
+        counts.error(f"E{number}")
+    counts.closed(4009, b"\x1b[31mlate \xff")
+    counts.closed(1006)
+    assert counts.close_codes == {"4000": 3 * MAX_TEXTS, "4009": 1, "1006": 1}
+    assert counts.close_reasons["4000 no. 7"] == 1
+    assert counts.close_reasons["4000 others"] == 2 * MAX_TEXTS
+    assert counts.errors["others"] == 2 * MAX_TEXTS
+    assert len(counts.close_reasons) <= MAX_TEXTS + 3
+    early = Counts()
+    early.closed(4009, b"\x1b[31mlate \xff token=abc")
+    assert list(early.close_reasons) == ["4009 \\x1b[31mlate \ufffd token=[redacted]"]

@@ -1,34 +1,89 @@
 // Servers of other protocols for the load tester: `node load_servers.mjs KIND` prints its port.
-// KIND: echo (raw), chat (plain JSON to everyone in a room), ask (JSON, replies by "ref"), graphql, socketio, phoenix,
-// rpc (JSON-RPC), gateway (op codes), others (a chat without the sender), greeter (JSON, speaks first), strict (closes at
-// once), refusing (HTTP 401), listener (answers nothing), and seed: session_created, and a pong without an id, as the
-// TypeScript server has them. `node load_servers.mjs KIND FAULT`: lose, double or delay every tenth message.
+// KIND: echo (raw), chat (plain JSON to everyone in a room), ask (JSON, replies by "ref"), graphql, socketio (a namespace
+// is a room), phoenix, rpc (JSON-RPC), gateway (op codes), others (a chat without the sender), greeter (JSON, speaks
+// first), strict (closes at once), refusing (HTTP 401), listener (answers nothing), and seed: session_created, and a pong
+// without an id, as the TypeScript server has them. `node load_servers.mjs KIND FAULT`: one of `faults`, or die, stall,
+// refuse, mute and greet.
 import { createServer } from "node:http";
 import { randomUUID } from "node:crypto";
 import { WebSocketServer } from "ws";
 
 const [kind, fault] = process.argv.slice(2);
 const http = createServer();
+const sockets = [];
+const everywhere = { count: 0 };
+let heard = 0;
 
-// Of what a connection sends after its first message every tenth one is treated so.
+// Every tenth message is treated so: of what is one client's alone of all of them, else of those to its connection.
+const others = (socket) => sockets.filter((other) => other !== socket && other.readyState === 1);
+const another = (socket) => others(socket).find((other) => other.room !== socket.room) ?? others(socket)[0];
+const number = /(wsctl\.\w+\.\d+\.\d+\.|wsctl-mark\.\w+\.\d+\.|"seq":)(\d+)/;
 const faults = {
   lose: () => {},
-  double: (send) => [send(), send()],
-  delay: (send) => setTimeout(send, 300),
+  loseFirst: (send, frame, socket) => socket === sockets[1] || send(frame),
+  double: (send, frame) => [send(frame), send(frame)],
+  delay: (send, frame) => setTimeout(send, 300, frame),
+  swap: (send, frame, socket) => (socket.held = { send: () => send(frame), since: setTimeout(release, 100, socket) }),
+  misroute: (send, frame, socket) => another(socket).sendAsItIs(frame),
+  leak: (send, frame, socket) => [send(frame), another(socket).sendAsItIs(frame)],
+  garble: (send, frame) => send(frame.slice(0, -3)),
+  binary: (send) => send(Buffer.from([0, 255])),
+  wrongId: (send, frame) => send(frame.replace(/^43\d+/, "439999999999")),
+  deface: (send, frame) => send(frame.replace(number, (_, head, seq) => head + (Number(seq) + 1))),
 };
 
-function faulty(socket) {
-  const send = socket.send.bind(socket);
-  let count = 0;
-  socket.send = (...frame) => {
-    count += 1;
-    if (count > 1 && count % 10 === 0) faults[fault](() => send(...frame));
-    else send(...frame);
-  };
+function release(socket) {
+  const held = socket.held;
+  socket.held = undefined;
+  clearTimeout(held?.since);
+  held?.send();
 }
 
+// What a frame is: the greeting, a message with the counter of its kind, or a step of the protocol (undefined).
+function sorted(frame, socket) {
+  if (kind === "socketio") {
+    const greeting = /^40(\/[^,]*)?/.exec(frame);
+    if (greeting) return (socket.room = greeting[1]), "greeting";
+    return frame.startsWith("43") ? everywhere : frame.startsWith("42") ? socket.messages : undefined;
+  }
+  if (socket.isGreeted) return kind === "seed" && frame.includes('"pong"') ? everywhere : socket.messages;
+  socket.isGreeted = true;
+  return "greeting";
+}
+
+function faulty(socket, request) {
+  socket.room = request && new URL(request.url, "ws://here").searchParams.get("sessionId");
+  const send = socket.send.bind(socket);
+  const isFull = sockets.push(socket) > 3; // the first one is the probe before the load
+  socket.messages = { count: 0 };
+  socket.sendAsItIs = send;
+  socket.send = (data, ...more) => {
+    const frame = data.toString();
+    const sort = sorted(frame, socket);
+    const done = more.find((argument) => typeof argument === "function");
+    if (sort === "greeting" && fault === "mute" && isFull) return done && setImmediate(done);
+    if (sort === "greeting" && fault === "greet") send(data);
+    if (sort?.count === undefined || ++sort.count % 10 || !faults[fault]) send(data, ...more);
+    else {
+      faults[fault](send, frame, socket);
+      if (done) setImmediate(done);
+      return;
+    }
+    if (socket.held) release(socket);
+  };
+  socket.on("message", () => {
+    heard += 1;
+    if (fault === "die" && heard === 150) process.exit(1);
+    if (fault === "stall" && heard === 60) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+  });
+}
+
+let asked = 0;
+const isRefused = () => fault === "refuse" && ++asked > 3;
+
 function plain(onConnection, options = {}) {
-  const server = new WebSocketServer({ server: http, ...options });
+  const verifyClient = (_, answer) => (isRefused() ? answer(false, 503) : answer(true));
+  const server = new WebSocketServer({ server: http, verifyClient, ...options });
   if (fault) server.on("connection", faulty);
   server.on("connection", onConnection);
   return server;
@@ -74,10 +129,18 @@ const kinds = {
   },
   async socketio() {
     const { Server } = await import("socket.io");
-    new Server(http, { transports: ["websocket"] }).on("connection", (socket) => {
-      socket.on("echo", (data, reply) => reply(data));
-      socket.on("say", (data) => socket.nsp.emit("said", data));
-    });
+    const allowRequest = (_, answer) => answer(null, !isRefused());
+    const io = new Server(http, { transports: ["websocket"], allowRequest });
+    if (fault)
+      io.engine.on("connection", ({ transport }) => {
+        transport._canSendPreEncodedFrame = () => false; // so that all goes through `send`
+        faulty(transport.socket);
+      });
+    for (const space of [io, io.of(/^\/.+/)])
+      space.on("connection", (socket) => {
+        socket.on("echo", (data, reply) => reply(data));
+        socket.on("say", (data) => socket.nsp.emit("said", data));
+      });
   },
   phoenix() {
     // The frames of Phoenix' documentation, serializer 2.0.0.
@@ -159,11 +222,18 @@ const kinds = {
     });
   },
   seed() {
-    plain((socket) => {
-      const say = (type, data) => socket.send(JSON.stringify({ type, timestamp: Date.now(), data }));
-      say("session_created", { sessionId: randomUUID(), userId: "guest", isGuest: true });
-      socket.on("message", (data) => {
-        if (JSON.parse(data).type === "ping") say("pong", { timestamp: Date.now() });
+    const sessions = new Map();
+    plain((socket, request) => {
+      const sessionId = new URL(request.url, "ws://here").searchParams.get("sessionId") ?? randomUUID();
+      const members = sessions.get(sessionId) ?? new Set();
+      sessions.set(sessionId, members.add(socket));
+      socket.on("close", () => members.delete(socket));
+      const say = (to, type, data) => to.send(JSON.stringify({ type, timestamp: Date.now(), sessionId, data }));
+      say(socket, "session_created", { sessionId, userId: "guest", isGuest: true });
+      socket.on("message", (text) => {
+        const { type, data } = JSON.parse(text);
+        if (type === "ping") say(socket, "pong", { timestamp: Date.now() });
+        if (type === "message") for (const member of members) say(member, "message", data);
       });
     });
   },

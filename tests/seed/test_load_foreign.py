@@ -91,6 +91,10 @@ BROADCASTS = {
         *("--greeting", "joined", "--message", '{"op":"say","text":"{{stamp}} hello"}', "--sessions", "2"),
     ),
     "Socket.IO": ("socketio", "/", "--protocol", "socketio", "--message", '{"type":"say","data":"{{stamp}}"}'),
+    "Socket.IO, a namespace each": (
+        *("socketio", "/", "--protocol", "socketio", "--channel", "/{{session}}", "--sessions", "2"),
+        *("--hello", '{"as":"{{connection}}"}', "--message", '{"type":"say","data":"{{stamp}}"}'),
+    ),
     "Phoenix": (
         *("phoenix", "/", "--protocol", "phoenix", "--channel", "room:{{session}}", "--sessions", "2"),
         *("--message", '{"type":"new_msg","data":{"body":"{{stamp}}"}}'),
@@ -179,6 +183,7 @@ def test_replies_that_do_not_come_are_lost(load):
         (("heartbeat", "--protocol", "json"), "--message: is needed"),
         (("heartbeat", "--protocol", "json", "--message", "{{nmae}}"), "there is no variable 'nmae'"),
         (("broadcast", "--protocol", "json", "--message", '{"a":1}'), "{{stamp}}"),
+        (("heartbeat", "--protocol", "socketio", "--message", "x", "--channel", "/{{roon}}"), "variable 'roon'"),
         (("heartbeat", "--protocol", "raw", "--data", "none.csv"), "none.csv: No such file"),
         (("heartbeat", "--protocol", "raw", "--id-key", "x"), "--id-key: means nothing to raw"),
     ],

@@ -17,7 +17,7 @@ from websockets.streams import StreamReader
 
 from wscore.frames import text_frame
 from wscore.text import REDACTED, checked_text, describe, json_line, neutralise, redact
-from wscore.units import format_duration, format_figure, format_size, parse_duration_ms, parse_size_bytes
+from wscore.units import format_age, format_duration, format_figure, format_size, parse_duration_ms, parse_size_bytes
 
 GUEST = "guest_0b8f9c5e-3f0a-4c6e-9b1d-2a7e5d4c3b21_1700000000000"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
@@ -37,6 +37,18 @@ def test_a_duration_is_read(text, ms):
 )
 def test_a_size_is_read(text, size):
     assert parse_size_bytes(text) == size
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((-5, "0s"), (0, "0s"), (59, "59s"), (60, "1m00s"), (192, "3m12s"), (3600, "1h00m"), (18_180, "5h03m")),
+        *((86_399, "23h59m"), (273_600, "3d04h"), (12 * 86_400 + 3600, "12d01h"), (120 * 86_400 + 3600, "120d")),
+    ],
+)
+def test_an_age_is_written_in_two_units_and_six_characters(seconds, text):
+    assert format_age(seconds * 1000 + 999 * (seconds > 0)) == text
+    assert len(text) <= 6
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "-5s", "+5s", "5 seconds", "5S", "1h30m", "1e3s", "٥s", "nans", "1_0s"])

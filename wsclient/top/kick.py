@@ -11,9 +11,9 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from wsclient.top.tables import age_text
 from wscore.operations import ConnectionRow
 from wscore.text import neutralise
+from wscore.units import format_age
 
 
 class Whom(Enum):
@@ -49,7 +49,7 @@ class KickQuestion(ModalScreen[Whom]):
         """Show who it is, and the choices."""
         row = self._row
         kind = "guest " if row.is_guest else "user "
-        age = age_text(self._now_ms - row.opened_at)
+        age = format_age(self._now_ms - row.opened_at)
         lines = (
             "Close this connection? It is told 4004, after which well-behaved clients stay away.",
             f"{kind}{neutralise(row.user)}",

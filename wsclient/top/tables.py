@@ -15,6 +15,7 @@ from wsclient.top.sample import ALONE, Ending, Overview, WorkerLoad
 from wscore.codes import CLOSES, CloseCode
 from wscore.operations import ConnectionRow, GroupRow
 from wscore.text import neutralise
+from wscore.units import format_age
 
 SHOWN: Final = 200  # rows of a table: who wants others filters
 UNKNOWN: Final = "–"
@@ -64,16 +65,6 @@ def count_text(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
-
-
-def age_text(ms: int) -> str:
-    """Return how long something is there in at most six characters: `59s`, `3m12s`, `5h03m`, `12d`."""
-    seconds = max(0, ms) // 1000
-    if seconds < 60:
-        return f"{seconds}s"
-    if seconds < 3600:
-        return f"{seconds // 60}m{seconds % 60:02}s"
-    return f"{seconds // 3600}h{seconds % 3600 // 60:02}m" if seconds < 86_400 else f"{seconds // 86_400}d"
 
 
 class _Cell:
@@ -182,7 +173,7 @@ def _connection_cells(row: ConnectionRow, now_ms: int) -> list[str]:
     return [
         row.user,
         row.address or UNKNOWN,
-        age_text(now_ms - row.opened_at),
+        format_age(now_ms - row.opened_at),
         row.session,
         str(row.room_count),
         size_text(row.buffered_bytes),

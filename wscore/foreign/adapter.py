@@ -61,6 +61,8 @@ class Adapter:
     path at all. `first` is sent as soon as the WebSocket is open. The connection is ready then, or with the frame that
     `read` takes for the greeting if it `awaits_greeting`. `read` never raises, and reads what was sent as well.
 
+    Where the server speaks first, `opening` is what `read` answers to be let in.
+
     `wrap(type, data, id)` makes the frame of a message; data is any JSON value or raw slice, UNSET for none. `compose(
     line, type, new_id)` makes it of a line that somebody typed; where nothing else says so the type is `type`, or
     `bare_type` if that is empty, unless lines go as they are (`has_typed_lines` is false). Both raise
@@ -78,6 +80,7 @@ class Adapter:
     path: str | None = None
     query: tuple[tuple[str, str], ...] = ()
     first: tuple[Frame, ...] = ()
+    opening: Frame | None = None
     awaits_greeting: bool = False
     heartbeat: HeartbeatFrame | None = None
     numeric_ids: bool = False

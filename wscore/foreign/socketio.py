@@ -52,6 +52,7 @@ def socketio_adapter(namespace: str = "/", auth: msgspec.Raw | None = None) -> A
         compose=compose,
         path="/socket.io/",
         query=(("EIO", "4"), ("transport", "websocket")),
+        opening=connect,
         awaits_greeting=True,
         numeric_ids=True,
     )

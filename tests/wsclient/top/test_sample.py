@@ -7,7 +7,7 @@ import pytest
 from wsclient.top.exposition import Number, parse_exposition
 from wsclient.top.reading import Wanted, wanted
 from wsclient.top.sample import Ending, ServerSample, overview
-from wsclient.top.tables import Order, age_text, chosen, count_text, placed, size_text
+from wsclient.top.tables import Order, chosen, count_text, placed, size_text
 from wscore.operations import ConnectionRow, ConnectionsPage, RoomsPage
 
 
@@ -123,12 +123,5 @@ def test_figures_fit():
         "1.5 KiB",
         "146 KiB",
         "3.0 MiB",
-    ]
-    assert [age_text(ms) for ms in (-5, 59_999, 192_000, 18_180_000, 12 * 86_400_000)] == [
-        "0s",
-        "59s",
-        "3m12s",
-        "5h03m",
-        "12d",
     ]
     assert [count_text(value) for value in (0, 0.5, 9.0, 12.6, 12345.6)] == ["0", "0.5", "9", "13", "12,346"]

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from textual.widgets import Collapsible, Input
+from websockets.asyncio.server import ServerConnection, serve
 
+from cli.options.handshake import HandshakeOptions
+from cli.profiles import save_profile
+from cli.saved import with_saved
+from cli.terminal import _profile
+from wsclient import Client
 from wsclient.tui.model.options import OPTION_FIELDS, joined_options, split_options
 from wsclient.tui.model.target import Target
 
@@ -61,3 +69,51 @@ async def test_a_profile_fills_in_the_fields_and_opens_them(open_terminal):
         await terminal.until(lambda: not terminal.screen.query_one("#more", Collapsible).collapsed)
         assert terminal.screen.filled_in.options == LINE
         assert terminal.screen.query_one("#option-cookie", Input).value == "a=1"
+
+
+async def test_a_user_and_a_password_let_in_and_the_password_is_seen_nowhere(open_terminal, tmp_path):
+    password = "a:secret \N{SNOWMAN}"
+    pair = f"ann:{password}"
+    saved = tmp_path / "wsctl.toml"
+
+    async def answer(connection: ServerConnection) -> None:
+        await connection.send(
+            f"hello {base64.b64decode(connection.request.headers['Authorization'][6:]) == pair.encode()}"
+        )
+        await connection.wait_closed()
+
+    def new_client(target):
+        profile = _profile(target, target.password)
+        return Client(profile.url, dial=with_saved(HandshakeOptions(), profile.dials).dial())
+
+    def save(name, target):
+        save_profile(saved, name, _profile(target))
+
+    async with serve(answer, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        options = {"form": True, "size": (100, 50), "new_client": new_client, "save_profile": save}
+        async with open_terminal(url, **options) as terminal:
+            screen = terminal.screen
+            screen.query_one("#more", Collapsible).collapsed = False
+            screen.query_one("#user", Input).value = "ann"
+            screen.query_one("#password", Input).value = password
+            screen.query_one("#name", Input).value = "mine"
+            await terminal.press("ctrl+s")
+            await terminal.until(saved.exists)
+            seen = terminal.screen_text()
+            screen.query_one("#url", Input).focus()
+            await terminal.press("enter")
+            await terminal.shows("hello True")
+            await terminal.press("f6")
+            await terminal.shows("> GET /")
+            seen += terminal.screen_text()
+            await terminal.press("ctrl+n")
+            await terminal.shows("Connect as", "ann")
+            assert terminal.screen.query_one("#password", Input).value == password
+            seen += terminal.screen_text()
+            terminal.screen.query_one("#profile").value = "mine"
+            await terminal.until(lambda: not terminal.screen.query_one("#password", Input).value)
+            assert terminal.screen.query_one("#user", Input).value == "ann"
+    assert 'user = "ann"' in saved.read_text()
+    for secret in ("secret", base64.b64encode(pair.encode()).decode()):
+        assert secret not in seen + saved.read_text()

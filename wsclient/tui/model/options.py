@@ -22,7 +22,7 @@ OPTION_FIELDS: Final = (
     OptionField("header", "Headers", "NAME: VALUE, or 'A: 1' 'B: 2'", repeats=True),
     OptionField("cookie", "Cookies", "NAME=VALUE, or 'A=1' 'B=2'", repeats=True),
     OptionField("subprotocol", "Subprotocols", "NAME, or 'A' 'B'", repeats=True),
-    OptionField("user-file", "User, password", "a file with USER:PASSWORD"),
+    OptionField("user-file", "Or both in a file", "a file with USER:PASSWORD"),
     OptionField("proxy", "Proxy", "http://HOST:PORT, socks5h://HOST:PORT or none"),
     OptionField("ca", "Trusted CA", "a PEM file"),
     OptionField("cert", "Certificate", "a PEM file of the client's own"),

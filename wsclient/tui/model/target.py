@@ -22,7 +22,7 @@ class Target:
     """Where to connect, and as whom. `value` is the user, the token or the file that `kind` asks for.
 
     `protocol` is what the server speaks, `options` are those of the connection and of what is special about the
-    protocol, as on the command line: `--proxy none --header 'X-Trace: 1'`.
+    protocol, as on the command line: `--proxy none --header 'X-Trace: 1'`. A `user` with a `password` is Basic auth.
     """
 
     url: str
@@ -31,3 +31,5 @@ class Target:
     session: str = ""
     options: str = field(default="", repr=False)
     protocol: ProtocolName = ProtocolName.AUTO
+    user: str = ""
+    password: str = field(default="", repr=False)

@@ -33,7 +33,7 @@ class ConnectForm(Screen[None]):
     """Fills in a Target. `submit` connects and raises WsctlError when it cannot; `save` keeps it under a name."""
 
     TITLE = "connect"
-    HELP = "Enter connects. A pasted token is never saved."
+    HELP = "Enter connects. A pasted token and a password are never saved."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+j", "connect", "Connect", id="form.connect"),
         Binding("ctrl+s", "save", "Save profile", id="form.save"),
@@ -89,7 +89,11 @@ class ConnectForm(Screen[None]):
             yield Label("Session to join (optional)")
             yield Input(target.session, compact=True, id="session")
             fields, rest = split_options(target.options)
-            with Collapsible(title="More options", collapsed=not fields, id="more"):
+            with Collapsible(title="More options", collapsed=not (fields or target.user), id="more"):
+                with Horizontal(classes="option"):
+                    yield Label("User, password")
+                    yield Input(target.user, placeholder="of Basic auth", compact=True, id="user")
+                    yield Input(target.password, placeholder="never saved", password=True, compact=True, id="password")
                 for field in OPTION_FIELDS:
                     with Horizontal(classes="option"):
                         yield Label(field.title)
@@ -123,6 +127,8 @@ class ConnectForm(Screen[None]):
                 self.query_one("#options", Input).value,
             ),
             ProtocolName(str(self.query_one("#protocol", Select).value)),
+            self.query_one("#user", Input).value.strip(),
+            self.query_one("#password", Input).value,
         )
 
     def action_connect(self) -> None:
@@ -130,9 +136,9 @@ class ConnectForm(Screen[None]):
         self._attempt(lambda: self._submit(self.filled_in))
 
     def action_save(self) -> None:
-        """Keep the target under the name; a pasted token stays out of the file."""
+        """Keep the target under the name; a pasted token and a password stay out of the file."""
         name = self.query_one("#name", Input).value.strip()
-        target = self.filled_in
+        target = replace(self.filled_in, password="")
         if target.kind is TokenKind.PASTED:
             target = replace(target, kind=TokenKind.GUEST, value="")
         if not name:
@@ -160,7 +166,9 @@ class ConnectForm(Screen[None]):
             fields, rest = split_options(target.options)
             for field in OPTION_FIELDS:
                 self.query_one(f"#option-{field.name}", Input).value = fields.get(field.name, "")
-            self.query_one("#more", Collapsible).collapsed = not fields
+            self.query_one("#user", Input).value = target.user
+            self.query_one("#password", Input).value = target.password
+            self.query_one("#more", Collapsible).collapsed = not (fields or target.user)
             self.query_one("#options", Input).value = rest
             self.query_one("#protocol", Select).value = target.protocol
         self._ask_for_value()
