@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cli import collector
@@ -76,9 +78,18 @@ def run_app(app: TerminalApp, theme: str | None) -> None:
             raise ConfigError("--theme", f"{theme!r} is not one", f"themes are {themes}")
         app.theme = theme
     os.environ.setdefault("ESCDELAY", "25")  # a lone Esc acts at once, also in tmux and over ssh
+    _believe_the_terminal()
     app.run()
     if app.fault is not None:
         raise app.fault
+
+
+def _believe_the_terminal() -> None:
+    """Have Textual draw at the terminal's own size: a COLUMNS or LINES that some shell has exported may be stale."""
+    with suppress(OSError, ValueError):
+        if all(os.get_terminal_size(sys.__stdout__.fileno())):  # type: ignore[union-attr]
+            for name in ("COLUMNS", "LINES"):
+                os.environ.pop(name, None)
 
 
 def _target(profile: SavedProfile) -> Target:

@@ -72,6 +72,15 @@ def test_without_a_word_the_form_asks_where_to_go(serving, tmux):
     tmux.wait_for("left with 0")
 
 
+def test_the_screen_is_as_large_as_the_terminal_whatever_a_shell_has_exported(tmux):
+    tmux.start("connect", COLUMNS="40", LINES="10")
+    screen = tmux.wait_for("Connect as", "^q Quit").splitlines()
+    assert "^q Quit" in screen[23]
+    assert max(map(len, screen)) > 40
+    tmux.keys("C-q")
+    tmux.wait_for("left with 0")
+
+
 def test_a_recording_is_opened_without_a_server(tmux, tmp_path):
     line = {"type": "message", "timestamp": 1, "data": "kept", "receivedAtMs": 1764000000000}
     (tmp_path / "old.jsonl").write_text(json.dumps(line) + "\n")
