@@ -96,13 +96,25 @@ def read_sent(file: Path) -> tuple[SentMessage, ...]:
     from wsclient.recording import read_recording
     from wsclient.replay import is_for_one_connection
 
-    sent = [record for record in read_recording(file) if record.is_sent and not is_for_one_connection(record)]
+    records = list(read_recording(file))
+    sent = [record for record in records if record.is_sent and not is_for_one_connection(record)]
     if not sent:
         raise ConfigError(str(file), "holds no message that the client sent", "record some with wsctl connect")
     if any(record.binary is not None for record in sent):
         raise ConfigError(str(file), "holds binary frames, which a load test does not send")
     first = sent[0].at_ms
-    return tuple(SentMessage(float(max(0, record.at_ms - first)), record.text) for record in sent)
+    received = [record.envelope for record in records if not record.is_sent and record.envelope is not None]
+    answered: set[str | None] = {envelope.id for envelope in received if envelope.id is not None}
+    if any(envelope.type == "pong" for envelope in received):
+        answered.add(None)  # pings without an id
+    return tuple(
+        SentMessage(
+            float(max(0, record.at_ms - first)),
+            record.text,
+            record.envelope is not None and record.envelope.id in answered,
+        )
+        for record in sent
+    )
 
 
 def read_script(file: Path) -> Path:

@@ -88,10 +88,11 @@ def _is_token(subprotocol: str) -> bool:
 
 
 class SentMessage(msgspec.Struct, frozen=True):
-    """One message of a recording: when it was sent after the first one, and its text."""
+    """One message of a recording: when it was sent after the first one, its text, and whether it has a reply there."""
 
     offset_ms: float
     text: str
+    is_answered: bool = False
 
 
 class CallerSpeech(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from wsclient.recording import Record
 from wscore.foreign import Adapter, Frame, Kind
 from wscore.foreign.ours import envelope_of
+from wscore.foreign.renumbering import FreshIds, first_free_id
 from wscore.messages import NOT_REPLAYED_TYPES
 
 
@@ -35,6 +36,8 @@ class RecordingPlayer:
             for record in records
             if record.is_sent and not is_for_one_connection(record) and not (adapter and _is_own(record.frame, adapter))
         ]
+        self._adapter = adapter
+        self._ids = FreshIds(first_free_id(adapter.read(record.frame) for record in self._sent)) if adapter else None
         self._speed = speed
         self._fresh = fresh
         self._now_ms = now_ms
@@ -58,7 +61,19 @@ class RecordingPlayer:
                 await asyncio.sleep(max(0.0, due_s - time.monotonic()))
             self.given += 1
             self.took_s = time.monotonic() - started_s
-            yield self._stamped(record) if self._fresh else record.frame
+            frame = self._with_fresh_id(record.frame)
+            yield self._stamped(record) if self._fresh and frame is record.frame else frame
+
+    def _with_fresh_id(self, frame: Frame) -> Frame:
+        """Return a frame with another id if an earlier one had its own, which is still in use when played faster."""
+        adapter = self._adapter
+        if adapter is None or adapter.renumber is None or self._ids is None or isinstance(frame, bytes):
+            return frame
+        message = adapter.read(frame).message
+        if message is None or message.id is None:
+            return frame
+        id = self._ids.of(message.id, refers=message.type in adapter.refers)
+        return frame if id == message.id else adapter.renumber(frame, id)
 
     def _stamped(self, record: Record) -> Frame:
         if envelope_of(record.frame) is None:

@@ -15,7 +15,7 @@ _MARK: Final = re.compile(rb"wsctl-mark\.(?:([0-9a-zA-Z]+)\.([0-9]{1,12})\.([0-9
 _FAULTS: Final = {Receipt.DUPLICATE: "duplicated", Receipt.REORDERED: "reordered"}
 
 
-class Mark(NamedTuple):
+class MessageMark(NamedTuple):
     """Which message of whom it is: number `number`, from 1, of a connection; others get it too if it `is_shared`."""
 
     sender: int
@@ -37,17 +37,17 @@ class Marks:
     def new(self, *, is_shared: bool) -> str:
         """Return the mark of one more message."""
         self.given += 1
-        mark = Mark(self._index, self.given, is_shared)
+        mark = MessageMark(self._index, self.given, is_shared)
         return f"wsctl-mark.{self._run_id}.{self._index}.{self.given}.{int(is_shared)}.{self._check(mark)}."
 
     def own(self, payload: bytes) -> tuple[bytes, int] | None:
         """Return the first mark of this user in a message, and its number; None if there is none."""
         for text, mark in self._read(payload):
-            if isinstance(mark, Mark) and mark.sender == self._index:
+            if isinstance(mark, MessageMark) and mark.sender == self._index:
                 return text, mark.number
         return None
 
-    def enter(self, payload: bytes) -> Iterator[tuple[Mark | None, str]]:
+    def enter(self, payload: bytes) -> Iterator[tuple[MessageMark | None, str]]:
         """Yield every mark in a message that came, with what is wrong with it as the ledger calls that, or nothing.
 
         The mark is None for one that cannot be told.
@@ -62,7 +62,7 @@ class Marks:
             else:
                 yield mark, self._in_turn(mark)
 
-    def _in_turn(self, mark: Mark) -> str:
+    def _in_turn(self, mark: MessageMark) -> str:
         streaks = self._seen.get(mark.sender)
         if streaks is None:
             streaks = self._seen[mark.sender] = Streaks(1)
@@ -71,7 +71,7 @@ class Marks:
             return ""
         return _FAULTS.get(streaks.irregular(0, mark.number), "")
 
-    def _read(self, payload: bytes) -> Iterator[tuple[bytes, Mark | Flaw]]:
+    def _read(self, payload: bytes) -> Iterator[tuple[bytes, MessageMark | Flaw]]:
         for found in _MARK.finditer(payload):
             run_id, sender, number, is_shared, check = found.groups()
             if run_id is None:
@@ -79,8 +79,8 @@ class Marks:
             elif run_id.decode() != self._run_id:
                 yield found[0], Flaw.UNKNOWN
             else:
-                mark = Mark(int(sender), int(number), is_shared == b"1")
+                mark = MessageMark(int(sender), int(number), is_shared == b"1")
                 yield found[0], mark if int(check) == self._check(mark) else Flaw.CORRUPT
 
-    def _check(self, mark: Mark) -> int:
+    def _check(self, mark: MessageMark) -> int:
         return zlib.crc32(f"{self._run_id} {mark.sender} {mark.number} {mark.is_shared:d}".encode())

@@ -12,7 +12,7 @@ import msgspec
 
 from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, fault_of, monotonic_ns
 from loadtest.generator.dialing import Dialer
-from loadtest.generator.messages import Command, Window
+from loadtest.generator.messages import Command, Part, Window
 from loadtest.generator.schedule import LATE_NS
 from loadtest.generator.traffic import Traffic
 from loadtest.ledger import NEVER
@@ -21,16 +21,26 @@ from loadtest.scenarios.base import FileArgument, FileKind, Scenario
 from loadtest.summary import Summary
 from loadtest.wire import LATENCY, SERVICE, Plan, SentMessage
 
+# When it was due and when it was sent, and whether a reply is owed.
+_Sent = tuple[int, int, bool]
+
 LEAST_GAP_MS: Final = 10.0  # between the last message and the first one again
 
 
 class ReplayMessage(msgspec.Struct):
-    """One message: when it is due after the first, its text, and whether a pong or a reply with its id answers it."""
+    """One message: when it is due after the first, its text, and whether a pong or a reply with its id answers it.
+
+    A reply `is_owed` if there was one in the recording. `around` is the text before and after the id, where another one
+    may take its place, unless the message `refers` to a request by it.
+    """
 
     offset_ns: int
     text: bytes
     is_ping: bool
     id: str | None
+    is_owed: bool = False
+    around: tuple[bytes, bytes] | None = None
+    refers: bool = False
 
 
 class ReplayTraffic(Traffic):
@@ -42,12 +52,14 @@ class ReplayTraffic(Traffic):
 
     def __init__(self, plan: Plan, dialer: Dialer, *, position: int = 0, processes: int = 1) -> None:
         super().__init__(plan, dialer, position=position, processes=processes)
-        self.lines = [_line(message.offset_ms / plan.speed, message.text) for message in plan.recording]
+        self.lines = [_line(message, plan.speed) for message in plan.recording]
         last_ms = plan.recording[-1].offset_ms if plan.recording else 0.0
         gap_ms = max(LEAST_GAP_MS, last_ms / max(1, len(plan.recording) - 1))
         self.period_ns = int((last_ms + gap_ms) / plan.speed * 1e6)
         self.latency: list[int] = []
         self.service: list[int] = []
+        self.owed = 0  # replies
+        self.players: list[ReplayConnection] = []
 
     def new_connection(self, slot: int, index: int) -> ReplayConnection:
         return ReplayConnection(self, slot, index)
@@ -66,6 +78,14 @@ class ReplayTraffic(Traffic):
         self.recorders[LATENCY].record(latency)
         self.recorders[SERVICE].record(service)
 
+    def result(self, part: Part) -> None:
+        for player in self.players:
+            if unanswered := player.unanswered():
+                times = [sent_ns + self.offset_ns for sent_ns in unanswered]
+                part.unanswered.setdefault(player.index, []).extend(times)
+        part.replies_expected = self.owed
+        part.replies_received = self.owed - sum(map(len, part.unanswered.values()))
+
 
 class ReplayConnection(LoadConnection):
     """One connection that plays the recording."""
@@ -77,8 +97,9 @@ class ReplayConnection(LoadConnection):
     def __init__(self, traffic: ReplayTraffic, slot: int, index: int) -> None:
         super().__init__(traffic, slot, index)
         self._count = 0
-        self._pings: deque[tuple[int, int]] = deque()
-        self._awaited: dict[str, deque[tuple[int, int]]] = {}  # the recording has the same ids each time it is played
+        self._pings: deque[_Sent] = deque()
+        self._awaited: dict[str, deque[_Sent]] = {}  # wsctl's own has the same ids each time it is played
+        traffic.players.append(self)
 
     def ready(self) -> None:
         if self.traffic.window_start_ns != NEVER and self.traffic.lines:
@@ -107,11 +128,26 @@ class ReplayConnection(LoadConnection):
             traffic.counts.late_sends += now - due_ns > LATE_NS
             traffic.counts.sent += 1
             traffic.counts.counted_sent += 1
-            if line.id is not None:
-                self._awaited.setdefault(line.id, deque()).append((due_ns, now))
+            text, key = self.spoken(line)
+            traffic.owed += line.is_owed
+            if key is not None:
+                self._awaited.setdefault(key, deque()).append((due_ns, now, line.is_owed))
             elif line.is_ping:
-                self._pings.append((due_ns, now))
-            self.transport.send(TEXT, line.text)
+                self._pings.append((due_ns, now, line.is_owed))
+            self.transport.send(TEXT, text)
+
+    def spoken(self, line: ReplayMessage) -> tuple[bytes, str | None]:
+        """Return the text to send for a message, and the id of its reply."""
+        return line.text, line.id
+
+    def withdraw(self, key: str) -> None:
+        """Wait no longer for the replies with an id."""
+        self.traffic.owed -= sum(is_owed for _, _, is_owed in self._awaited.pop(key, ()))
+
+    def unanswered(self) -> list[int]:
+        """Return when what had no reply was sent, where one is owed."""
+        waiting = (*self._pings, *(sent for queue in self._awaited.values() for sent in queue))
+        return [sent_ns for _, sent_ns, is_owed in waiting if is_owed]
 
     def text(self, payload: bytes) -> None:
         traffic = self.traffic
@@ -134,21 +170,24 @@ class ReplayConnection(LoadConnection):
         waiting = self._pings if key is None and is_pong else self._awaited.get(key or "")
         if not waiting:
             return False
-        due_ns, sent_ns = waiting.popleft()
+        due_ns, sent_ns, _ = waiting.popleft()
+        if not waiting and key is not None:
+            del self._awaited[key]
         traffic.latency.append(now - due_ns)
         traffic.service.append(now - sent_ns)
         return True
 
 
-def _line(offset_ms: float, text: str) -> ReplayMessage:
-    payload = text.encode()
+def _line(message: SentMessage, speed: float) -> ReplayMessage:
+    payload, offset_ns = message.text.encode(), int(message.offset_ms / speed * 1e6)
     try:
         envelope = decode_envelope(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return ReplayMessage(int(offset_ms * 1e6), payload, is_ping=False, id=None)
-    is_answered = envelope.type != "message"  # what is fanned out comes back without its id
-    identity = envelope.id if is_answered else None
-    return ReplayMessage(int(offset_ms * 1e6), payload, is_ping=envelope.type == "ping", id=identity)
+        return ReplayMessage(offset_ns, payload, is_ping=False, id=None)
+    is_ping = envelope.type == "ping"
+    identity = envelope.id if envelope.type != "message" else None  # what is fanned out comes back without its id
+    is_owed = message.is_answered and (is_ping or identity is not None)
+    return ReplayMessage(offset_ns, payload, is_ping=is_ping, id=identity, is_owed=is_owed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,9 +121,13 @@ const kinds = {
   async graphql() {
     const { buildSchema } = await import("graphql");
     const { useServer } = await import("graphql-ws/use/ws");
-    const schema = buildSchema("type Query { hello(name: String): String }");
+    const schema = buildSchema("type Query { hello(name: String): String } type Subscription { first: Int }");
+    const first = async function* () {
+      yield { first: 1 };
+      await new Promise(() => {}); // the subscription goes on
+    };
     useServer(
-      { schema, rootValue: { hello: ({ name }) => `hello ${name}` } },
+      { schema, roots: { query: { hello: ({ name }) => `hello ${name}` }, subscription: { first } } },
       plain(() => {}, { path: "/graphql" }),
     );
   },

@@ -13,7 +13,9 @@ from urllib.request import urlopen
 import pytest
 
 from tests.loadrun import LoadRun, run_loadtest
-from wsclient.recording import SENT
+from wsclient.recording import SENT, Record, line_of
+from wscore.foreign import ProtocolName, ProtocolSettings
+from wscore.wallclock import now_ms
 
 HERE = Path(__file__).parent
 SHORT = ("--ramp", "100ms", "--duration", "1200ms", "--drain", "500ms", "--json")
@@ -138,6 +140,74 @@ def test_a_recording_of_another_protocol_is_played_without_the_steps_of_the_prot
     assert summary["sent"] == summary["latencies"]["latency"]["count"]
     assert summary["sent"] % 10 == 0
     assert summary["errors"] == {}
+
+
+def recording(folder: Path, protocol: str, *frames: tuple[str, str]) -> None:
+    """Write the recording of a client, its frames 20 ms apart: which way each went, and its text."""
+    read = ProtocolSettings(name=ProtocolName(protocol)).adapter(now_ms).read
+    lines = [
+        line_of(Record(1_700_000_000_000 + 20 * place, way == ">", text, read(text).message))
+        for place, (way, text) in enumerate(frames)
+    ]
+    (folder / "recording.jsonl").write_text("\n".join(lines))
+
+
+FIRST = '{"id":"s","type":"subscribe","payload":{"query":"subscription { first }"}}'
+HELLO = '{"id":"q","type":"subscribe","payload":{"query":"{ hello }"}}'
+PLAYED = {
+    "GraphQL, a subscription that goes on": (
+        *("graphql", "/graphql", "graphql-ws"),
+        ((">", FIRST), ("<", '{"id":"s","type":"next","payload":{"data":{"first":1}}}')),
+    ),
+    "GraphQL, the same id again": (
+        *("graphql", "/graphql", "graphql-ws"),
+        (
+            *((">", FIRST), ("<", '{"id":"s","type":"next","payload":{}}'), (">", '{"id":"s","type":"complete"}')),
+            *((">", FIRST), (">", HELLO), ("<", '{"id":"q","type":"next","payload":{}}')),
+        ),
+    ),
+    "Socket.IO": ("socketio", "/", "socketio", ((">", '420["echo",1]'), ("<", "430[1]"), (">", '420["echo",2]'))),
+    "Phoenix": (
+        *("phoenix", "/", "phoenix"),
+        (
+            (">", '["1","5","room:lobby","new_msg",{}]'),
+            ("<", '["1","5","room:lobby","phx_reply",{"status":"ok","response":{}}]'),
+        ),
+    ),
+    "JSON-RPC": (
+        *("rpc", "/", "jsonrpc"),
+        (
+            (">", '{"jsonrpc":"2.0","method":"add","params":[1,2],"id":7}'),
+            ("<", '{"jsonrpc":"2.0","result":3,"id":7}'),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PLAYED)
+def test_a_recording_that_is_played_again_and_again_has_ids_of_its_own_each_time(case, load, tmp_path):
+    kind, path, protocol, frames = PLAYED[case]
+    recording(tmp_path, protocol, *frames)
+    with node(kind) as url:
+        played = ("--protocol", protocol, "--connections", "2", "--duration", "1s")
+        result = load("replay", "recording.jsonl", url + path, *played, short=("--drain", "300ms", "--json"))
+    summary = result.summary
+    assert result.failures == [], (summary["closeReasons"], summary["errors"])
+    ledger = summary["ledger"]
+    assert ledger["lost"] == 0
+    assert 10 < ledger["expected"] <= summary["latencies"]["latency"]["count"] <= summary["sent"]
+
+
+@pytest.mark.parametrize("kind", ["socketio", "rpc"])
+def test_a_reply_that_the_recording_has_and_the_server_does_not_give_is_lost(kind, load, tmp_path):
+    _, path, protocol, frames = PLAYED["Socket.IO" if kind == "socketio" else "JSON-RPC"]
+    recording(tmp_path, protocol, *frames)
+    with node(kind, "lose") as url:
+        played = ("--protocol", protocol, "--connections", "2", "--duration", "1s")
+        result = load("replay", "recording.jsonl", url + path, *played, short=("--drain", "300ms", "--json"))
+    ledger = result.summary["ledger"]
+    assert 0 < ledger["lost"] == ledger["expected"] - ledger["received"] < ledger["expected"] / 5
+    assert result.failures == [f"{ledger['lost']:,} messages were lost."]
 
 
 def test_several_processes_share_a_run_in_another_protocol(load):

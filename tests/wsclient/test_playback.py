@@ -9,6 +9,7 @@ import pytest
 
 from wsclient.recording import read_record
 from wsclient.replay import RecordingPlayer
+from wscore.foreign import ProtocolName, ProtocolSettings
 
 
 class Clock:
@@ -73,3 +74,12 @@ async def test_an_envelope_gets_a_fresh_timestamp_and_keeps_its_bytes(clock):
     assert bare == "no envelope"
     kept = player(sent(1))
     assert [line async for line in kept.lines()] == ['{"type":"message","timestamp":1,"data":1.0}']
+
+
+async def test_an_id_that_comes_again_becomes_another_one_and_what_ends_it_names_that():
+    adapter = ProtocolSettings(name=ProtocolName.GRAPHQL_WS).adapter(lambda: 0)
+    first, end = '{"id":"1","type":"subscribe","payload":{}}', '{"id":"1","type":"complete"}'
+    records = [read_record(f'{{"text":{json.dumps(text)},"sentAtMs":1}}') for text in (first, end, first, end)]
+    played = RecordingPlayer(records, speed=None, fresh=True, now_ms=lambda: 7, adapter=adapter)
+    other = [text.replace('"1"', '"1000000"') for text in (first, end)]
+    assert [line async for line in played.lines()] == [first, end, *other]

@@ -13,6 +13,7 @@ from wscore.envelope import InvalidMessageError
 from wscore.errors import ConfigError
 from wscore.foreign import Kind, ProtocolName, ProtocolSettings, is_ours, lacks_token
 from wscore.foreign.binary import bytes_of_base64, bytes_of_hex, decoded, hex_dump
+from wscore.foreign.renumbering import FreshIds, first_free_id
 
 NOW_MS = 1_700_000_000_000
 
@@ -253,3 +254,38 @@ def test_bytes_are_written_as_hex_and_base64_and_shown_as_both():
         "00000000  41 42 00 63 63 63 63 63 63 63 63 63 63 63 63 63  |AB.ccccccccccccc|",
         "… 1 bytes more",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "frame", "renumbered"),
+    [
+        (
+            ProtocolName.GRAPHQL_WS,
+            '{"id":"s","type":"subscribe","payload":{"n":1.10}}',
+            '{"id":"77","type":"subscribe","payload":{"n":1.10}}',
+        ),
+        (ProtocolName.SOCKETIO, '42/room,5["say",{"n":1.10}]', '42/room,77["say",{"n":1.10}]'),
+        (ProtocolName.SOCKETIO, '42["say",5]', '42["say",5]'),
+        (ProtocolName.PHOENIX, '["1","5","room:1","say",{"n":1.10}]', '["1","77","room:1","say",{"n":1.10}]'),
+        (
+            ProtocolName.JSONRPC,
+            '{"jsonrpc":"2.0","method":"add","params":[1.10],"id":5}',
+            '{"jsonrpc":"2.0","method":"add","params":[1.10],"id":77}',
+        ),
+    ],
+)
+def test_a_frame_gets_another_id_and_is_the_same_else(name, frame, renumbered):
+    adapter = ProtocolSettings(name=name).adapter(lambda: 0)
+    assert adapter.renumber is not None
+    changed = adapter.renumber(frame, "77")
+    assert changed == renumbered
+    if frame != renumbered:
+        assert adapter.read(changed).message.id == "77"
+
+
+def test_an_id_is_kept_until_it_is_used_again():
+    ids = FreshIds(first_free_id([]))
+    assert [ids.of("a"), ids.of("b"), ids.of("a"), ids.of("a", refers=True)] == ["a", "b", "1000000", "1000000"]
+    assert ids.of("b", refers=True) == "b"
+    read = ProtocolSettings(name=ProtocolName.JSONRPC).adapter(lambda: 0).read
+    assert first_free_id([read('{"jsonrpc":"2.0","method":"x","id":5000000}'), read("x")]) == 5_000_001

@@ -68,6 +68,9 @@ class Adapter:
     `bare_type` if that is empty, unless lines go as they are (`has_typed_lines` is false). Both raise
     InvalidMessageError for what this protocol cannot say. Ids of requests are whole numbers if it has `numeric_ids`; a
     reply carries that of its request if it `pairs_by_id`, else replies come in the order of the requests, if at all.
+
+    Where every request has an id that is up to the client, and gets a reply, `renumber(frame, id)` returns the same
+    frame with another one, of digits; a message of one of the types `refers` names an earlier request by its id.
     """
 
     name: str
@@ -85,6 +88,8 @@ class Adapter:
     heartbeat: HeartbeatFrame | None = None
     numeric_ids: bool = False
     pairs_by_id: bool = True
+    renumber: Callable[[str, str], str] | None = None
+    refers: frozenset[str] = frozenset()
 
     def request_id(self, prefix: str, number: int) -> str:
         """Return the id of request `number`, from 1; `prefix` tells clients apart where the protocol allows it."""

@@ -9,7 +9,7 @@ import msgspec
 
 from wscore.envelope import NO_DATA, Envelope
 from wscore.foreign.adapter import UNREADABLE, Adapter, Frame, Kind, Reading
-from wscore.foreign.values import members_of, present, text_of, typed, word_of
+from wscore.foreign.values import members_of, present, text_of, typed, with_member, word_of
 
 SUBPROTOCOL: Final = "graphql-transport-ws"
 
@@ -37,6 +37,8 @@ def graphql_adapter(payload: msgspec.Raw | None = None) -> Adapter:
         subprotocols=(SUBPROTOCOL,),
         first=(_wrap("connection_init", msgspec.UNSET if payload is None else payload, None),),
         awaits_greeting=True,
+        renumber=lambda frame, id: with_member(frame, "id", f'"{id}"'),
+        refers=frozenset(("complete",)),
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from wscore.envelope import NO_DATA, Envelope
 from wscore.foreign.adapter import UNREADABLE, Adapter, Frame, Kind, Reading
-from wscore.foreign.values import encoded, items_of, members_of, present, raw_of, text_of, typed, word_of
+from wscore.foreign.values import encoded, items_of, members_of, present, raw_of, text_of, typed, with_member, word_of
 
 
 def _read(frame: Frame) -> Reading:
@@ -64,4 +64,11 @@ def _compose(line: str, type: str, new_id: Callable[[], str]) -> Frame:
     return _wrap(said.type, said.data, said.id or new_id())
 
 
-JSONRPC: Final = Adapter(name="jsonrpc", read=_read, wrap=_wrap, compose=_compose, numeric_ids=True)
+JSONRPC: Final = Adapter(
+    name="jsonrpc",
+    read=_read,
+    wrap=_wrap,
+    compose=_compose,
+    numeric_ids=True,
+    renumber=lambda frame, id: with_member(frame, "id", id),
+)

@@ -43,8 +43,14 @@ def phoenix_adapter(topic: str = "room:lobby", payload: msgspec.Raw | None = Non
         query=(("vsn", "2.0.0"),),
         first=(text_of([JOIN_REF, JOIN_REF, topic, "phx_join", _NOTHING if payload is None else payload]),),
         awaits_greeting=True,
+        renumber=_renumber,
         heartbeat=HeartbeatFrame(HEARTBEAT_S, lambda id: text_of([None, id, _SYSTEM, "heartbeat", {}])),
     )
+
+
+def _renumber(frame: str, id: str) -> str:
+    items = items_of(frame)
+    return frame if items is None or len(items) != 5 else text_of([items[0], id, *items[2:]])
 
 
 def _read(frame: Frame) -> Reading:

@@ -55,7 +55,16 @@ def socketio_adapter(namespace: str = "/", auth: msgspec.Raw | None = None) -> A
         opening=connect,
         awaits_greeting=True,
         numeric_ids=True,
+        renumber=_renumber,
     )
+
+
+def _renumber(frame: str, id: str) -> str:
+    packet = _PACKET.fullmatch(frame)
+    if packet is None or packet["id"] is None:
+        return frame
+    start, end = packet.span("id")
+    return f"{frame[:start]}{id}{frame[end:]}"
 
 
 def _read_engine(frame: str, connect: str) -> Reading:

@@ -114,6 +114,14 @@ def typed(line: str, bare_type: str) -> Typed:
     return Typed(bare_type, raw_of(line))
 
 
+def with_member(text: str, name: str, value: str) -> str:
+    """Return a JSON object with another value of a member that it has, given as JSON; the others stay as they are."""
+    members = members_of(text)
+    if members is None or name not in members:
+        return text
+    return text_of({**members, name: msgspec.Raw(value.encode())})
+
+
 def plain(raw: msgspec.Raw) -> Any:
     """Return the value of valid JSON, None for absent data."""
     return _any.decode(raw) if bytes(raw) else None
