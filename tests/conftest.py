@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -29,9 +30,12 @@ from wsserver.telemetry.clock import Clock
 
 SECRET = b"a secret for tests, 32 bytes or more"
 
-# Hundreds of tests start a process of the project's: none of them should have to compile it again.
+# Hundreds of tests start a process of the project's: none of them should have to compile it again. Nor should each
+# process of pytest compile the tests, which is more than half of what it takes to collect them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+sys.dont_write_bytecode = False
+sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"]
 
 ENGINES = tuple(name for name in EngineName if name is not EngineName.AUTO)
 

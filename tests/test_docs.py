@@ -85,12 +85,9 @@ def commands() -> Iterator[tuple[str, Any]]:
         yield from walk(f"wsctl {name}", load_command(name))
 
 
-OPTIONS = [
-    pytest.param(name, option, id=f"{name} {option.opts[-1]}")
-    for name, command in commands()
-    for option in command.params
-    if isinstance(option, TyperOption) and option.name != "help"
-]
+each_command = pytest.mark.parametrize(
+    ("name", "command"), [pytest.param(*command, id=command[0]) for command in commands()]
+)
 
 
 def wire_fields(payload: type[msgspec.Struct]) -> Iterator[str]:
@@ -155,28 +152,32 @@ def test_every_command_has_a_section(name):
 def option_row(name: str, option: TyperOption) -> list[str]:
     """Return the cells of an option's row: spellings, variable, default, meaning."""
     rows = [row.split("|")[1:-1] for row in section(page("cli.md"), name).splitlines() if row.startswith("| `-")]
-    (row,) = [row for row in rows if f"`{max(option.opts, key=len)}`" in row[0]]
-    return [cell.strip() for cell in row]
+    found = [row for row in rows if f"`{max(option.opts, key=len)}`" in row[0]]
+    assert len(found) == 1, option.opts
+    return [cell.strip() for cell in found[0]]
 
 
-@pytest.mark.parametrize(("name", "option"), OPTIONS)
-def test_every_option_has_a_row_with_its_spellings_its_variable_and_its_default(name, option):
-    spellings, variable, default, meaning = option_row(name, option)
-    assert all(f"`{spelling}`" in spellings for spelling in [*option.opts, *option.secondary_opts])
-    assert variable == (f"`{option.envvar}`" if option.envvar else "")
-    if choices := getattr(option.type, "choices", ()):
-        assert f"({' / '.join(choices)})" in meaning
-    default = default.replace("`", "")
-    if isinstance(option.show_default, str):
-        assert default == option.show_default
-    elif isinstance(option.default, bool):
-        assert default == ("on" if option.default else "off")
-    else:
-        assert default == str("" if option.default is None else option.default)
-    assert meaning
+@each_command
+def test_every_option_has_a_row_with_its_spellings_its_variable_and_its_default(name, command):
+    for option in command.params:
+        if not isinstance(option, TyperOption) or option.name == "help":
+            continue
+        spellings, variable, default, meaning = option_row(name, option)
+        assert all(f"`{spelling}`" in spellings for spelling in [*option.opts, *option.secondary_opts])
+        assert variable == (f"`{option.envvar}`" if option.envvar else ""), option.opts
+        if choices := getattr(option.type, "choices", ()):
+            assert f"({' / '.join(choices)})" in meaning, option.opts
+        default = default.replace("`", "")
+        if isinstance(option.show_default, str):
+            assert default == option.show_default, option.opts
+        elif isinstance(option.default, bool):
+            assert default == ("on" if option.default else "off"), option.opts
+        else:
+            assert default == str("" if option.default is None else option.default), option.opts
+        assert meaning, option.opts
 
 
-@pytest.mark.parametrize(("name", "command"), [pytest.param(*command, id=command[0]) for command in commands()])
+@each_command
 def test_the_rows_of_a_command_are_its_options_by_group_in_the_order_of_help(name, command):
     cells = [cell for cell in first_cells(section(page("cli.md"), name)) if cell.startswith(("`-", "**"))]
     titled = command.groups(command.make_context(name, [], resilient_parsing=True))

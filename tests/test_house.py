@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,10 @@ WALL_CLOCKS = {"time.time", "time.time_ns", "time", "time_ns", "datetime.now", "
 TWICE = {"Disconnect": ["wscore/disconnects.py", "wscore/payloads.py"]}
 HANG_S = 60
 
-each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
 
 
 def imported_by(*arguments: str) -> set[str]:
@@ -65,9 +69,9 @@ def imported_by(*arguments: str) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in lines}
 
 
-@each_source
-def test_no_file_is_longer_than_400_lines(path):
-    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
+def test_no_file_is_longer_than_400_lines():
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in SOURCES}
+    assert {path: length for path, length in lengths.items() if length > MAX_LINES} == {}
 
 
 def test_no_example_is_longer_than_120_lines():
@@ -76,19 +80,18 @@ def test_no_example_is_longer_than_120_lines():
     assert max(lengths.values()) <= 120
 
 
-@each_source
-def test_every_module_says_in_one_sentence_what_it_is(path):
-    docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
-    assert docstring, "there is no docstring"
-    summary = docstring.partition("\n\n")[0]
-    assert "\n" not in summary
-    assert summary.endswith((".", "?", "!"))
+def test_every_module_says_in_one_sentence_what_it_is():
+    for path in SOURCES:
+        docstring = ast.get_docstring(parsed(path))
+        assert docstring, f"{path} has no docstring"
+        summary = docstring.partition("\n\n")[0]
+        assert "\n" not in summary, path
+        assert summary.endswith((".", "?", "!")), path
 
 
-@each_source
-def test_nothing_is_left_for_later(path):
-    text = path.read_text("utf-8")
-    assert not [word for word in LEFTOVERS if word in text]
+def test_nothing_is_left_for_later():
+    texts = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in SOURCES}
+    assert not [(path, word) for path, text in texts.items() for word in LEFTOVERS if word in text]
 
 
 def test_no_package_below_tests_shadows_a_real_one():
@@ -118,16 +121,15 @@ def loop_variables(tree: ast.AST) -> Iterator[str]:
             yield from (name.id for name in ast.walk(node.target) if isinstance(name, ast.Name))
 
 
-@each_source
-def test_no_loop_variable_is_called_one(path):
-    assert "one" not in loop_variables(ast.parse(path.read_text("utf-8")))
+def test_no_loop_variable_is_called_one():
+    assert not [path for path in SOURCES if "one" in loop_variables(parsed(path))]
 
 
 def test_no_two_public_classes_of_the_product_have_the_same_name():
     places = defaultdict(list)
     for path in SOURCES:
         if path.relative_to(ROOT).parts[0] in PACKAGES:
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            for node in ast.walk(parsed(path)):
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     places[node.name].append(str(path.relative_to(ROOT)))
     assert {name: found for name, found in places.items() if len(found) > 1} == TWICE
@@ -138,7 +140,7 @@ def test_the_wall_clock_is_read_in_one_place():
         str(path.relative_to(ROOT))
         for path in SOURCES
         if path.relative_to(ROOT).parts[0] in PACKAGES
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in WALL_CLOCKS
     }
     assert readers == {"wscore/wallclock.py"}

@@ -193,7 +193,7 @@ RECIPES = {
         OPERATED, shows=("revoked all tokens of user alice issued before", "revoked the token f3a1, until")
     ),
     "README.md: wsctl serve chat:app": Recipe(before=chat_of_the_readme, shows=('"text":"hi"',)),
-    "README.md: pip install '.[voice,whisper]'": replace(SPEAKING, serves=None, is_slow=False),
+    "README.md: pip install '.[voice,whisper]'": replace(SPEAKING, serves=None),
     "docs/apps.md: wsctl serve chat:app": Recipe(
         before=chat_of_the_apps_page, stdin='{"text": "hello"}\n', shows=('"chat.message"', '"chat.sent"')
     ),
@@ -236,7 +236,7 @@ RECIPES = {
     "docs/cli.md: wsctl loadtest heartbeat --connections 5000 --rate 5000 --threshold 'rtt.p99<50ms' "
     "--out reports": LOADING,
     "docs/cli.md: wsctl loadtest broadcast --connections 1000 --sessions 10 --rate 100 "
-    "--threshold 'delivery.p99<50ms' --threshold 'loss<=0'": replace(LOADING, shows=("broadcast",)),
+    "--threshold 'delivery.p99<50ms' --threshold 'loss<=0'": replace(LOADING, shows=("broadcast",), is_slow=True),
     "docs/cli.md: wsctl loadtest soak --connections 5000 --duration 8h --out soak": replace(
         LOADING, shows=("soak",), is_slow=True
     ),
@@ -257,10 +257,10 @@ RECIPES = {
     "docs/voice.md: pip install '.[voice,whisper]'": replace(SPEAKING, serves=None),
     "docs/voice.md: ffmpeg -i song.mp3 -ar 16000 -ac 1 -f wav - | wsctl voice send -": SPEAKING,
     "docs/loadtest.md: wsctl loadtest broadcast --connections 1000 --rooms 20 --rate 100": replace(
-        LOADING, instead={**SMALL, r"--rooms \d+": "--rooms 2"}, shows=("broadcast",)
+        LOADING, instead={**SMALL, r"--rooms \d+": "--rooms 2"}, shows=("broadcast",), is_slow=True
     ),
     "docs/loadtest.md: wsctl loadtest broadcast --serve --connections 200 --rate 50 --duration 20s \\": replace(
-        LOADING, serves=None, shows=("broadcast",)
+        LOADING, serves=None, shows=("broadcast",), is_slow=True
     ),
     "docs/loadtest.md: wsctl loadtest --serve": replace(LOADING, is_slow=True),
     "docs/loadtest.md: wsctl loadtest voice question.wav --serve": replace(

@@ -180,6 +180,7 @@ def test_the_wheel_has_the_packages_and_nothing_else(wheel):
     assert "wsctl = cli.main:main" in zipfile.ZipFile(wheel).read(f"{metadata}/entry_points.txt").decode()
 
 
+@pytest.mark.slow
 def test_mypy_is_content_with_the_examples_and_finds_what_cannot_be_registered(wheel, tmp_path):
     kept = KEPT + "".join(f"reveal_type({name})\n" for name in KEPT_TYPES)
     told = told_by_mypy(wheel, tmp_path, EXAMPLES | {"kept": kept, "wrong": WRONG})

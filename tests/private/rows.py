@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import uvloop
@@ -49,6 +50,7 @@ class Part:
         return f"| {self.what} | {links} | {self.expected} | {self.mend} |"
 
 
+@cache
 def files_with(name: str) -> list[str]:
     """Return the files of ours in which a name stands."""
     whole = re.compile(rf"(?<!\w){re.escape(name)}")

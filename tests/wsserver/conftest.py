@@ -86,5 +86,6 @@ async def open_raw(guest_token: Callable[[], str]) -> AsyncIterator[OpenRaw]:
         return client
 
     yield open_client
-    for client in clients:
-        await client.ws.close()
+    for client in clients:  # a close would wait 10 s for its answer behind what a test has left unread
+        client.ws.transport.abort()
+        await client.ws.wait_closed()

@@ -170,7 +170,7 @@ async def test_the_time_of_the_loop_is_its_own_again_afterwards():
     assert abs(loop.time() - time.monotonic()) < 900
 
 
-@pytest.mark.parametrize("import_mode", ["importlib", "prepend"])
+@pytest.mark.parametrize("import_mode", ["importlib", pytest.param("prepend", marks=pytest.mark.slow)])
 def test_a_strangers_project_tests_its_app_as_the_page_shows(tmp_path: Path, import_mode: str):
     text = (ROOT / "docs" / "apps.md").read_text("utf-8").partition("\n## Testing an app\n")[2]
     page = tmp_path / "page.md"

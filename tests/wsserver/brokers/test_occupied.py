@@ -140,6 +140,7 @@ async def test_rooms_that_fill_and_empty_at_random_are_told_of_in_turn(world):
     assert len({order for order, _, _ in told}) == len(told)
 
 
+@pytest.mark.slow
 async def test_rooms_of_a_process_that_died_are_vacated_unless_another_is_in_them(world, redis):
     told, start = world
     first, second = await start(), await start()

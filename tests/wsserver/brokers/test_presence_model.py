@@ -11,7 +11,7 @@ from tests.wsserver.brokers.presenceworld import Member, World
 from wsserver.lifetime import presence, sharedpresence
 from wsserver.lifetime.sharedpresence import SharedPresence
 
-SEEDS = int(os.environ.get("CHAOS_SEEDS", "100"))
+SEEDS = int(os.environ.get("CHAOS_SEEDS", "30"))
 USERS = tuple(f"u{number}" for number in range(9))
 ROOMS = ("hall", "kitchen")
 BACK_S = 4.0  # less than it takes until somebody has left

@@ -21,7 +21,7 @@ from wsserver import NotRevokedError, Revocation, RevocationsFullError
 from wsserver.brokers import redisrevoked
 from wsserver.brokers.redistarget import read_target
 
-SEEDS = max(1, int(os.environ.get("CHAOS_SEEDS", "100")) // 1000)  # with sockets a seed takes long
+SEEDS = max(1, int(os.environ.get("CHAOS_SEEDS", "30")) // 1000)  # with sockets a seed takes long
 LIST = "t:{revoked}"
 KEYS = (LIST, f"{LIST}:order", f"{LIST}:ends")
 PROMISED_S = 2.0

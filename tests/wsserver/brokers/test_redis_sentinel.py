@@ -95,6 +95,7 @@ async def test_a_sentinel_whose_certificate_nobody_trusts_is_not_believed(
 
 
 @pytest.mark.chaos
+@pytest.mark.slow
 async def test_a_master_that_is_gone_has_another_one_in_its_place(
     start_server, start_redis, start_sentinel, open_raw, redis
 ):

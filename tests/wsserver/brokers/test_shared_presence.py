@@ -55,6 +55,7 @@ async def _moving(clock, waited_for) -> None:
     await task
 
 
+@pytest.mark.slow
 async def test_a_server_that_ends_hands_its_members_over(start_pair, jwt_key, come):
     first, second = await start_pair(jwt_key=jwt_key)
     await come(first, "watcher")
@@ -100,6 +101,7 @@ async def test_what_was_missed_is_made_good_by_the_full_list(start_pair, jwt_key
     await carol.knows("watcher", "bob", "carol")  # she came while the first server heard nothing
 
 
+@pytest.mark.slow
 async def test_without_redis_nobody_is_told_wrong_numbers_and_it_heals(start_pair, jwt_key, come, redis):
     first, second = await start_pair(jwt_key=jwt_key)
     watcher = await come(first, "watcher")

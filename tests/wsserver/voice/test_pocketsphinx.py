@@ -97,6 +97,7 @@ async def test_a_worker_that_is_killed_fails_its_utterance_and_not_the_next(with
 
 
 @needs_recordings
+@pytest.mark.slow
 async def test_free_dictation_gets_some_words():
     recognizer = PocketsphinxRecognizer(workers=1)
     await recognizer.open()

@@ -46,6 +46,7 @@ async def recognise(whisper: WhisperRecognizer, pcm: bytes) -> tuple[str, list[s
 
 
 @needs_recordings
+@pytest.mark.slow
 async def test_at_least_nine_words_of_ten_that_people_read_are_right(whisper):
     said = right = 0
     for pcm, text in librivox():
@@ -58,6 +59,7 @@ async def test_at_least_nine_words_of_ten_that_people_read_are_right(whisper):
 
 @needs_recordings
 @pytest.mark.parametrize("silence_bytes", [0, 16_000, 32_000])
+@pytest.mark.slow
 async def test_a_few_words_are_not_said_over_and_over(whisper, silence_bytes):
     pcm = read_wav((FOLDER / "cards" / "001.wav").read_bytes()).audio
     heard, _ = await recognise(whisper, pcm + bytes(silence_bytes))
@@ -102,6 +104,7 @@ def tones(duration_ms: int) -> bytes:
 
 
 @pytest.mark.parametrize("pcm", [bytes(64_000), noise(2_000), tones(3_000)], ids=["silence", "noise", "tones"])
+@pytest.mark.slow
 async def test_where_nobody_speaks_nothing_is_understood(whisper, pcm):
     assert (await recognise(whisper, pcm))[0] == ""
 
@@ -111,6 +114,7 @@ async def test_no_audio_is_no_text(whisper):
 
 
 @needs_recordings
+@pytest.mark.slow
 async def test_a_killed_worker_costs_the_utterance_and_the_next_one_works():
     recognizer = WhisperRecognizer()
     await recognizer.open()
@@ -142,6 +146,7 @@ async def test_a_folder_without_a_model_is_a_config_error_that_names_what_is_mis
         await WhisperRecognizer(model=tmp_path).open()
 
 
+@pytest.mark.slow
 async def test_a_model_that_cannot_be_loaded_is_a_config_error(tmp_path: Path):
     for name in ("model.bin", "config.json", "tokenizer.json", "vocabulary.txt"):
         (tmp_path / name).write_bytes(b"nonsense")
