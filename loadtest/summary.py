@@ -84,6 +84,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     receivers_affected: int = 0
     steps: dict[str, StepLedger] = {}
     marks: int = 0
+    unpaired: int = 0
     connections: Connections
     workers: dict[int, int] = {}
     recovery: RecoveryLedger | None = None

@@ -51,6 +51,7 @@ def summarise(
         receivers_affected=measured.receivers_affected,
         steps=measured.steps,
         marks=measured.marks,
+        unpaired=measured.unpaired,
         connections=Connections(
             plan.connections,
             measured.peak_connections,

@@ -316,6 +316,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     receivers_affected: int = 0
     steps: dict[str, StepLedger] = {}  # of people's own users, by name
     marks: int = 0  # of theirs that came
+    unpaired: int = 0  # messages beside the replies, where those are told by their order
     lost_by_second: dict[int, int] = {}  # of what was sent in that second of the run
     histograms: Histograms = Histograms()
     generator: Generator = Generator()

@@ -9,6 +9,7 @@ from wsclient.filters import MessageFilter
 from wsclient.recording import Record
 from wscore.envelope import Envelope
 from wscore.errors import WsctlError
+from wscore.foreign.values import members_of, word_of
 from wscore.text import neutralise
 
 _MOST_TYPES: Final = 8
@@ -58,12 +59,13 @@ NO_GOAL: Final = Goal()
 class Progress:
     """How much of a goal is reached."""
 
-    __slots__ = ("_goal", "_missing", "_printed", "_types", "_until_met")
+    __slots__ = ("_elsewhere", "_goal", "_missing", "_printed", "_types", "_until_met")
 
     def __init__(self, goal: Goal) -> None:
         self._goal = goal
         self._missing = set(goal.expect)
         self._types: dict[str, None] = {}  # that came while one is missing, "" for what has none
+        self._elsewhere = ""  # the member that holds a missing one, where that was not taken for the type
         self._until_met = goal.until is None
         self._printed = 0
 
@@ -72,7 +74,10 @@ class Progress:
         self._printed += 1
         if self._missing:
             name = "" if record.envelope is None else record.envelope.type
-            self._missing.discard(name)
+            if name in self._missing:
+                self._missing.discard(name)
+            elif not self._elsewhere:
+                self._elsewhere = self._key_of_missing(record)
             if len(self._types) < _MOST_TYPES:
                 self._types[name[:_SHOWN]] = None
         if self._goal.until is not None and self._goal.until.matches(record):
@@ -99,5 +104,12 @@ class Progress:
             return ""
         names = [repr(neutralise(name)) for name in self._types if name]
         typed = f"the types that came are {', '.join(names)}" if names else ""
-        bare = "what has no type is for --until" if "" in self._types else ""
+        if self._elsewhere:
+            bare = f"it came as the member {neutralise(self._elsewhere)!r}: --type-key {neutralise(self._elsewhere)}"
+        else:
+            bare = "what has no type is for --until" if "" in self._types else ""
         return ", and ".join(filter(None, (typed, bare)))
+
+    def _key_of_missing(self, record: Record) -> str:
+        members = members_of(record.text) or {}
+        return next((key for key, raw in members.items() if word_of(raw) in self._missing), "")

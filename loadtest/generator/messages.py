@@ -166,6 +166,7 @@ class Part(msgspec.Struct):
     unanswered: dict[int, list[int]] = {}
     steps: dict[str, StepLedger] = {}
     marks: int = 0
+    unpaired: int = 0
     replies_expected: int = 0
     replies_received: int = 0
     duplicated: int = 0

@@ -84,6 +84,7 @@ def measured(plan: Plan, parts: list[Part], course: Course) -> Measured:
         receivers_affected=len(receivers),
         steps=_steps(parts),
         marks=sum(part.marks for part in parts),
+        unpaired=sum(part.unpaired for part in parts),
         lost_by_second=dict(sorted(settled.lost_at_s.items())),
         histograms=_histograms(parts),
         generator=_generator(parts, counts, course.workers),

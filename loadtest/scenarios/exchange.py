@@ -19,9 +19,11 @@ from loadtest.wire import Plan
 from wscore.envelope import Envelope
 from wscore.foreign import Kind, Reading, error_code
 from wscore.foreign.values import found, members_of, word_of
+from wscore.text import neutralise, redact
 
 FIRST_ID: Final = 1_000  # no protocol gives such a number to its own first messages
 _NO_PAIR: Final = "a message, and none answers what was sent: see --reply, --reply-key, --reply-type and --id-key"
+SHOWN: Final = 120  # bytes of a message that answers nothing
 ECHO: Final = re.compile(rb"wsctl\.([0-9]+)\.")
 
 
@@ -41,6 +43,7 @@ class ExchangeTraffic(HeartbeatTraffic):
         lines = dialogue.messages or (question_of(dialogue.protocol.name),)
         self.templates = [read_template(line, self.dialect.adapter, "--message", columns) for line in lines]
         self.unpaired = 0  # messages that answer nothing
+        self.first_unpaired = ""
         self.reply_by = self._reply_by(dialogue.reply_by)
         self.reply_type = dialogue.reply_type
         self.reply_path = (dialogue.reply_key or "id").split(".")
@@ -81,12 +84,21 @@ class ExchangeTraffic(HeartbeatTraffic):
                 return None if members is None else word_of(found(members, self.reply_path))
         return None
 
+    def note_unpaired(self, payload: bytes) -> None:
+        """Count a message that answers nothing."""
+        self.unpaired += 1
+        if not self.first_unpaired:
+            text = neutralise(redact(payload[:SHOWN].decode(errors="replace")))
+            self.first_unpaired = text + ("…" if len(payload) > SHOWN else "")
+
     def result(self, part: Part) -> None:
         super().result(part)
         if self.reply_by is ReplyBy.NONE:
             part.replies_expected = part.replies_received = 0
         elif self.unpaired and not self.counts.counted_received:
-            self.counts.errors[_NO_PAIR] = self.unpaired
+            self.counts.errors[f"{_NO_PAIR}; the first one: {self.first_unpaired}"] = self.unpaired
+        elif self.reply_by is ReplyBy.ORDER and not self.dialect.is_private:
+            part.unpaired = self.unpaired
 
 
 class ExchangeConnection(HeartbeatConnection):
@@ -124,15 +136,16 @@ class ExchangeConnection(HeartbeatConnection):
             return
         message = reading.message
         if traffic.reply_type is not None and (message is None or message.type != traffic.reply_type):
-            traffic.unpaired += 1
+            traffic.note_unpaired(payload)
             return
         is_answer = False
         if traffic.reply_by is ReplyBy.ORDER:
             is_answer = self.answered(None, is_private=False)
         elif (key := traffic.key_of(payload, reading)) is not None:
             is_answer = self.answered(key, is_private=traffic.dialect.is_private)
-        traffic.unpaired += not is_answer
-        if is_answer and message is not None and (problem := problem_in(message)):
+        if not is_answer:
+            traffic.note_unpaired(payload)
+        elif message is not None and (problem := problem_in(message)):
             traffic.error(problem)
 
 

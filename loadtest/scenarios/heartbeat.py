@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from loadtest.generator.schedule import Timetable
 from loadtest.generator.traffic import Traffic
 from loadtest.options import LoadOptions
 from loadtest.scenarios.base import Scenario, SearchRange, name_of
+from loadtest.summary import Summary
 from loadtest.wire import LATENCY, SERVICE, Plan
 
 _BARE: Final = len('{"timestamp":1700000000000,"pad":""}')
@@ -172,6 +173,14 @@ class RoundTripScenario(Scenario):
     def looks_for(self, protocol: str) -> Set[str]:
         # Of any JSON or text one that answers nothing may be meant for everyone.
         return self.faults if name_of(protocol) in PRIVATE else self.faults - {"duplicated", "misdelivered", "unknown"}
+
+    def facts(self, summary: Summary) -> Iterator[tuple[str, str]]:
+        if summary.unpaired:
+            yield (
+                "hint",
+                f"{summary.unpaired:,} more messages came than were asked for; replies are told by their order here, "
+                "so any message counts as one: --reply-type, --reply-key or an {{id}} tell them apart",
+            )
 
     def foreign_traffic(self) -> type[Traffic]:
         from loadtest.scenarios.exchange import ExchangeTraffic  # which builds on what is here

@@ -173,6 +173,7 @@ class ReconnectScenario(RoundTripScenario):
     counts = RECOVERY_COUNTS
 
     def facts(self, summary: Summary) -> Iterator[tuple[str, str]]:
+        yield from super().facts(summary)
         yield from recovery_facts(summary, "session")
 
     def failures(self, summary: Summary) -> Iterator[str]:

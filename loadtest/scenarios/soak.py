@@ -33,4 +33,5 @@ class SoakScenario(RoundTripScenario):
         return connections / PING_EVERY_S
 
     def facts(self, summary: Summary) -> Iterator[tuple[str, str]]:
+        yield from super().facts(summary)
         yield "heartbeats", f"{summary.heartbeats_missed:,} missed"

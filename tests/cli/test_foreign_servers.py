@@ -306,6 +306,11 @@ def test_options_that_contradict_are_refused_by_name(options, said, wsctl):
     [
         ("chat", '{"event":"join","requestId":"7"}', "; the types that came are 'welcome', 'join-done'"),
         ("echo", "hello", "; what has no type is for --until"),
+        (
+            "echo",
+            '{"k":"never","event":"a"}',
+            "; the types that came are 'a', and it came as the member 'k': --type-key k",
+        ),
     ],
 )
 def test_a_type_that_does_not_come_is_told_with_what_came_in_its_place(name, said, came, foreign, wsctl):

@@ -84,7 +84,27 @@ def test_replies_that_are_looked_for_in_the_wrong_place_are_told_with_the_option
         result = load("heartbeat", url + "/", "--message", '{"action":"add","ref":{{id}}}', "--reply-key", "nowhere")
     (text,) = result.summary["errors"]
     assert text.startswith("a message, and none answers what was sent: see --reply")
+    assert '--id-key; the first one: {"action":"add.done","ref":' in text
     assert "messages were lost." in " ".join(result.failures)
+
+
+def test_more_messages_than_were_asked_for_are_told_where_replies_come_by_their_order(load, tmp_path):  # noqa: F811
+    said = (
+        "--message",
+        '{"op":"say","text":"{{number}}"}',
+        "--on-open",
+        '{"op":"join","room":"r"}',
+        "--greeting",
+        "joined",
+    )
+    with node("chat") as url:
+        alone = load("heartbeat", url + "/", *said, "--connections", "1", "--rate", "40", "--out", "alone")
+        result = load("heartbeat", url + "/", *said, "--connections", "3", "--rate", "40", "--out", "reports")
+    assert alone.summary["unpaired"] == 0
+    assert result.summary["unpaired"] > 60
+    hint = f"{result.summary['unpaired']:,} more messages came than were asked for"
+    for folder, hinted in (("alone", False), ("reports", True)):
+        assert (hint in (tmp_path / folder / "summary.md").read_text()) is hinted
 
 
 def test_where_nothing_is_answered_only_what_is_sent_counts(load):  # noqa: F811
