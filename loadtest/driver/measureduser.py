@@ -15,7 +15,7 @@ from locust.exception import StopUser
 from loadtest.driver.eventloop import LoopGreenlet
 from loadtest.driver.userconnection import Nobody, UserConnection
 from loadtest.generator.connections import ConnectionOwner, monotonic_ns
-from loadtest.generator.dialing import Dialer, reason
+from loadtest.generator.dialing import Dialer, is_refusal, reason
 from loadtest.generator.marks import Marks
 from loadtest.generator.usertraffic import UserTraffic
 from loadtest.wire import Tokens
@@ -24,6 +24,7 @@ from wscore.foreign import Adapter
 
 T = TypeVar("T")
 
+CONNECTS: Final = frozenset(("CONNECT", "RECONNECT"))
 DEFAULT_PATH: Final = "/socket.io/"
 
 
@@ -63,6 +64,7 @@ class MeasuredUser(User):
         super().__init__(environment)
         self._number = next(MeasuredUser._numbers)
         self._connection: UserConnection[Any] | None = None
+        self._again: Callable[[], object] = lambda: None  # connects as was asked for last
         run_id = "0" if self._traffic is None else self._traffic.plan.run_id
         self._marks = Marks(run_id, self._index())
         self._overdue: dict[int, tuple[int, str]] = {}  # marks that were given up: when they were sent, and their step
@@ -170,10 +172,30 @@ class MeasuredUser(User):
             raise ScenarioError(connection.ending if connection is not None else "not connected")
         return connection
 
+    def _come_back(self) -> None:
+        """Connect again, as before, if the connection was lost and those of the run come back."""
+        traffic, lost = self._traffic, self._connection
+        if traffic is None or lost is None or lost.is_open or not traffic.is_coming_back(lost):
+            return
+        attempt = 0
+        while True:
+            gevent.sleep(traffic.pause_s(attempt))
+            try:
+                self._timed("RECONNECT", "connect", self._again)
+            except ScenarioError as error:
+                attempt += 1
+                if is_refusal(str(error)):
+                    traffic.give_up(lost)
+                    return
+            else:
+                return
+
     def _timed(self, kind: str, name: str, step: Callable[[], T]) -> T:
         traffic = self._traffic
         if traffic is not None and traffic.is_over:
             raise StopUser
+        if kind not in CONNECTS:
+            self._come_back()
         began, began_ns = time.perf_counter(), monotonic_ns()
         problem: ScenarioError | None = None
         result: T | None = None

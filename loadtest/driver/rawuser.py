@@ -36,6 +36,7 @@ class RawUser(MeasuredUser):
 
     def connect(self) -> None:
         """Open the WebSocket."""
+        self._again = self._connect
         self._timed("CONNECT", "connect", self._connect)
 
     def send(self, message: Frame, *, name: str = "message") -> None:

@@ -44,6 +44,7 @@ class EnvelopeUser(MeasuredUser):
 
     def connect(self, session_id: str | None = None, *, timeout_s: float = 10.0) -> Message:
         """Connect, to a session if one is given; returns `session_created`."""
+        self._again = lambda: self._connect(session_id, timeout_s)
         greeting: Message = self._timed("CONNECT", "connect", lambda: self._connect(session_id, timeout_s))
         return greeting
 

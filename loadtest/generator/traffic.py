@@ -188,7 +188,11 @@ class Traffic:
         if self.plan.reconnects and self._policy.may_retry(connection.close_code, 0):
             counts.awaited += 1
             self._coming_back[connection.slot] = connection.left_ns
-            self._spawn(self._come_back(connection, self._pause_s(0)))
+            self.bring_back(connection)
+
+    def bring_back(self, connection: LoadConnection) -> None:
+        """Have a connection that was lost come back."""
+        self._spawn(self._come_back(connection, self.pause_s(0)))
 
     def is_coming_back(self, connection: LoadConnection) -> bool:
         """Tell whether a connection that was lost is to come back."""
@@ -262,13 +266,18 @@ class Traffic:
             problem = await self.connect(before.slot, before)
             if problem is None or is_refusal(problem):
                 break
-            pause_s = self._pause_s(attempt)
+            pause_s = self.pause_s(attempt)
             attempt += 1
-        if self._coming_back.pop(before.slot, None) is not None:
-            self.counts.awaited -= 1
-            self.stayed_away(before)
+        self.give_up(before)
 
-    def _pause_s(self, attempt: int) -> float:
+    def give_up(self, connection: LoadConnection) -> None:
+        """Wait no longer for a connection that was to come back."""
+        if self._coming_back.pop(connection.slot, None) is not None:
+            self.counts.awaited -= 1
+            self.stayed_away(connection)
+
+    def pause_s(self, attempt: int) -> float:
+        """Return how long who comes back waits before a try, from 0, in seconds."""
         return self._policy.delay_ms(attempt, random.random()) / 1000  # noqa: S311
 
     def _flush(self) -> None:

@@ -42,6 +42,9 @@ class UserTraffic(Traffic):
         """Whether the window has ended: whoever would do something now is to stop."""
         return monotonic_ns() >= self.window_end_ns
 
+    def bring_back(self, connection: LoadConnection) -> None:
+        pass  # its user does, before its next step
+
     def new_connection(self, slot: int, index: int) -> LoadConnection:
         raise NotImplementedError  # its users make them
 

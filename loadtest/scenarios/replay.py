@@ -101,9 +101,20 @@ class ReplayConnection(LoadConnection):
         self._awaited: dict[str, deque[_Sent]] = {}  # wsctl's own has the same ids each time it is played
         traffic.players.append(self)
 
+    def follow(self, before: LoadConnection) -> None:
+        """Go on behind what the connection before this one played, and without what was due meanwhile."""
+        if isinstance(before, ReplayConnection):
+            self._count = before._count
+
     def ready(self) -> None:
-        if self.traffic.window_start_ns != NEVER and self.traffic.lines:
-            self._arm(self._due_ns())
+        traffic = self.traffic
+        if traffic.window_start_ns == NEVER or not traffic.lines:
+            return
+        now = min(monotonic_ns(), traffic.window_end_ns)
+        while self.dialled_ns > traffic.window_start_ns and self._due_ns() < now:
+            self._count += 1
+            traffic.counts.unsent += 1
+        self._arm(self._due_ns())
 
     def _due_ns(self) -> int:
         traffic = self.traffic

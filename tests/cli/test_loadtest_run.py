@@ -251,6 +251,17 @@ def test_replies_to_own_users_are_judged_as_those_of_built_in_tests(lies, fault,
     assert sum(receiver["faults"].get(fault, 0) for receiver in result.summary["receivers"]) in (0, ledger[fault])
 
 
+def test_own_users_come_back_where_lost_connections_are_to(run):
+    with lying_server(close_after=40, close_code=4003) as url:
+        result = run(PINGS, url, "--reconnect")
+    summary = result.summary
+    assert (summary["connections"]["lost"], summary["connections"]["opened"]) == (3, 6)
+    assert summary["latencies"]["reconnect"]["count"] == 3
+    assert sum(summary["errors"].values()) <= 3  # what was under way
+    assert summary["ledger"]["received"] > 40
+    assert summary["closeReasons"] == {"4003": 3}
+
+
 @pytest.mark.parametrize(
     ("lies", "rule", "code"),
     [

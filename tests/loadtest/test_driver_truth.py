@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from loadtest.wire import CONNECT, FIRST, LAST, LATENCY, MEDIAN, SERVICE, Ledger
+from loadtest.wire import CONNECT, FIRST, LAST, LATENCY, MEDIAN, SERVICE, Ledger, SentMessage
 from tests.loadtest.driving import drive, lying_server, short_plan
 
 MS = 1000
@@ -144,6 +145,19 @@ def test_lost_connections_come_back_if_they_are_to():
     assert (measured.connections_lost, measured.connections_opened) == (4, 8)
     assert measured.all_lost_at_s is None
     assert 0 < measured.away_s < 4 * 1.0
+
+
+def test_a_recording_goes_on_where_it_was_when_its_connection_is_back():
+    ping = '{"type":"ping","timestamp":1,"data":{"timestamp":1},"id":"%d"}'
+    recording = tuple(SentMessage(20.0 * place, ping % place, is_answered=True) for place in range(100))
+    with lying_server(close_after=40, close_code=4003) as url:
+        plan = short_plan(url, "replay", rate=None, duration_s=2.0, drain_s=0.5, reconnects=True)
+        measured = drive(msgspec.structs.replace(plan, recording=recording, plays_once=True)).measured
+    assert (measured.connections_lost, measured.connections_opened) == (4, 8)
+    assert 4 <= measured.asked - measured.sent < 200  # what was due while it was away
+    assert measured.asked == 400
+    assert measured.ledger.expected == measured.sent
+    assert measured.ledger.lost < 8  # what was under way when it was lost
 
 
 def test_a_publisher_whose_own_message_is_lost_publishes_again_after_the_reply_timeout():
