@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -38,10 +38,10 @@ class Envelope(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     """
 
     type: str
-    timestamp: int
+    timestamp: Annotated[int, msgspec.Meta(ge=0, le=MAX_SAFE_INTEGER)]
     session_id: str | None = None
     data: msgspec.Raw = NO_DATA
-    id: str | None = None
+    id: Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)] | None = None
     room: str | None = None
     user_id: str | None = None
     traceparent: msgspec.Raw = NO_DATA
@@ -97,6 +97,8 @@ T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder(enc_hook=plain_of)
 _decoder = msgspec.json.Decoder(Envelope)
+# What msgspec says of a timestamp that is none.
+_OUT_OF_RANGE: Final = [f"Expected `int` {bound} - at `$.timestamp`" for bound in (">= 0", f"<= {MAX_SAFE_INTEGER}")]
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -149,11 +151,13 @@ def with_seq(envelope: bytes, seq: int) -> bytes:
 class MessageProtocol:
     """Makes, serializes and reads envelopes; `now_ms` supplies the wall clock (ms since the epoch)."""
 
-    __slots__ = ("_now_ms", "_retryable")
+    __slots__ = ("_now_ms", "_pong_head", "_pong_ms", "_pong_tail", "_retryable")
 
     def __init__(self, now_ms: Callable[[], int], own_errors: Mapping[str, bool] = MappingProxyType({})) -> None:
         """Build it; `own_errors` are error codes beyond the table, each with whether it is retryable."""
         self._now_ms = now_ms
+        self._pong_ms = -1
+        self._pong_head = self._pong_tail = b""
         self._retryable: dict[str, bool] = {**{code: spec.retryable for code, spec in ERRORS.items()}, **own_errors}
 
     def create_envelope(
@@ -175,9 +179,18 @@ class MessageProtocol:
         return OutboundEnvelope(type, self._now_ms(), session_id, data, id, room, user_id)
 
     def serialize_pong(self, session_id: str, id: str | None) -> bytes:
-        """Return the answer to a ping, the hottest message there is: one clock reading, one call."""
+        """Return the answer to a ping, the hottest message there is: what all of one ms have in common is made once.
+
+        The session's id is one that JSON holds as it is.
+        """
         now_ms = self._now_ms()
-        return _encoder.encode(OutboundEnvelope("pong", now_ms, session_id, Timestamp(now_ms), id))
+        if id is not None:
+            return _encoder.encode(OutboundEnvelope("pong", now_ms, session_id, Timestamp(now_ms), id))
+        if now_ms != self._pong_ms:
+            self._pong_ms = now_ms
+            self._pong_head = b'{"type":"pong","timestamp":%d,"sessionId":"' % now_ms
+            self._pong_tail = b'","data":{"timestamp":%d}}' % now_ms
+        return self._pong_head + session_id.encode() + self._pong_tail
 
     def serialize_forwarded(
         self,
@@ -256,14 +269,12 @@ class MessageProtocol:
         try:
             envelope = _decoder.decode(frame)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise InvalidMessageError(_reason(error), readable_id(frame)) from None
-        request_id = envelope.id
-        if request_id is not None and len(request_id) > MAX_ID_LENGTH:
-            raise InvalidMessageError(f"Expected `str` of length <= {MAX_ID_LENGTH} - at `$.id`")
+            reason = _reason(error)
+            if reason in _OUT_OF_RANGE:
+                reason = "Expected milliseconds since the epoch - at `$.timestamp`"
+            raise InvalidMessageError(reason, readable_id(frame)) from None
         if envelope.type not in _KNOWN_TYPES and not _TYPE.fullmatch(envelope.type):
-            raise InvalidMessageError("Expected 1 to 64 of `A-Z a-z 0-9 _ . : -` - at `$.type`", request_id)
+            raise InvalidMessageError("Expected 1 to 64 of `A-Z a-z 0-9 _ . : -` - at `$.type`", envelope.id)
         if envelope.room is not None and not is_room_name(envelope.room):
-            raise InvalidMessageError("Expected 1 to 128 of `A-Z a-z 0-9 _ . : -` - at `$.room`", request_id)
-        if not 0 <= envelope.timestamp <= MAX_SAFE_INTEGER:
-            raise InvalidMessageError("Expected milliseconds since the epoch - at `$.timestamp`", request_id)
+            raise InvalidMessageError("Expected 1 to 128 of `A-Z a-z 0-9 _ . : -` - at `$.room`", envelope.id)
         return envelope

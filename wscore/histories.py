@@ -163,17 +163,20 @@ class Histories:
         self.size -= history.trim(now_s, self._limits)
 
     def _make(self, kind: str, name: str, now_s: float) -> GroupHistory:
+        self._shed(now_s, HISTORY_BYTES)
         if self._is_stale:  # a group may come again that was known in the last epoch
             self._epoch, self._is_stale = self._new_epoch(), False
         history = self._by_name.setdefault(kind, {})[name] = GroupHistory(kind, name, self._epoch)
         self._use(history, now_s)
         return history
 
-    def _shed(self, now_s: float) -> None:
-        while self.size > self._memory and self._used:
+    def _shed(self, now_s: float, more: int = 0) -> None:
+        """Make room for what is there and for so many bytes more."""
+        most = self._memory - more
+        while self.size > most and self._used:
             history = next(iter(self._used))
             self._trim(history, now_s)
-            if self.size <= self._memory:
+            if self.size <= most:
                 break
             self.evicted += history.seq - history.floor
             self._drop(history)

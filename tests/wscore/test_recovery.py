@@ -242,6 +242,19 @@ def test_a_hundred_thousand_rooms_with_a_message_each_stay_under_the_cap():
     assert store.since(store.find("room", "room-0", 100), Position("e0", 0), 100) is None
 
 
+def test_a_group_that_only_counts_takes_its_room_from_others_under_the_cap():
+    store = histories(LIMITS)
+    rooms = 0
+    while store.size + HISTORY_BYTES <= LIMITS.memory:
+        store.append(store.find("room", f"r{rooms}", 0), b"x" * 100, 0)
+        rooms += 1
+    assert store.get("room", "r0") is not None
+    store.find("room", "another", 0)
+    assert store.size <= LIMITS.memory
+    assert store.get("room", "r0") is None
+    assert store.get("room", "another") is not None
+
+
 def test_the_cap_may_take_the_newest_event_too():
     store = histories(RecoveryLimits(messages=5, size=500, age_s=60, memory=500))
     history = store.find("room", "lobby", 0)

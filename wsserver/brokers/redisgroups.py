@@ -152,8 +152,6 @@ class RedisGroups:
         group.has_members = True
         if kind == ROOM and group.is_subscribed and self.peers is not None:
             self.peers.entered(name)
-        if group.history is not None:
-            self.histories.hold(group.history)
 
     def unsubscribe(self, kind: GroupKind, name: str) -> None:
         """Have them delivered no more."""
@@ -320,6 +318,8 @@ class RedisGroups:
         group = self._by_channel.get(keys.channel)
         if group is None:
             history = self.histories.find(kind, name, self.now_s()) if kind in self.counted else None
+            if history is not None:
+                self.histories.hold(history)  # as long as the group is here: under the cap it keeps its position
             group = self._by_channel[keys.channel] = RedisGroup(kind, name, keys, history, self)
             self._backplane.subscribe(keys.channel)
         return group

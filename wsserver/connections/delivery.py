@@ -27,6 +27,7 @@ from wsserver.telemetry.metrics import Metrics
 GATHER_BYTES: Final = 1 << 20
 MESSAGE_BYTES: Final = 64  # what a message that gathers takes besides its payload
 OWN_BYTES: Final = 16 << 10  # of replies in a batch, which counts as broadcast nevertheless
+Private = tuple[int, bytes, bool]  # the position in a batch, the payload, whether it is lossy
 Skips = Mapping[int, bytes]  # by the position in a batch: what stands there for one connection, if not nothing
 # What waits is cut between messages into pieces of about this size, which are let go of one by one.
 PIECE_BYTES: Final = 64 << 10
@@ -77,11 +78,12 @@ class Delivery:
         """Send one message to one connection; returns whether the connection was open to take it."""
         if not connection.is_open:
             return False
-        pending = connection.session.pending
+        session = connection.session
+        pending = session.pending
         if pending:
-            if connection.private is None:
-                connection.private = []
-            connection.private.append((len(pending), payload, lossy))
+            if session.private is None:
+                session.private = {}
+            session.private.setdefault(connection.id, []).append((len(pending), payload, lossy))
             self._gathered += len(payload) + MESSAGE_BYTES
             if self._gathered > GATHER_BYTES:
                 self._flush_all()
@@ -157,8 +159,10 @@ class Delivery:
         if not pending:
             return
         lossy: Set[int] = group.lossy or frozenset()
-        skips, group.skips = group.skips, None
-        group.lossy = None
+        skips: Mapping[str, Skips] = group.skips or {}
+        private: Mapping[str, list[Private]] = group.private or {}
+        group.lossy = group.skips = group.private = None
+        own = {*skips, *private}  # who gets a batch that is another one
         first_seq = group.first_seq
         frames = framed(pending, first_seq)
         chunks: Sequence[Chunk] = ()
@@ -166,10 +170,11 @@ class Delivery:
         self._delivered.value += len(pending) * len(group.members)
         self._delivered_bytes.value += len(frames) * len(group.members)
         for connection in tuple(group.members.values()):
-            is_own = connection.private is not None and connection.session is group
-            if is_own or (skips and connection.id in skips):
+            if own and connection.id in own:
                 payloads = payloads or (numbered(pending, first_seq) if first_seq else pending)
-                self._write_own(connection, group, payloads, lossy, skips.get(connection.id) if skips else None)
+                self._write_own(
+                    connection, payloads, lossy, private.get(connection.id, []), skips.get(connection.id, {})
+                )
             elif left := connection.channel.write(frames):
                 chunks = chunks or self._chunks(frames, pending, lossy, self._backlog.turn, first_seq)
                 connection.channel.keep(chunks, left)
@@ -207,12 +212,14 @@ class Delivery:
             self.flush(group)
 
     def _write_own(
-        self, connection: Connection, group: Group, payloads: Sequence[bytes], lossy: Set[int], skips: Skips | None
+        self,
+        connection: Connection,
+        payloads: Sequence[bytes],
+        lossy: Set[int],
+        private: Sequence[Private],
+        skips: Skips,
     ) -> None:
         """Write a batch that only this connection gets: its private messages are in it, and what it skips is not."""
-        private: list[tuple[int, bytes, bool]] = []
-        if group is connection.session:
-            private, connection.private = connection.private or [], None
         if skips:
             self._delivered.value -= len(skips)
             payloads = [skips.get(number, payload) for number, payload in enumerate(payloads)]

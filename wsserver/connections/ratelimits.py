@@ -48,9 +48,26 @@ class RateLimiter:
 
     def admits(self, size: int, now_s: float) -> bool:
         """Count one message of `size` bytes that arrived at `now_s`; returns whether it is within the limits."""
-        return (self._messages is None or self._messages.take(1, now_s)) and (
-            self._bytes is None or self._bytes.take(size, now_s)
-        )
+        # `TokenBucket.take` of both, written out: for each message two calls would cost more than what they do.
+        bucket = self._messages
+        if bucket is not None:
+            full_at_s = bucket.full_at_s
+            if full_at_s < now_s:
+                full_at_s = now_s
+            full_at_s += bucket.unit_s
+            if full_at_s - now_s > bucket.fill_s:
+                return False
+            bucket.full_at_s = full_at_s
+        bucket = self._bytes
+        if bucket is not None:
+            full_at_s = bucket.full_at_s
+            if full_at_s < now_s:
+                full_at_s = now_s
+            full_at_s += size * bucket.unit_s
+            if full_at_s - now_s > bucket.fill_s:
+                return False
+            bucket.full_at_s = full_at_s
+        return True
 
     def retry_after_ms(self, size: int, now_s: float) -> int | None:
         """Return in how many ms a message of `size` bytes would be admitted, None if never: it is over the burst."""

@@ -25,11 +25,12 @@ class Group:
 
     `members` are those of this process, by connection id; `marks` says what is special about some of them. `pending`
     gathers the payloads of one event-loop turn for the fan-out (see delivery.py); with a `first_seq` they are without
-    their seq, which counts on from there. `lossy` are the positions among them that a slow reader may miss, `skips` by
-    connection id what stands in place of some (nothing, if it is empty).
+    their seq, which counts on from there. `lossy` are the positions among them that a slow reader may miss. By
+    connection id: `skips` is what stands in place of some (nothing, if it is empty), `private` the payloads for that
+    one alone which gather among those of its session, each with its position and whether it is lossy.
     """
 
-    __slots__ = ("first_seq", "kind", "lossy", "marks", "members", "name", "pending", "skips")
+    __slots__ = ("first_seq", "kind", "lossy", "marks", "members", "name", "pending", "private", "skips")
 
     def __init__(self, kind: GroupKind, name: str) -> None:
         self.kind = kind
@@ -40,6 +41,7 @@ class Group:
         self.lossy: set[int] | None = None
         self.marks: dict[str, Mark] | None = None
         self.skips: dict[str, dict[int, bytes]] | None = None
+        self.private: dict[str, list[tuple[int, bytes, bool]]] | None = None
 
 
 class Connection:
@@ -47,9 +49,8 @@ class Connection:
 
     `client_ip` is the client's own address, whatever proxies are between; None: a Unix socket. `last_seen_s` is the
     heartbeat wheel's time, `created_at_ms` wall-clock ms. `origin` is the id of the client's first connection to
-    the session, which is this one unless it resumed. `private` holds the payloads for this connection alone that
-    gather among its session's pending ones, each with its position and whether it is lossy. `rooms` are those that it
-    is a member of, in a list: it is the smallest, and there are few.
+    the session, which is this one unless it resumed. `rooms` are those that it is a member of, in
+    a list: it is the smallest, and there are few.
     """
 
     __slots__ = (
@@ -64,7 +65,6 @@ class Connection:
         "limiter",
         "origin",
         "principal",
-        "private",
         "replay_budget",
         "rooms",
         "session",
@@ -91,7 +91,6 @@ class Connection:
         self.created_at_ms = created_at_ms
         self.last_seen_s = now_s
         self.limiter = limiter
-        self.private: list[tuple[int, bytes, bool]] | None = None
         self.rooms: list[Group] | None = None  # exists from the first room on
         self.handlers: HandlerQueue[Any] | None = None  # exists from the first async handler on
         self.state: Any = None  # the app's own, made when it is first asked for
