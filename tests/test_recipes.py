@@ -193,6 +193,10 @@ RECIPES = {
         OPERATED, shows=("revoked all tokens of user alice issued before", "revoked the token f3a1, until")
     ),
     "README.md: wsctl serve chat:app": Recipe(before=chat_of_the_readme, shows=('"text":"hi"',)),
+    "README.md: wsctl serve --ops-port 9100": Recipe(
+        instead={"9100": str(OPS_PORT), "python -c": f"{sys.executable} -c"},
+        shows=("published to room news as seq 1", '"seq":2', "\n3\n"),
+    ),
     "README.md: pip install '.[voice,whisper]'": replace(SPEAKING, serves=None),
     "docs/apps.md: wsctl serve chat:app": Recipe(
         before=chat_of_the_apps_page, stdin='{"text": "hello"}\n', shows=('"chat.message"', '"chat.sent"')

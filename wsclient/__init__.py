@@ -43,7 +43,9 @@ from wscore.envelope import Envelope, InvalidMessageError, OutboundEnvelope
 from wscore.errors import ConfigError
 from wscore.foreign import Adapter, Frame, HeartbeatFrame, Kind, ProtocolName, ProtocolSettings, Reading
 from wscore.operations import (
+    ActResult,
     ApiErrorCode,
+    BatchResult,
     BroadcastResult,
     ConnectionRow,
     ConnectionsPage,
@@ -63,11 +65,13 @@ from wscore.payloads import Heartbeat, Limits, RateLimit, RoomJoined, RoomRecove
 from wscore.reconnect import ReconnectPolicy
 
 __all__ = [
+    "ActResult",
     "Action",
     "Adapter",
     "ApiErrorCode",
     "AsyncPublisher",
     "AuthenticationRefusedError",
+    "BatchResult",
     "BroadcastResult",
     "Client",
     "ClientState",

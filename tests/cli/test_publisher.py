@@ -71,6 +71,20 @@ def test_it_publishes_looks_and_steers(ops):
         assert publisher.send(bob.id, "own", "x").sent == 1
         assert bob.receive("own")["data"] == "x"
         assert publisher.send("nobody", "own").sent == 0
+        done = publisher.batch(
+            [
+                {"act": "publish", "type": "both", "data": {"n": 2}, "room": "lobby"},
+                {"act": "publish", "type": "ping", "session": "s"},
+                {"act": "send", "type": "last", "connection": bob.id},
+            ]
+        ).results
+        assert done[0].publish is not None
+        assert done[0].publish.seq == 2
+        assert done[1].error is not None
+        assert (done[1].error.code, done[1].publish) == ("INVALID_REQUEST", None)
+        assert done[2].send is not None
+        assert (done[2].send.sent, ann.receive("both")["data"]) == (1, {"n": 2})
+        bob.receive("last")
         assert [(row.name, row.connections) for row in publisher.sessions().sessions] == [("s", 1), ("t", 1)]
         assert [row.name for row in publisher.rooms(prefix="lob", order="size").rooms] == ["lobby"]
         assert publisher.presence("lobby").users == [ann.user]
@@ -97,6 +111,13 @@ async def test_the_asynchronous_one_does_the_same(ops):
         assert (await publisher.publish("news", {"n": 1}, room="lobby")).seq == 1
         assert ann.receive("news")["data"] == {"n": 1}
         assert (await publisher.presence("lobby")).users == [ann.user]
+        acts = [{"act": "disconnect", "user": "nobody"}, {"act": "broadcast", "type": "x", "rooms": ["lobby"]}]
+        ended, told = (await publisher.batch(acts, idempotency_key="b-1")).results
+        assert ended.disconnect is not None
+        assert told.broadcast is not None
+        assert (ended.disconnect.disconnected, told.broadcast.results[0].seq) == (0, 2)
+        again = await publisher.batch(acts, idempotency_key="b-1")
+        assert again.results == [ended, told]
         with pytest.raises(OperationRefusedError) as refused:
             await publisher.publish("x", room="a b")
         assert (refused.value.code, refused.value.place) == ("INVALID_REQUEST", "$.room")
@@ -105,7 +126,7 @@ async def test_the_asynchronous_one_does_the_same(ops):
 def test_both_have_the_same_methods_with_the_same_signatures():
     own = {name for name, value in vars(calls).items() if getattr(value, "__module__", "") == calls.__name__}
     names = {name for name in own if name.islower() and not name.startswith("_")}
-    assert len(names) == 12
+    assert len(names) == 13
     for name in names:
         signature = inspect.signature(getattr(Publisher, name))
         assert signature == inspect.signature(getattr(AsyncPublisher, name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from wscore.codes import CloseCode
 from wscore.operations import (
+    BatchResult,
     BroadcastResult,
     ConnectionsPage,
     DisconnectResult,
@@ -122,6 +123,15 @@ def disconnect(
     """
     body = {"connection": connection, "user": user, "session": session, "room": room, "code": code, "reason": reason}
     return _act("disconnect", DisconnectResult, idempotency_key, body)
+
+
+def batch(acts: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None) -> ApiCall[BatchResult]:
+    """Do several things in their order, 1 to 1000. What became of each is a row, an `error` where it is not done.
+
+    An act is what its own route of the HTTP API takes, and its name: `{"act": "publish", "type": "news", "room": "a"}`,
+    or `broadcast`, `send`, `disconnect`. Raises OperationsError if none was begun, and TypeError for what is no JSON.
+    """
+    return _act("batch", BatchResult, idempotency_key, {"acts": acts})
 
 
 def revoke(
