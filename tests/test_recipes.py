@@ -195,7 +195,7 @@ RECIPES = {
     "README.md: wsctl serve chat:app": Recipe(before=chat_of_the_readme, shows=('"text":"hi"',)),
     "README.md: wsctl serve --ops-port 9100": Recipe(
         instead={"9100": str(OPS_PORT), "python -c": f"{sys.executable} -c"},
-        shows=("published to room news as seq 1", '"seq":2', "\n3\n"),
+        shows=("published to room news as seq 1\n2\n", '"seq":3'),
     ),
     "README.md: pip install '.[voice,whisper]'": replace(SPEAKING, serves=None),
     "docs/apps.md: wsctl serve chat:app": Recipe(

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from wscore.envelope import MessageProtocol
 from wscore.guest import GuestMode
 from wscore.resume import ResumeTokens
 from wscore.revocations import Revocations
@@ -123,7 +122,7 @@ class WebSocketServer:
         self._is_stopping = False
 
         own_errors = {code: declared.retryable for code, declared in self._app.errors.items()}
-        protocol = MessageProtocol(self._clock.now_ms, own_errors)
+        protocol = self._app.protocol(self._clock.now_ms, own_errors)
         for code in own_errors:
             self.metrics.errors.know(code)
         loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from wscore.errors import ConfigError
-from wsserver import App, AppError, Context, ErrorCode, fan_out
+from wsserver import App, AppError, Context, ErrorCode, Hub, fan_out
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
@@ -86,6 +86,71 @@ async def test_each_call_is_a_trace_of_its_own_with_a_link_to_the_sender(start_s
         (traceparent, span.context.span_id)
         for traceparent, span in zip((TRACEPARENT, None, None) * 2, ended, strict=True)
     ]
+
+
+async def test_what_a_handler_sends_itself_names_the_span_that_it_is_sent_in(start_server, open_raw, engine, spans):
+    app = App()
+    app.trace(spans.provider)
+    tracer = spans.provider.get_tracer("own")
+
+    async def later(hub: Hub) -> None:
+        await asyncio.sleep(0)
+        hub.publish("later", session="s")
+
+    @app.on("act")
+    async def act(ctx: Context) -> None:
+        ctx.publish("published", 1)
+        await asyncio.sleep(0)
+        await ctx.hub.published("stored", session="s")
+        ctx.send(ctx.connection_id, "sent")
+        ctx.reply("replied")
+        ctx.error(ErrorCode.FORBIDDEN, "no")
+        with tracer.start_as_current_span("inner"):
+            ctx.publish("inside")
+        ctx.hub.spawn(later(ctx.hub))
+
+    @app.on("now")
+    def now(ctx: Context) -> None:
+        ctx.publish("at.once")
+
+    server = await start_server(app, engine=engine)
+    client = await open_raw(server.url, session="s")
+    assert "traceparent" not in client.greeting
+    await client.send("act", traceparent=TRACEPARENT)
+    got = {}
+    for type in ("published", "stored", "sent", "replied", "error", "inside", "later"):
+        got[type] = (await client.receive_type(type)).get("traceparent")
+    await client.send("now")
+    got["at.once"] = (await client.receive_type("at.once")).get("traceparent")
+    server.hub.publish("outside", session="s")
+    assert "traceparent" not in await client.receive_type("outside")
+    async with asyncio.timeout(20):
+        while len(spans.get_finished_spans()) < 3:
+            await asyncio.sleep(0.01)
+    named = {
+        span.name: f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
+        for span in spans.get_finished_spans()
+    }
+    act_span = named["process act"]
+    assert got == {
+        **dict.fromkeys(("published", "stored", "sent", "replied", "later"), act_span),
+        **{"error": None, "inside": named["inner"], "at.once": named["process now"]},
+    }
+    assert TRACE not in act_span
+
+
+async def test_what_a_handler_sends_names_no_span_where_nobody_asked_for_spans(start_server, open_raw, spans):
+    app = App()
+
+    @app.on("act")
+    def act(ctx: Context) -> None:
+        with spans.provider.get_tracer("own").start_as_current_span("inner"):
+            ctx.publish("published", 1)
+
+    server = await start_server(app)
+    client = await open_raw(server.url)
+    await client.send("act", traceparent=TRACEPARENT)
+    assert "traceparent" not in await client.receive_type("published")
 
 
 async def test_a_failure_is_told_by_its_type_alone_and_an_app_error_is_none(start_server, open_raw, spans):

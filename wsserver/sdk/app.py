@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from wscore.envelope import NO_DATA, TYPE_RULE, UnsendableError, is_message_type
+from wscore.envelope import NO_DATA, TYPE_RULE, MessageProtocol, UnsendableError, is_message_type
 from wscore.errors import ConfigError
 from wscore.installation import install_line
 from wscore.messages import RESERVED_TYPES
@@ -51,6 +51,7 @@ class App:
             setting_fields(kind)
         self.state = state
         self.traced: Callable[[str, Handler], Handler] = lambda type, handler: handler
+        self.protocol: type[MessageProtocol] = MessageProtocol
         self.sent: dict[str, Any] = {}
         self.replies: dict[str, Any] = {}
         self.errors: dict[str, AppErrorCode] = {}
@@ -65,14 +66,15 @@ class App:
     def trace(self, provider: Any = None) -> None:
         """Have a span of OpenTelemetry for each call of a handler, from this TracerProvider or that of the process.
 
-        It begins a trace of its own, with a link to the sender's if the message names one in `traceparent`. Raises
-        ConfigError without the package opentelemetry-api.
+        It begins a trace of its own, with a link to the sender's if the message names one in `traceparent`; what the
+        app sends within a span names that. Raises ConfigError without the package opentelemetry-api.
         """
         try:
-            from wsserver.sdk.tracing import HandlerTracing  # an extra brings what it needs
+            from wsserver.sdk.tracing import HandlerTracing, TracedProtocol  # an extra brings what it needs
         except ImportError as error:
             raise ConfigError("App.trace", f"{error.name} is not installed", install_line("otel")) from None
         self.traced = HandlerTracing(provider).traced
+        self.protocol = TracedProtocol
 
     def on(
         self, type: str, *, room: RoomAccess | None = None, outlives_client: bool = False, replies: Any = None

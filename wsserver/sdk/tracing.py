@@ -1,5 +1,6 @@
 """Spans of OpenTelemetry for an app's handlers: each call has one of its own, with a link to whoever sent the message.
 
+What is sent within a span names it, so that who handles that can link to it.
 Its API alone is imported, and only for an app that asks for spans.
 """
 
@@ -10,11 +11,14 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any, Final
 
+import msgspec
 from opentelemetry import trace
 from opentelemetry.context import Context as TraceContext
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from wscore.envelope import MessageProtocol, OutboundEnvelope
+from wscore.messages import RESERVED_TYPES
 from wsserver.sdk.context import Context
 from wsserver.sdk.errors import AppError
 from wsserver.sdk.handlers import Handler, is_awaited
@@ -60,6 +64,30 @@ class HandlerTracing:
         return self._tracer.start_span(
             f"process {type}", TraceContext(), SpanKind.CONSUMER, {"messaging.system": "wsctl"}, links
         )
+
+
+class TracedProtocol(MessageProtocol):
+    """Makes envelopes of which those of the app's own types carry the span that they are made in, if there is one."""
+
+    __slots__ = ()
+
+    def create_envelope(
+        self,
+        type: str,
+        data: object = msgspec.UNSET,
+        session_id: str | None = None,
+        *,
+        id: str | None = None,
+        room: str | None = None,
+        user_id: str | None = None,
+    ) -> OutboundEnvelope:
+        """Build an envelope as MessageProtocol does."""
+        envelope = super().create_envelope(type, data, session_id, id=id, room=room, user_id=user_id)
+        if type not in RESERVED_TYPES:
+            carrier: dict[str, str] = {}
+            _PROPAGATOR.inject(carrier)
+            envelope.traceparent = carrier.get("traceparent", msgspec.UNSET)
+        return envelope
 
 
 async def _finish(span: Span, result: Awaitable[object]) -> object:
