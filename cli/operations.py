@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from wscore.units import counted_noun
 from wsserver.operations.asking import Operations
 from wsserver.operations.settings import PortSettings
 from wsserver.telemetry.logs import EventLog
@@ -22,8 +23,10 @@ async def operations_port(settings: PortSettings | None, operations: Operations,
 
     port = OperationsPort(settings)
     port.start(port_app(operations, settings.keys, log))
-    log.info("ops.listening", url=port.url, keys=len(settings.keys))
+    count = 0 if settings.keys is None else len(settings.keys)
+    log.info("ops.listening", url=port.url, keys=count)
+    opened = f"by {counted_noun(count, 'key')}" if count else "open to everybody on this machine"
     try:
-        yield f"{port.url} ({'by key' if settings.keys else 'open to everybody on this machine'})"
+        yield f"{port.url} ({opened})"
     finally:
         await port.stop()

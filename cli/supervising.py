@@ -61,14 +61,19 @@ async def _supervise(
         drain_s=settings.drain_timeout_ms / 1000,
         log=log,
     )
+
+    def read_again() -> None:
+        if ops is not None and ops.keys is not None:
+            ops.keys.look(log, at_once=True)
+
     async with operations_port(ops, OwnWorkers(supervisor), log) as port:
-        return await _run(supervisor, signals, say and partial(say, ops=port))
+        return await _run(supervisor, signals, read_again, say and partial(say, ops=port))
 
 
-async def _run(supervisor: Supervisor, signals: StopSignals, say: Say | None) -> int:
+async def _run(supervisor: Supervisor, signals: StopSignals, read_again: Callable[[], None], say: Say | None) -> int:
     loop = asyncio.get_running_loop()
     manager = ServiceManager()
-    signals.attach(loop, on_hangup=partial(_roll, supervisor, manager))
+    signals.attach(loop, on_hangup=partial(_roll, supervisor, manager, read_again))
     beginning = loop.create_task(supervisor.begin())
     stopping = loop.create_task(signals.first.wait())
     await asyncio.wait((beginning, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -95,8 +100,9 @@ async def _run(supervisor: Supervisor, signals: StopSignals, say: Say | None) ->
     return code if in_order or code else ExitCode.FAILED
 
 
-def _roll(supervisor: Supervisor, manager: ServiceManager) -> None:
+def _roll(supervisor: Supervisor, manager: ServiceManager, read_again: Callable[[], None]) -> None:
     manager.reloading()
+    read_again()
     rolling = supervisor.roll()
     rolling.add_done_callback(lambda _: manager.ready())
 

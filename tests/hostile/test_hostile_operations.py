@@ -11,12 +11,14 @@ from contextlib import suppress
 
 import pytest
 
+from wsserver.operations.accesskeys import AccessKey, Right
+from wsserver.operations.keyring import KeyRing
 from wsserver.operations.port import guarded, reading
 from wsserver.operations.port.app import port_app
 from wsserver.operations.port.idempotency import KEPT_S, MAX_BYTES, MAX_KEYS, Idempotency, Kept
 from wsserver.operations.port.serving import OperationsPort
 from wsserver.operations.problems import ApiError
-from wsserver.operations.settings import AccessKey, PortSettings, Right
+from wsserver.operations.settings import PortSettings
 from wsserver.telemetry.logs import EventLog
 
 HANG_S = 20
@@ -28,7 +30,7 @@ MIB = 1 << 20
 async def port(start_server):
     """A port with two keys, in this process; its address."""
     server = await start_server()
-    keys = (AccessKey("ops", KEY, Right.ACT, ""), AccessKey("ops-read", READ_KEY, Right.READ, ""))
+    keys = KeyRing(lambda: [AccessKey.of("ops", Right.WRITE, KEY, ""), AccessKey.of("r", Right.READ, READ_KEY, "")])
     serving = OperationsPort(PortSettings(0, keys=keys))
     serving.start(port_app(server.operations, keys, EventLog()))
     yield ("127.0.0.1", int(serving.url.rpartition(":")[2]))

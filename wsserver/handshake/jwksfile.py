@@ -10,24 +10,22 @@ from wscore.errors import ConfigError
 from wscore.text import describe
 from wscore.tokens import JwtKey
 from wscore.units import format_size
+from wsserver.followed import FollowedFiles
 from wsserver.telemetry.logs import EventLog
 
-LOOK_EVERY_S: Final = 1.0
 MAX_BYTES: Final = 1 << 20
 
 
 class JwksFile:
     """Keeps the keys of a `JwtKey` those of a file; a file that cannot be used changes nothing and is logged."""
 
-    __slots__ = ("_key", "_log", "_looked_at_s", "_now_s", "_path", "_problem", "_seen")
+    __slots__ = ("_file", "_key", "_log", "_path", "_problem")
 
     def __init__(self, path: Path, key: JwtKey, now_s: Callable[[], float], log: EventLog) -> None:
         self._path = path
         self._key = key
-        self._now_s = now_s
+        self._file = FollowedFiles((path,), now_s)
         self._log = log
-        self._looked_at_s = float("-inf")
-        self._seen: tuple[int, ...] | None = None
         self._problem: str | None = None  # what was logged last: a file that is gone is so for every look
 
     def look(self, *, at_once: bool = False) -> bool:
@@ -35,21 +33,13 @@ class JwksFile:
 
         Cheap enough for every connection: it looks once a second, or `at_once` when a token names an unknown key.
         """
-        now_s = self._now_s()
-        if not at_once and now_s - self._looked_at_s < LOOK_EVERY_S:
-            return False
-        self._looked_at_s = now_s
         try:
-            status = self._path.stat()
-            seen = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
-            if seen == self._seen:
+            if not self._file.have_changed(at_once=at_once):
                 return False
-            self._seen = seen  # of before the reading: what is written meanwhile counts as a change
-            if status.st_size > MAX_BYTES:
+            if self._file.size > MAX_BYTES:
                 raise ConfigError("--jwks-file", f"is larger than {format_size(MAX_BYTES)}")
             self._key.replace_jwks(self._path.read_bytes())
         except OSError as error:
-            self._seen = None
             self._refuse(describe(error))
             return False
         except ConfigError as error:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wscore.operations import ApiErrorCode, ErrorBody
+from wsserver.operations.accesskeys import Right
 from wsserver.operations.asking import Operations
 from wsserver.operations.port.acting import Acting
 from wsserver.operations.port.idempotency import Idempotency, Kept
@@ -21,7 +22,6 @@ from wsserver.operations.port.reading import Bodies, parameters, parsed
 from wsserver.operations.port.replies import JSON_HEADERS, encode, reply
 from wsserver.operations.port.table import ROWS, ApiRoute
 from wsserver.operations.problems import STATUS, ApiError
-from wsserver.operations.settings import Right
 from wsserver.telemetry.logs import EventLog
 
 IDEMPOTENCY_KEY: Final = "idempotency-key"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wscore.operations import ApiErrorCode, Problem
 from wsserver.operations.asking import Operations
+from wsserver.operations.keyring import KeyRing
 from wsserver.operations.port.api import HttpApi
 from wsserver.operations.port.door import Door
 from wsserver.operations.port.exposition import exposition
@@ -25,7 +25,6 @@ from wsserver.operations.port.replies import page, refusal, reply, text
 from wsserver.operations.port.table import PREFIX
 from wsserver.operations.problems import ApiError
 from wsserver.operations.queries import Readiness, ReadinessAnswer, Scrape, ScrapeAnswer
-from wsserver.operations.settings import AccessKey
 from wsserver.telemetry.logs import EventLog
 
 HEALTH: Final = "/healthz"
@@ -34,7 +33,7 @@ METRICS: Final = "/metrics"
 OPEN: Final = (HEALTH, READINESS)  # a probe has no key, and learns one word
 
 
-def port_app(operations: Operations, keys: Sequence[AccessKey], log: EventLog) -> ASGIApp:
+def port_app(operations: Operations, keys: KeyRing | None, log: EventLog) -> ASGIApp:
     """Return the application that the port serves."""
     probes = _Probes(operations)
     api = HttpApi(operations, log)
@@ -46,7 +45,7 @@ def port_app(operations: Operations, keys: Sequence[AccessKey], log: EventLog) -
         Route(PREFIX, _page),
         Route(f"{PREFIX}/openapi.json", _openapi),
     ]
-    return _Guarded(Starlette(routes=routes), Door(keys), log)
+    return _Guarded(Starlette(routes=routes), Door(keys, log), log)
 
 
 async def _openapi(request: Request) -> Response:

@@ -7,7 +7,7 @@ that a request comes from keep both out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,8 +16,10 @@ from starlette.datastructures import Headers
 from wscore.operations import ApiErrorCode
 from wsserver.handshake.hosts import HostPolicy
 from wsserver.handshake.origins import normalise
+from wsserver.operations.accesskeys import Right
+from wsserver.operations.keyring import KeyRing
 from wsserver.operations.problems import ApiError
-from wsserver.operations.settings import AccessKey, Right
+from wsserver.telemetry.logs import EventLog
 
 OWN_SITES: Final = ("same-origin", "none")  # of a page of ours, or of nobody's: the address was typed
 ANYBODY: Final = "anybody on this machine"
@@ -36,11 +38,12 @@ class Operator:
 class Door:
     """Lets callers in; without keys everybody on this machine is one who may do everything."""
 
-    __slots__ = ("_hosts", "_keys")
+    __slots__ = ("_hosts", "_keys", "_log")
 
-    def __init__(self, keys: Sequence[AccessKey]) -> None:
-        self._keys = tuple(keys)
-        self._hosts = HostPolicy(is_enforced=not keys)
+    def __init__(self, keys: KeyRing | None, log: EventLog) -> None:
+        self._keys = keys
+        self._log = log
+        self._hosts = HostPolicy(is_enforced=keys is None)
 
     def admit(self, scope: Mapping[str, Any]) -> Operator:
         """Return who sent a request; raises ApiError."""
@@ -48,14 +51,14 @@ class Door:
         self._check_page(headers)
         client = scope.get("client")
         address = str(client[0]) if client else ""
-        if not self._keys:
+        if self._keys is None:
             return Operator(ANYBODY, address, may_act=True)
         given = headers.getlist("authorization")
         if len(given) == 1 and given[0][: len(SCHEME)].lower() == SCHEME:
-            key = given[0][len(SCHEME) :].strip().encode("latin-1")
-            fitting = [known for known in self._keys if known.fits(key)]  # all are tried: no time tells which fits
-            if fitting:
-                return Operator(fitting[0].name, address, may_act=any(known.right is Right.ACT for known in fitting))
+            self._keys.look(self._log)
+            found = self._keys.whose(given[0][len(SCHEME) :].strip().encode("latin-1"))
+            if found is not None:
+                return Operator(found.name, address, may_act=found.right is Right.WRITE)
         raise ApiError(ApiErrorCode.UNAUTHORIZED, "A key is needed: Authorization: Bearer KEY.")
 
     def _check_page(self, headers: Headers) -> None:

@@ -8,12 +8,12 @@ from typing import Any, Final
 import msgspec
 
 from wscore.operations import ErrorBody
+from wsserver.operations.accesskeys import Right
 from wsserver.operations.port.idempotency import KEPT_S
 from wsserver.operations.port.reading import MAX_BODY_BYTES
 from wsserver.operations.port.replies import JSON
 from wsserver.operations.port.table import PREFIX, ROWS, ApiRoute
 from wsserver.operations.problems import STATUS
-from wsserver.operations.settings import Right
 
 REF: Final = "#/components/schemas/{name}"
 _DESCRIPTION: Final = (

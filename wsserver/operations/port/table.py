@@ -23,6 +23,7 @@ from wscore.operations import (
     SessionsPage,
 )
 from wscore.revocations import Revocation
+from wsserver.operations.accesskeys import Right
 from wsserver.operations.acts import ActBatch, BroadcastMessage, EndConnections, PublishMessage, SendMessage
 from wsserver.operations.port.acting import Acting
 from wsserver.operations.port.looking import Looking
@@ -34,7 +35,6 @@ from wsserver.operations.port.pages import (
     Parameters,
     PresenceQuery,
 )
-from wsserver.operations.settings import Right
 
 PREFIX: Final = "/api/v1"
 
@@ -61,7 +61,7 @@ class ApiRoute:
     @property
     def right(self) -> Right:
         """What a key has to be good for."""
-        return Right.READ if self.method == "GET" else Right.ACT
+        return Right.READ if self.method == "GET" else Right.WRITE
 
     @property
     def has_body(self) -> bool:
