@@ -83,10 +83,11 @@ def operations_of(
     metrics: Metrics,
     clock: Clock,
     is_ready: Callable[[], bool],
+    worker: int | None,
 ) -> SingleProcess:
     """Return what answers for this process, and asks the others, whoever serves the operations port."""
     name = f"{socket.gethostname()}:{os.getpid()}"
-    node = Node(name, hub, broker, connections, groups, metrics, is_ready=is_ready, now_ms=clock.now_ms)
+    node = Node(name, hub, broker, connections, groups, metrics, is_ready=is_ready, now_ms=clock.now_ms, worker=worker)
     return SingleProcess(node, Cluster(node, broker, clock.now_s, metrics.unreadable_orders))
 
 

@@ -172,7 +172,7 @@ class WebSocketServer:
             self.metrics,
         )
         self.operations = operations_of(
-            self.hub, broker, self.connections, groups, self.metrics, self._clock, lambda: self.is_ready
+            self.hub, broker, self.connections, groups, self.metrics, self._clock, lambda: self.is_ready, worker
         )
         self._lifespans = Lifespans(self._app.lifespans, background, resources, self._log)
         expiry = ExpiryWatch(

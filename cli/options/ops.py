@@ -19,7 +19,7 @@ from wsserver.operations.accesskeys import SINGLE, AccessKey, Right, named_keys
 from wsserver.operations.keyring import KeyRing
 from wsserver.operations.settings import DEFAULT_OPS_HOST, PortSettings
 
-PACKAGES: Final = ("httptools", "prometheus_client", "starlette", "uvicorn")
+PACKAGES: Final = ("httptools", "starlette", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Final
 
 from loadtest.faults import FAULTS
 from loadtest.wire import Phase, Plan, RunProgress
+from wscore.exposition import heading, number_line
 
 PREFIX: Final = "wsctl_loadtest_"
 _HELP: Final = {
@@ -84,8 +85,6 @@ def exposition(plan: Plan, last: RunProgress | None) -> str:
     for sample in () if last is None else samples(plan, last):
         if sample.name not in named:
             named.add(sample.name)
-            lines.append(f"# HELP {PREFIX}{sample.name} {described(sample.name)}")
-            lines.append(f"# TYPE {PREFIX}{sample.name} {sample.kind}")
-        labels = ",".join(f'{name}="{value}"' for name, value in sample.labels)
-        lines.append(f"{PREFIX}{sample.name}{sample.suffix}{f'{{{labels}}}' if labels else ''} {sample.value:.15g}")
-    return "".join(f"{line}\n" for line in lines)
+            lines.append(heading(f"{PREFIX}{sample.name}", described(sample.name), sample.kind))
+        lines.append(number_line(f"{PREFIX}{sample.name}{sample.suffix}", sample.labels, sample.value))
+    return "".join(lines)

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from wsserver import App, Context, ServerSettings, WebSocketServer, fan_out
 from wsserver.brokers.redistarget import read_target
 from wsserver.lifetime.calls import TIMED
-from wsserver.operations.port.exposition import exposition
+from wsserver.operations.families import exposition, families_of
 from wsserver.outbound.backlog import OutboundLimits
 from wsserver.telemetry.counters import BOUNDS_S, Histogram
 from wsserver.telemetry.logs import EventLog
@@ -207,8 +207,11 @@ async def test_without_a_shared_broker_it_is_always_up_and_nothing_waits():
 
 
 async def scraped(**workers: WebSocketServer) -> str:
-    samples = {name.strip("_"): server.metrics.collect() for name, server in workers.items()}
-    return exposition(samples, ["worker 7"] if len(workers) > 1 else [], "")[0].decode()
+    families = {
+        (number := name.strip("_")): [*families_of(server.metrics.collect(), int(number) if number else None)]
+        for name, server in workers.items()
+    }
+    return exposition(families, ["worker 7"] if len(workers) > 1 else [], "")[0].decode()
 
 
 async def test_a_scrape_has_histograms_as_prometheus_reads_them(start_server):
@@ -240,7 +243,7 @@ async def test_the_linter_of_prometheus_has_nothing_to_say(start_server, open_ra
     await (await open_raw(server.url, token="guest_x", greet=False)).close_code()
     text = await scraped(_0=server, _1=server)
     assert "wsctl_auth_failures_total{" in text
-    assert 'wsctl_handler_seconds_bucket{le="0.0001",type="message",worker="0"}' in text
+    assert 'wsctl_handler_seconds_bucket{worker="0",type="message",le="0.0001"}' in text
     lint = await asyncio.to_thread(
         subprocess.run, [program, "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )

@@ -17,6 +17,7 @@ from wsserver.connections.groups import Groups
 from wsserver.connections.registry import ConnectionManager
 from wsserver.connections.state import Connection
 from wsserver.operations.acts import EndConnections, PublishMessage, SendMessage
+from wsserver.operations.families import families_of
 from wsserver.operations.listing import Listing
 from wsserver.operations.problems import ApiError
 from wsserver.operations.queries import (
@@ -51,9 +52,12 @@ CLOSED_AT_ONCE: Final = 250  # connections in one turn of the event loop
 
 
 class Node:
-    """Answers queries; `is_ready` says whether this process takes newcomers, `name` is what people call it."""
+    """Answers queries; `is_ready` says whether this process takes newcomers, `name` is what people call it.
 
-    __slots__ = ("_broker", "_connections", "_groups", "_hub", "_is_ready", "_listing", "_metrics", "name")
+    `worker` is its number where a supervisor has several.
+    """
+
+    __slots__ = ("_broker", "_connections", "_groups", "_hub", "_is_ready", "_listing", "_metrics", "_worker", "name")
 
     def __init__(
         self,
@@ -66,8 +70,10 @@ class Node:
         *,
         is_ready: Callable[[], bool],
         now_ms: Callable[[], int],
+        worker: int | None = None,
     ) -> None:
         self.name = name
+        self._worker = worker
         self._hub = hub
         self._broker = broker
         self._connections = connections
@@ -96,7 +102,7 @@ class Node:
         return ReadinessAnswer(self._is_ready())
 
     async def _scrape(self, query: Scrape) -> Answer:
-        return ScrapeAnswer(list(self._metrics.collect()))
+        return ScrapeAnswer(list(families_of(self._metrics.collect(), self._worker)))
 
     async def _publish_all(self, query: PublishAll) -> Answer:
         if len(query.messages) == 1:

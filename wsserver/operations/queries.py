@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from wscore.operations import ConnectionRow, Problem, Published
 from wscore.revocations import Revocation
 from wsserver.operations.acts import EndConnections, PublishMessage, SendMessage
-from wsserver.telemetry.metrics import Sample
+from wsserver.operations.families import MetricFamily
 
 GroupName = Literal["session", "room"]  # the kinds of groups that have names which operators know
 
@@ -33,9 +33,9 @@ class Scrape(Struct, tag="scrape", frozen=True):
 
 
 class ScrapeAnswer(Struct, tag="scrape", frozen=True):
-    """Every number as it is now, those of one name together."""
+    """Every number as it is now."""
 
-    samples: list[Sample]
+    families: list[MetricFamily]
 
 
 class PublishAll(Struct, tag="publish", frozen=True):

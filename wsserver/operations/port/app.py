@@ -15,10 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wscore.operations import ApiErrorCode, Problem
 from wsserver.operations.asking import Operations
+from wsserver.operations.families import exposition
 from wsserver.operations.keyring import KeyRing
 from wsserver.operations.port.api import HttpApi
 from wsserver.operations.port.door import Door
-from wsserver.operations.port.exposition import exposition
 from wsserver.operations.port.openapi import document
 from wsserver.operations.port.reference import POLICY, html
 from wsserver.operations.port.replies import page, refusal, reply, text
@@ -77,8 +77,8 @@ class _Probes:
     async def metrics(self, request: Request) -> Response:
         """Return what all processes of this server have counted."""
         gathered = await self._operations.here(Scrape())
-        samples = {name: a.samples for name, a in gathered.answers.items() if isinstance(a, ScrapeAnswer)}
-        body, content_type = exposition(samples, gathered.missing, request.headers.get("accept", ""))
+        families = {name: a.families for name, a in gathered.answers.items() if isinstance(a, ScrapeAnswer)}
+        body, content_type = exposition(families, gathered.missing, request.headers.get("accept", ""))
         return Response(body, headers={"Cache-Control": "no-store"}, media_type=content_type)
 
 
