@@ -51,10 +51,9 @@ class Games:
         self.database = sqlite3.connect(self.settings.database, check_same_thread=False, isolation_level=None)
         self.running: dict[str, Game] = {}
 
-    async def run(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
-        """Run a statement behind all that came before it, and return its rows."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.thread, lambda: self.database.execute(statement, values).fetchall())
+    async def run(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        """Run a query behind all that came before it, and return its rows."""
+        return await asyncio.wrap_future(self.thread.submit(lambda: self.database.execute(query, values).fetchall()))
 
     async def play(self, game: Game) -> None:
         """Wait for the moves of a game, until somebody has won, or was too slow."""

@@ -86,13 +86,14 @@ def command(name: str) -> tuple[str, ...]:
         BEFORE: _wsctl(*_LIMITS),
         "wsctl": _wsctl(*_LIMITS),
         "wsctl-unlimited": _wsctl(),
+        "wsctl-ops": _wsctl("--ops-port", "0", *_LIMITS),
         "wsctl-no-recovery": _wsctl("--recovery-messages", "0", *_LIMITS),
         "wsctl-websockets": _wsctl("--engine", "websockets", *_LIMITS),
         "wsctl-voice": _wsctl("--voice", "--responder", "rules"),
     }[name]
 
 
-NAMES = ("wsctl", BEFORE, "wsctl-unlimited", "wsctl-no-recovery", "wsctl-websockets", "node", "bun")
+NAMES = ("wsctl", BEFORE, "wsctl-unlimited", "wsctl-ops", "wsctl-no-recovery", "wsctl-websockets", "node", "bun")
 DEFAULT_NAMES = ("wsctl", "wsctl-unlimited", "node", "bun")
 
 
