@@ -183,7 +183,8 @@ class MessageProtocol:
 
         The session's id is one that JSON holds as it is.
         """
-        now_ms = self._now_ms()
+        now = self._now_ms  # apart from the call: Python 3.11 looks for a method first otherwise
+        now_ms = now()
         if id is not None:
             return _encoder.encode(OutboundEnvelope("pong", now_ms, session_id, Timestamp(now_ms), id))
         if now_ms != self._pong_ms:
@@ -206,9 +207,8 @@ class MessageProtocol:
         That was checked when it came.
         """
         part = msgspec.UNSET if data == NO_DATA else data
-        return _encoder.encode(
-            OutboundEnvelope(type, self._now_ms(), session_id, part, None, room, user_id, traceparent)
-        )
+        now = self._now_ms
+        return _encoder.encode(OutboundEnvelope(type, now(), session_id, part, None, room, user_id, traceparent))
 
     def serialize_skipped(self, seq: int, *, session_id: str | None = None, room: str | None = None) -> bytes:
         """Return what stands in the place of an event of a session or a room that is not for a connection."""

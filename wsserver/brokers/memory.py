@@ -147,17 +147,21 @@ class MemoryBroker:
         reply_to: tuple[str, str | None] | None = None,
     ) -> PublishResult:
         """Deliver one message to those who are in the group now."""
+        deliver, now = (
+            self._deliver,
+            self._now_s,
+        )  # apart from their calls: Python 3.11 looks for methods first otherwise
         if not recoverable or kind not in self._counted:
-            self._deliver(kind, name, payload, lossy, except_connection, None)
+            deliver(kind, name, payload, lossy, except_connection, None)
             return UNNUMBERED
-        histories, now_s = self._histories, self._now_s()
+        histories, now_s = self._histories, now()
         history = histories.find(kind, name, now_s)
         if history.seq >= MAX_SAFE_INTEGER:
             histories.renew(history)
             self._lost(kind, name, history.position)
         histories.append(history, payload, now_s, except_origin)
         seq = history.seq
-        self._deliver(kind, name, payload, lossy, except_connection, seq)
+        deliver(kind, name, payload, lossy, except_connection, seq)
         return PublishResult(history.epoch, seq)
 
     async def published(

@@ -73,6 +73,7 @@ class WebSocketController:
         self._delivery = delivery
         self._sender = sender
         self._protocol = protocol
+        self._deserialize = protocol.deserialize
         self._router = router
         self._calls = calls
         self._requests = requests
@@ -133,11 +134,13 @@ class WebSocketController:
         if not connection.is_open:
             return
         limiter = connection.limiter
-        if limiter is not None and not limiter.admits(len(payload), now_s := self._now_s()):
+        # Functions that are attributes are read apart from their call: Python 3.11 looks for a method first otherwise.
+        now, deserialize = self._now_s, self._deserialize
+        if limiter is not None and not limiter.admits(len(payload), now_s := now()):
             self._over_rate(connection, limiter, payload, now_s)
             return
         try:
-            envelope = self._protocol.deserialize(payload)
+            envelope = deserialize(payload)
         except InvalidMessageError as error:
             self._metrics.received[OTHER].add(len(payload))
             self._sender.error(connection, ErrorCode.INVALID_MESSAGE, error.reason, id=error.request_id)
