@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SERVING := .venv/.serving
 
-.PHONY: help install serve test test-slow chaos fuzz bench bench-broker check man images release-check format clean
+.PHONY: help install serve test test-slow chaos fuzz bench bench-broker bench-workers check man images release-check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ bench: $(STAMP) ## compare with Node's ws and Bun, e.g. BENCH="--only ping --sec
 
 bench-broker: $(STAMP) ## what a message through Redis costs, beside redis-py, e.g. BENCH="--repeat 9"
 	@$(BIN)/python -m tests.bench.broker $(BENCH)
+
+bench-workers: $(STAMP) ## what two workers on Redis need, beside one, e.g. BENCH="--repeat 9"
+	@$(BIN)/python -m tests.bench.workers $(BENCH)
 
 check: $(STAMP) ## format, lint, types and layers
 	$(BIN)/ruff format --check .

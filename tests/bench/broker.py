@@ -51,14 +51,14 @@ PROMISED_US: dict[str, float | None] = {PUBLISHED: 1.5, PUBLISHED_ALONE: None, R
 
 
 @contextmanager
-def running_redis() -> Iterator[RedisServer]:
-    """Start a Redis on the other core; raises BenchError."""
+def running_redis(*, pins: bool = True) -> Iterator[RedisServer]:
+    """Start a Redis, on the other core if it is to be pinned there; raises BenchError."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         raise BenchError("redis-server is not installed")
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(program, Path(folder), ())
-        with pinned(cores()[1]):
+        with pinned(cores()[1] if pins else None):
             server.start()
         try:
             yield server
@@ -74,18 +74,19 @@ async def _broker(url: str) -> RedisBroker:
     )
 
 
-async def publish_us(url: str, messages: int, a_turn: int) -> float:
+async def publish_us(url: str, messages: int, a_turn: int, rooms: int = 1) -> float:
     """Return what the broker takes for a message, so many in each turn of the event loop, stored before the next."""
+    names = [f"hall{number % rooms}" for number in range(a_turn)]
     broker = await _broker(url)
     broker.attach(lambda *message: None, lambda *lost: None, lambda *answer: None)
     broker.attach_revoked(lambda entries: None, dict)
     await broker.start()
-    await broker.published(ROOM, "hall", PAYLOAD, recoverable=True)
+    await broker.published(ROOM, names[0], PAYLOAD, recoverable=True)
     began_s = time.process_time()
     for _ in range(0, messages, a_turn):
-        for _ in range(a_turn - 1):
-            broker.publish(ROOM, "hall", PAYLOAD, recoverable=True)
-        await broker.published(ROOM, "hall", PAYLOAD, recoverable=True)
+        for name in names[:-1]:
+            broker.publish(ROOM, name, PAYLOAD, recoverable=True)
+        await broker.published(ROOM, names[-1], PAYLOAD, recoverable=True)
     took_s = time.process_time() - began_s
     await broker.stop(1)
     return took_s / messages * 1e6

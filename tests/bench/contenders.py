@@ -113,9 +113,11 @@ def install() -> None:
 
 
 @contextmanager
-def running(name: str, *, secret: str, heartbeat: Heartbeat, core: int | None) -> Iterator[Server]:
-    """Start a server on a free port of 127.0.0.1 and stop it afterwards; raises BenchError."""
-    arguments = command(name)
+def running(
+    name: str, *, secret: str, heartbeat: Heartbeat, core: int | None, more: tuple[str, ...] = ()
+) -> Iterator[Server]:
+    """Start a server on a free port of 127.0.0.1, with `more` arguments, and stop it afterwards; raises BenchError."""
+    arguments = command(name) + more
     if "cli.main" in arguments:
         interval, timeout = heartbeat.interval_ms, heartbeat.timeout_ms
         arguments += ("--heartbeat-interval", f"{interval}ms", "--heartbeat-timeout", f"{timeout}ms")

@@ -7,9 +7,13 @@
  *   generator MODE --port P --tokens FILE [--NAME VALUE ...]
  *
  *   ping       each of --conns connections keeps one ping under way; counts pongs
- *   broadcast  --senders of the --conns connections of one session keep --window messages under way each: a
- *              sender sends the next when its own comes back; counts deliveries. With --messages M each sender
+ *   broadcast  --senders of the --conns connections, all of one session or spread over --sessions, keep --window
+ *              messages under way each: a sender sends the next when its own comes back; counts deliveries. With --messages M each sender
  *              sends M and the run ends when all have arrived
+ *   open       --rate messages a second, spread over the --senders of the --conns connections, which are spread over
+ *              --sessions; sent when they are due, whatever has come back. Counts deliveries, and waits at the end for
+ *              those under way; one that does not come is a failure. Latency is from when a message was due until its
+ *              sender has it
  *   rate       --rate pings a second, spread over the first --probes of --conns connections, sent when they are
  *              due whatever has come back; latency counts from the time that was due
  *   connect    --conns at a time connect, wait for session_created, say goodbye and start over; counts greetings
@@ -42,6 +46,7 @@
 #define SECOND 1000000000ULL
 
 enum state { UNUSED, CONNECTING, UPGRADING, WAITING, OPEN, CLOSING };
+enum { WORKERS = 64 };
 enum { TEXT = 0x81, CLOSE = 0x88, PING = 0x89, PONG = 0x8a };
 
 struct conn {
@@ -54,6 +59,7 @@ struct conn {
     uint64_t *due;       /* ring: when each ping under way was sent or due */
     unsigned head, tail; /* of the ring */
     unsigned sent, own, messages, server_pings;
+    int session; /* number of its session in open mode, -1 if it chose none */
     unsigned char *carry; /* the beginning of a frame whose rest has not come */
     size_t carried;
     unsigned char *unsent;
@@ -67,9 +73,10 @@ struct frame {
 
 static struct {
     const char *mode, *host, *path, *session, *tokens_file;
-    int port, conns, senders, window, messages, probes, server_pid;
+    int port, conns, senders, sessions, window, messages, probes;
+    const char *server_pids; /* with commas between */
     double rate, warmup, seconds, timeout;
-} options = {.host = "127.0.0.1", .path = "/socket.io/", .conns = 100, .senders = 1, .window = 1, .probes = 100,
+} options = {.host = "127.0.0.1", .path = "/socket.io/", .conns = 100, .senders = 1, .sessions = 1, .window = 1, .probes = 100,
              .rate = 1000, .warmup = 1, .seconds = 3, .timeout = 60};
 
 static char **tokens;
@@ -77,7 +84,8 @@ static size_t token_count, next_token;
 static struct conn *conns;
 static int epoll_fd, opened, opening, lost, failed;
 static int measuring, running; /* inside the window; whether the load is on */
-static uint64_t count, sends, deliveries;
+static uint64_t count, sends, deliveries, expected;
+static int on_worker[WORKERS]; /* how many connections, as their greetings tell */
 static unsigned char buffer[READ_BYTES + 65536];
 static struct frame ping_frame, pong_frame, close_frame, *message_frames;
 
@@ -194,12 +202,13 @@ static void begin(struct conn *conn) {
 }
 
 static void upgrade(struct conn *conn) {
-    char request[16384];
+    char request[16384], number[16] = "";
+    if (conn->session >= 0) snprintf(number, sizeof number, "-%d", conn->session);
     int size = snprintf(request, sizeof request,
-                        "GET %s?token=%s%s%s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                        "GET %s?token=%s%s%s%s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
                         options.path, tokens[next_token++ % token_count], options.session ? "&sessionId=" : "",
-                        options.session ? options.session : "", options.host, options.port);
+                        options.session ? options.session : "", number, options.host, options.port);
     conn->state = UPGRADING;
     watch(conn, EPOLLIN, EPOLL_CTL_MOD);
     transmit(conn, request, (size_t)size);
@@ -209,6 +218,14 @@ static void send_ping(struct conn *conn, uint64_t due) {
     if (conn->head - conn->tail == RING) fail("%d pings under way on one connection: the server cannot keep up", RING);
     conn->due[conn->head++ % RING] = due;
     transmit(conn, ping_frame.bytes, ping_frame.size);
+}
+
+static void send_message_due(struct conn *conn, uint64_t due) {
+    if (conn->head - conn->tail == RING) fail("%d messages under way of one sender: the server cannot keep up", RING);
+    conn->due[conn->head++ % RING] = due;
+    sends++;
+    expected += (uint64_t)((options.conns - conn->session - 1) / options.sessions + 1);
+    transmit(conn, message_frames[conn->sender].bytes, message_frames[conn->sender].size);
 }
 
 static void send_message(struct conn *conn) {
@@ -239,14 +256,29 @@ static void on_pong(struct conn *conn, uint64_t now) {
     if (*options.mode == 'p') send_ping(conn, now);
 }
 
-static void on_message(struct conn *conn, const unsigned char *payload, size_t size) {
+static void on_message(struct conn *conn, const unsigned char *payload, size_t size, uint64_t now) {
     if (!running) return;
     conn->messages++;
     deliveries++;
     if (conn->sender >= 0 && is_own(conn, payload, size)) {
         conn->own++;
-        send_message(conn);
+        if (*options.mode != 'o') {
+            send_message(conn);
+            return;
+        }
+        if (conn->head == conn->tail) fail("a message came twice");
+        uint64_t due = conn->due[conn->tail++ % RING];
+        if (measuring) record(now - due);
     }
+}
+
+/* Counts on which worker a connection is, if its greeting tells. */
+static void count_worker(const unsigned char *greeting, size_t size) {
+    static const char mark[] = "\"worker\":";
+    const unsigned char *found = memmem(greeting, size, mark, sizeof mark - 1);
+    if (found == NULL) return;
+    int worker = atoi((const char *)found + sizeof mark - 1); /* a frame is followed by at least a brace */
+    if (worker >= 0 && worker < WORKERS) on_worker[worker]++;
 }
 
 static void on_text(struct conn *conn, const unsigned char *payload, size_t size, uint64_t now) {
@@ -255,7 +287,7 @@ static void on_text(struct conn *conn, const unsigned char *payload, size_t size
     if (size < kind + 4 || memcmp(payload, start, kind)) fail("not an envelope: %.*s", (int)size, payload);
     const char *type = (const char *)payload + kind;
     if (!memcmp(type, "mess", 4)) {
-        on_message(conn, payload, size);
+        on_message(conn, payload, size, now);
     } else if (!memcmp(type, "pong", 4)) {
         on_pong(conn, now);
     } else if (!memcmp(type, "ping", 4)) {
@@ -265,6 +297,7 @@ static void on_text(struct conn *conn, const unsigned char *payload, size_t size
         conn->state = OPEN;
         opened++;
         opening--;
+        count_worker(payload, size);
         if (*options.mode == 'c') {
             if (measuring) {
                 count++;
@@ -351,9 +384,9 @@ static void on_readable(struct conn *conn) {
 /* Handles what is ready, waiting at most until `until`; returns 0 when standard input has ended. */
 static int turn(uint64_t until, int spin) {
     struct epoll_event events[EVENTS];
-    uint64_t now = now_ns();
-    int wait_ms = spin || now >= until ? 0 : (int)((until - now) / 1000000 + 1);
-    int ready = epoll_wait(epoll_fd, events, EVENTS, wait_ms);
+    uint64_t now = now_ns(), wait = spin || now >= until ? 0 : until - now;
+    struct timespec most = {.tv_sec = (time_t)(wait / SECOND), .tv_nsec = (long)(wait % SECOND)};
+    int ready = epoll_pwait2(epoll_fd, events, EVENTS, &most, NULL);
     for (int i = 0; i < ready; i++) {
         struct conn *conn = events[i].data.ptr;
         if (conn == NULL) {
@@ -420,9 +453,11 @@ static void prepare(void) {
         build(&message_frames[i], TEXT, text);
     }
     for (int i = 0; i < options.conns; i++) {
-        conns[i].sender = *options.mode == 'b' && i < options.senders ? i : -1;
+        conns[i].sender = (*options.mode == 'b' || *options.mode == 'o') && i < options.senders ? i : -1;
+        conns[i].session = *options.mode == 'o' || options.sessions > 1 ? i % options.sessions : -1;
         snprintf(conns[i].number, sizeof conns[i].number, "%04d", i);
-        if (*options.mode == 'p' || (*options.mode == 'r' && i < options.probes)) conns[i].due = calloc(RING, sizeof(uint64_t));
+        if (*options.mode == 'p' || (*options.mode == 'r' && i < options.probes) || (*options.mode == 'o' && i < options.senders))
+            conns[i].due = calloc(RING, sizeof(uint64_t));
     }
     if ((epoll_fd = epoll_create1(0)) < 0) fail("epoll: %s", strerror(errno));
 }
@@ -434,12 +469,12 @@ static double cpu_seconds(void) {
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* The processor time that the server has had so far, all threads (proc(5), /proc/PID/stat). */
-static double server_cpu_seconds(void) {
+/* The processor time that a process has had so far, all threads (proc(5), /proc/PID/stat). */
+static double cpu_seconds_of(int pid) {
     char path[64], line[1024];
     unsigned long user, system;
-    snprintf(path, sizeof path, "/proc/%d/stat", options.server_pid);
-    FILE *file = options.server_pid ? fopen(path, "r") : NULL;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = pid ? fopen(path, "r") : NULL;
     if (file == NULL) return 0;
     size_t size = fread(line, 1, sizeof line - 1, file);
     fclose(file);
@@ -451,21 +486,46 @@ static double server_cpu_seconds(void) {
     return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }
 
+/* Adds the processor time of each of the server's processes, times `sign`; returns how many they are. */
+static int add_server_cpu(double *shares, double sign) {
+    int number = 0;
+    for (const char *at = options.server_pids; at != NULL && number < WORKERS; at = strchr(at, ',')) {
+        at += *at == ',';
+        shares[number++] += sign * cpu_seconds_of(atoi(at));
+    }
+    return number;
+}
+
 /* Runs the load until `until`; with --messages, until everything has arrived or `until` has come. */
 static void run_until(uint64_t until, uint64_t first_due) {
     static uint64_t pings;
-    uint64_t expected = (uint64_t)options.messages * (uint64_t)options.senders * (uint64_t)options.conns;
-    int paced = *options.mode == 'r';
+    uint64_t bound = (uint64_t)options.messages * (uint64_t)options.senders * (uint64_t)options.conns;
+    int paced = *options.mode == 'r', is_open = *options.mode == 'o';
     for (uint64_t now; (now = now_ns()) < until;) {
         if (paced) {
             uint64_t due;
             while ((due = first_due + (uint64_t)((double)pings * SECOND / options.rate)) <= now)
                 send_ping(&conns[pings++ % (uint64_t)options.probes], due);
         }
-        turn(until, paced);
+        uint64_t next = until;
+        if (is_open) {
+            while ((next = first_due + (uint64_t)((double)pings * SECOND / options.rate)) <= now)
+                send_message_due(&conns[pings++ % (uint64_t)options.senders], next);
+            if (next > until) next = until;
+        }
+        turn(next, paced);
         if (lost) return;
-        if (expected && deliveries >= expected) return;
+        if (bound && deliveries >= bound) return;
     }
+}
+
+/* Waits for what is under way; what does not come in time is lost. */
+static void drain(void) {
+    uint64_t until = now_ns() + (uint64_t)(options.timeout * SECOND);
+    while (deliveries < expected && now_ns() < until && !lost) turn(now_ns() + SECOND / 10, 0);
+    uint64_t end = now_ns() + SECOND / 20; /* would a surplus come? */
+    for (uint64_t now; (now = now_ns()) < end;) turn(end, 0);
+    if (deliveries != expected) fail("%lu deliveries came of %lu", deliveries, expected);
 }
 
 static void load(void) {
@@ -474,21 +534,32 @@ static void load(void) {
     for (int i = 0; i < options.conns; i++) {
         if (*options.mode == 'p') send_ping(&conns[i], start);
         else if (*options.mode == 'c') begin(&conns[i]);
-        for (int k = 0; conns[i].sender >= 0 && k < options.window; k++) send_message(&conns[i]);
+        for (int k = 0; *options.mode == 'b' && conns[i].sender >= 0 && k < options.window; k++) send_message(&conns[i]);
     }
     if (!options.messages) run_until(from, start);
-    deliveries = options.messages ? deliveries : 0;
-    sends = options.messages ? sends : 0;
+    int keeps = options.messages || *options.mode == 'o'; /* what came in the warm-up is to be told from what is lost */
+    deliveries = keeps ? deliveries : 0;
+    sends = keeps ? sends : 0;
     measuring = 1;
-    double cpu = cpu_seconds(), server_cpu = server_cpu_seconds();
+    uint64_t sends_before = options.messages ? 0 : sends, deliveries_before = options.messages ? 0 : deliveries;
+    double cpu = cpu_seconds(), shares[WORKERS] = {0}, server_cpu = 0;
+    add_server_cpu(shares, -1);
     from = now_ns();
     until = from + (uint64_t)(options.seconds * SECOND);
     run_until(until, start);
     double seconds = (double)(now_ns() - from) / 1e9;
     cpu = cpu_seconds() - cpu;
-    server_cpu = server_cpu_seconds() - server_cpu;
+    int processes = add_server_cpu(shares, 1);
+    for (int i = 0; i < processes; i++) server_cpu += shares[i];
+    uint64_t sent = sends - sends_before;
+    if (*options.mode == 'b' && !options.messages) count = deliveries;
+    if (*options.mode == 'o') {
+        count = deliveries - deliveries_before;
+        measuring = 0;
+        drain();
+    }
     if (options.messages) run_until(now_ns() + SECOND / 20, start); /* would a surplus come? */
-    if (*options.mode == 'b') count = deliveries;
+    if (options.messages) count = deliveries;
     unsigned fewest = UINT32_MAX, most = 0, pings = UINT32_MAX;
     for (int i = 0; i < options.conns; i++) {
         if (conns[i].messages < fewest) fewest = conns[i].messages;
@@ -498,9 +569,14 @@ static void load(void) {
     printf("{\"mode\":\"%s\",\"conns\":%d,\"seconds\":%.4f,\"count\":%lu,\"per_second\":%.1f,\"p50_us\":%.1f,"
            "\"p99_us\":%.1f,\"max_us\":%.1f,\"sends\":%lu,\"fewest_messages\":%u,\"most_messages\":%u,"
            "\"fewest_server_pings\":%u,\"lost\":%d,\"failed\":%d,\"generator_cpu\":%.3f,"
-           "\"server_cpu\":%.3f}\n",
+           "\"server_cpu\":%.3f,\"server_cpus\":[",
            options.mode, options.conns, seconds, count, (double)count / seconds, quantile_us(0.5), quantile_us(0.99),
-           (double)worst / 1000, sends, fewest, most, pings, lost, failed, cpu / seconds, server_cpu / seconds);
+           (double)worst / 1000, sent, fewest, most, pings, lost, failed, cpu / seconds, server_cpu / seconds);
+    for (int i = 0; i < processes; i++) printf("%s%.4f", i ? "," : "", shares[i] / seconds);
+    printf("],\"on_workers\":[");
+    for (int i = 0, is_first = 1; i < WORKERS; i++)
+        if (on_worker[i]) printf("%s%d", is_first ? "" : ",", on_worker[i]), is_first = 0;
+    printf("]}\n");
 }
 
 static void hold(void) {
@@ -525,21 +601,25 @@ static void read_options(int argc, char **argv) {
         else if (!strcmp(name, "--tokens")) options.tokens_file = value;
         else if (!strcmp(name, "--conns")) options.conns = atoi(value);
         else if (!strcmp(name, "--senders")) options.senders = atoi(value);
+        else if (!strcmp(name, "--sessions")) options.sessions = atoi(value);
         else if (!strcmp(name, "--window")) options.window = atoi(value);
         else if (!strcmp(name, "--messages")) options.messages = atoi(value);
         else if (!strcmp(name, "--probes")) options.probes = atoi(value);
-        else if (!strcmp(name, "--server-pid")) options.server_pid = atoi(value);
+        else if (!strcmp(name, "--server-pids")) options.server_pids = value;
         else if (!strcmp(name, "--rate")) options.rate = atof(value);
         else if (!strcmp(name, "--warmup")) options.warmup = atof(value);
         else if (!strcmp(name, "--seconds")) options.seconds = atof(value);
         else if (!strcmp(name, "--timeout")) options.timeout = atof(value);
         else fail("unknown option %s", name);
     }
-    const char *modes[] = {"ping", "broadcast", "rate", "connect", "idle"};
+    const char *modes[] = {"ping", "broadcast", "open", "rate", "connect", "idle"};
     int known = 0;
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) known |= !strcmp(options.mode, modes[i]);
     if (!known || !options.port || options.tokens_file == NULL || options.conns < 1) fail("a mode, --port and --tokens are needed");
     if (options.senders > options.conns) options.senders = options.conns;
+    if ((*options.mode == 'o' || options.sessions > 1) && options.session == NULL) fail("--session names the sessions");
+    if (options.messages && options.sessions > 1) fail("--messages are of one session");
+    if (options.sessions < 1 || options.sessions > options.conns) fail("--sessions are at least 1, and no more than --conns");
     if (options.probes > options.conns) options.probes = options.conns;
 }
 

@@ -58,7 +58,8 @@ class Generator:
 
     def run(self, mode: str, *, port: int, tokens: Path, seconds: float, **options: object) -> dict[str, Any]:
         """Run one measurement to its end and return its figures; raises BenchError."""
-        command = self._command(mode, port=port, tokens=tokens, seconds=seconds, timeout=OPEN_S, **options)
+        options = {"timeout": OPEN_S, **options}
+        command = self._command(mode, port=port, tokens=tokens, seconds=seconds, **options)
         with pinned(self.core):
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:

@@ -47,7 +47,7 @@ def main() -> int:
     failures = 0
     results: dict[Scenario, Samples] = {}
     with tempfile.TemporaryDirectory() as folder:
-        guests, jwts = _tokens(Path(folder), secret)
+        guests, jwts = write_tokens(Path(folder), secret)
         bench = Bench(Generator(program, generator_core), guests, jwts, options.seconds, options.warmup)
         for scenario in chosen:
             samples = results[scenario] = {name: [] for name in names}
@@ -96,7 +96,7 @@ def _measure(scenario: Scenario, name: str, bench: Bench, *, secret: str, core: 
     return sample
 
 
-def _tokens(folder: Path, secret: str) -> tuple[Path, Path]:
+def write_tokens(folder: Path, secret: str) -> tuple[Path, Path]:
     """Write fresh guest tokens and JWTs to files: on a command line anyone could read them."""
     now_s = int(time.time())
     guests, jwts = folder / "guests", folder / "jwts"

@@ -65,7 +65,7 @@ class Scenario:
 
 def _load(mode: str, figure: str, bench: Bench, server: Server, **options: object) -> Sample:
     options = {"tokens": bench.guests, "seconds": bench.seconds, "warmup": bench.warmup_s, **options}
-    figures = bench.generator.run(mode, port=server.port, server_pid=server.pid, **options)  # type: ignore[arg-type]
+    figures = bench.generator.run(mode, port=server.port, server_pids=server.pid, **options)  # type: ignore[arg-type]
     if figures["lost"] or figures["failed"]:
         raise BenchError(f"{figures['lost']} connections were lost, {figures['failed']} refused")
     return Sample(figures[figure], figures)

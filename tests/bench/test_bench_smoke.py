@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.server import serve
 
-from tests.bench import broker, receiving
+from tests.bench import broker, constants, openload, receiving
 from tests.bench.contenders import Heartbeat, Server, running
 from tests.bench.generator import BenchError, Generator, build, compiler
 from tests.conftest import now_ms
@@ -110,3 +113,69 @@ def test_the_bench_of_the_broker_measures_both_ways(start_redis):
     found = broker.measure(1, 320)
     assert found.keys() == broker.PROMISED_US.keys()
     assert all(ours > 0 and plain > 0 and ratio == plain / ours for ours, plain, ratio in found.values())
+
+
+def test_an_open_load_is_sent_when_it_is_due_and_reaches_its_whole_session(generator, server, guests):
+    figures = generator.run(
+        "open",
+        port=server.port,
+        tokens=guests,
+        seconds=0.5,
+        warmup=0.1,
+        session="open",
+        sessions=2,
+        conns=20,
+        senders=4,
+        rate=200,
+        server_pids=f"{server.pid},{server.pid}",
+    )
+    assert figures["sends"] >= 90  # of 100: one is late by as much as the machine is busy
+    assert 0 < figures["p50_us"] <= figures["p99_us"]
+    assert figures["fewest_messages"] >= 45
+    assert len(figures["server_cpus"]) == 2
+    assert figures["server_cpus"][0] >= 0
+
+
+async def test_a_delivery_that_does_not_come_fails_an_open_load(generator, guests):
+    async def forgetful(connection):
+        await connection.send('{"type":"session_created"}')
+        number = 0
+        async for message in connection:
+            number += 1
+            if number % 5:
+                await connection.send(message)
+
+    async with serve(forgetful, "127.0.0.1", 0) as server:
+        options = {"session": "a", "conns": 1, "rate": 100, "seconds": 0.3, "warmup": 0, "timeout": 1}
+        with pytest.raises(BenchError, match="deliveries came of"):
+            await asyncio.to_thread(
+                generator.run, "open", port=server.sockets[0].getsockname()[1], tokens=guests, **options
+            )
+
+
+def test_closed_loads_of_several_sessions_stay_apart(generator, server, guests):
+    figures = generator.run(
+        "broadcast", port=server.port, tokens=guests, seconds=0.3, warmup=0, session="c", sessions=5, conns=5, senders=5
+    )
+    assert 0 < figures["fewest_messages"] <= figures["most_messages"] < figures["count"]
+
+
+@pytest.mark.slow
+def test_two_workers_and_their_redis_are_measured_apart(generator, guests, start_redis):
+    load = openload.OpenLoad("few", 1, 2, 10, 50)
+    found = openload.measure(generator, load, openload.TWO, tokens=guests, secret=SECRET, seconds=1)
+    assert len(found.workers) == 2
+    assert 0.5 <= found.spread < 1
+    assert found.busiest < 1
+    assert found.resident_mib > 20
+
+
+@pytest.mark.slow
+def test_each_constant_of_the_calculation_is_measured(generator, guests, start_redis, monkeypatch):
+    monkeypatch.setattr(constants, "MESSAGES", 640)
+    monkeypatch.setattr(constants, "CALLS", 1000)
+    run = partial(openload.measure, generator, tokens=guests, secret=SECRET, seconds=0.5)
+    found = constants.measure(run, 1)
+    assert {"TAKE_US", "WRITE_US", "WAKE_US", "PUBLISH_US", "HEAR_US", "PUSH_US", "WORKER_BYTES"} <= found.keys()
+    assert found["WRITE_US"][0] > 0
+    assert all(here > 0 for _, here in found.values())
