@@ -49,8 +49,8 @@ FOREIGN_OPTIONS = {
     *("--build", "--detach", "--from-file"),  # docker and kubectl
     "--native",  # py-spy
     *("--strict",),  # mypy
-    *("--seconds", "--warmup", "--repeat", "--only", "--servers"),  # make bench
-    *("--members", "--brokers"),  # python -m wsserver.scaling
+    *("--seconds", "--warmup", "--repeat", "--only", "--servers", "--constants"),  # make bench and its kin
+    *("--members", "--brokers", "--wake-us"),  # python -m wsserver.scaling
 }
 
 

@@ -95,12 +95,15 @@ def read_batch(published: bytes) -> Batch:
     """Read what a subscription brought; raises CorruptBatchError."""
     try:
         epoch, first, count, packed = published.split(b":", 3)
+        size = len(packed) - ITEM_BYTES
+        if count == b"1" and 0 <= size < _PLAIN and packed.startswith(_PLAIN_HEADS[size]):  # one alone, as most are
+            return Batch(epoch.decode(), int(first), 1, (Item(packed[ITEM_BYTES:], True),))
         items = read_items(packed)
-        batch = Batch(epoch.decode("ascii"), int(first), int(count), items)
+        batch = Batch(epoch.decode(), int(first), int(count), items)
+        if batch.numbered != sum([item.is_numbered for item in items]):
+            raise CorruptBatchError("it has another number of items than it says")
+        return batch
     except CorruptBatchError:
         raise
     except ValueError as error:
         raise CorruptBatchError(str(error)) from None
-    if batch.numbered != sum([item.is_numbered for item in items]):
-        raise CorruptBatchError("it has another number of items than it says")
-    return batch

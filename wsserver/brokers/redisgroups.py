@@ -236,7 +236,7 @@ class RedisGroups:
         if group is None:
             self.on_other(channel, published)
             return
-        if published[:1] == NOTE:
+        if published.startswith(NOTE):
             if self.peers is not None:
                 self.peers.take(published[1:])
             return

@@ -15,11 +15,12 @@ from typing import Any, Final, cast
 import hiredis
 
 MAX_REPLY_BYTES: Final = 64 << 20  # of one reply that is not whole yet
-# To be woken for a reply takes several times as long as to handle it. So where it was woken more than `WAKINGS` times
-# within `LOOK_S`, replies are fetched once in `GATHER_S` until nothing is found. Each waits a little then.
-WAKINGS: Final = 8
-LOOK_S: Final = 0.004
-GATHER_S: Final = 0.001
+# To be woken for a reply takes ten times as long as to handle it. So where more than `MANY` come within `LOOK_S`, and
+# not in one go, they are fetched once in `GATHER_S` until nothing is found. Each waits a little then.
+MANY: Final = 16
+WAKINGS: Final = 4
+LOOK_S: Final = 0.008
+GATHER_S: Final = 0.003
 READ_BYTES: Final = 64 << 10
 _NO_MORE: Final = object()
 _pack: Final[Callable[[tuple[bytes | str | float, ...]], bytes]] = hiredis.pack_command  # type: ignore[assignment]
@@ -35,6 +36,7 @@ class RedisWire(asyncio.Protocol):
 
     __slots__ = (
         "_buffer",
+        "_came",
         "_descriptor",
         "_gathers",
         "_is_held",
@@ -61,7 +63,7 @@ class RedisWire(asyncio.Protocol):
         self._buffer: list[bytes] = []
         self._is_held = self._is_lost = False
         self._looked_s = 0.0
-        self._wakings = 0  # since then
+        self._wakings = self._came = 0  # since then: how often it was woken, for how many replies
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin (asyncio)."""
@@ -71,14 +73,15 @@ class RedisWire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what was read (asyncio)."""
-        self._take(data)
+        came = self._take(data)
         if self._descriptor < 0 or self._is_lost:
             return
         now_s = self._loop.time()
         if now_s - self._looked_s > LOOK_S:
-            self._looked_s, self._wakings = now_s, 0
+            self._looked_s, self._wakings, self._came = now_s, 0, 0
         self._wakings += 1
-        if self._wakings > WAKINGS:
+        self._came += came
+        if self._wakings > WAKINGS and self._came > MANY:
             assert self._transport is not None
             self._transport.pause_reading()
             self._loop.call_later(GATHER_S, self._fetch)
@@ -117,19 +120,22 @@ class RedisWire(asyncio.Protocol):
             self._transport.abort()
         self.connection_lost(error)
 
-    def _take(self, data: bytes) -> None:
-        reader = self._reader
+    def _take(self, data: bytes) -> int:
+        """Hand on what is whole; returns how many replies that are."""
+        reader, on_reply, came = self._reader, self.on_reply, 0
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _NO_MORE:
-                self.on_reply(reply)
+                on_reply(reply)
+                came += 1
                 if self._is_lost:
-                    return
+                    return came
         except hiredis.ProtocolError as error:
             self.abort(error)
-            return
+            return came
         if reader.len() > MAX_REPLY_BYTES:
             self.abort(ConnectionError("a reply of Redis is too large"))
+        return came
 
     def _fetch(self) -> None:
         transport = self._transport
@@ -141,7 +147,7 @@ class RedisWire(asyncio.Protocol):
         except OSError:
             data = b""
         if not data:
-            self._wakings = 0
+            self._looked_s = 0.0
             transport.resume_reading()  # it is quiet or has ended: the transport finds out which
             return
         self._take(data)
