@@ -14,8 +14,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from cli.options.serve import IN_ENVIRONMENT
 from cli.output import note
+from cli.variables import in_environment
 from loadtest.reports.samples import PREFIX, RunSample, described, samples
 from loadtest.wire import Plan, RunProgress
 from wsclient.url import shown_url
@@ -133,7 +133,9 @@ def endpoint_of(url: str) -> str:
     if not is_url:
         raise ConfigError("--otlp", f"{shown_url(url)!r} is no URL of HTTP", "it is such as http://127.0.0.1:4318")
     if parts.username is not None and any(url in argument for argument in sys.argv):
-        raise ConfigError("--otlp", "holds a password, which others see in the list of processes", IN_ENVIRONMENT)
+        raise ConfigError(
+            "--otlp", "holds a password, which others see in the list of processes", in_environment("--otlp")
+        )
     path = parts.path.rstrip("/")
     return parts._replace(path=path if path.endswith(PATH) else path + PATH).geturl()
 

@@ -84,8 +84,14 @@ def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
             raise ConfigError(place, "there is no such option", _did_you_mean(key, known) or listing)
         if misshapen := _misshapen(known[key], value):
             raise ConfigError(place, *misshapen)
-    ctx.default_map = {**(ctx.default_map or {}), **{str(known[key].name): table[key] for key in table}}
+    given = {str(known[key].name): _several(known[key], table[key]) for key in table}
+    ctx.default_map = {**(ctx.default_map or {}), **given}
     return path
+
+
+def _several(parameter: Any, value: object) -> object:
+    """Return what an option takes from the file: one text stands for a list of it, where it may be repeated."""
+    return [value] if parameter.multiple and isinstance(value, str) else value
 
 
 def has_setting(parameter: Any) -> bool:
@@ -122,8 +128,9 @@ def _misshapen(parameter: Any, value: object) -> tuple[str, str] | None:
     They would take `heartbeat-interval = 25` as 25 ms, `port = true` as port 1, and `port = 1.5` as well.
     """
     if parameter.multiple:
-        good = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        return None if good else ("is not a list of texts", 'write it as ["..."]')
+        texts = value if isinstance(value, list) else [value]
+        good = all(isinstance(item, str) for item in texts)
+        return None if good else ("is no text and no list of texts", 'write it as ["..."]')
     if isinstance(value, list | dict):
         return "is not a single value", "this option cannot be repeated"
     is_switch = getattr(parameter, "is_bool_flag", False)

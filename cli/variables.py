@@ -14,7 +14,7 @@ APP_PREFIX: Final = "WSCTL_APP_"  # the settings of an app's own, see cli/appset
 # Every option of every command, and what has no option; a test compares them. What belongs to another command is known.
 _NAMES: Final = """
 ABORT_ON_FAIL ADDRESS ALLOWED_HOST APP ASR_KEY ASR_KEY_FILE ASR_MODEL ASR_URL AUDIENCE AUTO_PONG
-BARGE_IN BASE64 BASELINE BEAT BEAT_ANSWER BEFORE BROKER BROKER_PREFIX BUFFERED BY BYTE_RATE_LIMIT
+BARGE_IN BASE64 BASELINE BEAT BEAT_ANSWER BEFORE BROKER BROKER_BEFORE BROKER_PREFIX BUFFERED BY BYTE_RATE_LIMIT
 CA CAPTURE CEILING CERT CHANNEL CLAIM CLOSE_CODE CODE COMPRESSION CONFIG CONNECTING_URL CONNECTION CONNECTIONS
 CONNECT_RATE COOKIE COUNT
 DATA DATA_KEY DEBUG DRAIN DRAIN_TIMEOUT DURATION
@@ -52,6 +52,11 @@ _SIMILARITY: Final = 0.75
 def variable_of(setting: str) -> str:
     """Return the environment variable of a setting, given its name with dashes or underscores."""
     return ENV_PREFIX + setting.upper().replace("-", "_")
+
+
+def in_environment(option: str) -> str:
+    """Say where the value of a command line's option can be that others must not read."""
+    return f"set {variable_of(option.lstrip('-'))}, or write it into wsctl.toml"
 
 
 def check_variables(names: Iterable[str]) -> None:

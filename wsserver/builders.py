@@ -16,6 +16,7 @@ from wscore.revocations import Revocations
 from wscore.tokens import JwtVerifier
 from wsserver.brokers.base import GROUP_KINDS, Broker
 from wsserver.brokers.memory import MemoryBroker, random_epoch
+from wsserver.brokers.places import BrokerLists
 from wsserver.connections.groups import Groups
 from wsserver.connections.handlerqueue import HandlerTasks
 from wsserver.connections.inbound import InboundMemory
@@ -158,14 +159,26 @@ def broker_of(settings: ServerSettings, clock: Clock, metrics: Metrics, log: Eve
     from wsserver.brokers.sharded import ShardedBroker
 
     process = random_epoch()
+    lists = BrokerLists(list(map(str, targets)), list(map(str, settings.broker_before)), log)
     limits = limits.shared_by(len(targets))
     brokers = [
-        RedisBroker(target, settings.broker_prefix, limits, process=process, now_s=now_s, metrics=metrics, log=log)
+        RedisBroker(
+            *(target, settings.broker_prefix, limits),
+            process=process,
+            lists=lists,
+            now_s=now_s,
+            metrics=metrics,
+            log=log,
+        )
         for target in targets
     ]
     metrics.read_by(
         *("broker", "wsctl_broker_reached", "Whether each of the brokers is reached: 1 or 0", "gauge"),
         lambda: {broker.place: int(broker.is_up) for broker in brokers},
+    )
+    metrics.read(
+        *("wsctl_broker_other_lists", "Other lists of brokers that processes were given beside this one", "gauge"),
+        lambda: lists.others,
     )
     return brokers[0] if len(brokers) == 1 else ShardedBroker(brokers)
 

@@ -357,7 +357,7 @@ class WebSocketServer:
     @property
     def is_ready(self) -> bool:
         """Whether it takes newcomers, and reaches what it shares with other processes."""
-        return self._sockets is not None and not self._is_stopping and self._broker.is_up
+        return self._sockets is not None and not self._is_stopping and self._broker.is_up and not self._broker.problem
 
     def accept_at(self, sockets: Sequence[socket.socket]) -> None:
         """Accept at sockets of another process too, which is down; only while it listens."""

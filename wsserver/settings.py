@@ -136,6 +136,7 @@ class ServerSettings:
     outbound: OutboundLimits = OutboundLimits()
     recovery: RecoveryLimits | None = None
     broker: RedisTarget | tuple[RedisTarget, ...] | None = None  # several: each group lives in one of them
+    broker_before: tuple[RedisTarget, ...] = ()  # those of processes that are being exchanged
     broker_prefix: str = DEFAULT_BROKER_PREFIX
     webhooks: WebhookSettings | None = None
     connecting: ConnectingSettings | None = None
@@ -164,6 +165,8 @@ class ServerSettings:
         for place in places:
             if places.count(place) > 1:
                 raise ConfigError("--broker", f"{place} is given twice", "give each Redis once")
+        if self.broker_before and not self.brokers:
+            raise ConfigError("--broker-before", "there is no broker", "give --broker too")
         if self.guests is GuestMode.OFF and self.jwt_key is None and self.connecting is None:
             raise ConfigError(
                 "JWT secret",

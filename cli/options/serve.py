@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
@@ -13,15 +11,13 @@ import typer
 
 from cli.options.ops import OpsOptions
 from cli.options.recovery import RecoveryOptions
+from cli.options.scale import ScaleOptions
 from cli.options.tokens import JwtOptions
 from cli.options.webhooks import WebhookOptions
 from cli.settings import duration_option, mode_option, size_option
-from wscore.errors import ConfigError
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
-from wscore.installation import install_line
 from wscore.ratelimit import Rate
-from wsserver.brokers.redistarget import RedisTarget, read_list, read_target
 from wsserver.connections.inbound import InboundLimits
 from wsserver.connections.ratelimits import RatePolicy
 from wsserver.connections.rooms import DEFAULT_MAX_ROOMS, DEFAULT_ROOM_MEMORY, RoomLimits
@@ -31,7 +27,6 @@ from wsserver.handshake.forwarded import ForwardedHeader
 from wsserver.handshake.limits import ConnectionLimits
 from wsserver.outbound.backlog import OUTBOUND_IN_ALL, OutboundLimits, outbound_per_connection
 from wsserver.settings import (
-    DEFAULT_BROKER_PREFIX,
     DEFAULT_HOST,
     DEFAULT_MAX_CONNECTIONS,
     DEFAULT_MAX_PENDING,
@@ -47,7 +42,6 @@ from wsserver.settings import (
 )
 from wsserver.telemetry.logs import LogFormat
 
-IN_ENVIRONMENT: Final = "set WSCTL_BROKER, or write it into wsctl.toml"
 BY_PROFILE: Final = "by profile"
 BURST_SECONDS: Final = 2  # a burst is what two seconds allow
 
@@ -59,43 +53,6 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScaleOptions:
-    """More than one process."""
-
-    TITLE: ClassVar = "More than one process"
-
-    workers: Annotated[
-        int, typer.Option(min=1, max=256, metavar="N", help="Processes that serve; more than one needs --broker.")
-    ] = 1
-    broker: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="URL", help="Redis that they share, as redis://host:6379/0 (repeatable: groups are spread)."
-        ),
-    ] = None
-    broker_prefix: Annotated[
-        str, typer.Option(metavar="TEXT", help="Begins every key and channel there: one for each application.")
-    ] = DEFAULT_BROKER_PREFIX
-
-    def targets(self) -> tuple[RedisTarget, ...] | None:
-        """Return each Redis that the processes share, if there is any."""
-        urls = [url for text in self.broker or () for url in read_list(text)]
-        if not urls:
-            if self.workers > 1:
-                problem = f"{self.workers} processes need a broker, or they would not know of each other's clients"
-                raise ConfigError("--workers", problem, "give --broker redis://127.0.0.1:6379")
-            return None
-        if find_spec("hiredis") is None or find_spec("redis") is None:
-            raise ConfigError("--broker", "its packages are not installed", install_line("redis"))
-        targets = tuple(map(read_target, urls))
-        for url, target in zip(urls, targets, strict=True):
-            if target.password and any(url in argument for argument in sys.argv):
-                problem = "holds a password, which others see in the list of processes"
-                raise ConfigError("--broker", problem, IN_ENVIRONMENT)
-        return targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,6 +335,7 @@ def server_settings(
         outbound=outbound,
         recovery=limits.recovery.limits(outbound.per_connection),
         broker=scale.targets(),
+        broker_before=scale.targets_before(),
         broker_prefix=scale.broker_prefix,
         webhooks=webhooks.settings(),
         connecting=webhooks.connecting(),

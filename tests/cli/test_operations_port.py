@@ -121,6 +121,7 @@ def test_with_workers_one_port_shows_all_and_a_lost_one_is_missing_until_it_is_b
     until(lambda: len(samples(client, "wsctl_connections")) == 2)
     redis.stop()
     until(lambda: client.get("/readyz").status_code == 503)
+    assert client.get("/readyz").text == "not ready: the broker is not reached\n"
     assert client.get("/healthz").status_code == 200
 
 

@@ -70,8 +70,13 @@ def test_the_tables_of_other_commands_are_left_alone(wsctl, tmp_path):
             "[serve]\nmax-message-size = 4096",
             "[serve] max-message-size: has no unit; write it as text, such ",
         ),
-        (["serve"], '[serve]\norigin = "https://a.example"', '[serve] origin: is not a list of texts; write it as ["'),
-        (["serve"], "[serve]\norigin = [1]", "[serve] origin: is not a list of texts"),
+        (
+            ["serve"],
+            '[serve]\nbroker = "http://a"',
+            "wsctl.toml: [serve] broker: is no URL of a Redis",
+        ),  # a text stands for a list
+        (["serve"], "[serve]\norigin = true", '[serve] origin: is no text and no list of texts; write it as ["'),
+        (["serve"], "[serve]\norigin = [1]", "[serve] origin: is no text and no list of texts"),
         (["serve"], '[serve]\nhost = ["a"]', "[serve] host: is not a single value"),
         (["serve"], "[serve]\nport = {a = 1}", "[serve] port: is not a single value"),
         (["serve"], "[serve]\nport = 1.5", "wsctl.toml: [serve] port: is not a whole number"),

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from wscore.envelope import with_seq
+from wscore.errors import ConfigError
 from wscore.recovery import Position, RecoveryLimits
 from wscore.revocations import RevokedEntry
 from wsserver.brokers.base import (
@@ -33,9 +34,12 @@ from wsserver.brokers.base import (
     Unpublished,
 )
 from wsserver.brokers.batches import LOSSY, NUMBERED, pack_head
+from wsserver.brokers.places import BrokerLists
 from wsserver.brokers.redisbackplane import RedisBackplane, StoreLimits
 from wsserver.brokers.redisgroups import RESYNC_S, RedisGroups
+from wsserver.brokers.redislists import RedisLists
 from wsserver.brokers.redisoccupied import RedisOccupied
+from wsserver.brokers.redisorders import RedisOrders
 from wsserver.brokers.redispeers import RedisPeers
 from wsserver.brokers.redisqueue import Keys, NotStored, Stored
 from wsserver.brokers.redisrevoked import RedisRevoked
@@ -45,6 +49,7 @@ from wsserver.brokers.revoked import RevokedHere, TakeRevoked
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics, Missed
 
+LEAVE_S: Final = 0.5  # for what the others are told last, however little time there is
 START_S: Final = 10.0  # how long a server waits for Redis at its start
 
 
@@ -86,6 +91,7 @@ class RedisBroker:
         limits: RecoveryLimits,
         *,
         process: str,
+        lists: BrokerLists,
         now_s: Callable[[], float],
         metrics: Metrics,
         log: EventLog,
@@ -114,11 +120,12 @@ class RedisBroker:
             log=log,
         )
         self.process = process
-        self._takers: dict[str, TakeOrder] = {}  # by channel
+        self._orders = RedisOrders(prefix, self._backplane, groups.others)
         self._revoked = RedisRevoked(self._backplane, prefix, log)
         self._shared = RedisShared(self._backplane, prefix)
         self._occupied = RedisOccupied(self._backplane, prefix, now_s)
         self._peers = RedisPeers(prefix, self._backplane, groups)
+        self._lists = RedisLists(lists, self.place, self._backplane, groups, prefix, now_s)
 
     @property
     def size(self) -> int:
@@ -142,8 +149,8 @@ class RedisBroker:
 
     @property
     def problem(self) -> str:
-        """Whether Redis is not reached."""
-        return "" if self.is_up else "the broker is not reached"
+        """Whether Redis is not reached, or other processes have other ones."""
+        return self._lists.problem if self.is_up else "the broker is not reached"
 
     def reaches(self, kind: GroupKind, name: str) -> bool:
         """Whether Redis is reached."""
@@ -156,24 +163,11 @@ class RedisBroker:
 
     def attach_orders(self, take: TakeOrder, topic: Topic = ORDERS) -> None:
         """Name what takes the orders of other processes."""
-        for channel in (f"{self._prefix}{topic}", f"{self._prefix}{topic}:{self.process}"):
-            self._takers[channel] = take
-        own = self.process.encode()
-
-        def arrived(channel: str, published: bytes) -> None:
-            if channel in self._peers.channels:
-                self._peers.take(published)
-                return
-            sender, _, packed = published.partition(b":")
-            if sender != own:
-                self._takers[channel](packed)
-
-        self._groups.on_other = arrived
+        self._orders.attach(take, topic)
 
     def order(self, packed: bytes, process: str | None = None, *, topic: Topic = ORDERS) -> bool:
         """Hand an order to all other processes, or to one; False while Redis is away."""
-        channel = f"{self._prefix}{topic}" if process is None else f"{self._prefix}{topic}:{process}"
-        return self._backplane.send(channel, b"%b:%b" % (self.process.encode(), packed))
+        return self._orders.order(packed, process, topic)
 
     def attach_revoked(self, take: TakeRevoked, here: RevokedHere) -> None:
         """Name what takes what others revoke, and what knows all that is revoked here."""
@@ -209,9 +203,9 @@ class RedisBroker:
     async def start(self) -> None:
         """Dial, and wait until both connections are up and all is known that is revoked.
 
-        Raises BrokerUnreachableError.
+        Raises BrokerUnreachableError, or ConfigError where processes have another list of brokers.
         """
-        for channel in (*self._takers, *self._peers.channels):
+        for channel in self._groups.others:
             self._backplane.subscribe(channel)
         self._backplane.start()
         self._revoked.start()
@@ -219,9 +213,12 @@ class RedisBroker:
             async with asyncio.timeout(START_S):
                 await self._started.wait()
                 await self._revoked.level()
-        except TimeoutError:
+                await self._lists.begin()
+        except (TimeoutError, ConfigError) as error:
             self._revoked.stop()
             await self._backplane.stop(0)
+            if isinstance(error, ConfigError):
+                raise
             problem = self._backplane.problem or f"no answer within {START_S:g} s"
             raise BrokerUnreachableError(str(self._target), problem) from None
 
@@ -238,7 +235,8 @@ class RedisBroker:
         self._flush()
         self._revoked.stop()
         self._peers.leave()
-        await self._backplane.stop(within_s)
+        self._lists.leave()
+        await self._backplane.stop(max(within_s, LEAVE_S))
 
     def publish(
         self,
@@ -352,6 +350,7 @@ class RedisBroker:
         self._groups.check()
         self._peers.check()
         self._occupied.check()
+        self._lists.check()
 
     def _changed(self) -> None:
         if self._backplane.is_up:
@@ -361,6 +360,7 @@ class RedisBroker:
         self._shared.look()
         self._peers.changed()
         self._occupied.connection_changed()
+        self._lists.connection_changed()
 
     def _gather(self, kind: GroupKind, name: str) -> _Outgoing:
         if not self._outgoing:

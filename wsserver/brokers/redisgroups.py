@@ -127,7 +127,7 @@ class RedisGroups:
         self._loop = asyncio.get_running_loop()
         self._by_channel: dict[str, RedisGroup] = {}
         self.histories = Histories(limits, new_epoch)
-        self.on_other: Callable[[str, bytes], None] = lambda channel, published: None  # takes what is no group's
+        self.others: dict[str, Callable[[bytes], None]] = {}  # what takes what is no group's, by channel
         self.peers: Peers | None = None
         self._missed = missed
 
@@ -234,7 +234,8 @@ class RedisGroups:
         """Take what a subscription brought."""
         group = self._by_channel.get(channel)
         if group is None:
-            self.on_other(channel, published)
+            if channel in self.others:
+                self.others[channel](published)
             return
         if published.startswith(NOTE):
             if self.peers is not None:
@@ -307,6 +308,12 @@ class RedisGroups:
         """Tell a group's members that history is lost."""
         self._log.warning("broker.history_lost", kind=group.kind, epoch=position.epoch, seq=position.seq)
         self._lost(group.kind, group.name, position)
+
+    def tell_lost(self, is_lost: Callable[[GroupKind, str], bool]) -> None:
+        """Tell the members of some groups that messages may have gone to another place; they count on from here."""
+        for group in self._by_channel.values():
+            if group.has_members and group.sync.position is not None and is_lost(group.kind, group.name):
+                self.lose(group, group.sync.position)
 
     async def _recall(self, group: RedisGroup, asked: Position) -> None:
         with suppress(NotPublishedError):  # then it is not recovered, and told so

@@ -20,7 +20,8 @@ class RedisPeers:
         self._backplane = backplane
         self._groups = groups
         self._was_up = False
-        self.channels = (self._to_all, self._channel(backplane.producer))
+        for channel in (self._to_all, self._channel(backplane.producer)):
+            groups.others[channel] = self.take
 
     def attach(self, peers: Peers) -> None:
         """Name what is told."""

@@ -83,8 +83,8 @@ def read_list(text: str) -> list[str]:
     return [url for url in _BETWEEN.split(text.strip(" ,\n\t")) if url]
 
 
-def read_target(url: str) -> RedisTarget:
-    """Read a URL; raises ConfigError, which never shows a password."""
+def read_target(url: str, option: str = "--broker") -> RedisTarget:
+    """Read a URL; raises ConfigError about the option that has it, which never shows a password."""
     try:
         parts = urlsplit(url)
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
@@ -100,7 +100,7 @@ def read_target(url: str) -> RedisTarget:
         database = _database(parts.path.strip("/"))
         return RedisTarget(parts.hostname, parts.port or REDIS_PORT, "", database, user, password, tls)
     except ValueError:
-        raise ConfigError("--broker", "is no URL of a Redis", _FORM) from None
+        raise ConfigError(option, "is no URL of a Redis", _FORM) from None
 
 
 def _sentinel_target(netloc: str, path: str, user: str, password: str, tls: ssl.SSLContext | None) -> RedisTarget:

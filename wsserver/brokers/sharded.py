@@ -7,7 +7,6 @@ what is said to every process is said over all, so that one Redis that is away c
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
@@ -28,20 +27,11 @@ from wsserver.brokers.base import (
     Topic,
     Unpublished,
 )
+from wsserver.brokers.places import place_of
 from wsserver.brokers.redis import RedisBroker
 from wsserver.brokers.revoked import NotRevokedError, RevokedHere, TakeRevoked
 
 KNOWN_GROUPS: Final = 16_384  # whose place need not be worked out again
-
-
-def place_of(kind: GroupKind, name: str, places: Sequence[str]) -> int:
-    """Return which of some places a group belongs to: with one place more only those move that move there.
-
-    Their order says nothing (rendezvous hashing: the highest of a digest of group and place).
-    """
-    group = f"{kind}\0{name}\0".encode()
-    digests = [hashlib.blake2b(group + place.encode(), digest_size=16).digest() for place in places]
-    return digests.index(max(digests))
 
 
 class _OfOneBroker:
@@ -101,13 +91,15 @@ class ShardedBroker:
     @property
     def is_up(self) -> bool:
         """Whether every Redis is reached."""
-        return not self.problem
+        return all(broker.is_up for broker in self._brokers)
 
     @property
     def problem(self) -> str:
-        """Which of them are not reached, by their numbers as they were given."""
+        """Which of them are not reached, by their numbers as they were given, or that other processes have others."""
         away = [str(number) for number, broker in enumerate(self._brokers, 1) if not broker.is_up]
-        return f"not reached: broker {', '.join(away)} of {len(self._brokers)}" if away else ""
+        if away:
+            return f"not reached: broker {', '.join(away)} of {len(self._brokers)}"
+        return self._brokers[0].problem
 
     def reaches(self, kind: GroupKind, name: str) -> bool:
         """Whether the Redis of a group is reached."""
@@ -175,7 +167,7 @@ class ShardedBroker:
         return any(told)
 
     async def start(self) -> None:
-        """Reach all of them; raises BrokerUnreachableError, which names the one that is not reached."""
+        """Reach all of them; raises BrokerUnreachableError, which names the one that is not reached, or ConfigError."""
         started = await asyncio.gather(*(broker.start() for broker in self._brokers), return_exceptions=True)
         for error in started:
             if error is not None:

@@ -99,7 +99,7 @@ class Node:
             return NotDone(_unpublished(error))
 
     async def _readiness(self, query: Readiness) -> Answer:
-        return ReadinessAnswer(self._is_ready())
+        return ReadinessAnswer(self._is_ready(), self._broker.problem)
 
     async def _scrape(self, query: Scrape) -> Answer:
         return ScrapeAnswer(list(families_of(self._metrics.collect(), self._worker)))

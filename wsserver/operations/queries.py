@@ -23,9 +23,10 @@ class Readiness(Struct, tag="readiness", frozen=True):
 
 
 class ReadinessAnswer(Struct, tag="readiness", frozen=True):
-    """It does, or else not now: it starts or ends, or does not reach what the processes share."""
+    """It does, or else not now: it starts or ends, or there is a problem with what the processes share."""
 
     is_ready: bool
+    problem: str = ""
 
 
 class Scrape(Struct, tag="scrape", frozen=True):

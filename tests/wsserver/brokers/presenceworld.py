@@ -131,7 +131,6 @@ class PeerBroker(MemoryBroker):
         self.groups = RedisGroups("", NO_RECOVERY, lambda: process.house.now_s, Metrics(), EventLog())
         self.groups.attach(self.backplane, lambda *_: None, lambda *_: None)  # type: ignore[arg-type]
         self.peers = RedisPeers("", self.backplane, self.groups)  # type: ignore[arg-type]
-        self.groups.on_other = lambda _channel, note: self.peers.take(note)
 
     @property
     def is_up(self) -> bool:  # type: ignore[override]
@@ -180,7 +179,7 @@ class Process:
             free=lambda: house.rooms.free,
         )
         self.joining: set[asyncio.Task[None]] = set()
-        for channel in self.broker.peers.channels:
+        for channel in self.broker.groups.others:
             self.backplane.subscribe(channel)
 
     @property

@@ -14,12 +14,14 @@ from wscore.recovery import RecoveryLimits
 from wsserver import NotRevokedError, Revocation, ServerSettings
 from wsserver.brokers import redis as redis_broker
 from wsserver.brokers.base import ROOM, SESSION, USER, BrokerUnreachableError, NotPublishedError
+from wsserver.brokers.places import place_of
 from wsserver.brokers.redistarget import read_target
-from wsserver.brokers.sharded import place_of
 from wsserver.connections.groups import user_group_name
 from wsserver.engines.request import HEALTH_PATH
 from wsserver.lifetime.presencenotes import Beat, Bye, MembersHere, pack, unpack
 from wsserver.lifetime.sharedpresence import SharedPresence
+from wsserver.operations.port.app import READINESS, port_app
+from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics
 
 PLACES = [f"redis://host-{number}:6379/0" for number in range(5)]
@@ -83,6 +85,13 @@ async def health(server):
     return answer.status_code, answer.text
 
 
+async def readiness(server):
+    way = httpx.ASGITransport(port_app(server.operations, (), EventLog()))
+    async with httpx.AsyncClient(transport=way, base_url="http://ops") as client:
+        answer = await client.get(READINESS)
+    return answer.status_code, answer.text
+
+
 @pytest.fixture
 async def world(start_redis, start_server, jwt_key):
     brokers = [start_redis(), start_redis()]
@@ -133,6 +142,7 @@ async def test_one_that_is_away_concerns_its_groups_alone(world, open_raw, user_
     number = {id(first): lost + 1, id(second): 2 - lost}
     for server in world.servers:
         assert await health(server) == (503, f"not reached: broker {number[id(server)]} of 2\n")
+        assert await readiness(server) == (503, f"not ready: not reached: broker {number[id(server)]} of 2\n")
         for index, redis in enumerate(world.brokers):
             place = f"redis://127.0.0.1:{redis.port}/0"
             assert server.metrics.value("wsctl_broker_reached", broker=place) == (index != lost)
@@ -166,6 +176,7 @@ async def test_with_all_of_them_away_nothing_is_revoked(world):
     server = world.servers[0]
     while await health(server) != (503, "not reached: broker 1, 2 of 2\n"):
         await asyncio.sleep(0.01)
+    assert await readiness(server) == (503, "not ready: not reached: broker 1, 2 of 2\n")
     with pytest.raises(NotRevokedError, match="nothing was revoked"):
         await server.hub.revoke(Revocation(user_id="alice"))
 

@@ -30,7 +30,7 @@ from wsserver.telemetry.logs import EventLog
 HEALTH: Final = "/healthz"
 READINESS: Final = "/readyz"
 METRICS: Final = "/metrics"
-OPEN: Final = (HEALTH, READINESS)  # a probe has no key, and learns one word
+OPEN: Final = (HEALTH, READINESS)  # a probe has no key, and learns no names
 
 
 def port_app(operations: Operations, keys: KeyRing | None, log: EventLog) -> ASGIApp:
@@ -69,10 +69,12 @@ class _Probes:
     async def readiness(self, request: Request) -> Response:
         """Say whether there is a process that takes newcomers, as `/healthz` of the public port does for its own."""
         gathered = await self._operations.here(Readiness())
-        answers = gathered.answers.values()
-        if any(isinstance(answer, ReadinessAnswer) and answer.is_ready for answer in answers):
+        answers = [answer for answer in gathered.answers.values() if isinstance(answer, ReadinessAnswer)]
+        if any(answer.is_ready for answer in answers):
             return text("ready\n")
-        return text("not ready\n", HTTPStatus.SERVICE_UNAVAILABLE)
+        problems = sorted({answer.problem for answer in answers if answer.problem})
+        why = f": {'; '.join(problems)}" if problems else ""
+        return text(f"not ready{why}\n", HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def metrics(self, request: Request) -> Response:
         """Return what all processes of this server have counted."""
