@@ -12,6 +12,7 @@ import subprocess
 import wave
 from array import array
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -267,6 +268,16 @@ def test_a_voice_server_that_cannot_work_does_not_start(wsctl, arguments, proble
     assert done.returncode == 2, done.stderr
     assert re.search(problem, done.stderr)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_one_that_cannot_work_says_one_line_whatever_else_was_starting(wsctl):
+    def start(_):
+        done = wsctl("serve", "--port", "0", "--voice", "--grammar", "none.gram")
+        return done.returncode, len(done.stderr.splitlines())
+
+    with ThreadPoolExecutor(6) as threads:  # more than there are cores
+        assert set(threads.map(start, range(50))) == {(2, 1)}
 
 
 def test_callers_are_load_and_the_report_has_every_stage(server, wsctl, goforward, tmp_path):

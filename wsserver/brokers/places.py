@@ -77,8 +77,11 @@ class BrokerLists:
         now = self._all()
         for each, is_planned in now.items():
             if earlier.get(each) is not is_planned:
-                log = self._log.info if is_planned else self._log.error
-                log("broker.lists_differ", told_by=place, planned=is_planned, **self._difference(each))
+                fields = {"told_by": place, "planned": is_planned, **self._difference(each)}
+                if is_planned:
+                    self._log.info("broker.lists_differ", **fields)
+                else:
+                    self._log.error("broker.lists_differ", **fields)
         for each in earlier.keys() - now.keys():
             self._log.info("broker.list_gone", brokers=" ".join(each.places))
             for gone in self.on_gone:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from wsserver.starting import start_program
 from wsserver.workers.control import VARIABLE, Assignment, ControlLine
 from wsserver.workers.questions import QuestionLine
 
@@ -82,7 +83,7 @@ async def start_worker(command: Sequence[str], slot: int, slots: Sequence[Sequen
     assignment = Assignment(slot, numbers, theirs.fileno(), answering.fileno())
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     try:
-        process = await asyncio.create_subprocess_exec(
+        process = await start_program(
             *command,
             env={**environment, VARIABLE: assignment.encode()},
             pass_fds=(*(number for group in numbers for number in group), theirs.fileno(), answering.fileno()),

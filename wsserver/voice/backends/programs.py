@@ -16,6 +16,7 @@ from typing import IO, Final
 
 from wscore.errors import ConfigError
 from wscore.units import format_figure
+from wsserver.starting import start_program
 from wsserver.voice.stages import StageError
 
 _PIECE_BYTES: Final = 8192
@@ -110,7 +111,7 @@ class _Program(ABC):
         self, arguments: Sequence[str], stdout: int, descriptors: tuple[int, ...] = ()
     ) -> AsyncIterator[Process]:
         assert self._path is not None
-        process = await asyncio.create_subprocess_exec(
+        process = await start_program(
             self._path, *arguments, stdin=PIPE, stdout=stdout, stderr=DEVNULL, pass_fds=descriptors
         )
         self._running.add(process)

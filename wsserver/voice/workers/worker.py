@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from wscore.errors import ConfigError
 from wscore.units import format_figure
+from wsserver.starting import start_program
 from wsserver.telemetry.logs import EventLog
 from wsserver.voice.stages import StageError
 from wsserver.voice.workers.wire import (
@@ -74,7 +75,7 @@ class Launch:
         # A child finds the modules that this process finds, and nothing that only lies in its working directory.
         path = os.pathsep.join(entry for entry in sys.path if entry)
         try:
-            return await asyncio.create_subprocess_exec(
+            return await start_program(
                 *(sys.executable, "-P", "-m", CHILD),
                 env={**os.environ, "PYTHONPATH": path},
                 stdin=asyncio.subprocess.PIPE,
