@@ -22,7 +22,7 @@ async def operations_port(settings: PortSettings | None, operations: Operations,
     from wsserver.operations.port.serving import OperationsPort
 
     port = OperationsPort(settings)
-    port.start(port_app(operations, settings.keys, log))
+    port.start(port_app(operations, settings.keys, log), log)
     count = 0 if settings.keys is None else len(settings.keys)
     log.info("ops.listening", url=port.url, keys=count)
     opened = f"by {counted_noun(count, 'key')}" if count else "open to everybody on this machine"

@@ -32,7 +32,7 @@ async def port(start_server):
     server = await start_server()
     keys = KeyRing(lambda: [AccessKey.of("ops", Right.WRITE, KEY, ""), AccessKey.of("r", Right.READ, READ_KEY, "")])
     serving = OperationsPort(PortSettings(0, keys=keys))
-    serving.start(port_app(server.operations, keys, EventLog()))
+    serving.start(port_app(server.operations, keys, EventLog()), EventLog())
     yield ("127.0.0.1", int(serving.url.rpartition(":")[2]))
     await serving.stop()
 
@@ -185,6 +185,39 @@ async def test_who_holds_connections_keeps_nobody_out_for_long(port, monkeypatch
     async with asyncio.timeout(HANG_S):
         while not await answered(port):
             await asyncio.sleep(0.05)
+    for _, writer in held:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (head("GET", "/healthz"), b"\r\n"),
+        (head("GET", "/healthz"), b"\r\n\r\n\r\n"),
+        (head("GET", "/healthz", "Content-Length: 10"), b"0123456789"),
+        (head("GET", "/healthz") * 3, b"\n"),
+        (head("GET", "/healthz", "Connection: Upgrade", "Upgrade: websocket"), b"\r\n"),
+    ],
+    ids=["a-line-break", "line-breaks", "a-body-behind-its-answer", "requests-at-once", "an-upgrade"],
+)
+async def test_who_asks_nothing_more_is_dropped_whatever_comes_behind_the_answer(port, monkeypatch, sent):
+    monkeypatch.setattr(guarded, "IDLE_S", 0.3)
+    reader, writer = await asyncio.open_connection(*port)
+    async with asyncio.timeout(HANG_S):
+        writer.write(sent[0])
+        assert b"200" in await reader.readline()
+        writer.write(sent[1])
+        with suppress(ConnectionError):
+            await reader.read()  # until the port hangs up
+    writer.transport.abort()
+
+
+async def test_connections_that_are_one_too_many_are_logged_once_a_second(port, monkeypatch, caplog):
+    monkeypatch.setattr(guarded, "MAX_CONNECTIONS", 3)
+    held = [await asyncio.open_connection(*port) for _ in range(3)]
+    assert [await talk(port, head("GET", "/healthz")) for _ in range(20)] == [b""] * 20
+    lines = [record for record in caplog.records if "ops.refused" in record.getMessage()]
+    assert 1 <= len(lines) <= 3
     for _, writer in held:
         writer.transport.abort()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import Final
 
@@ -21,6 +20,7 @@ from wsserver.operations.port.api import HttpApi
 from wsserver.operations.port.door import Door
 from wsserver.operations.port.openapi import document
 from wsserver.operations.port.reference import POLICY, html
+from wsserver.operations.port.refusals import Refusals
 from wsserver.operations.port.replies import page, refusal, reply, text
 from wsserver.operations.port.table import PREFIX
 from wsserver.operations.problems import ApiError
@@ -91,8 +91,7 @@ class _Guarded:
         self._app = app
         self._door = door
         self._log = log
-        self._kept_out = 0
-        self._next_log_s = 0.0
+        self._refusals = Refusals(log)
         app.add_exception_handler(HTTPException, _http_error)
         app.add_exception_handler(ApiError, _api_error)
 
@@ -104,7 +103,7 @@ class _Guarded:
                 scope["operator"] = self._door.admit(scope)
         except ApiError as error:
             answer = refusal(error.problem)
-            self._refused(scope, error.problem)
+            self._refusals.add(scope["client"][0] if scope.get("client") else "", error.problem.code)
         started = False
 
         async def sending(message: object) -> None:
@@ -122,15 +121,6 @@ class _Guarded:
                 await refusal(Problem(ApiErrorCode.INTERNAL, "The server failed; its log says how."))(
                     scope, receive, send
                 )
-
-    def _refused(self, scope: Scope, problem: Problem) -> None:
-        """Log who was kept out, at most once a second: whoever tries keys makes no log of it."""
-        self._kept_out += 1
-        now_s = asyncio.get_running_loop().time()
-        if now_s >= self._next_log_s:
-            peer = scope["client"][0] if scope.get("client") else ""
-            self._log.warning("ops.refused", peer=peer, code=problem.code.value, count=self._kept_out)
-            self._next_log_s, self._kept_out = now_s + 1, 0
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

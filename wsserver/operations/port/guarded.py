@@ -1,12 +1,14 @@
 """One HTTP connection within limits: how many there are, how large a head is, and how long it takes.
 
-uvicorn has none of them for a client that never finishes its request, or reads no answer.
+uvicorn has none of them for a client that never finishes its request, or reads no answer. A connection always has a
+timer, except while a request that is there as a whole is worked on.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -16,6 +18,7 @@ MAX_PIPELINED: Final = 8  # requests that wait for the answers to those before
 HEAD_S: Final = 10.0  # for a request to come as far as its headers
 BODY_S: Final = 10.0  # and for the rest of it
 WRITE_S: Final = 10.0  # in which a client has to read something of what waits for it
+IDLE_S: Final = 15  # until the next request; longer than the pause between two scrapes of many, or looks of `wsctl top`
 
 
 class _TooMuchError(Exception):
@@ -28,12 +31,19 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
+    _is_waiting = False  # for a request to begin
+
+    def __init__(self, *arguments: Any, refused: Callable[[str], None], **options: Any) -> None:
+        """Make it as uvicorn does; `refused` is told the address of one that is one too many."""
+        super().__init__(*arguments, **options)
+        self._refused = refused
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, unless there are too many."""
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
+            self._refused(self.client[0] if self.client else "")
         else:
             self._expect(HEAD_S)
 
@@ -43,11 +53,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._head_bytes > MAX_HEAD_BYTES:
             self._drop()
+        elif self.transport.is_closing():  # it was answered with 400
+            self._end_soon()
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
-        if self._timer is None:
+        if self._timer is None or self._is_waiting:
             self._expect(HEAD_S)
 
     def on_headers_complete(self) -> None:
@@ -69,6 +81,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop(self._timer)
         self._timer = None
         self._head_bytes = 0
+        if self.cycle.response_complete:
+            self._wait()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, if all that came are answered."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._end_soon()
+        elif self.cycle.response_complete and self._timer is None:
+            self._wait()
 
     def pause_writing(self) -> None:
         """Wait for the client to read, but not for ever."""
@@ -84,7 +106,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that asks nothing more, also if it has not read its last answer."""
         super().timeout_keep_alive_handler()
-        self._write_timer = self._write_timer or self.loop.call_later(WRITE_S, self._drop)
+        self._end_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -95,7 +117,21 @@ class GuardedProtocol(HttpToolsProtocol):
     def _expect(self, within_s: float) -> None:
         """Drop the connection unless more of the request is there by then."""
         self._stop(self._timer)
+        self._is_waiting = False
         self._timer = self.loop.call_later(within_s, self._drop)
+
+    def _wait(self) -> None:
+        """Close the connection unless a request begins by then; line breaks, which may stand before one, are none.
+
+        uvicorn's own timer ends with whatever byte comes.
+        """
+        self._stop(self._timer)
+        self._is_waiting = True
+        self._timer = self.loop.call_later(IDLE_S, self.timeout_keep_alive_handler)
+
+    def _end_soon(self) -> None:
+        """Drop a connection that is being closed, if its client does not read what it is still sent."""
+        self._write_timer = self._write_timer or self.loop.call_later(WRITE_S, self._drop)
 
     def _drop(self) -> None:
         self.transport.abort()

@@ -7,16 +7,19 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from wscore.errors import ConfigError
-from wsserver.operations.port.guarded import GuardedProtocol
+from wscore.operations import ApiErrorCode
+from wsserver.operations.port.guarded import IDLE_S, GuardedProtocol
+from wsserver.operations.port.refusals import Refusals
 from wsserver.operations.settings import PortSettings
+from wsserver.telemetry.logs import EventLog
 
-KEEP_ALIVE_S: Final = 15  # longer than the pause between two scrapes of many, and two looks of `wsctl top`
 END_S: Final = 0.3  # for answers that are on their way when the server ends
 
 
@@ -30,11 +33,12 @@ class OperationsPort:
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
-    def start(self, app: ASGIApp) -> None:
+    def start(self, app: ASGIApp, log: EventLog) -> None:
         """Answer requests with an app, on the running loop."""
+        refused = partial(Refusals(log).add, code=ApiErrorCode.BUSY)
         config = uvicorn.Config(
             app,
-            http=GuardedProtocol,
+            http=partial(GuardedProtocol, refused=refused),  # type: ignore[arg-type]  # a class, to its annotation
             ws="none",
             lifespan="off",
             log_config=None,
@@ -42,7 +46,7 @@ class OperationsPort:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=IDLE_S,
         )
         self._server = _Server(config)
         self._serving = asyncio.get_running_loop().create_task(self._server.serve([self._socket]))
