@@ -11,7 +11,16 @@ import msgspec
 
 from wscore.codes import ERRORS
 from wscore.errors import WsctlError
-from wscore.jsonvalues import MAX_DIGITS, has_long_number, holds_no_number, place_of_no_number, plain_of
+from wscore.jsonvalues import (
+    MAX_DEPTH,
+    MAX_DIGITS,
+    has_long_number,
+    holds_no_number,
+    is_too_deep,
+    may_exceed_a_double,
+    place_of_no_number,
+    plain_of,
+)
 from wscore.messages import MESSAGES
 from wscore.payloads import ErrorData, Timestamp
 from wscore.rooms import is_room_name
@@ -100,6 +109,8 @@ _decoder = msgspec.json.Decoder(Envelope)
 # What msgspec says of a timestamp that is none.
 _OUT_OF_RANGE: Final = [f"Expected `int` {bound} - at `$.timestamp`" for bound in (">= 0", f"<= {MAX_SAFE_INTEGER}")]
 _decode_any = msgspec.json.Decoder().decode
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
+_BUILT_AT_MOST: Final = 4096  # of raw data, to check it: to build the values of much takes long
 
 
 def decode_data(raw: msgspec.Raw, data_type: type[T], request_id: str | None = None) -> T:
@@ -111,11 +122,24 @@ def decode_data(raw: msgspec.Raw, data_type: type[T], request_id: str | None = N
     try:
         if data_type is msgspec.Raw:
             if raw is not NO_DATA:
-                _decode_any(raw)  # it is passed on unread, and each receiver shall be able to read it
+                _check(bytes(raw))  # it is passed on unread, and each receiver shall be able to read it
             return raw  # type: ignore[return-value]
         return msgspec.json.decode(b"null" if raw is NO_DATA else raw, type=data_type)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidMessageError(_reason(error, "$.data"), request_id) from None
+
+
+def _check(text: bytes) -> None:
+    """Raise for what is no JSON, or none that everybody can read inside of an envelope."""
+    if is_too_deep(text, MAX_DEPTH - 1):
+        raise RecursionError
+    if len(text) <= _BUILT_AT_MOST:
+        _decode_any(text)
+        return
+    str(text, "utf-8")  # what msgspec skips it does not look at so closely
+    _skip(text)
+    if may_exceed_a_double(text):
+        _decode_any(text)
 
 
 class _IdOnly(msgspec.Struct):
@@ -134,6 +158,8 @@ def readable_id(frame: bytes) -> str | None:
 def _reason(error: Exception, root: str = "$") -> str:
     if isinstance(error, RecursionError):
         return f"JSON is nested too deeply - at `{root}`"
+    if isinstance(error, UnicodeDecodeError):
+        return f"JSON is not UTF-8 - at `{root}`"
     text = str(error)
     # msgspec reports a high surrogate without its low half in skipped data as truncation.
     if "truncated" in text:
@@ -251,6 +277,8 @@ class MessageProtocol:
             raise UnsendableError(repr(envelope.type), str(error)) from None
         data = envelope.data
         if data.__class__ is not msgspec.Raw:
+            if len(payload) > MAX_DEPTH and is_too_deep(payload):
+                raise UnsendableError(repr(envelope.type), "its data is nested too deeply")
             # msgspec writes NaN and the infinities as null.
             if b"null" in payload and holds_no_number(data):
                 place = place_of_no_number(data)
@@ -264,9 +292,12 @@ class MessageProtocol:
         """Read one text frame, whose UTF-8 the caller has checked.
 
         Raises InvalidMessageError for malformed JSON, a missing or wrongly typed field, or a field out of range.
-        Unknown fields are ignored; of a duplicate key the last one counts.
+        Unknown fields are ignored; of a duplicate key the last one counts. What is nested more than MAX_DEPTH levels
+        deep is malformed: whoever keeps it shall be able to read it.
         """
         try:
+            if len(frame) > MAX_DEPTH and is_too_deep(frame):
+                raise RecursionError
             envelope = _decoder.decode(frame)
         except (msgspec.DecodeError, RecursionError) as error:
             reason = _reason(error)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
+from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
 
+MAX_DEPTH: Final = 128  # of arrays and objects: whoever reads a message does so far below, whatever called it
 MAX_DIGITS: Final = 308  # in a row; a number with more is beyond a double, or holds nothing but noise
 
 _ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
@@ -17,6 +20,28 @@ _STRIDE: Final = 30
 _SAMPLE: Final = b"0" * (MAX_DIGITS // _STRIDE)
 _HARMLESS: Final = frozenset((str, int, bool, type(None), msgspec.Raw, msgspec.UnsetType))
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_PLAIN_STRING: Final = re.compile(rb'"[^"]*+"')  # once the escapes are out; of what is no JSON it takes no longer
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one deeper, or less deep, as a signed byte
+_PAIR: Final = b"\x01\xff"
+_FLAT: Final = 4  # levels that are taken off fast
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_LARGE_EXPONENT: Final = re.compile(rb"[eE]\+?0*+(?:[3-9][0-9]{2}|[0-9]{4})")
+
+
+def is_too_deep(text: bytes, most: int = MAX_DEPTH) -> bool:
+    """Tell whether JSON is nested more than `most` levels deep; of what is none it may say either."""
+    if len(text) <= most or text.count(b"[") + text.count(b"{") <= most:
+        return False
+    strings_out = _PLAIN_STRING.sub(b"", text.replace(b"\\\\", b"").replace(b'\\"', b""))
+    brackets = strings_out.translate(_STEPS, _NO_BRACKETS)
+    for _ in range(_FLAT):  # the innermost ones go, which are most of them
+        brackets = brackets.replace(_PAIR, b"")
+    return max(accumulate(array("b", brackets)), default=0) > most - _FLAT
+
+
+def may_exceed_a_double(text: bytes) -> bool:
+    """Tell whether valid JSON may hold a number beyond what a double holds."""
+    return has_long_number(text) or _LARGE_EXPONENT.search(text) is not None
 
 
 def has_long_number(text: bytes) -> bool:

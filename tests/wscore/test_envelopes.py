@@ -18,6 +18,7 @@ from wscore.envelope import (
     MessageProtocol,
     decode_data,
 )
+from wscore.jsonvalues import MAX_DEPTH
 from wscore.payloads import AudioChunk, ErrorData
 
 NOW_MS = 1_700_000_000_000
@@ -123,6 +124,38 @@ def test_unknown_fields_are_ignored():
 def test_depth_is_refused_and_breaks_nothing(opened, closed):
     data = opened * 200_000 + "1" + closed * 200_000
     assert str(refusal(frame(f'"data":{data}'))) == "JSON is nested too deeply - at `$`"
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}"), ('{"]\\"":"[","a":', ',"b":"}"}')])
+def test_a_message_is_as_deep_as_everybody_can_read_and_no_deeper(opened, closed):
+    levels = MAX_DEPTH - 1  # and the envelope itself
+    data = opened * levels + "1" + closed * levels
+    assert protocol.deserialize(frame(f'"data":{data}')).type == "message"
+    for field in ("data", "traceparent", "unknown"):
+        assert str(refusal(frame(f'"{field}":[{data}]'))) == "JSON is nested too deeply - at `$`"
+
+
+@pytest.mark.parametrize(
+    "data", ['"' + "[" * 500 + '"', '"\\"' + "{" * 500 + '"', "[" + "[]," * 500 + "{}]", '{"' + "[" * 300 + '":["]"]}']
+)
+def test_brackets_in_texts_and_side_by_side_make_no_depth(data):
+    assert protocol.deserialize(frame(f'"data":{data}')).type == "message"
+
+
+def test_what_is_no_json_is_malformed_and_not_deep():
+    assert "malformed" in str(refusal(frame('"data":[' + "[]," * 300)))
+
+
+@pytest.mark.parametrize(
+    "data", [b'"\xff"', b'{"\xff":1}', b"[1e400]", b"[1" + b"0" * 400 + b".5]", b"[01]", b'"\\ud800"']
+)
+@pytest.mark.parametrize("size", [0, 10_000], ids=["small", "large"])
+def test_raw_data_that_not_everybody_can_read_is_refused_whatever_its_size(data, size):
+    raw = msgspec.Raw(b'["%b",%b]' % (b"x" * size, data))
+    with pytest.raises(InvalidMessageError):
+        decode_data(raw, msgspec.Raw)
+    good = msgspec.Raw(b'["%b",1e300,{"a":[1E+299,12345678901234567890]}]' % (b"1e999" * size))
+    assert decode_data(good, msgspec.Raw) is good
 
 
 @pytest.mark.parametrize(

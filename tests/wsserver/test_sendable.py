@@ -12,7 +12,7 @@ import pytest
 
 from wscore.codes import ErrorCode
 from wscore.envelope import NO_DATA, UnsendableError
-from wscore.jsonvalues import has_long_number
+from wscore.jsonvalues import MAX_DEPTH, has_long_number
 from wsserver import App, Context, PublishResult, fan_out
 from wsserver.settings import Profile
 
@@ -65,6 +65,9 @@ BAD_DATA = {
     "huge int": ({"n": 10**400}, "a number has more than 308 digits"),
     "huge negative int": ([-(10**5000)], "digits"),
     "too deep": (deep(100_000), "nested too deeply"),
+    "a little too deep": (deep(MAX_DEPTH), "nested too deeply"),
+    "raw, too deep": (msgspec.Raw(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH), "nested too deeply"),
+    "raw that is not UTF-8": (msgspec.Raw(b'"\xff"'), "not UTF-8"),
     "raw garbage": (msgspec.Raw(b"garbage"), "its raw data is no JSON"),
     "raw 1e400": (msgspec.Raw(b"[1e400]"), "its raw data is no JSON that can be read: Number out of range"),
 }
