@@ -32,7 +32,7 @@ test: $(STAMP) ## run the tests, in parallel on all cores
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow'
 
 test-slow: $(STAMP) ## run the tests that take long or load the machine
-	CHAOS_SEEDS=100 $(BIN)/python -m pytest -m 'slow or chaos'
+	CHAOS_SEEDS=300 $(BIN)/python -m pytest -m 'slow or chaos'
 
 chaos: $(STAMP) ## run the tests with random seeds for long, e.g. SEEDS=1000
 	CHAOS_SEEDS=$(or $(SEEDS),20000) $(BIN)/python -m pytest -n auto -m chaos

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tests import forked
 
 WSCTL = str(Path(sys.executable).with_name("wsctl"))
 HANG_S = 60
@@ -39,14 +39,5 @@ class LoadRun(NamedTuple):
 
 def run_loadtest(folder: Path, *arguments: str) -> LoadRun:
     """Run it in a folder, in an environment without settings."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
-    done = subprocess.run(
-        [WSCTL, "loadtest", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=clean,
-        timeout=HANG_S,
-        check=False,
-    )
+    done = forked.run(["loadtest", *arguments], timeout=HANG_S, cwd=folder, env=forked.environment())
     return LoadRun(done.returncode, done.stdout, done.stderr)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,33 +12,24 @@ from typing import Any
 
 import pytest
 
+from tests import forked
+from tests.forked import ROOT, WSCTL, environment
+
+__all__ = ["HANG_S", "ROOT", "WSCTL", "Serving", "Wsctl", "environment", "serving_in", "start_wsctl", "wsctl"]
 HANG_S = 60
-WSCTL = [sys.executable, "-P", "-m", "cli.main"]  # -P: as the script `wsctl`, which has its own directory on the path
-ROOT = Path(__file__).parents[2]
-
-
-def environment(**variables: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
-    return clean | {"COLUMNS": "80", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | variables
-
 
 Wsctl = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
 def wsctl(tmp_path: Path) -> Wsctl:
-    """Run a command to its end: `wsctl("token", "guest", stdin="", WSCTL_TOKEN="...")`."""
+    """Run a command to its end: `wsctl("token", "guest", stdin="", WSCTL_TOKEN="...")`; `afresh` as in `forked`."""
 
-    def run(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*WSCTL, *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=environment(**variables),
-            timeout=HANG_S,
-            check=False,
+    def run(
+        *arguments: str, stdin: str = "", afresh: bool = False, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        return forked.run(
+            [*arguments], stdin, afresh=afresh, timeout=HANG_S, cwd=tmp_path, env=environment(**variables)
         )
 
     return run
@@ -76,16 +65,19 @@ def shell(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def start_wsctl(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a command and return its process, with pipes for standard output and error."""
+    """Start a command and return its process, with pipes for standard output and error; `afresh` as in `forked`."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str, stdin: int = subprocess.DEVNULL, **variables: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*WSCTL, *arguments],
+    def start(
+        *arguments: str, stdin: int = subprocess.DEVNULL, afresh: bool = False, **variables: str
+    ) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        process = forked.start(
+            [*arguments],
+            afresh=afresh,
             stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=pipe,
+            stderr=pipe,
             cwd=tmp_path,
             env=environment(**variables),
         )
@@ -133,13 +125,13 @@ def serving_in(folder: Path) -> Iterator[Callable[..., Serving]]:
     """Yield what starts servers with this working directory; they end with the block."""
     started: list[Serving] = []
 
-    def start(*arguments: str, **variables: str) -> Serving:
-        command = [*WSCTL, "serve", "--port", "0", "--log-format", "json", *arguments]
-        process = subprocess.Popen(
-            command,
+    def start(*arguments: str, afresh: bool = False, **variables: str) -> Serving:
+        process = forked.start(
+            ["serve", "--port", "0", "--log-format", "json", *arguments],
+            afresh=afresh,
+            stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            text=True,
             cwd=folder,
             env=environment(**variables),
         )

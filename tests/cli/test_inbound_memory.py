@@ -85,7 +85,7 @@ def test_a_flood_costs_no_more_than_the_cap_and_ends_with_its_clients(
     serving, guest_token: Callable[[], str], tmp_path, engine, options, cap, data
 ):
     (tmp_path / "slow_app.py").write_text(APP)
-    server = serving("slow_app:app", "--engine", engine, *options)
+    server = serving("slow_app:app", "--engine", engine, *options, afresh=True)
     pid = server.process.pid
     clients = [
         websocket.create_connection(f"{server.url}?token={guest_token()}", timeout=HANG_S) for _ in range(CLIENTS + 1)

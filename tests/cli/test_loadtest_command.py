@@ -94,7 +94,7 @@ def test_a_recording_is_played_by_each_connection(serving, wsctl, tmp_path):
     assert json.loads(result.stdout)["sent"] >= 24
 
 
-@pytest.mark.parametrize("offsets_ms", [(0,), (0, 1200)])
+@pytest.mark.parametrize("offsets_ms", [(0,), pytest.param((0, 1200), marks=pytest.mark.slow)])
 def test_without_a_duration_a_recording_is_played_once_and_to_its_last_message(offsets_ms, serving, wsctl, tmp_path):
     lines = [f'{{"type":"message","timestamp":1,"data":1,"sentAtMs":{1000 + offset}}}\n' for offset in offsets_ms]
     (tmp_path / "r.jsonl").write_text("".join(lines))
@@ -175,6 +175,7 @@ def test_a_storm_says_what_was_resumed_replayed_lost_and_doubled(serving, wsctl)
     assert [check["passed"] for check in summary["checks"]] == [True] * 4
 
 
+@pytest.mark.slow
 def test_a_storm_at_a_server_without_recovery_shows_nothing_as_measured(serving, wsctl):
     server = serving("--recovery-messages", "0")
     result = wsctl("loadtest", "reconnect", server.url, *QUICKLY, "--threshold", "events_lost<=0")

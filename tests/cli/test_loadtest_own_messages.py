@@ -25,8 +25,8 @@ def secret_file(tmp_path):
     ("load", "guests", "who"),
     [
         (ASK, (), ()),
-        (ASK, SIGNED, ("--jwt-secret-file",)),
-        (SAY, (), ()),
+        pytest.param(ASK, SIGNED, ("--jwt-secret-file",), marks=pytest.mark.slow),
+        pytest.param(SAY, (), (), marks=pytest.mark.slow),
         (SAY, NO_GUESTS, ("--users", "--jwt-secret-file")),
     ],
     ids=["asked by guests", "asked by signed guests", "said by guests", "said by users"],
@@ -45,7 +45,7 @@ def test_own_messages_come_from_guests_and_users_in_the_sessions_of_the_run(
     assert ledger["received"] == ledger["expected"] == 40  # of 20 said each goes to both members of a session
 
 
-@pytest.mark.parametrize("load", [ASK, SAY], ids=["asked", "said"])
+@pytest.mark.parametrize("load", [ASK, pytest.param(SAY, marks=pytest.mark.slow)], ids=["asked", "said"])
 def test_a_token_that_is_refused_is_told_with_its_code(load, serving, wsctl, secret_file):
     server = serving(*NO_GUESTS, "--jwt-secret-file", secret_file)
     done = wsctl("loadtest", *load, server.url, *SHORT)

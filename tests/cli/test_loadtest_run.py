@@ -55,7 +55,7 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_own_users_have_histograms_a_ledger_and_a_verdict(processes, run, tmp_path):
     with lying_server() as url:
         result = run(CHAT, url, "--processes", processes, "--threshold", "step.p99<2s", "--out", "reports")
@@ -183,7 +183,9 @@ MEMORY = """
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
-@pytest.mark.parametrize(("kind", "path"), [("EnvelopeUser", "/socket.io/"), ("RawUser", "/echo")])
+@pytest.mark.parametrize(
+    ("kind", "path"), [("EnvelopeUser", "/socket.io/"), pytest.param("RawUser", "/echo", marks=pytest.mark.slow)]
+)
 def test_a_user_takes_little_memory(kind, path, tmp_path):
     (tmp_path / "memory.py").write_text(textwrap.dedent(MEMORY))
     with serving("--echo-path", "/echo") as place:
@@ -229,7 +231,7 @@ PINGS = """
 """
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("lies", "fault", "reason"),
     [
@@ -266,10 +268,10 @@ def test_own_users_come_back_where_lost_connections_are_to(run):
     ("lies", "rule", "code"),
     [
         ({"repeat": 3}, "duplicates<=0", 99),
-        ({"lose": 3}, "lost<=0", 99),
+        pytest.param({"lose": 3}, "lost<=0", 99, marks=pytest.mark.slow),
         ({"delay_ms": 150}, "step.p50<100ms", 99),
-        ({"delay_ms": 50}, "step.p50<2s", 0),
-        ({}, "misdelivered<=0", 0),
+        pytest.param({"delay_ms": 50}, "step.p50<2s", 0, marks=pytest.mark.slow),
+        pytest.param({}, "misdelivered<=0", 0, marks=pytest.mark.slow),
         ({}, "step.p99.99<2s", 98),
     ],
 )

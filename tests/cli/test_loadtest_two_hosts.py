@@ -74,6 +74,7 @@ def other_host(tmp_path) -> Iterator[OtherHost]:
         run("ip", "netns", "del", f"wsctl-{name}")  # its end of the cable goes with it, and so does ours
 
 
+@pytest.mark.slow
 def test_delivery_between_two_hosts_is_measured_with_an_offset_whose_uncertainty_is_told(
     other_host, serving, start_wsctl, tmp_path
 ):

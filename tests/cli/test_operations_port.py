@@ -146,7 +146,7 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(ops, wsctl):
 
 
 def test_keys_open_all_but_the_probes_and_are_shown_nowhere(ops):
-    process, client = ops("--ops-host", "0.0.0.0", WSCTL_OPS_KEY=KEY, WSCTL_OPS_READ_KEY=READ_KEY)
+    process, client = ops("--ops-host", "0.0.0.0", afresh=True, WSCTL_OPS_KEY=KEY, WSCTL_OPS_READ_KEY=READ_KEY)
     assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
     for headers in (
         {},

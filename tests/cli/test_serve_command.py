@@ -274,7 +274,7 @@ def test_settings_come_from_flag_then_environment_then_file(serving, wsctl, tmp_
 
 
 def test_no_token_or_secret_appears_in_log_or_process_list(serving, wsctl, user_token, guest_token):
-    server = serving("--log-level", "debug", WSCTL_JWT_SECRET=SECRET)
+    server = serving("--log-level", "debug", afresh=True, WSCTL_JWT_SECRET=SECRET)
     tokens = [user_token(), guest_token(), "guest_canary", "canary.canary.canary"]
     for token in tokens:
         wsctl("connect", f"{server.url}?token={token}", "--count", "1")

@@ -18,7 +18,7 @@ PINGS_IN_A_TIMEOUT = 5
 STALL_S = 2.0
 
 APP = f"""
-import re, time
+import time
 from wsserver import App, Context
 
 app = App()
@@ -29,6 +29,12 @@ async def sleeps(ctx: Context) -> None:
 
 def helper() -> None:
     time.sleep({STALL_S})
+"""
+LOCKING = f"""
+import re, time
+from wsserver import App, Context
+
+app = App()
 
 @app.on("locks")
 def locks(ctx: Context) -> None:
@@ -111,8 +117,9 @@ async def test_a_handler_that_sleeps_costs_nobody_the_connection_and_is_named(se
     assert await clients.outlasts_a_timeout()
 
 
+@pytest.mark.slow  # to find what takes so long on this machine takes as long
 async def test_code_that_holds_the_interpreter_is_told_from_a_process_that_does_not_run(serving, crowd, tmp_path):
-    (tmp_path / "stalling.py").write_text(APP)
+    (tmp_path / "stalling.py").write_text(LOCKING)
     server = serving("stalling:app", *HEARTBEAT)
     clients = await crowd(server.url)
     await clients.send("locks")

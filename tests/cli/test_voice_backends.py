@@ -43,6 +43,7 @@ async def test_three_model_servers_do_the_work_and_no_key_shows(serving, wsctl, 
             serving,
             *("--voice", "--voice-workers", "1", "--asr-url", asr.url, "--asr-model", "ears", "--asr-key-file", "key"),
             *("--llm-url", f"{llm.url}/v1", "--tts-url", tts.url, "--voice-name", "alto", "--log-level", "debug"),
+            afresh=True,
             WSCTL_LLM_KEY=KEY,
             WSCTL_TTS_KEY=KEY,
         )

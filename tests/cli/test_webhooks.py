@@ -235,7 +235,7 @@ def test_the_http_client_is_loaded_where_it_is_asked_for():
 
 
 def test_a_query_is_taken_from_the_environment(serve, backend):
-    server = serve(WSCTL_WEBHOOK=f"{backend.url}?key=canary")
+    server = serve(afresh=True, WSCTL_WEBHOOK=f"{backend.url}?key=canary")
     with ExitStack() as stack:
         Member(stack, server.url, "s")
         assert backend.next().events[0]["type"] == "connected"

@@ -59,7 +59,9 @@ class Resumer:
         self.moved.set()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)], ids=["killed", "stopped"]
+)
 async def test_who_was_at_a_worker_that_fails_misses_nothing(start_wsctl, redis, number):
     options = ("--port", "0", "--workers", "2", "--broker", redis.url, "--recovery-messages", "5000")
     process = start_wsctl("serve", *options)

@@ -149,6 +149,7 @@ async def test_who_is_at_a_worker_that_is_exchanged_has_not_been_away(hall):
     assert {tuple(member.left) for member in members} == {(leaver.user,)}
 
 
+@pytest.mark.slow
 async def test_a_worker_that_stands_still_for_5_s_has_lost_nobody(hall):
     far, near = await hall.join(0), await hall.join(1)
     await hall.know(far, near)

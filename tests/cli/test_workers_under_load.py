@@ -161,6 +161,7 @@ async def test_a_rolling_restart_loses_nobody_who_comes(serve):
 
 
 @pytest.mark.parametrize("when", ["as it starts", "as it serves"])
+@pytest.mark.slow
 async def test_a_crash_loop_refuses_nobody(serve, tmp_path, when):
     arrivals = Arrivals(serve.url)
     crash = tmp_path / "crash"

@@ -112,8 +112,12 @@ async def tries_and_seconds(url: str, token: str, address: str) -> tuple[int, fl
                     return tries, time.monotonic() - began
 
 
-@pytest.mark.parametrize("trickle", ["", "GET /socket.io/ HTTP/1.1"], ids=["idle", "slow"])
-@pytest.mark.parametrize(("profile", "victim"), [("dev", "127.0.0.1"), ("prod", "127.0.0.2")])
+@pytest.mark.parametrize(
+    "trickle", ["", pytest.param("GET /socket.io/ HTTP/1.1", marks=pytest.mark.slow)], ids=["idle", "slow"]
+)
+@pytest.mark.parametrize(
+    ("profile", "victim"), [("dev", "127.0.0.1"), pytest.param("prod", "127.0.0.2", marks=pytest.mark.slow)]
+)
 async def test_1400_attackers_keep_nobody_out(
     start_crowded, start_attack, user_token, engine, profile, victim, trickle
 ):

@@ -10,7 +10,7 @@ from loadtest.wire import Phase
 from tests.loadtest.driving import drive, lying_server, short_plan
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_lost_reply_has_its_connection_and_its_second(processes):
     with lying_server(lose=3) as url:
         # Every tenth message of all is due on the first of ten connections, and lost.
@@ -51,6 +51,7 @@ def test_a_reply_to_the_connection_of_another_process_is_misdelivered():
     assert (ledger.lost, ledger.misdelivered, ledger.duplicated, ledger.unknown) == (10, 10, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_wrong_id_is_unknown_over_several_processes_too():
     with lying_server(wrong_id=3) as url:
         ledger = drive(short_plan(url, connections=2, processes=2)).measured.ledger
@@ -58,7 +59,7 @@ def test_a_wrong_id_is_unknown_over_several_processes_too():
 
 
 @pytest.mark.parametrize("personal", [False, True])
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_what_comes_late_has_its_receiver(personal, processes):
     with lying_server(first_delay_ms=700, personal=personal) as url:
         plan = short_plan(url, "broadcast", connections=4, rate=100.0, duration_s=1.0, processes=processes)
@@ -70,6 +71,7 @@ def test_what_comes_late_has_its_receiver(personal, processes):
     assert measured.ledger.expected == 400
 
 
+@pytest.mark.slow
 def test_a_window_of_less_than_a_second_is_judged():
     with lying_server() as url:
         plan = short_plan(url, connections=2, rate=100.0, duration_s=0.3)

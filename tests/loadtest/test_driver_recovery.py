@@ -23,7 +23,7 @@ async def storm(server, **fields) -> Measured:
     return outcome.measured
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_our_own_server_replays_what_was_missed_and_nothing_twice(engine, processes, start_server):
     measured = await storm(await start_server(engine=engine), processes=processes)
     # Three messages each, said just before the cut.
@@ -36,6 +36,7 @@ async def test_users_with_tokens_of_their_own_come_back_too(start_server, jwt_ke
     assert measured.recovery == RecoveryLedger(**WHOLE, replayed=3 * CONNECTIONS, lost=0, doubled=0)
 
 
+@pytest.mark.slow
 async def test_a_window_that_is_too_small_is_no_loss_but_said(start_server):
     measured = await storm(await start_server(recovery=RecoveryLimits(messages=2)))
     assert measured.recovery == RecoveryLedger(
@@ -47,6 +48,7 @@ async def test_without_recovery_nothing_is_shown_as_measured(start_server):
     assert (await storm(await start_server(recovery=RecoveryLimits(messages=0)))).recovery is None
 
 
+@pytest.mark.slow
 async def test_an_app_that_takes_no_message_leaves_the_events_unmeasured(start_server):
     app = App()
 

@@ -61,7 +61,7 @@ async def cut_and_mend(start_server, recovery: RecoveryLimits | None, **fields) 
     return measured, app
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("group", ["sessions", "rooms"])
 async def test_what_is_replayed_is_received_and_nothing_is_lost_or_double(group, processes, start_server):
     measured, app = await cut_and_mend(start_server, None, processes=processes, **{group: 1})

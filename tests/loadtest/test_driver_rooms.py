@@ -23,7 +23,7 @@ async def broadcast(server, **fields) -> Outcome:
     return await asyncio.to_thread(drive, short_plan(server.url, "broadcast", **fields))
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_members_are_spread_over_rooms_and_get_what_is_said_there(engine, processes, start_server):
     seen = set()
     app = App()
@@ -40,6 +40,7 @@ async def test_members_are_spread_over_rooms_and_get_what_is_said_there(engine, 
     assert result.histogram(LAST).total_count == 60
 
 
+@pytest.mark.slow
 async def test_a_master_and_its_worker_join_rooms_too(start_server):
     server, port = await start_server(), free_port()
     plan = short_plan(server.url, "broadcast", **ROOMS)
@@ -147,7 +148,7 @@ def excepting() -> App:
     return app
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("groups", [{"sessions": 2}, {"rooms": 2}])
 async def test_a_sender_that_is_left_out_loses_nothing(processes, groups, start_server):
     plan = {"connections": 8, "publishers": 2, "rate": 80.0, "duration_s": 1.0, "drain_s": 1.0}
@@ -172,6 +173,7 @@ async def test_a_copy_for_a_sender_that_was_to_be_left_out_is_misdelivered(start
     assert [(receiver.connection, receiver.faults) for receiver in measured.receivers] == [(0, {"misdelivered": 20})]
 
 
+@pytest.mark.slow
 async def test_in_the_closed_model_a_sender_that_is_left_out_goes_on_after_its_pause(start_server):
     server = await start_server(excepting())
     ledger = (

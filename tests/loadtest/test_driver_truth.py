@@ -131,6 +131,7 @@ def test_what_was_due_on_a_connection_that_is_gone_was_asked_for_and_not_sent(ki
     assert measured.away_s == pytest.approx(1.0, abs=0.2)
 
 
+@pytest.mark.slow
 def test_a_target_that_ends_all_connections_and_takes_new_ones_did_not_die():
     with lying_server(close_after=20, close_code=1000) as url:
         measured = drive(short_plan(url, duration_s=5.0)).measured
@@ -139,6 +140,7 @@ def test_a_target_that_ends_all_connections_and_takes_new_ones_did_not_die():
     assert measured.close_codes == {"1000": 4}
 
 
+@pytest.mark.slow
 def test_lost_connections_come_back_if_they_are_to():
     with lying_server(close_after=20, close_code=4003) as url:
         measured = drive(short_plan(url, duration_s=2.0, reconnects=True)).measured
@@ -160,6 +162,7 @@ def test_a_recording_goes_on_where_it_was_when_its_connection_is_back():
     assert measured.ledger.lost < 8  # what was under way when it was lost
 
 
+@pytest.mark.slow
 def test_a_publisher_whose_own_message_is_lost_publishes_again_after_the_reply_timeout():
     with lying_server(lose=3) as url:
         plan = short_plan(url, "broadcast", rate=None, think_ms=1.0, connections=2, duration_s=1.5, reply_timeout_s=0.1)

@@ -19,6 +19,7 @@ from wscore.wallclock import now_ms
 
 HERE = Path(__file__).parent
 SHORT = ("--ramp", "100ms", "--duration", "1200ms", "--drain", "500ms", "--json")
+PATIENT = ("--ramp", "100ms", "--duration", "1200ms", "--drain", "2s", "--json")  # what comes later is lost
 pytestmark = [
     pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
     pytest.mark.skipif(
@@ -73,7 +74,7 @@ ROUND_TRIPS = {
 
 
 @pytest.mark.parametrize("case", ROUND_TRIPS)
-@pytest.mark.parametrize("model", [("--rate", "100"), ("--think", "10ms")])
+@pytest.mark.parametrize("model", [("--rate", "100"), pytest.param(("--think", "10ms"), marks=pytest.mark.slow)])
 def test_every_message_has_its_reply(case, model, load):
     kind, path, *options = ROUND_TRIPS[case]
     with node(kind) as url:
@@ -108,7 +109,7 @@ BROADCASTS = {
 def test_every_broadcast_reaches_everyone(case, load):
     kind, path, *options = BROADCASTS[case]
     with node(kind) as url:
-        result = load("broadcast", url + path, *options, "--rate", "50", "--connections", "6")
+        result = load("broadcast", url + path, *options, "--rate", "50", "--connections", "6", short=PATIENT)
     summary = result.summary
     assert result.failures == []
     ledger = summary["ledger"]
@@ -118,7 +119,7 @@ def test_every_broadcast_reaches_everyone(case, load):
     assert summary["latencies"]["last"]["count"] == 60
 
 
-@pytest.mark.parametrize("kind", ["soak", "reconnect"])
+@pytest.mark.parametrize("kind", ["reconnect", pytest.param("soak", marks=pytest.mark.slow)])
 def test_the_other_tests_of_round_trips_speak_it_too(kind, load):
     with node("socketio") as url:
         result = load(kind, url, "--protocol", "socketio", "--message", ECHO, "--rate", "100", "--connections", "3")

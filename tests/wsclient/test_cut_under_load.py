@@ -23,7 +23,7 @@ from wsserver import WebSocketServer
 from wsserver.brokers.redistarget import read_target
 
 HANG_S = 20
-SEEDS = max(3, int(os.environ.get("CHAOS_SEEDS", "30")) // 100)
+SEEDS = max(1, int(os.environ.get("CHAOS_SEEDS", "30")) // 100)
 AT_ONCE = ReconnectPolicy(base_ms=1, cap_ms=5)
 SESSION, ROOM = None, "hall"  # as GroupEvent.room has it
 GREETS = 1500  # bytes, with the answer to the upgrade and the first of what is replayed

@@ -1,0 +1,174 @@
+"""Processes of `wsctl` that begin where their imports are done: forked from one that has imported what commands use.
+
+What a command is given is its own: arguments, environment, folder, descriptors, signals, exit code. Only what it
+imports is there already, which is most of what a start costs, and hundreds of tests start some. That `wsctl` starts by
+itself and imports no more than it needs is shown by others: the recipes, completion, `tests/test_house.py`.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import ctypes
+import gc
+import importlib
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+WSCTL = [sys.executable, "-P", "-m", "cli.main"]  # -P: as the script `wsctl`, which has its own directory on the path
+# What commands import, some only once they run. Nothing of it starts a thread, or keeps what the environment says.
+MODULES = (
+    *(f"cli.{name}" for name in ("serve", "connect", "replay", "loadtest", "publish", "rooms", "sessions", "history")),
+    *(f"cli.{name}" for name in ("connections", "kick", "revoke", "top", "token", "explain")),
+    *("wsserver.server", "wsclient", "picows", "uvloop", "websockets.asyncio.client", "websockets.asyncio.server"),
+)
+READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_")
+PR_SET_CHILD_SUBREAPER = 36
+MESSAGE_BYTES = 1 << 18
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return an environment without settings of `wsctl`, but for these."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
+    return clean | {"COLUMNS": "80", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | variables
+
+
+def start(arguments: list[str], *, afresh: bool = False, **options: Any) -> subprocess.Popen[str]:
+    """Start `wsctl` with the options of `subprocess.Popen`, `cwd` and `env` among them.
+
+    `afresh` starts an interpreter of its own, for tests of memory, of imports or of the list of processes.
+    """
+    if afresh or not FORKS.can(options["env"]):
+        return subprocess.Popen([*WSCTL, *arguments], text=True, **options)
+    return Forked([str(ROOT / "cli" / "main.py"), *arguments], text=True, **options)
+
+
+def run(arguments: list[str], stdin: str = "", *, timeout: float, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `wsctl` to its end, as `subprocess.run` does."""
+    pipe = subprocess.PIPE
+    with start(arguments, stdin=pipe, stdout=pipe, stderr=pipe, **options) as process:
+        try:
+            out, err = process.communicate(stdin, timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+class ForkServer:
+    """The process that forks; it starts at the first request and ends with this one."""
+
+    def __init__(self) -> None:
+        self._environment = environment()
+        self._requests: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def can(self, wanted: dict[str, str]) -> bool:
+        """Whether a process with this environment may be forked: what Python itself reads is as it was at the start."""
+        changed = {name for name, _ in wanted.items() ^ self._environment.items()}
+        return sys.platform == "linux" and not any(name.startswith(READ_AT_THE_START) for name in changed)
+
+    def fork(self, arguments: list[str], folder: Path, variables: dict[str, str], descriptors: list[int]) -> int:
+        """Fork a process, with these as its standard streams; returns its pid. It becomes a child of this process."""
+        what = {"arguments": arguments, "folder": str(folder), "environment": variables}
+        prctl = ctypes.CDLL(None).prctl
+        with self._lock:
+            requests = self._requests or self._begin()
+            prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            try:
+                socket.send_fds(requests, [json.dumps(what).encode()], descriptors)
+                return int(requests.recv(MESSAGE_BYTES))  # sent when it has been handed over
+            finally:
+                prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+    def _begin(self) -> socket.socket:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = subprocess.Popen(
+            [sys.executable, "-P", __file__, str(theirs.fileno())],
+            stdin=subprocess.PIPE,  # pipes, as its children have
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._environment,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        atexit.register(self._end, self._requests, process)
+        return self._requests
+
+    @staticmethod
+    def _end(requests: socket.socket, process: subprocess.Popen[bytes]) -> None:
+        requests.close()
+        process.communicate()
+
+
+FORKS = ForkServer()
+
+
+class Forked(subprocess.Popen[str]):
+    """As any process that was started, but for how."""
+
+    def _execute_child(
+        self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, pass_fds: Any, cwd: Any, env: Any, *rest: Any
+    ) -> None:
+        _, _, _, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *_ = rest
+        given = [number if fd == -1 else fd for number, fd in enumerate((p2cread, c2pwrite, errwrite))]
+        try:
+            self.pid = FORKS.fork(args, cwd, env, given)
+            self._child_created = True
+        finally:
+            self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork for each request, until who asks is gone; returns in each forked process."""
+    for module in MODULES:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    while True:
+        message, ancillary, _, _ = requests.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(3 * array.array("i").itemsize))
+        if not message:
+            os._exit(0)
+        descriptors = array.array("i", ancillary[0][2]).tolist()
+        ours, theirs = os.pipe()
+        between = os.fork()
+        if between == 0:
+            pid = os.fork()
+            if pid == 0:
+                os.close(ours)
+                os.close(theirs)
+                requests.close()
+                become(json.loads(message), descriptors)
+                return
+            os.write(theirs, str(pid).encode())
+            os._exit(0)  # so that the one who asked gets its child
+        for descriptor in (*descriptors, theirs):
+            os.close(descriptor)
+        os.waitpid(between, 0)
+        requests.send(os.read(ours, MESSAGE_BYTES))
+        os.close(ours)
+
+
+def become(what: dict[str, Any], descriptors: list[int]) -> None:
+    """Be the process that was asked for, up to its first line."""
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    os.chdir(what["folder"])
+    os.environ.clear()
+    os.environ.update(what["environment"])
+    sys.argv = what["arguments"]
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    runpy.run_module("cli.main", run_name="__main__", alter_sys=True)
