@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -10,6 +11,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +26,7 @@ from tests.backend import SECRET
 from tests.cli.conftest import HANG_S, ROOT
 from tests.cli.operators import Member
 from tests.cli.test_serve_workers import Serving as Workers
+from wscore.guest import mint_guest_token
 from wscore.tokens import mint_jwt
 
 PAGE = (ROOT / "docs" / "webhooks.md").read_text("utf-8")
@@ -205,3 +210,65 @@ def test_the_question_of_the_page_is_what_is_asked(serving):
             "origin": "",
             "address": "",
         }
+
+
+@pytest.mark.slow
+def test_five_hundred_clients_a_second_are_decided_about_on_one_core(start_wsctl):
+    count, together = 1500, 50
+    with asked_quickly() as url:
+        process = start_wsctl("serve", "--port", "0", "--connecting-url", url, WSCTL_WEBHOOK_SECRET=SECRET)
+        served = next(line.split()[2] for line in process.stderr if line.startswith("wsctl serves "))
+        greeted_guest(served)
+        before_s = processor_s(process.pid)
+        with ThreadPoolExecutor(together) as pool:
+            assert all(pool.map(lambda _: greeted_guest(served), range(count)))
+        per_connect_s = (processor_s(process.pid) - before_s) / count
+    assert per_connect_s < 1 / 500, f"{per_connect_s * 1e6:.0f} us of the server's processor for each"
+
+
+def greeted_guest(url):
+    port = int(url.split(":")[2].split("/")[0])
+    token = mint_guest_token(uuid.uuid4(), int(time.time() * 1000))
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as connection:
+        head = f"GET /socket.io/?token={token} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        head += (
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        )
+        connection.sendall(head.encode())
+        got = b""
+        while b"session_created" not in got:
+            more = connection.recv(4096)
+            if not more:
+                return False
+            got += more
+    return True
+
+
+def processor_s(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def asked_quickly():
+    """Serve a backend that says `{}` at once, in a process of its own; yields its URL."""
+    program = (
+        "import asyncio\n"
+        "async def serve(r, w):\n"
+        "    while head := await r.readuntil(b'\\r\\n\\r\\n'):\n"
+        "        await r.readexactly(int(head.lower().split(b'content-length: ')[1].split(b'\\r\\n')[0]))\n"
+        "        w.write(b'HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}')\n"
+        "async def main():\n"
+        "    server = await asyncio.start_server(serve, '127.0.0.1', 0)\n"
+        "    print(server.sockets[0].getsockname()[1], flush=True)\n"
+        "    await server.serve_forever()\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as backend:
+        try:
+            assert backend.stdout is not None
+            yield f"http://127.0.0.1:{int(backend.stdout.readline())}/"
+        finally:
+            backend.kill()

@@ -7,7 +7,10 @@ import json
 import time
 import uuid
 
+import pytest
 import websocket
+
+from tests.wsserver.webhooks.deciders import decider
 
 HANG_S = 20
 
@@ -16,8 +19,15 @@ def guest_token_as_in_the_seed() -> str:
     return f"guest_{uuid.uuid4()}_{int(time.time() * 1000)}"
 
 
-async def test_a_guest_is_greeted_pings_and_talks(start_server, engine):
-    server = await start_server(engine=engine)
+@pytest.mark.parametrize("is_asked", [False, True], ids=["", "backend"])
+async def test_a_guest_is_greeted_pings_and_talks(start_server, engine, is_asked):
+    async with decider() as backend:
+        server = await start_server(engine=engine, connecting=backend.settings if is_asked else None)
+        await greeted_pings_and_talks(server)
+        assert len(backend.asked) == is_asked
+
+
+async def greeted_pings_and_talks(server):
 
     def talk() -> list[dict]:
         ws = websocket.create_connection(f"{server.url}?token={guest_token_as_in_the_seed()}", timeout=HANG_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Final
 
 from wscore.codes import ErrorCode
 from wscore.principal import AuthError, Principal
@@ -12,7 +13,12 @@ from wsserver.brokers.base import SESSION
 from wsserver.connections.groups import Groups
 from wsserver.connections.state import Group
 
-_SESSION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_SESSION_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+def is_session_id(text: str) -> bool:
+    """Tell whether a session may be called this."""
+    return _SESSION_ID.fullmatch(text) is not None
 
 
 class SessionJoin(StrEnum):
@@ -40,7 +46,7 @@ class SessionService:
         Raises AuthError with SESSION_CREATE_FAILED when it may not, or the id is malformed.
         """
         session_id = principal.session_id or wanted_id or self._new_id()
-        if not _SESSION_ID.fullmatch(session_id):
+        if not is_session_id(session_id):
             raise _refused("A session id is 1 to 128 of A-Z a-z 0-9 _ . : -", "session-id")
         if wanted_id and wanted_id != session_id:
             raise _refused("The token is pinned to another session.", "session-pinned")

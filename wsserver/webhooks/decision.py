@@ -18,11 +18,14 @@ from wscore.envelope import InvalidMessageError, UnsendableError
 from wscore.errors import ConfigError
 from wscore.rooms import read_grants
 from wscore.text import neutralise
+from wsserver.connections.sessions import is_session_id
 from wsserver.sdk.connecting import DEFAULT_VALID_S, ConnectRequest
 from wsserver.sdk.datatypes import Reader, reader_of
 from wsserver.sdk.errors import AppErrorCode
 
 MAX_SHOWN: Final = 500  # characters of what a backend says to a client
+MAX_SCOPES: Final = 64
+MAX_SCOPE: Final = 128  # characters
 MAX_VALID_MS: Final = 10 * 365 * 24 * 60 * 60 * 1000
 
 
@@ -88,7 +91,11 @@ def _let_in(answer: _Answer, asked: ConnectRequest) -> None:
     except (ValueError, TypeError, AttributeError):
         raise BadDecisionError("it answered with $.rooms wrong") from None
     session = None if answer.session is UNSET else answer.session
+    if session is not None and not is_session_id(session):
+        raise BadDecisionError("it answered with $.session wrong")
     scopes = frozenset[str]() if answer.scopes is UNSET else frozenset(answer.scopes)
+    if len(scopes) > MAX_SCOPES or max(map(len, scopes), default=0) > MAX_SCOPE:
+        raise BadDecisionError("it answered with $.scopes wrong")
     if answer.user is not UNSET:
         valid_ms = int(DEFAULT_VALID_S * 1000) if answer.valid_ms is UNSET else answer.valid_ms
         if not 0 < valid_ms <= MAX_VALID_MS:

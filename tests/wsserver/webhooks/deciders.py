@@ -89,11 +89,12 @@ class Decider:
 
 
 @asynccontextmanager
-async def decider(**options: Any) -> AsyncIterator[Decider]:
+async def decider(host: str = "127.0.0.1", **options: Any) -> AsyncIterator[Decider]:
     backend = Decider()
-    server = await asyncio.start_server(backend.serve, "127.0.0.1", 0, **options)
+    server = await asyncio.start_server(backend.serve, host, 0, **options)
     scheme = "https" if "ssl" in options else "http"
-    backend.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/canary-path?k=canary-query"
+    shown = f"[{host}]" if ":" in host else host
+    backend.url = f"{scheme}://{shown}:{server.sockets[0].getsockname()[1]}/canary-path?k=canary-query"
     try:
         yield backend
     finally:

@@ -100,6 +100,20 @@ async def test_it_logs_somebody_in_by_a_cookie_where_there_is_no_token_at_all(st
     assert (error["data"]["code"], code) == ("AUTH_REQUIRED", 4001)
 
 
+async def test_a_state_that_does_not_fit_the_class_of_the_app_lets_nobody_in(start_server, open_raw, backend):
+    backend.decide = lambda asked: {"user": "ann", "state": {"seat": "seven"}}
+    server = await start_server(app_of(Player), connecting=backend.settings)
+    assert await (await open_raw(server.url, greet=False)).close_code() == 1013
+    assert outcomes(server) == {"bad-answer": 1}
+
+
+async def test_a_backend_may_have_an_address_of_ipv6(start_server, open_raw):
+    async with decider(host="::1") as backend:
+        server = await start_server(connecting=backend.settings)
+        await open_raw(server.url)
+        assert backend.heads[0]["host"] == backend.url.split("/")[2]
+
+
 async def test_it_adds_to_what_the_token_says_where_it_names_no_user(
     start_server, open_raw, backend, user_token, jwt_key
 ):
