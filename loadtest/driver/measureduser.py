@@ -122,10 +122,11 @@ class MeasuredUser(User):
             if traffic is None:
                 continue
             traffic.marks += 1
-            if fault:
-                traffic.fault(fault, index)
-            elif mark is not None and mark.sender == index and (overdue := self._overdue.pop(mark.number, None)):
+            overdue = self._overdue.pop(mark.number, None) if mark is not None and mark.sender == index else None
+            if overdue is not None:  # it is late, and so out of turn
                 traffic.came_late(index, *overdue)
+            elif fault:
+                traffic.fault(fault, index)
 
     def _owner(self) -> ConnectionOwner:
         return self._traffic or Nobody()

@@ -117,7 +117,7 @@ RAW: Final = """
 
         @task
         def ask(self):
-            self.request(f"hello {self.mark()}", 0.15, name="hello")
+            self.request(f"hello {self.mark()}", 1.0, name="hello")
 """
 CHAT: Final = """
     from locust import constant, task
@@ -131,7 +131,8 @@ CHAT: Final = """
 
         @task
         def say(self):
-            self.send(f"hello {self.mark(shared=True)}")
+            for _ in range(4):
+                self.send(f"hello {self.mark(shared=True)}")
             self.expect(1)
 """
 TOLD: Final = {
@@ -158,9 +159,9 @@ def own_users(kind: str, fault: str | None) -> Any:
 def test_marks_tell_own_users_what_is_wrong_with_texts_of_any_server(kind, fault, tmp_path):
     scenario = RAW if kind == "echo" else CHAT
     if fault == "delay":  # so that no step of another kind waits for it
-        scenario = scenario.replace("@task\n        def burst", "def burst")
+        scenario = scenario.replace("@task\n        def burst", "def burst").replace("1.0, name", "0.15, name")
     (tmp_path / "scenario.py").write_text(textwrap.dedent(scenario))
-    short = ("--connections", "3", "--ramp", "100ms", "--duration", "1500ms", "--drain", "600ms", "--json")
+    short = ("--connections", "3" if kind == "echo" else "2", "--ramp", "100ms", "--duration", "1500ms", "--drain", "600ms", "--json")
     with node(kind, *([] if fault is None else [fault])) as url:
         result = run_loadtest(tmp_path, "run", "scenario.py", url, "--protocol", "raw", "--out", "reports", *short)
     summary = result.summary
