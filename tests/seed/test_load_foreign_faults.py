@@ -161,7 +161,17 @@ def test_marks_tell_own_users_what_is_wrong_with_texts_of_any_server(kind, fault
     if fault == "delay":  # so that no step of another kind waits for it
         scenario = scenario.replace("@task\n        def burst", "def burst").replace("1.0, name", "0.15, name")
     (tmp_path / "scenario.py").write_text(textwrap.dedent(scenario))
-    short = ("--connections", "3" if kind == "echo" else "2", "--ramp", "100ms", "--duration", "1500ms", "--drain", "600ms", "--json")
+    short = (
+        "--connections",
+        "3" if kind == "echo" else "2",
+        "--ramp",
+        "100ms",
+        "--duration",
+        "1500ms",
+        "--drain",
+        "600ms",
+        "--json",
+    )
     with node(kind, *([] if fault is None else [fault])) as url:
         result = run_loadtest(tmp_path, "run", "scenario.py", url, "--protocol", "raw", "--out", "reports", *short)
     summary = result.summary
