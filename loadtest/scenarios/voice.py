@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
+from picows import WSTransport
 
 from loadtest.generator.connections import TEXT, Inbound, LoadConnection, decode_envelope, fault_of, monotonic_ns
 from loadtest.generator.dialing import Dialer
@@ -139,6 +140,11 @@ class CallerConnection(LoadConnection):
         self._speaks_ns = now + spread_ns
         self._due_ns = now + CHUNK_NS
         self._arm()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        super().on_ws_disconnected(transport)
+        if self._state is not State.SILENT:  # its turn is lost with it, and nobody waits for an answer any more
+            self._end_turn()
 
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()

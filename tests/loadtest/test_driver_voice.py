@@ -110,6 +110,38 @@ async def test_every_stage_takes_what_it_takes_and_a_stall_is_seen(room, start_s
     assert measured.sent > 2 * 10 * 3  # the microphones are on all the time
 
 
+async def test_a_server_that_dies_while_callers_wait_ends_the_run(room, start_server):
+    answered, waiting = asyncio.Event(), asyncio.Event()
+
+    class Deaf(LengthRecognizer):
+        async def start(self) -> LengthRecognition:
+            recognition = await super().start()
+            finish = recognition.finish
+
+            async def once() -> str:
+                if answered.is_set():
+                    waiting.set()
+                    await asyncio.Event().wait()
+                answered.set()  # the first turn may belong to the ramp
+                return await finish()
+
+            recognition.finish = once  # type: ignore[method-assign]
+            return recognition
+
+    room.recognizer = Deaf()
+    server = await start_server(voice_app(room.stages, VoiceSettings()))
+    said = CallerSpeech(16_000, 1, tone(400))
+    fields = {"connections": 1, "ramp_s": 0.05, "duration_s": 60.0, "think_ms": 100.0}
+    plan = Plan(run_id="t", kind="voice", url=server.url, speech=said, **fields)  # type: ignore[arg-type]
+    running = asyncio.create_task(asyncio.to_thread(drive, plan))
+    await waiting.wait()
+    await server.stop()
+    measured = (await running).measured
+    assert measured.connections_lost == 1
+    assert measured.target_died_at_s is not None
+    assert measured.steady_s < 40
+
+
 @pytest.mark.slow
 async def test_turns_without_an_answer_are_lost_and_named(room, start_server):
     room.recognizer.words = ["hello", "", "hello", ""] + ["hello"] * 50
