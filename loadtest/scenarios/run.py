@@ -50,6 +50,8 @@ class RunScenario(Scenario):
         return super().looked_for(summary) | (MARKED if summary.marks else frozenset())
 
     def facts(self, summary: Summary) -> Iterator[tuple[str, str]]:
+        if summary.marks and summary.ledger.misdelivered:
+            yield "hint", "a mark of one user came to another: mark(shared=True) is for what others get too"
         lost = [(name, step) for name, step in summary.steps.items() if step.lost]
         if not lost:
             return

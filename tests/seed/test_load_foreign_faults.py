@@ -182,5 +182,6 @@ def test_marks_tell_own_users_what_is_wrong_with_texts_of_any_server(kind, fault
     lost = {name: step["lost"] for name, step in summary["steps"].items() if step["lost"]}
     assert sum(lost.values()) == ledger["lost"] == sum(who["faults"].get("lost", 0) for who in summary["receivers"])
     page = (tmp_path / "reports" / "summary.md").read_text()
+    assert ("mark(shared=True) is for what others get" in page) is ("misdelivered" in found)
     for name, count in lost.items():
         assert f"{name} {count} of {summary['steps'][name]['expected']}" in page
