@@ -253,6 +253,7 @@ def test_replies_to_own_users_are_judged_as_those_of_built_in_tests(lies, fault,
     assert sum(receiver["faults"].get(fault, 0) for receiver in result.summary["receivers"]) in (0, ledger[fault])
 
 
+@pytest.mark.slow
 def test_own_users_come_back_where_lost_connections_are_to(run):
     with lying_server(close_after=40, close_code=4003) as url:
         result = run(PINGS, url, "--reconnect")

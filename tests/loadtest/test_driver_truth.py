@@ -149,6 +149,7 @@ def test_lost_connections_come_back_if_they_are_to():
     assert 0 < measured.away_s < 4 * 1.0
 
 
+@pytest.mark.slow
 def test_a_recording_goes_on_where_it_was_when_its_connection_is_back():
     ping = '{"type":"ping","timestamp":1,"data":{"timestamp":1},"id":"%d"}'
     recording = tuple(SentMessage(20.0 * place, ping % place, is_answered=True) for place in range(100))

@@ -110,6 +110,7 @@ async def test_every_stage_takes_what_it_takes_and_a_stall_is_seen(room, start_s
     assert measured.sent > 2 * 10 * 3  # the microphones are on all the time
 
 
+@pytest.mark.slow
 async def test_a_server_that_dies_while_callers_wait_ends_the_run(room, start_server):
     answered, waiting = asyncio.Event(), asyncio.Event()
 

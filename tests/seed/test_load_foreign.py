@@ -185,7 +185,9 @@ PLAYED = {
 }
 
 
-@pytest.mark.parametrize("case", PLAYED)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if "goes on" in case else pytest.mark.slow) for case in PLAYED]
+)
 def test_a_recording_that_is_played_again_and_again_has_ids_of_its_own_each_time(case, load, tmp_path):
     kind, path, protocol, frames = PLAYED[case]
     recording(tmp_path, protocol, *frames)
@@ -199,7 +201,7 @@ def test_a_recording_that_is_played_again_and_again_has_ids_of_its_own_each_time
     assert 10 < ledger["expected"] <= summary["latencies"]["latency"]["count"] <= summary["sent"]
 
 
-@pytest.mark.parametrize("kind", ["socketio", "rpc"])
+@pytest.mark.parametrize("kind", [pytest.param("socketio", marks=pytest.mark.slow), "rpc"])
 def test_a_reply_that_the_recording_has_and_the_server_does_not_give_is_lost(kind, load, tmp_path):
     _, path, protocol, frames = PLAYED["Socket.IO" if kind == "socketio" else "JSON-RPC"]
     recording(tmp_path, protocol, *frames)

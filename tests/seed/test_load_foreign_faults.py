@@ -151,7 +151,7 @@ TOLD: Final = {
 
 
 def own_users(kind: str, fault: str | None) -> Any:
-    marks = () if fault in ("double", "lose") and kind == "echo" else pytest.mark.slow
+    marks = () if (kind, fault) == ("echo", "double") else pytest.mark.slow
     return pytest.param(kind, fault, id=f"{kind}, {fault or 'none'}", marks=marks)
 
 

@@ -94,6 +94,7 @@ def test_replies_that_are_looked_for_in_the_wrong_place_are_told_with_the_option
     assert "messages were lost." in " ".join(result.failures)
 
 
+@pytest.mark.slow
 def test_more_messages_than_were_asked_for_are_told_where_replies_come_by_their_order(load, tmp_path):  # noqa: F811
     said = (
         "--message",
