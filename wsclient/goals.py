@@ -9,7 +9,7 @@ from wsclient.filters import MessageFilter
 from wsclient.recording import Record
 from wscore.envelope import Envelope
 from wscore.errors import WsctlError
-from wscore.foreign.values import members_of, word_of
+from wscore.foreign.values import key_of
 from wscore.text import neutralise
 
 _MOST_TYPES: Final = 8
@@ -77,7 +77,7 @@ class Progress:
             if name in self._missing:
                 self._missing.discard(name)
             elif not self._elsewhere:
-                self._elsewhere = self._key_of_missing(record)
+                self._elsewhere = key_of(record.text, self._missing)
             if len(self._types) < _MOST_TYPES:
                 self._types[name[:_SHOWN]] = None
         if self._goal.until is not None and self._goal.until.matches(record):
@@ -109,7 +109,3 @@ class Progress:
         else:
             bare = "what has no type is for --until" if "" in self._types else ""
         return ", and ".join(filter(None, (typed, bare)))
-
-    def _key_of_missing(self, record: Record) -> str:
-        members = members_of(record.text) or {}
-        return next((key for key, raw in members.items() if word_of(raw) in self._missing), "")

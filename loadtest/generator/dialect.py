@@ -26,7 +26,8 @@ class Dialect:
         self._plan = plan
         self._is_ours = dialogue.is_ours
         self._is_raw = dialogue.protocol.name is ProtocolName.RAW
-        self._may_greet_again = dialogue.protocol.greeting is not None
+        self.wanted_greeting = dialogue.protocol.greeting
+        self._may_greet_again = self.wanted_greeting is not None
         self._escaped = escaping(dialogue.protocol.name)
         self._rows = tuple({name: self._escaped(text) for name, text in row.items()} for row in dialogue.rows)
         self._pad = "x" * plan.payload_bytes

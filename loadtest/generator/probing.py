@@ -19,6 +19,7 @@ from loadtest.generator.dialing import Dialer, is_refusal
 from loadtest.generator.traffic import Traffic
 from loadtest.wire import Plan
 from wscore.codes import CloseCode
+from wscore.foreign.values import key_of
 from wscore.frames import text_frame
 from wscore.text import neutralise, redact
 
@@ -51,6 +52,7 @@ class _ProbeTraffic(Traffic):
         self.fields = fields
         self.end = b""  # what it said when it closed
         self.types: list[str] = []  # of what came before a greeting of another protocol
+        self.key = ""  # of the member that held the greeting, where that was not taken for the type
         self._dialect = None if plan.dialogue is None else Dialect(plan, plan.dialogue)
         if self._dialect is not None:
             self.greeting = "greeting"
@@ -68,6 +70,8 @@ class _ProbeTraffic(Traffic):
         reading = self._dialect.read(connection, payload, is_text=is_text)
         if reading is not None and reading.message is not None and not connection.joined_ns:
             name = reading.message.type
+            if not self.key and (greeting := self._dialect.wanted_greeting) is not None:
+                self.key = key_of(payload, (greeting,))
             if name not in self.types and len(self.types) < _MOST_TYPES:
                 self.types.append(name)
 
@@ -83,6 +87,9 @@ class _ProbeTraffic(Traffic):
         greeting = self.plan.dialogue.protocol.greeting if self.plan.dialogue is not None else None
         if greeting is None or self.greeting not in problem:
             return problem
+        if self.key:
+            key = neutralise(self.key[:_SHOWN])
+            return f"{problem}; {greeting!r} came as the member {key!r}: --type-key {key}"
         came = ", ".join(repr(neutralise(name[:_SHOWN])) for name in self.types) or "none"
         return f"{problem}; it is to be {greeting!r}, and the types that came are {came}: see --greeting and --type-key"
 

@@ -79,9 +79,12 @@ def test_a_greeting_that_does_not_come_is_told_with_what_came(load):  # noqa: F8
     kind, path, *options = GATEWAY
     with node(kind) as url:
         wrong_key = load("heartbeat", url + path, "--protocol", "json", *options[2:])
+        other = ["nobody" if option == "READY" else option for option in options]
+        never = load("heartbeat", url + path, "--protocol", "json", *other[2:])
         wrong_token = load("heartbeat", url + path, *(option.replace("secret", "guess") for option in options))
     assert (wrong_key.code, wrong_token.code) == (3, 3)
-    assert "(Session timed out); it is to be 'READY', and the types that came are '10', '0', '1'" in wrong_key.err
+    assert "(Session timed out); 'READY' came as the member 't': --type-key t" in wrong_key.err
+    assert "(Session timed out); it is to be 'nobody', and the types that came are '10', '0', '1'" in never.err
     assert "closed with 4004 before greeting (Authentication failed)" in wrong_token.err
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -63,6 +63,12 @@ def found(members: Members, path: Sequence[str]) -> msgspec.Raw | None:
         inner = None if raw is None else members_of(raw)
         raw = None if inner is None else inner.get(name)
     return raw
+
+
+def key_of(text: str | bytes, words: Collection[str]) -> str:
+    """Return the first member of an object that holds one of some words, empty if there is none."""
+    members = members_of(text) or {}
+    return next((key for key, raw in members.items() if word_of(raw) in words), "")
 
 
 def encoded(value: object) -> bytes:
