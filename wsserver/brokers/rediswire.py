@@ -31,7 +31,7 @@ class RedisWire(asyncio.Protocol):
 
     `on_reply` gets every reply, errors of Redis as `hiredis.ReplyError`; `on_lost` is called once, when the connection
     has ended, with what went wrong or None. One that `gathers` may let a reply wait for others for some `GATHER_S`
-    while many come: for a subscription, not where one call waits for another.
+    while many come: for a subscription, not where one call waits for another. It never does over TLS.
     """
 
     __slots__ = (
@@ -81,9 +81,9 @@ class RedisWire(asyncio.Protocol):
             self._looked_s, self._wakings, self._came = now_s, 0, 0
         self._wakings += 1
         self._came += came
-        if self._wakings > WAKINGS and self._came > MANY:
-            assert self._transport is not None
-            self._transport.pause_reading()
+        transport = self._transport
+        if self._wakings > WAKINGS and self._came > MANY and transport is not None and not transport.is_closing():
+            transport.pause_reading()
             self._loop.call_later(GATHER_S, self._fetch)
 
     def connection_lost(self, error: Exception | None) -> None:
