@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from tests.redisserver import PROGRAMS, RedisServer
 from wscore.recovery import Position, RecoveryLimits
 from wsserver.brokers.base import ROOM
 from wsserver.brokers.batches import Item, pack_item
+from wsserver.brokers.places import BrokerLists
 from wsserver.brokers.redis import RedisBroker
 from wsserver.brokers.redisscripts import PUBLISH, PUBLISH_SHA
 from wsserver.brokers.redistarget import read_target
@@ -68,9 +69,10 @@ def running_redis(*, pins: bool = True) -> Iterator[RedisServer]:
 
 async def _broker(url: str) -> RedisBroker:
     now_s = asyncio.get_running_loop().time
-    limits = RecoveryLimits()
+    target, log = read_target(url), EventLog()
+    lists = BrokerLists([str(target)], [], log)
     return RedisBroker(
-        read_target(url), PREFIX, limits, process="bench", now_s=now_s, metrics=Metrics(), log=EventLog()
+        target, PREFIX, RecoveryLimits(), process="bench", lists=lists, now_s=now_s, metrics=Metrics(), log=log
     )
 
 
@@ -189,16 +191,20 @@ async def receive_plain_us(url: str, port: int, messages: int, tick: int) -> flo
     return took_s / (messages - 1) * 1e6
 
 
-def measure(rounds: int, messages: int) -> dict[str, tuple[float, float, float]]:
+def measure(
+    rounds: int, messages: int, only: Collection[str] = tuple(PROMISED_US)
+) -> dict[str, tuple[float, float, float]]:
     """Return for each way: µs of ours, of redis-py, and the ratio; medians of interleaved rounds."""
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in PROMISED_US}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in only}
+    publishing = [(name, a_turn) for name, a_turn in ((PUBLISHED, A_TURN), (PUBLISHED_ALONE, 1)) if name in only]
+    receiving = [(name, tick) for name, tick in ((RECEIVED, TOGETHER), (RECEIVED_ALONE, 1)) if name in only]
     with running_redis() as server, pinned(cores()[0]):
         for _ in range(rounds):
-            for name, a_turn in ((PUBLISHED, A_TURN), (PUBLISHED_ALONE, 1)):
+            for name, a_turn in publishing:
                 count = messages if a_turn > 1 else messages // 4
                 pair = [uvloop.run(way(server.url, count, a_turn)) for way in (publish_us, publish_plain_us)]
                 found[name].append((pair[0], pair[1]))
-            for name, tick in ((RECEIVED, TOGETHER), (RECEIVED_ALONE, 1)):
+            for name, tick in receiving:
                 ways = (receive_us, receive_plain_us)
                 pair = [uvloop.run(way(server.url, server.port, messages, tick)) for way in ways]
                 found[name].append((pair[0], pair[1]))
