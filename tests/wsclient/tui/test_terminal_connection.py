@@ -47,6 +47,20 @@ async def test_speech_and_files_go_on_while_it_connects_anew(server, open_termin
         worker.cancel()
 
 
+async def test_what_was_missed_while_the_way_was_cut_is_shown_once_and_told(server, open_terminal):
+    async with open_terminal(server.url, reconnect=SOON) as terminal:
+        may_return = asyncio.Event()
+        terminal.screen._live._client._sleep = lambda seconds: may_return.wait()
+        (connection,) = server.connections.by_session("room")
+        connection.channel.abort()
+        await server.connections.wait_empty()
+        for number in range(3):
+            server.hub.publish("message", f"missed {number}", session="room")
+        may_return.set()
+        await terminal.shows("missed 0", "missed 1", "missed 2", "the session: 3 missed messages came after all")
+        assert terminal.rows().count("message") == 3
+
+
 async def test_a_recording_knows_what_happened_to_the_connection(start_server, server, open_terminal, tmp_path):
     path = tmp_path / "talk.jsonl"
     async with open_terminal(server.url, record=path, reconnect=SOON) as terminal:
