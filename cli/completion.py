@@ -5,6 +5,7 @@ Typer makes the scripts and answers them: each calls `wsctl` with the words so f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -15,6 +16,7 @@ from cli.output import out
 from cli.settings import ConfigFile
 from wscore.errors import WsctlError
 
+_WORD: Final = re.compile(r"(?!-)[\w.:@/+%,-]{1,256}")
 COMPLETION_S: Final = 1.5  # a little more than the port waits for its processes
 
 
@@ -77,7 +79,7 @@ def _group_names(ctx: typer.Context, kind: str, incomplete: str) -> list[str]:
         key = read_key("ops", ctx.params.get("ops_key_file"))
         with Publisher(ctx.params.get("ops_url"), key, timeout_s=COMPLETION_S, retries=0) as publisher:
             page: Any = getattr(publisher, kind)(prefix=incomplete, order="size")
-        return [row.name for row in getattr(page, kind)]
+        return _beginning(incomplete, (row.name for row in getattr(page, kind)))
     except WsctlError:
         return []
 
@@ -92,7 +94,9 @@ def choose_from(names: Iterable[str]) -> Any:
 
 
 def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
-    return [name for name in names if name.startswith(incomplete)]
+    # Shells put in, and zsh even expands, what they are given: names that a server or a file made are offered only if
+    # no shell sees more in them than a word.
+    return [name for name in names if name.startswith(incomplete) and _WORD.fullmatch(name)]
 
 
 command = completion

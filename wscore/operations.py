@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Raw, Struct
 
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]  # a number that every reader of JSON has
 Next = Annotated[str, Meta(description="The `cursor` of the next page; left out at the last one.")]
 Missing = Annotated[
     list[str], Meta(description="Processes that did not answer within a second: the rest is without them.")
@@ -50,7 +50,7 @@ class Published(Struct, frozen=True, omit_defaults=True):
     """A message is where it is kept: its place in its group. Both are left out for what takes no place."""
 
     epoch: str | None = None
-    seq: int | None = None
+    seq: Count | None = None
 
 
 class TargetResult(Struct, frozen=True, omit_defaults=True):
@@ -60,7 +60,7 @@ class TargetResult(Struct, frozen=True, omit_defaults=True):
     room: str | None = None
     user: str | None = None
     epoch: str | None = None
-    seq: int | None = None
+    seq: Count | None = None
     error: Problem | None = None
 
 
@@ -87,7 +87,7 @@ class DisconnectResult(Struct, frozen=True):
 class RevokeResult(Struct, frozen=True, rename="camel"):
     """It is revoked in every process within a second, and kept until then, in ms since the epoch."""
 
-    expires_at_ms: int
+    expires_at_ms: Count
 
 
 class ActResult(Struct, frozen=True, omit_defaults=True):
@@ -114,10 +114,10 @@ class ConnectionRow(Struct, frozen=True, rename="camel"):
     is_guest: bool
     session: str
     rooms: list[str]
-    room_count: int
+    room_count: Count
     address: str | None
-    opened_at: int
-    buffered_bytes: int
+    opened_at: Count
+    buffered_bytes: Count
     node: str
 
 

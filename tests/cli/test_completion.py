@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -127,6 +131,28 @@ def test_zsh_takes_the_script_and_is_answered_in_its_words(tmp_path, shell_envir
     assert second.startswith('*: :(("find-max":"Find the most that holds')
 
 
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """A server that answers everything with `body`."""
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+    thread.join()
+
+
 def completed(tmp_path: Path, *words: str, arguments: tuple[str, ...] = (), **variables: str):
     asked = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1), "_WSCTL_COMPLETE": "complete_bash"}
     command = [WSCTL[0], *arguments, *WSCTL[1:]]
@@ -154,6 +180,26 @@ def test_every_place_offers_what_can_stand_there(tmp_path, words, expected):
     done = completed(tmp_path, *words)
     assert done.stdout.split() == expected
     assert done.stderr == ""
+
+
+def test_no_shell_is_given_a_name_that_it_would_run(tmp_path):
+    names = [
+        "lobby",
+        "x\\$(touch y)",
+        "x\\`touch y\\`",
+        "lobby;touch y;#",
+        "a b",
+        "l\u202e",
+        "--yes",
+        "lobby=$HOME",
+        "~",
+    ]
+    rows = [{"name": name, "connections": 1} for name in names]
+    body = json.dumps({"rooms": rows, "sessions": rows, "missing": []}).encode()
+    with answering(body) as url:
+        for option in ("--room", "--session"):
+            assert completed(tmp_path, "wsctl", "history", option, "", WSCTL_OPS_URL=url).stdout.split() == ["lobby"]
+        assert completed(tmp_path, "wsctl", "history", "--room", "k", WSCTL_OPS_URL=url).stdout.split() == []
 
 
 def test_no_mistake_elsewhere_disturbs_the_prompt(tmp_path):

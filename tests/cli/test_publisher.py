@@ -6,6 +6,7 @@ import inspect
 import json
 import multiprocessing
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -172,7 +173,7 @@ def test_a_key_is_needed_and_one_that_only_reads_does_not_act(ops, monkeypatch):
     monkeypatch.setenv("WSCTL_OPS_URL", url + "/")
     with Publisher() as publisher:
         assert publisher.publish("x", room="a").seq == 1
-        assert KEY not in repr(publisher) + str(vars(publisher)["_client"].headers)
+        assert KEY not in repr(publisher) + repr(vars(publisher)["_pool"])
 
 
 @pytest.mark.parametrize("key", ["two words", "schlüssel", "", "a\nb"])
@@ -183,7 +184,19 @@ def test_what_cannot_be_a_key_is_refused_and_not_shown(key):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ws://a", "http://", "http://a:x", "http://u:geheim@a", "http://a?x=1", "http://a\x1b"]
+    "url",
+    [
+        "",
+        "ws://a",
+        "http://",
+        "http://a:x",
+        "http://u:geheim@a",
+        "http://a?x=1",
+        "http://a\x1b",
+        "http://a..b",
+        "http://[v1.x]:1",
+        f"http://{'a' * 70}",
+    ],
 )
 def test_what_is_no_place_of_a_port_is_refused(url):
     with pytest.raises(ConfigError) as refused:
@@ -329,8 +342,6 @@ async def test_the_asynchronous_one_tells_it_in_the_same_words(unused_port):
 
 @pytest.fixture
 def unused_port() -> int:
-    import socket
-
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -360,3 +371,12 @@ def test_threads_and_forked_processes_share_a_publisher(shared_port):
         for child in children:
             child.join(HANG_S)
     assert sorted(seqs) == list(range(2, 62))
+
+
+def test_data_that_no_json_is_made_of_is_a_type_error(shared_port):
+    endless: list[Any] = []
+    endless.append(endless)
+    with Publisher(shared_port) as publisher:
+        for data in (endless, object()):
+            with pytest.raises(TypeError):
+                publisher.publish("x", data, room="a")

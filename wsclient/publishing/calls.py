@@ -30,6 +30,7 @@ from wscore.operations import (
 T = TypeVar("T")
 
 PREFIX: Final = "/api/v1/"
+_MESSAGES: Final = msgspec.json.Decoder(dict[str, Any])
 _KEY: Final = re.compile(r"[!-~]{1,64}")
 
 
@@ -194,7 +195,7 @@ def presence(room: str, *, limit: int = 100, cursor: str | None = None) -> ApiCa
 
 def history(
     *, session: str | None = None, room: str | None = None, limit: int = 100, before: int | None = None
-) -> ApiCall[list[Any]]:
+) -> ApiCall[list[dict[str, Any]]]:
     """Return the last messages that a session or a room keeps, the oldest first, 1 to 1000; raises OperationsError.
 
     With `before` the last ones of those whose `seq` is below it.
@@ -222,7 +223,10 @@ def _act(
         given["data"] = data
     if key is not None and not _KEY.fullmatch(key):
         raise ValueError("an idempotency key is 1 to 64 visible characters of ASCII")
-    packed = msgspec.json.encode(given)
+    try:
+        packed = msgspec.json.encode(given)
+    except RecursionError:
+        raise TypeError("no JSON can be made of it: it is too deep, or has no end") from None
     return ApiCall("POST", PREFIX + route, _reader(answer), {}, packed, key or uuid.uuid4().hex)
 
 
@@ -238,5 +242,6 @@ def _reader(answer: type[T]) -> Callable[[bytes], T]:
     return msgspec.json.Decoder(answer).decode
 
 
-def _read_messages(body: bytes) -> list[Any]:
-    return [msgspec.json.decode(message) for message in msgspec.json.decode(body, type=HistoryPage).messages]
+def _read_messages(body: bytes) -> list[dict[str, Any]]:
+    messages = msgspec.json.decode(body, type=HistoryPage).messages
+    return [_MESSAGES.decode(message) for message in messages]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wscore.errors import CredentialError, TargetError, WsctlError
+from wscore.text import neutralise
 
 
 class OperationsError(WsctlError):
@@ -22,8 +23,9 @@ class OperationRefusedError(OperationsError):
         self.status = status
 
     def __str__(self) -> str:
-        place = "" if self.place is None else f" ({self.place})"
-        return f"{self.code}: {self.message}{place}"
+        # What a server wrote, and it may be shown at a terminal.
+        place = "" if self.place is None else f" ({neutralise(self.place)})"
+        return f"{neutralise(self.code)}: {neutralise(self.message)}{place}"
 
 
 class OperationsKeyError(OperationRefusedError, CredentialError):

@@ -9,26 +9,26 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from urllib.parse import urlencode
 
 from wsclient.publishing import calls
 from wsclient.publishing.calls import ApiCall
 from wsclient.publishing.errors import OperationsError
 from wsclient.publishing.tries import Tries, checked_key, checked_url
-from wscore.errors import ConfigError
-from wscore.installation import install_line
+from wscore.installation import require_packages
 
 if TYPE_CHECKING:
     import ssl
 
-    import httpx
+    import httpcore
+
+    from wsclient.publishing.transport import PortAnswer, PortRequest
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT_S: Final = 15.0  # what a broker is away for until the server says so, and some more
 DEFAULT_RETRIES: Final = 2
-MAX_CONNECTIONS: Final = 32
-IDLE_S: Final = 4.0  # the port ends its connections after 5
 
 
 def _waiting(make: Callable[P, ApiCall[T]]) -> Callable[Concatenate[Publisher, P], T]:
@@ -77,46 +77,32 @@ class _Place:
     ) -> None:
         """Take the place of an operations port, http://127.0.0.1:9100 unless `url` or WSCTL_OPS_URL says otherwise.
 
-        The key is given or in WSCTL_OPS_KEY. Each try may take `timeout_s`; `retries` more follow where one may help,
-        with the same Idempotency-Key, so that nothing is done twice. Raises ConfigError.
+        The key is given or in WSCTL_OPS_KEY. Each try may take `timeout_s`, to the end of its answer; `retries` more
+        follow where one may help, with the same Idempotency-Key, so that nothing is done twice. Raises ConfigError.
         """
         self.url: Final = checked_url(url)
         self._key = checked_key(key)
         self._timeout_s = timeout_s
         self._retries = retries
         self._ssl_context = ssl_context
-        _httpx()
+        require_packages("the publisher", ("httpcore", "anyio"), "publisher")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
-    def _options(self) -> dict[str, Any]:
-        """Return what httpx makes a client of: it decodes nothing, and no variable leads it elsewhere."""
-        httpx = _httpx()
-        headers = {"Accept-Encoding": "identity", "User-Agent": "wsctl"}
-        if self._key is not None:
-            headers["Authorization"] = f"Bearer {self._key}"
-        return {
-            "base_url": self.url,
-            "headers": headers,
-            "timeout": self._timeout_s,
-            "trust_env": False,
-            "verify": True if self._ssl_context is None else self._ssl_context,
-            "limits": httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_S),
-        }
+    def _request(self, call: ApiCall[Any]) -> PortRequest:
+        """Return the request for a call. Nothing is decoded that the server was not asked to pack."""
+        from wsclient.publishing.transport import PortRequest
 
-    @staticmethod
-    def _request(call: ApiCall[Any]) -> dict[str, Any]:
-        headers = {"Idempotency-Key": call.idempotency_key} if call.idempotency_key else {}
+        headers = [("User-Agent", "wsctl"), ("Accept", "*/*"), ("Accept-Encoding", "identity")]
+        if self._key is not None:
+            headers.append(("Authorization", f"Bearer {self._key}"))
+        if call.idempotency_key:
+            headers.append(("Idempotency-Key", call.idempotency_key))
         if call.body:
-            headers["Content-Type"] = "application/json"
-        return {
-            "method": call.method,
-            "url": call.path,
-            "params": call.parameters,
-            "content": call.body or None,
-            "headers": headers,
-        }
+            headers.append(("Content-Type", "application/json"))
+        query = f"?{urlencode(call.parameters)}" if call.parameters else ""
+        return PortRequest(call.method, f"{self.url}{call.path}{query}", headers, call.body)
 
 
 class Publisher(_Place):
@@ -125,7 +111,7 @@ class Publisher(_Place):
     Connections are kept; one publisher serves all threads of a process, and the processes that it forks.
     """
 
-    _client: httpx.Client | None = None
+    _pool: httpcore.ConnectionPool | None = None
     _process = 0
 
     publish = _waiting(calls.publish)
@@ -144,9 +130,9 @@ class Publisher(_Place):
 
     def close(self) -> None:
         """Close its connections; the next call opens others."""
-        client, self._client = self._client, None
-        if client is not None and self._process == os.getpid():
-            client.close()
+        pool, self._pool = self._pool, None
+        if pool is not None and self._process == os.getpid():
+            pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -163,25 +149,24 @@ class Publisher(_Place):
                 pause_s = tries.failed(error)
             time.sleep(pause_s)
 
-    def _sent(self, call: ApiCall[Any], tries: Tries) -> httpx.Response:
-        try:
-            return self._connected().request(**self._request(call))
-        except _httpx().TransportError as error:
-            raise tries.lost(error, self._timeout_s) from None
+    def _sent(self, call: ApiCall[Any], tries: Tries) -> PortAnswer:
+        from wsclient.publishing import transport
 
-    def _connected(self) -> httpx.Client:
         # A connection that two processes write to would mix their requests.
-        client = self._client
-        if client is None or self._process != os.getpid():
-            self._client = client = _httpx().Client(**self._options())
+        pool = self._pool
+        if pool is None or self._process != os.getpid():
+            self._pool = pool = transport.open_pool(self._ssl_context)
             self._process = os.getpid()
-        return client
+        try:
+            return transport.ask(pool, self._request(call), self._timeout_s)
+        except transport.FAILURES as error:
+            raise tries.lost(error, self._timeout_s) from None
 
 
 class AsyncPublisher(_Place):
     """As Publisher, for one event loop: its methods are awaited."""
 
-    _client: httpx.AsyncClient | None = None
+    _pool: httpcore.AsyncConnectionPool | None = None
 
     publish = _awaiting(calls.publish)
     broadcast = _awaiting(calls.broadcast)
@@ -199,9 +184,9 @@ class AsyncPublisher(_Place):
 
     async def close(self) -> None:
         """Close its connections; the next call opens others."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -218,20 +203,12 @@ class AsyncPublisher(_Place):
                 pause_s = tries.failed(error)
             await asyncio.sleep(pause_s)
 
-    async def _sent(self, call: ApiCall[Any], tries: Tries) -> httpx.Response:
-        httpx = _httpx()
-        if self._client is None:
-            self._client = httpx.AsyncClient(**self._options())
+    async def _sent(self, call: ApiCall[Any], tries: Tries) -> PortAnswer:
+        from wsclient.publishing import transport
+
+        if self._pool is None:
+            self._pool = transport.open_async_pool(self._ssl_context)
         try:
-            return await self._client.request(**self._request(call))
-        except httpx.TransportError as error:
+            return await transport.ask_async(self._pool, self._request(call), self._timeout_s)
+        except transport.FAILURES as error:
             raise tries.lost(error, self._timeout_s) from None
-
-
-def _httpx() -> Any:
-    """Return the library that speaks HTTP; raises ConfigError with the line that installs it."""
-    try:
-        import httpx
-    except ModuleNotFoundError:
-        raise ConfigError("the publisher", "httpx is not installed", install_line("publisher")) from None
-    return httpx

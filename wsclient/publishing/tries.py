@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import random
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -23,7 +24,7 @@ from wscore.text import describe, neutralise
 from wscore.units import format_figure
 
 if TYPE_CHECKING:
-    import httpx
+    from wsclient.publishing.transport import PortAnswer
 
 T = TypeVar("T")
 
@@ -80,28 +81,33 @@ class Tries:
 
     def lost(self, error: Exception, timeout_s: float) -> OperationsUnreachableError:
         """Return what it means that no answer came."""
-        import httpx
+        import httpcore
 
-        is_before = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-        if isinstance(error, httpx.TimeoutException | TimeoutError):
-            problem = f"nothing came within {format_figure(timeout_s)} s"
+        from wsclient.publishing.transport import MAX_ANSWER_BYTES, AnswerTooLargeError
+
+        is_before = isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout | httpcore.PoolTimeout)
+        if isinstance(error, httpcore.TimeoutException):
+            problem = f"no whole answer came within {format_figure(timeout_s)} s"
+        elif isinstance(error, AnswerTooLargeError):
+            problem = f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MiB"
+            self._left = 0
         else:
             problem = _cause(error)
         return self._unreachable(problem, is_unknown=not is_before)
 
-    def read(self, call: ApiCall[T], answer: httpx.Response) -> T:
+    def read(self, call: ApiCall[T], answer: PortAnswer) -> T:
         """Return what was answered; raises OperationsError."""
-        if answer.status_code == HTTPStatus.OK:
+        if answer.status == HTTPStatus.OK:
             try:
-                return call.read(answer.content)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+                return call.read(answer.body)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 raise self._unreachable("what came is none of its answers", is_unknown=True) from None
         try:
-            said = msgspec.json.decode(answer.content, type=_SaidBody).error
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            self._strange(answer.status_code)
-        kind = OperationsKeyError if answer.status_code in _DENIED else OperationRefusedError
-        error = kind(said.code, said.message, said.place, answer.status_code)
+            said = msgspec.json.decode(answer.body, type=_SaidBody).error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._strange(answer.status)
+        kind = OperationsKeyError if answer.status in _DENIED else OperationRefusedError
+        error = kind(said.code, said.message, said.place, answer.status)
         error.is_unknown = call.is_act and said.code in (ApiErrorCode.UNKNOWN_OUTCOME, ApiErrorCode.INTERNAL)
         raise error
 
@@ -141,7 +147,7 @@ def checked_url(url: str | None, source: str = "the URL of the operations port")
     text = url if url is not None else os.environ.get(URL_VARIABLE) or DEFAULT_OPS_URL
     try:
         parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_url = parts.scheme in ("http", "https") and _is_host(parts) and parts.port != 0
     except ValueError:
         is_url = False
     if not is_url or not text.isprintable() or not text.isascii():
@@ -149,6 +155,14 @@ def checked_url(url: str | None, source: str = "the URL of the operations port")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ConfigError(source, "has more than a host, a port and a path", f"the key goes into {KEY_VARIABLE}")
     return text.rstrip("/")
+
+
+def _is_host(parts: SplitResult) -> bool:
+    """Return whether there is a host that can be looked up or dialled; raises ValueError where no resolver takes it."""
+    host = parts.hostname or ""
+    if "[" in parts.netloc:
+        return bool(ipaddress.IPv6Address(host.partition("%")[0]))
+    return bool(host.encode("idna"))
 
 
 def checked_key(key: str | None) -> str | None:

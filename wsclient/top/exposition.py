@@ -10,6 +10,9 @@ _LABEL: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _ESCAPE: Final = re.compile(r"\\(.)")
 
 
+_MOST: Final = 2.0**63  # no counter is beyond it, and each number can be shown
+
+
 class Number(NamedTuple):
     """A number with its labels."""
 
@@ -21,7 +24,7 @@ Numbers = dict[str, list[Number]]
 
 
 def parse_exposition(text: str) -> Numbers:
-    """Return the numbers by name; a line that is none is left out."""
+    """Return the numbers by name; a line that is none is left out, and one without an end."""
     found: Numbers = {}
     for line in text.splitlines():
         match = None if line.startswith("#") else _LINE.fullmatch(line)
@@ -30,6 +33,8 @@ def parse_exposition(text: str) -> Numbers:
         try:
             value = float(match[3])
         except ValueError:
+            continue
+        if not abs(value) < _MOST:  # NaN is not, either
             continue
         labels = {label[1]: _ESCAPE.sub(_unescaped, label[2]) for label in _LABEL.finditer(match[2] or "")}
         found.setdefault(match[1], []).append(Number(labels, value))

@@ -17,6 +17,8 @@ MAX_HEAD: Final = 16 << 10
 # All bytes of an answer: the size of a chunk may be written in a hundred, and "100 Continue" may come any number of
 # times.
 MAX_OCTETS: Final = MAX_ANSWER + 2 * MAX_HEAD
+MAX_PARTS: Final = 512  # chunks and "100 Continue": each costs the loop as much as a page of text
+_PIECE: Final = 4 << 10  # what is worked off before the bounds are looked at again
 
 
 class BackendAnswer(NamedTuple):
@@ -38,7 +40,7 @@ class NoAnswerError(PostError):
 class BackendConnection(asyncio.Protocol):
     """One connection, as asyncio makes it; `is_free` tells whether the next request may take it."""
 
-    __slots__ = ("_answer", "_body", "_http", "_octets", "_response", "_transport", "is_free")
+    __slots__ = ("_answer", "_body", "_http", "_octets", "_parts", "_response", "_transport", "is_free")
 
     def __init__(self) -> None:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
@@ -47,6 +49,7 @@ class BackendConnection(asyncio.Protocol):
         self._response: h11.Response | None = None
         self._body = bytearray()
         self._octets = 0
+        self._parts = 0
         self.is_free = False
 
     async def ask(self, request: h11.Request, body: bytes) -> BackendAnswer:
@@ -55,6 +58,7 @@ class BackendConnection(asyncio.Protocol):
         self.is_free = False
         self._answer = asyncio.get_running_loop().create_future()
         self._response, self._body, self._octets = None, bytearray(), 0
+        self._parts = 0
         try:
             if self._transport.is_closing():
                 raise NoAnswerError("the connection was lost")
@@ -83,8 +87,11 @@ class BackendConnection(asyncio.Protocol):
         if self._answer is None or self._answer.done():
             self._end(None)
             return
-        self._octets += len(data)
-        self._feed(data)
+        for start in range(0, len(data), _PIECE):
+            if self._answer.done():  # and there is more, or there was too much
+                self._end(None)
+                return
+            self._feed(data[start : start + _PIECE])
 
     def eof_received(self) -> None:
         """Take the end for that of an answer that has no other."""
@@ -97,6 +104,7 @@ class BackendConnection(asyncio.Protocol):
         self._end(PostError("the connection was lost") if self._octets else NoAnswerError("the connection was lost"))
 
     def _feed(self, data: bytes) -> None:
+        self._octets += len(data)
         try:
             self._http.receive_data(data)
             self._read()
@@ -117,6 +125,11 @@ class BackendConnection(asyncio.Protocol):
                 return
             elif not isinstance(event, h11.InformationalResponse):  # no more for now
                 break
+            self._parts += 1
+            if self._parts > MAX_PARTS:
+                raise PostError(f"it answered in more than {MAX_PARTS} parts")
+        if self._response is None and self._octets > MAX_HEAD:
+            raise PostError(f"its answer begins with more than {MAX_HEAD >> 10} KiB of head")
         if len(self._body) > MAX_ANSWER or self._octets > MAX_OCTETS:
             raise PostError(f"it answered more than {MAX_ANSWER >> 10} KiB")
 

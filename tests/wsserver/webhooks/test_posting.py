@@ -110,9 +110,10 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     [
         (answer(b"x" * 65537), "more than 64 KiB"),
         (CHUNKED + b"1;" + b"y" * 9000 + b"\r\nx\r\n", "connection was lost"),
-        (CHUNKED + (b"1;" + b"y" * 90 + b"\r\nx\r\n") * 2000, "more than 64 KiB"),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000, "more than 64 KiB"),
-        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 100_000, "more than 64 KiB"),
+        (CHUNKED + (b"1;" + b"y" * 90 + b"\r\nx\r\n") * 2000, "more than 512 parts"),
+        (CHUNKED + b"1\r\nx\r\n" * 40_000, "more than 512 parts"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000, "more than 512 parts|16 KiB of head"),
+        ((b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 900 + b"\r\n\r\n") * 300, "16 KiB of head"),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "speak HTTP"),
         (b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 10_000, "speak HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef", "speak HTTP"),
