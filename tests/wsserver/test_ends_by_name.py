@@ -104,7 +104,7 @@ async def flood(client, server) -> None:
 
 
 async def break_the_server(client, server) -> None:
-    server._controller._protocol = None
+    server._controller._deserialize = None
     await client.send("ping")
 
 
