@@ -178,6 +178,8 @@ def test_marks_tell_own_users_what_is_wrong_with_texts_of_any_server(kind, fault
     assert result.code in (99 if fault else 0, 98), summary["reasons"]
     ledger = summary["ledger"]
     found = {name for name in ledger if name not in ("published", "expected", "received") and ledger[name]}
+    if fault == "delay" and ledger["lost"] < ledger["late"]:  # a reply to a user that has left meanwhile is lost
+        found.discard("lost")
     assert found == set(TOLD[kind, fault]), (ledger, summary["errors"])
     lost = {name: step["lost"] for name, step in summary["steps"].items() if step["lost"]}
     assert sum(lost.values()) == ledger["lost"] == sum(who["faults"].get("lost", 0) for who in summary["receivers"])
