@@ -63,7 +63,7 @@ def _targets(option: str, texts: list[str] | None) -> tuple[RedisTarget, ...]:
     urls = [url for text in texts or () for url in read_list(text)]
     targets = tuple(read_target(url, option) for url in urls)
     for url, target in zip(urls, targets, strict=True):
-        if target.password and any(url in argument for argument in sys.argv):
+        if target.has_password and any(url in argument for argument in sys.argv):
             problem = "holds a password, which others see in the list of processes"
             raise ConfigError(option, problem, in_environment(option))
     return targets

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from wscore.revocations import MAX_REVOCATIONS, RevokedEntry
+from wscore.wallclock import now_ms
 from wsserver.brokers.redisbackplane import RedisBackplane, new_epoch
 from wsserver.brokers.redisrevokedscripts import READ_REVOKED_SHA, WRITE_REVOKED_SHA
 from wsserver.brokers.revoked import NotRevokedError, RevocationsFullError, RevokedHere, TakeRevoked
@@ -147,7 +148,7 @@ class RedisRevoked:
 
     def _write(self, entries: Sequence[RevokedEntry], done: Callable[[Any], None]) -> bool:
         parts = [part for entry in entries for part in entry]
-        limits = (new_epoch(), MAX_REVOCATIONS)
+        limits = (new_epoch(), MAX_REVOCATIONS, now_ms())
         return self._backplane.ask(done, "EVALSHA", WRITE_REVOKED_SHA, 3, *self._keys, *limits, *parts)
 
 

@@ -29,9 +29,12 @@ if #found == 2 * tonumber(ARGV[3]) then last = tonumber(found[#found]) end
 return {id, whole, last, version, entries}
 """
 
-# ARGV: an id if there is no list, most entries, then for each its key, before when, until when.  An entry becomes what
-# it and the new one say together.  Returns how many there was no room for.  The first write is one that a full Redis
-# refuses: behind another one it would let the rest pass.
+# ARGV: an id if there is no list, most entries, the caller's time in ms, then for each its key, before when, until
+# when.  An entry becomes what it and the new one say together.  Returns how many there was no room for.  The first
+# write is one that a full Redis refuses: behind another one it would let the rest pass.
+#
+# What has ended is what both clocks say has: a clock that jumps ahead lets nothing end early. For the same reason the
+# keys outlive the last of them by two hours of the clock here.
 WRITE_REVOKED: Final = b"""
 local list, order, ends, limit = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[2])
 local count = redis.call('HLEN', list) - 2
@@ -42,9 +45,10 @@ if redis.call('HEXISTS', list, 'id') == 0
   redis.call('HSET', list, 'id', ARGV[1], 'version', 0)
   count = 0
 end
-local now, refused, longest = tonumber(redis.call('TIME')[1]) * 1000, 0, 0
+local here, refused, longest = tonumber(redis.call('TIME')[1]) * 1000, 0, 0
+local now = math.min(here, tonumber(ARGV[3]))
 local over = redis.call('ZCOUNT', ends, '-inf', now)
-for i = 3, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   local key, before, till = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local old = redis.call('HGET', list, key)
   if old then
@@ -69,8 +73,9 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 
   redis.call('ZREM', order, key)
   redis.call('ZREM', ends, key)
 end
-if longest - now > redis.call('PTTL', list) and longest > now then
-  for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, string.format('%.0f', longest - now)) end
+local lives = math.max(longest, here) - here + 7200000
+if longest > now and lives > redis.call('PTTL', list) then
+  for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, string.format('%.0f', lives)) end
 end
 return refused
 """

@@ -3,6 +3,7 @@
 redis://[user:password@]host[:port][/database]        rediss://… is the same over TLS
 unix:///path/to/socket[?db=1]
 redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/database]
+  [?sentinel-user=…&sentinel-password=…]              user and password in front are the master's
 rediss+sentinel://… is the same over TLS, to the Sentinels and to whom they name
 """
 
@@ -12,7 +13,7 @@ import re
 import ssl
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from wscore.errors import ConfigError
 
@@ -26,7 +27,7 @@ _FORM: Final = "write redis://host:6379/0, rediss://host, unix:///path or redis+
 
 @dataclass(frozen=True, slots=True)
 class RedisTarget:
-    """Where a Redis is. It is shown without its password."""
+    """Where a Redis is. It is shown without its passwords."""
 
     host: str = ""
     port: int = REDIS_PORT
@@ -37,6 +38,8 @@ class RedisTarget:
     tls: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
     sentinels: tuple[tuple[str, int], ...] = ()
     service: str = ""  # which master the Sentinels are asked for
+    sentinel_username: str = ""  # of the Sentinels themselves
+    sentinel_password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         if self.path:
@@ -46,6 +49,11 @@ class RedisTarget:
             hosts = ",".join(_address(host, port) for host, port in self.sentinels)
             return f"{scheme}+sentinel://{hosts}/{self.service}/{self.database}"
         return f"{scheme}://{_address(self.host, self.port)}/{self.database}"
+
+    @property
+    def has_password(self) -> bool:
+        """Whether its URL is a secret."""
+        return bool(self.password or self.sentinel_password)
 
     async def address(self) -> tuple[str, int]:
         """Return host and port of the master, as the Sentinels say; raises ConnectionError when none knows it."""
@@ -59,6 +67,8 @@ class RedisTarget:
             async with Redis(
                 host=host,
                 port=port,
+                username=self.sentinel_username or None,
+                password=self.sentinel_password or None,
                 ssl=self.tls is not None,
                 socket_timeout=SENTINEL_TIMEOUT_S,
                 socket_connect_timeout=SENTINEL_TIMEOUT_S,
@@ -94,7 +104,7 @@ def read_target(url: str, option: str = "--broker") -> RedisTarget:
             )
         tls = ssl.create_default_context() if parts.scheme.startswith("rediss") else None
         if parts.scheme in _SENTINELS:
-            return _sentinel_target(parts.netloc, parts.path, user, password, tls)
+            return _sentinel_target(parts, user, password, tls)
         if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError
         database = _database(parts.path.strip("/"))
@@ -103,15 +113,16 @@ def read_target(url: str, option: str = "--broker") -> RedisTarget:
         raise ConfigError(option, "is no URL of a Redis", _FORM) from None
 
 
-def _sentinel_target(netloc: str, path: str, user: str, password: str, tls: ssl.SSLContext | None) -> RedisTarget:
+def _sentinel_target(parts: SplitResult, user: str, password: str, tls: ssl.SSLContext | None) -> RedisTarget:
     sentinels = []
-    for part in netloc.rpartition("@")[2].split(","):
+    for part in parts.netloc.rpartition("@")[2].split(","):
         host, _, port = part.partition(":")
         if not host:
             raise ValueError
         sentinels.append((host, int(port) if port else SENTINEL_PORT))
-    service, _, database = path.strip("/").partition("/")
-    if not service:
+    service, _, database = parts.path.strip("/").partition("/")
+    own = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    if not service or parts.fragment or not own.keys() <= {"sentinel-user", "sentinel-password"}:
         raise ValueError
     return RedisTarget(
         database=_database(database),
@@ -120,6 +131,8 @@ def _sentinel_target(netloc: str, path: str, user: str, password: str, tls: ssl.
         tls=tls,
         sentinels=tuple(sentinels),
         service=service,
+        sentinel_username=own.get("sentinel-user", ""),
+        sentinel_password=own.get("sentinel-password", ""),
     )
 
 

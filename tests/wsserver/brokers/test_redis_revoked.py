@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import signal
@@ -18,7 +19,8 @@ from wscore import revocations
 from wscore.principal import Principal
 from wscore.tokens import JwtKey
 from wsserver import NotRevokedError, Revocation, RevocationsFullError
-from wsserver.brokers import redisrevoked
+from wsserver.brokers import redisbackplane, redisrevoked
+from wsserver.brokers.redisrevokedscripts import WRITE_REVOKED
 from wsserver.brokers.redistarget import read_target
 
 SEEDS = max(1, int(os.environ.get("CHAOS_SEEDS", "30")) // 1000)  # with sockets a seed takes long
@@ -203,6 +205,35 @@ async def test_no_more_than_the_limit_are_kept_for_all_and_expired_ones_make_roo
     await second.hub.revoke(Revocation(jti="more"))
     assert stored(redis) == 2
     await until(lambda: not is_revoked(first, "short") and is_revoked(first, "more"))
+
+
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize("jump_ms", [HOUR_MS, -HOUR_MS])
+@pytest.mark.parametrize("whose", ["Redis", "ours"])
+async def test_a_clock_that_jumps_an_hour_lets_nothing_end_early_or_stay_for_ever(
+    start, redis, monkeypatch, jump_ms, whose
+):
+    first = await start()
+    soon = now_ms() + HOUR_MS // 2
+    await first.hub.revoke(Revocation(jti="short", expires_at_ms=soon))
+    if whose == "Redis":
+        time_ms = b"tonumber(redis.call('TIME')[1]) * 1000"
+        assert time_ms in WRITE_REVOKED
+        script = WRITE_REVOKED.replace(time_ms, b"%b + %d" % (time_ms, jump_ms))
+        monkeypatch.setattr(redisbackplane, "WRITE_REVOKED", script)
+        monkeypatch.setattr(redisrevoked, "WRITE_REVOKED_SHA", hashlib.sha1(script).hexdigest().encode())
+    else:
+        monkeypatch.setattr(redisrevoked, "now_ms", lambda: now_ms() + jump_ms)
+    second = await start()
+    await second.hub.revoke(Revocation(jti="other", expires_at_ms=soon))
+    assert stored(redis) == 2, "nothing ended early"
+    third = await start()
+    assert is_revoked(third, "short")
+    assert is_revoked(third, "other")
+    with redis.client as client:
+        assert 0 < client.pttl(LIST) < 4 * HOUR_MS
 
 
 async def test_more_than_one_page_is_read_and_written_back(start, redis, monkeypatch):

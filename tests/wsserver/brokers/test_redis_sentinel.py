@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import subprocess
+import sys
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 import redis as redis_py
 
+from cli.options.scale import ScaleOptions
 from tests.wsserver.conftest import HANG_S
 from wscore.errors import ConfigError
 from wsserver.brokers.redistarget import read_target
 
+OF_MASTER, OF_SENTINEL = "geheim-und-lang", "w&chter/1"
 FAILOVER = "sentinel down-after-milliseconds mymaster 300\nsentinel failover-timeout mymaster 3000\n"
 
 
@@ -39,13 +44,15 @@ def tls(certificate):
 
 @pytest.fixture
 def start_sentinel(tmp_path, redis):
-    """Start a Sentinel of the master at a port: `start_sentinel(port, *rows)`; returns its own port."""
+    """Start a Sentinel of the master at a port: `start_sentinel(port, *rows_of_tls)`; returns its own port."""
     started = []
 
-    def start(master: int, *rows: str) -> int:
+    def start(master: int, *rows: str, password: str = "", of_master: str = "") -> int:
         port = free_port()
         own = f"port 0\ntls-port {port}" if rows else f"port {port}"
         text = "\n".join((own, *rows, f"sentinel monitor mymaster 127.0.0.1 {master} 1", FAILOVER))
+        if password:
+            text += f"requirepass {password}\nsentinel auth-pass mymaster {of_master}\n"
         path = tmp_path / "sentinel.conf"
         path.write_text(f"dir {tmp_path}\nbind 127.0.0.1\n{text}")
         started.append(subprocess.Popen([redis.program, str(path), "--sentinel"], stdout=subprocess.DEVNULL))
@@ -74,6 +81,48 @@ async def test_over_tls_the_sentinel_and_the_master_that_it_names_are_reached(
     await server.hub.published("note", 1, session="s")
     assert (await client.receive_type("note"))["seq"] == 1
     assert await target.address() == ("127.0.0.1", tls_port)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+async def test_sentinels_and_their_master_have_passwords_that_no_log_shows(
+    start_server, start_redis, start_sentinel, open_raw, request, caplog, scheme
+):
+    caplog.set_level(logging.DEBUG)
+    rows, options, tls_port = [], [], free_port()
+    if scheme == "rediss":
+        rows = request.getfixturevalue("tls")
+        options = [f"--{part}" if not at else part for row in rows for at, part in enumerate(row.split())]
+        options += ["--tls-port", str(tls_port)]
+    master = start_redis(*options)
+    with master.client as client:
+        client.config_set("requirepass", OF_MASTER)
+    master_port = tls_port if rows else master.port
+    port = start_sentinel(master_port, *rows, password=OF_SENTINEL, of_master=OF_MASTER)
+    url = f"{scheme}+sentinel://:{OF_MASTER}@127.0.0.1:{port}/mymaster/1"
+    target = read_target(f"{url}?sentinel-password={quote(OF_SENTINEL)}")
+    async with asyncio.timeout(HANG_S):
+        while True:
+            with suppress(ConnectionError):  # it starts
+                assert await target.address() == ("127.0.0.1", master_port)
+                break
+            await asyncio.sleep(0.05)
+    server = await start_server(broker=target, broker_prefix="t:")
+    client = await open_raw(server.url, session="s")
+    await server.hub.published("note", 1, session="s")
+    assert (await client.receive_type("note"))["seq"] == 1
+    problems = []
+    for wrong in (url, f"{url}?sentinel-password=wrong", f"{url}?sentinel-password={OF_MASTER}"):
+        with pytest.raises(ConnectionError, match="no Sentinel knows a master 'mymaster'") as caught:
+            await read_target(wrong).address()
+        problems.append(str(caught.value))
+    with redis_py.Redis(port=master.port, password=OF_MASTER) as direct:
+        direct.client_kill_filter(_type="pubsub")  # who comes back asks and logs in anew
+    async with asyncio.timeout(HANG_S):
+        while server.metrics.value("wsctl_broker_losses_total") < 1 or not server.is_ready:
+            await asyncio.sleep(0.01)
+    shown = repr([record.__dict__ for record in caplog.records]) + repr(problems) + repr(target) + str(target)
+    for secret in (OF_MASTER, OF_SENTINEL, quote(OF_SENTINEL)):
+        assert secret not in shown
 
 
 async def test_a_sentinel_whose_certificate_nobody_trusts_is_not_believed(
@@ -116,7 +165,24 @@ async def test_a_master_that_is_gone_has_another_one_in_its_place(
     assert (await client.receive_type("note"))["data"] == 2
 
 
-@pytest.mark.parametrize("url", ["rediss+sentinel://h", "rediss+sentinel:///service", "rediss+other://h/service"])
+def test_a_password_of_sentinels_is_not_taken_from_the_command_line(monkeypatch):
+    url = f"redis+sentinel://h/service?sentinel-password={OF_MASTER}"
+    monkeypatch.setattr(sys, "argv", ["wsctl", "serve", "--broker", url])
+    with pytest.raises(ConfigError, match="holds a password, which others see in the list of processes") as caught:
+        ScaleOptions(broker=[url]).targets()
+    assert OF_MASTER not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss+sentinel://h",
+        "rediss+sentinel:///service",
+        "rediss+other://h/service",
+        "redis+sentinel://h/service?password=x",
+        "redis+sentinel://h/service?sentinel-password",
+    ],
+)
 def test_what_names_no_sentinel_is_refused(url):
     with pytest.raises(ConfigError, match="is no URL of a Redis"):
         read_target(url)

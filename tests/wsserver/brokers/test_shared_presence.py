@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import pytest
 
@@ -122,6 +123,52 @@ async def test_without_redis_nobody_is_told_wrong_numbers_and_it_heals(start_pai
         while not watcher.wholes or watcher.known != {"watcher"}:
             watcher.take((await watcher.client.receive_type("presence"))["data"])
     assert await second.hub.members("hall") == ["watcher"]
+
+
+async def test_a_member_that_asks_later_is_told_who_is_there_at_all_servers(start_pair, jwt_key, come):
+    first, second = await start_pair(jwt_key=jwt_key)
+    asks = await come(first, "asks", presence=False)
+    await come(second, "far", presence=False)
+    await asks.join()  # the room is one that nobody has watched before
+    assert asks.known == {"asks", "far"}
+    late = await come(second, "late", presence=False)
+    await asks.knows("asks", "far", "late")
+    await late.client.send("room.leave", {"room": "hall"})
+    await asks.knows("asks", "far")
+
+
+async def test_a_member_that_asks_while_redis_is_away_is_told_so_and_stays(start_pair, jwt_key, come, redis):
+    first, second = await start_pair(jwt_key=jwt_key)
+    asks = await come(first, "asks", presence=False)
+    redis.kill()
+    async with asyncio.timeout(HANG_S):
+        while first.is_ready:
+            await asyncio.sleep(0.005)
+    await asks.client.send("room.join", {"room": "hall", "presence": True}, id="j")
+    refused = await asks.client.receive_type("error")
+    assert (refused["id"], refused["data"]["code"], refused["data"]["retryable"]) == ("j", "PROCESSING_ERROR", True)
+    redis.start()
+    async with asyncio.timeout(HANG_S):
+        while not (first.is_ready and second.is_ready):
+            await asyncio.sleep(0.005)
+    await first.hub.published("news", 1, room="hall")
+    assert (await asks.client.receive_type("news"))["data"] == 1
+    await asks.join()
+    assert asks.known == {"asks"}
+
+
+async def test_a_member_that_is_taken_out_while_it_asks_is_not_told(start_pair, jwt_key, come, redis):
+    first, _ = await start_pair(jwt_key=jwt_key)
+    asks = await come(first, "asks", presence=False)
+    redis.signal(signal.SIGSTOP)  # the others are asked, and cannot answer
+    await asks.client.send("room.join", {"room": "hall", "presence": True}, id="j")
+    await asks.client.send("ping", id="p")
+    await asks.client.receive_type("pong")
+    first.hub.leave("hall", connection=asks.client.greeting["data"]["connectionId"])
+    await asks.client.receive_type("room.left")
+    redis.signal(signal.SIGCONT)
+    refused = await asks.client.receive_type("error")
+    assert (refused["id"], refused["data"]["code"]) == ("j", "FORBIDDEN")
 
 
 async def test_users_for_whom_there_is_no_room_are_counted(start_pair, jwt_key, come):
