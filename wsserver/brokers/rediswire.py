@@ -16,11 +16,12 @@ import hiredis
 
 MAX_REPLY_BYTES: Final = 64 << 20  # of one reply that is not whole yet
 # To be woken for a reply takes ten times as long as to handle it. So where more than `MANY` come within `LOOK_S`, and
-# not in one go, they are fetched once in `GATHER_S` until nothing is found. Each waits a little then.
+# not in one go, they are fetched once in `GATHER_S`, until that finds only a `FEW`. Each waits a little then.
 MANY: Final = 16
 WAKINGS: Final = 4
 LOOK_S: Final = 0.008
 GATHER_S: Final = 0.003
+FEW: Final = 3
 READ_BYTES: Final = 64 << 10
 _NO_MORE: Final = object()
 _pack: Final[Callable[[tuple[bytes | str | float, ...]], bytes]] = hiredis.pack_command  # type: ignore[assignment]
@@ -146,12 +147,14 @@ class RedisWire(asyncio.Protocol):
             data = os.read(self._descriptor, READ_BYTES)
         except OSError:
             data = b""
-        if not data:
+        if len(data) == READ_BYTES:
+            self._take(data)
+            self._loop.call_later(0, self._fetch)
+        elif self._take(data) > FEW:
+            self._loop.call_later(GATHER_S, self._fetch)
+        elif not self._is_lost and not transport.is_closing():
             self._looked_s = 0.0
             transport.resume_reading()  # it is quiet or has ended: the transport finds out which
-            return
-        self._take(data)
-        self._loop.call_later(GATHER_S if len(data) < READ_BYTES else 0, self._fetch)
 
     def _flush(self) -> None:
         buffer, self._buffer = self._buffer, []

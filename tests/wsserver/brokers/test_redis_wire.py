@@ -76,6 +76,15 @@ async def test_replies_that_come_close_together_are_fetched_all_and_in_order():
         assert peer.replies == list(range(first + 501))
 
 
+async def test_replies_that_come_one_by_one_again_are_waited_for():
+    async with connected() as peer:
+        first = await peer.until_fetched(0)
+        await peer.say(first, 1)
+        await peer.until(first + 1)
+        assert peer.wire._transport.is_reading()
+        assert peer.replies == list(range(first + 1))
+
+
 async def test_more_than_is_fetched_at_once_comes_whole():
     async with connected() as peer:
         first = await peer.until_fetched(0)
