@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
-from heapq import nsmallest
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -53,8 +52,7 @@ class Listing:
             total += len(found)
             if query.after is not None:
                 found = [connection for connection in found if _place(connection) > query.after]
-            if found:
-                first = nsmallest(query.limit, [*first, *found], _place)
+            first = _first_of(first, found, query.limit, _place)
             await asyncio.sleep(0)
         rows: list[ConnectionRow] = []
         for part in _slices(first):
@@ -69,8 +67,8 @@ class Listing:
         for part in _slices(self._groups.all(query.kind)):
             found = [(group.name, len(group.members)) for group in part if group.name.startswith(query.prefix)]
             total += len(found)
-            behind = (pair for pair in found if pair[0] > query.after)
-            first = nsmallest(query.limit, [*first, *behind], _largest_first if query.largest else None)
+            behind = [pair for pair in found if pair[0] > query.after]
+            first = _first_of(first, behind, query.limit, _largest_first if query.largest else _by_name)
             await asyncio.sleep(0)
         return GroupsAnswer(dict(first), total)
 
@@ -81,7 +79,8 @@ class Listing:
         first: list[str] = []
         for part in _slices(members):
             users = {connection.principal.user_id for connection in part}
-            first = nsmallest(query.limit, {*first, *(user for user in users if user > query.after)})
+            behind = [user for user in users.difference(first) if user > query.after]
+            first = _first_of(first, behind, query.limit, str)
             await asyncio.sleep(0)
         return MembersAnswer(first, len(members))
 
@@ -115,8 +114,20 @@ def _slices(items: Sequence[T]) -> Iterable[list[T]]:
         yield part
 
 
+def _first_of(first: list[T], found: list[T], limit: int, key: Callable[[T], Any]) -> list[T]:
+    """Return the first of both lists; connections come oldest first, so most of `found` are behind the last."""
+    if len(first) == limit:
+        last = key(first[-1])
+        found = [item for item in found if key(item) < last]
+    return sorted([*first, *found], key=key)[:limit] if found else first
+
+
 def _place(connection: Connection) -> tuple[int, str]:
     return connection.created_at_ms, connection.id
+
+
+def _by_name(pair: tuple[str, int]) -> str:
+    return pair[0]
 
 
 def _largest_first(pair: tuple[str, int]) -> tuple[int, str]:

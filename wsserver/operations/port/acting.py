@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Final
 
@@ -51,6 +52,7 @@ from wsserver.operations.queries import (
 from wsserver.telemetry.logs import EventLog
 
 MAX_PUBLISHED_BYTES: Final = 16 << 20
+NAMED_TARGETS: Final = 10  # of a broadcast, in its line of the log
 
 
 class Acting:
@@ -66,8 +68,7 @@ class Acting:
 
     async def publish(self, operator: Operator, message: PublishMessage) -> Published:
         """Publish a message; raises ApiError."""
-        (outcome,) = await self._publish_all([message])
-        self._note(operator, "publish", _target(message), outcome.problem)
+        (outcome,) = await self._published(operator, message)
         if outcome.published is None:
             assert outcome.problem is not None
             raise _error(outcome.problem)
@@ -77,10 +78,7 @@ class Acting:
         """Publish a message to many; raises ApiError if that cannot be begun."""
         if not 1 <= message.targets <= MAX_TARGETS:
             raise ApiError(ApiErrorCode.INVALID_REQUEST, f"Name 1 to {MAX_TARGETS} targets in all.", "$")
-        each = message.each()
-        outcomes = await self._publish_all(each)
-        self._note_broadcast(operator, message, outcomes)
-        return _broadcast_result(each, outcomes)
+        return _broadcast_result(message.each(), await self._published(operator, message))
 
     async def send(self, operator: Operator, what: SendMessage) -> SendResult:
         """Send a message to a connection; raises ApiError."""
@@ -100,7 +98,8 @@ class Acting:
         messages = sum(act.targets for act in batch.acts if isinstance(act, BroadcastMessage))
         if messages > MAX_TARGETS:
             raise ApiError(ApiErrorCode.INVALID_REQUEST, f"A batch has at most {MAX_TARGETS} targets in all.", "$.acts")
-        _check_size([message for act in batch.acts for message in _messages(act)])
+        with self._noting(operator, "batch", "", count=len(batch.acts)):
+            _check_size([message for act in batch.acts for message in _messages(act)])
         results: list[ActResult] = []
         run: list[PublishMessage | BroadcastMessage] = []
         for act in batch.acts:
@@ -127,14 +126,10 @@ class Acting:
         return RevokeResult(answer.expires_at)
 
     async def _one(self, operator: Operator, act: str, target: str, query: Query) -> Answer:
-        problem: Problem | None = None
-        try:
-            return await self._operations.act(query)
-        except ApiError as error:
-            problem = error.problem
-            raise
-        finally:
-            self._note(operator, act, target, problem)
+        with self._noting(operator, act, target):
+            answer = await self._operations.act(query)
+        self._note(operator, act, target, None)
+        return answer
 
     async def _act(self, operator: Operator, act: Act) -> ActResult:
         try:
@@ -153,17 +148,27 @@ class Acting:
         try:
             outcomes = iter(await self._publish_all([message for messages in each for message in messages]))
         except ApiError as error:
+            for act in acts:
+                self._note_message(operator, act, error.problem)
             return [ActResult(error=error.problem) for _ in acts]
         results: list[ActResult] = []
         for act, messages in zip(acts, each, strict=True):
             own = list(islice(outcomes, len(messages)))
+            self._note_message(operator, act, _first_problem(own))
             if isinstance(act, BroadcastMessage):
-                self._note_broadcast(operator, act, own)
                 results.append(ActResult(broadcast=_broadcast_result(messages, own)))
             else:
-                self._note(operator, "publish", _target(act), own[0].problem)
                 results.append(ActResult(publish=own[0].published, error=own[0].problem))
         return results
+
+    async def _published(self, operator: Operator, act: PublishMessage | BroadcastMessage) -> list[PublishOutcome]:
+        try:
+            outcomes = await self._publish_all(_messages(act))
+        except ApiError as error:
+            self._note_message(operator, act, error.problem)
+            raise
+        self._note_message(operator, act, _first_problem(outcomes))
+        return outcomes
 
     async def _publish_all(self, messages: list[PublishMessage]) -> list[PublishOutcome]:
         _check_size(messages)
@@ -176,23 +181,31 @@ class Acting:
     ) -> tuple[int, list[str]]:
         gathered = await self._operations.everywhere(Reach(what))
         count = 0
-        try:
+        with self._noting(operator, act, target):
             for answer in gathered.answers.values():
                 counted = done(answer)
                 assert isinstance(counted, ReachAnswer)
                 count += counted.count
-        except ApiError as error:
-            self._note(operator, act, target, error.problem)
-            raise
         self._note(operator, act, target, None, count=count)
         return count, gathered.missing
 
-    def _note_broadcast(
-        self, operator: Operator, message: BroadcastMessage, outcomes: Sequence[PublishOutcome]
+    def _note_message(
+        self, operator: Operator, act: PublishMessage | BroadcastMessage, problem: Problem | None
     ) -> None:
-        failed = next((outcome.problem for outcome in outcomes if outcome.problem is not None), None)
-        names = [*message.sessions, *message.rooms, *message.users]
-        self._note(operator, "broadcast", ",".join(names[:10]), failed, count=len(names))
+        if isinstance(act, PublishMessage):
+            self._note(operator, "publish", ",".join(_targets(act, "session", "room", "user")), problem)
+        else:
+            names = [*act.sessions, *act.rooms, *act.users]
+            self._note(operator, "broadcast", ",".join(names[:NAMED_TARGETS]), problem, count=len(names))
+
+    @contextmanager
+    def _noting(self, operator: Operator, act: str, target: str, **more: object) -> Iterator[None]:
+        """Note what is raised: an act that failed is one too, and nobody may know whether it was done."""
+        try:
+            yield
+        except ApiError as error:
+            self._note(operator, act, target, error.problem, **more)
+            raise
 
     def _note(self, operator: Operator, act: str, target: str, problem: Problem | None, **more: object) -> None:
         result = "done" if problem is None else problem.code.value
@@ -230,8 +243,8 @@ def _targets(what: object, *kinds: str) -> list[str]:
     return [f"{kind}:{name}" for kind in kinds if (name := getattr(what, kind)) is not None]
 
 
-def _target(message: PublishMessage) -> str:
-    return ",".join(_targets(message, "session", "room", "user"))
+def _first_problem(outcomes: Sequence[PublishOutcome]) -> Problem | None:
+    return next((outcome.problem for outcome in outcomes if outcome.problem is not None), None)
 
 
 def _broadcast_result(messages: Sequence[PublishMessage], outcomes: Sequence[PublishOutcome]) -> BroadcastResult:
