@@ -27,7 +27,10 @@ from wscore.tokens import mint_jwt
 ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("cli", "apps", "examples", "terminal", "voice", "loadtest", "proxies")),
+    *(
+        f"docs/{name}.md"
+        for name in ("cli", "apps", "examples", "terminal", "voice", "loadtest", "proxies", "operations")
+    ),
     "docs/publishing.md",
 )
 HANG_S = 120
@@ -84,6 +87,17 @@ NOT_RUN = {
     "--threshold 'step.p99<200ms'": "the same",
     "docs/voice.md: wsctl serve --voice --llm-url http://127.0.0.1:8080 --asr-url https://speech.example/v1 "
     "--asr-model whisper-1": "needs those servers; tests/cli/test_voice_backends.py has stand-ins for them",
+    "docs/operations.md: umask 022": ("tests/deploy/test_from_nothing.py goes this way, in folders of its own"),
+    "docs/operations.md: install -d -m 0750 /etc/wsctl": "the same",
+    "docs/operations.md: curl --silent --fail http://127.0.0.1:9100/readyz": "the same",
+    "docs/operations.md: apt-get install --yes prometheus": "tests/cli/test_prometheus.py starts it with that file",
+    "docs/operations.md: promtool query instant http://127.0.0.1:9090 wsctl_worker_up": "the same, which asks that",
+    "docs/operations.md: mkdir -p deploy/secrets": "needs docker; tests/deploy/test_deploy_files.py checks its files",
+    "docs/operations.md: kubectl create secret generic wsctl --from-file=jwt.secret --from-file=ops.key "
+    "--from-file=ops-read.key --from-file=broker": "needs a cluster; the same",
+    "docs/operations.md: wsctl serve --workers 4 --broker redis://127.0.0.1:6379": (
+        "needs a Redis there; tests/cli/test_serve_workers.py has one of its own"
+    ),
 }
 
 
@@ -181,6 +195,7 @@ RECIPES = {
     "docs/publishing.md: wsctl serve --ops-port 9100": Recipe(
         instead={"9100": str(OPS_PORT)}, shows=("published to room news as seq 1", '"title": "Rain"')
     ),
+    "docs/operations.md: wsctl serve --ops-port 9100": Recipe(instead={"9100": str(OPS_PORT)}),
     """docs/cli.md: wsctl publish --room news --type news.item '{"title": "Rain"}'""": replace(
         OPERATED, shows=("published to room news as seq 1", "published to room builds as seq 1")
     ),

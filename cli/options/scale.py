@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 import typer
 
 from cli.variables import in_environment
 from wscore.errors import ConfigError
-from wscore.installation import install_line
+from wscore.installation import require_packages
 from wsserver.brokers.redistarget import RedisTarget, read_list, read_target
 from wsserver.settings import DEFAULT_BROKER_PREFIX
+
+PACKAGES: Final = ("hiredis", "redis")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +47,7 @@ class ScaleOptions:
         """Return each Redis that the processes share, if there is any."""
         targets = _targets("--broker", self.broker)
         if targets:
-            if find_spec("hiredis") is None or find_spec("redis") is None:
-                raise ConfigError("--broker", "its packages are not installed", install_line("redis"))
+            require_packages("--broker", PACKAGES, "redis")
             return targets
         if self.workers > 1:
             problem = f"{self.workers} processes need a broker, or they would not know of each other's clients"

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy/alerts.yaml"
 ALERT_TESTS = ROOT / "deploy/alerts_test.yaml"
 DASHBOARD = ROOT / "deploy/grafana-dashboard.json"
+CONFIG = ROOT / "deploy/prometheus.yml"
 RUNBOOK = ROOT / "docs/operations.md"
 KEY = "0123456789abcdef-reader"
 PINGS = 3
@@ -98,8 +99,8 @@ def test_every_metric_of_the_alerts_and_the_dashboard_exists_with_its_labels(scr
 
 def test_prometheus_scrapes_both_workers_and_answers_what_the_dashboard_asks(scraped, tmp_path):
     prometheus = program("prometheus")
-    text = RUNBOOK.read_text("utf-8")
-    config = re.search(r"```yaml\n(.*?scrape_configs:.*?)```", text, re.DOTALL)[1]
+    config = CONFIG.read_text("utf-8")
+    assert f"```yaml\n{config}```\n" in RUNBOOK.read_text("utf-8")
     (tmp_path / "ops-read.key").write_text(KEY)
     for written, meant in (
         ("/etc/prometheus/ops-read.key", str(tmp_path / "ops-read.key")),

@@ -103,7 +103,17 @@ def test_the_image_runs_as_nobody_and_has_what_its_group_says():
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", deploy.only("USER"))
     extras = PROJECT["project"]["optional-dependencies"]
     container = PROJECT["dependency-groups"]["container"]
-    assert container == [{"include-group": "server"}, *extras["redis"], *extras["ops"], *extras["publisher"]]
+    needed = [package for name in ("redis", "ops", "publisher", "webhooks") for package in extras[name]]
+    assert container == [{"include-group": "server"}, *needed]
+    # Whatever an option of `wsctl serve` needs that an extra brings: only the voice app is not there.
+    asked = re.findall(r'require_packages\("(--\S+)", PACKAGES, "(\w+)"\)', _options_of_serve())
+    assert {extra for _, extra in asked} >= {"redis", "ops", "webhooks"}
+    assert not [option for option, extra in asked if not set(extras[extra]) <= set(container[1:])]
+
+
+def _options_of_serve() -> str:
+    folder = ROOT / "cli" / "options"
+    return "".join(path.read_text("utf-8") for path in folder.glob("*.py"))
 
 
 def test_the_build_of_the_image_gets_every_package():
