@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SERVING := .venv/.serving
 
-.PHONY: help install serve test test-slow chaos fuzz bench bench-broker bench-workers check man images release-check format clean
+.PHONY: help install serve test test-slow chaos fuzz bench bench-broker bench-workers bench-ops check man images release-check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ bench-broker: $(STAMP) ## what a message through Redis costs, beside redis-py, e
 
 bench-workers: $(STAMP) ## what two workers on Redis need, beside one, e.g. BENCH="--repeat 9"
 	@$(BIN)/python -m tests.bench.workers $(BENCH)
+
+bench-ops: $(STAMP) ## what the operations port costs: publishes, scrapes, wsctl top, e.g. BENCH="--repeat 9"
+	@$(BIN)/python -m tests.bench.operations $(BENCH)
 
 check: $(STAMP) ## format, lint, types and layers
 	$(BIN)/ruff format --check .

@@ -29,9 +29,8 @@ PAGES = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("cli", "apps", "examples", "terminal", "voice", "loadtest", "proxies", "operations")
+        for name in ("cli", "apps", "examples", "terminal", "voice", "loadtest", "proxies", "operations", "publishing")
     ),
-    "docs/publishing.md",
 )
 HANG_S = 120
 SECRET = "a secret for tests, 32 bytes or more"

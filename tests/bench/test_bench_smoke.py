@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import serve
 
-from tests.bench import broker, constants, openload, receiving
+from tests.bench import broker, constants, openload, operations, receiving
 from tests.bench.contenders import Heartbeat, Server, running
 from tests.bench.generator import BenchError, Generator, build, compiler
 from tests.conftest import now_ms
@@ -180,3 +180,12 @@ def test_each_constant_of_the_calculation_is_measured(generator, guests, start_r
     assert {"TAKE_US", "WRITE_US", "WAKE_US", "PUBLISH_US", "HEAR_US", "PUSH_US", "WORKER_BYTES"} <= found.keys()
     assert found["WRITE_US"][0] > 0
     assert all(here > 0 for _, here in found.values())
+
+
+def test_the_bench_of_the_operations_port_measures_all_that_it_tells(generator, monkeypatch, guests):
+    for name, times in {"PUBLISHES": 800, "SCRAPES": 40, "SAMPLES": 20}.items():  # many ticks of the kernel's clock
+        monkeypatch.setattr(operations, name, times)
+    with operations.serving() as server, generator.holding(20, port=server.port, tokens=guests):
+        costs = operations.measure(server, 20, 1)
+    assert costs.keys() == {"publish", "scrape", "top"}
+    assert 0 < costs["publish"] < costs["top"]

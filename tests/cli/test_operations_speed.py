@@ -16,16 +16,21 @@ SCRAPES = 100
 SCRAPE_S = 0.005
 
 
-@pytest.fixture
-def port(start_wsctl):
-    process = start_wsctl("serve", "--port", "0", "--ops-port", "0", "--log-level", "warning")
+def serving(start_wsctl, *options):
+    process = start_wsctl("serve", "--port", "0", "--ops-port", "0", "--log-level", "warning", *options)
     url = next(line.split()[1] for line in process.stderr if line.startswith("  ops:"))
     return psutil.Process(process.pid), url
 
 
+@pytest.fixture
+def port(start_wsctl):
+    return serving(start_wsctl)
+
+
 def spent_s(process):
-    times = process.cpu_times()
-    return times.user + times.system
+    """Return the processor time of a server, with its workers."""
+    all_times = [each.cpu_times() for each in (process, *process.children())]
+    return sum(times.user + times.system for times in all_times)
 
 
 @pytest.mark.slow
@@ -48,7 +53,15 @@ def test_two_thousand_publishes_a_second_take_less_than_one_core(port):
 
 
 def test_a_scrape_takes_less_than_five_milliseconds(port):
-    process, url = port
+    check_scrapes(*port)
+
+
+@pytest.mark.slow
+def test_a_scrape_of_two_workers_and_their_supervisor_takes_no_more(start_wsctl, redis):
+    check_scrapes(*serving(start_wsctl, "--workers", "2", "--broker", redis.url))
+
+
+def check_scrapes(process, url):
     with httpx.Client(base_url=url, timeout=HANG_S, trust_env=False) as client:
         client.get("/metrics").raise_for_status()
         before = spent_s(process)

@@ -134,7 +134,25 @@ def terminal() -> str:
         return svg("wsctl connect --session lobby", picture(alice))
 
 
-PICTURES: Final[dict[str, Callable[[], str]]] = {"first-minutes": first_minutes, "terminal": terminal}
+def top() -> str:
+    """The live view of a server: who is connected, one of them who talks, and what that costs."""
+    with terminals(12, 24, 12, WSCTL_JWT_SECRET=secrets.token_hex(32)) as (server, watcher, others):
+        enter(server, "wsctl serve --ops-port 9100 --log-level warning")
+        server.wait_for("stop:")
+        for user, room in (("alice", "kitchen"), ("bob", "kitchen"), ("carol", "garden")):
+            enter(others, f"sleep 600 | wsctl connect --session lobby --room {room} --sub {user} >/dev/null &")
+            others.wait_for(f"connected as {user}")
+        hello = "while :; do echo hello; sleep 0.1; done"
+        enter(others, f"clear; {hello} | wsctl connect --session lobby --room garden --sub dave >/dev/null &")
+        others.wait_for("connected as dave")
+        enter(watcher, "wsctl top --interval 500ms")
+        watcher.wait_for("alice", "bob", "carol", "dave")
+        watcher.wait_for("largest room garden (2)", "q Quit")
+        watcher.wait_until(lambda screen: "–" not in screen, "rates")
+        return svg("wsctl top", picture(watcher))
+
+
+PICTURES: Final[dict[str, Callable[[], str]]] = {"first-minutes": first_minutes, "terminal": terminal, "top": top}
 
 
 def main() -> None:
