@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -18,7 +19,7 @@ from wscore.foreign import ProtocolName, ProtocolSettings
 from wscore.wallclock import now_ms
 
 HERE = Path(__file__).parent
-SHORT = ("--ramp", "100ms", "--duration", "1200ms", "--drain", "500ms", "--json")
+SHORT = ("--ramp", "100ms", "--duration", "1200ms", "--drain", "1s", "--json")
 PATIENT = ("--ramp", "100ms", "--duration", "1200ms", "--drain", "2s", "--json")  # what comes later is lost
 pytestmark = [
     pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
@@ -52,6 +53,12 @@ def load(tmp_path: Path) -> Load:
     return lambda *arguments, short=SHORT: run_loadtest(tmp_path, *arguments, *short)
 
 
+def slow_but(cases: Iterable[str], *quick: str) -> list[Any]:
+    """Return the cases, all but these marked as slow: each is a load test of more than a second."""
+    return [pytest.param(case, marks=[] if case in quick else [pytest.mark.slow]) for case in cases]
+
+
+ONE_OF_EACH = ("GraphQL", "Socket.IO", "Phoenix", "the seed's server, whose pong carries no id")
 ECHO = '{"type":"echo","data":{"text":"hello"},"id":"{{id}}"}'
 ASK = '{"action":"add","ref":{{id}},"body":{"n":{{number}}}}'
 ROUND_TRIPS = {
@@ -73,7 +80,7 @@ ROUND_TRIPS = {
 }
 
 
-@pytest.mark.parametrize("case", ROUND_TRIPS)
+@pytest.mark.parametrize("case", slow_but(ROUND_TRIPS, "echo in order", "JSON by another key", *ONE_OF_EACH))
 @pytest.mark.parametrize("model", [("--rate", "100"), pytest.param(("--think", "10ms"), marks=pytest.mark.slow)])
 def test_every_message_has_its_reply(case, model, load):
     kind, path, *options = ROUND_TRIPS[case]
@@ -295,7 +302,9 @@ FOUND_OUT = {
 }
 
 
-@pytest.mark.parametrize("case", FOUND_OUT)
+@pytest.mark.parametrize(
+    "case", slow_but(FOUND_OUT, "the seed's server", "Socket.IO", "a silent echo, by what is said")
+)
 def test_what_a_server_speaks_is_found_out_by_what_comes_and_said(case, load, tmp_path):
     kind, path, options, words = FOUND_OUT[case]
     with node(kind) as url:
