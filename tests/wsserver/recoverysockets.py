@@ -256,6 +256,8 @@ async def _fetch(client: SocketClient) -> None:
         envelope = json.loads(text)
         if envelope["type"] == "pong":
             return
+        if envelope["type"] == "ping":
+            continue  # the heartbeat, whose first tick comes after a quarter of an hour of the loop's own time
         if envelope["type"] == "session_created":
             client.note_greeting(envelope)
         client.inbox.append((text, envelope))
