@@ -84,11 +84,23 @@ def operations_of(
     metrics: Metrics,
     clock: Clock,
     is_ready: Callable[[], bool],
+    log: EventLog,
     worker: int | None,
 ) -> SingleProcess:
     """Return what answers for this process, and asks the others, whoever serves the operations port."""
     name = f"{socket.gethostname()}:{os.getpid()}"
-    node = Node(name, hub, broker, connections, groups, metrics, is_ready=is_ready, now_ms=clock.now_ms, worker=worker)
+    node = Node(
+        name,
+        hub,
+        broker,
+        connections,
+        groups,
+        metrics,
+        is_ready=is_ready,
+        now_ms=clock.now_ms,
+        log=log,
+        worker=worker,
+    )
     return SingleProcess(node, Cluster(node, broker, clock.now_s, metrics.unreadable_orders))
 
 

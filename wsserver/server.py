@@ -172,7 +172,15 @@ class WebSocketServer:
             self.metrics,
         )
         self.operations = operations_of(
-            self.hub, broker, self.connections, groups, self.metrics, self._clock, lambda: self.is_ready, worker
+            self.hub,
+            broker,
+            self.connections,
+            groups,
+            self.metrics,
+            self._clock,
+            lambda: self.is_ready,
+            self._log,
+            worker,
         )
         self._lifespans = Lifespans(self._app.lifespans, background, resources, self._log)
         expiry = ExpiryWatch(

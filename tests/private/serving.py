@@ -43,8 +43,9 @@ def check_uvicorn_signals() -> None:
 @part("uvicorn: one connection", "HttpToolsProtocol", "server_state.connections", mend="bound heads and time again")
 def check_uvicorn_protocol() -> None:
     """The parser calls the methods that we extend; there are `connections`, `headers`, `url`, `loop`, `transport`."""
-    for name in ("on_message_begin", "on_headers_complete", "on_message_complete", "timeout_keep_alive_handler"):
+    for name in ("on_message_begin", "on_headers_complete", "on_message_complete", "on_response_complete"):
         assert callable(getattr(HttpToolsProtocol, name))
+    assert callable(HttpToolsProtocol.timeout_keep_alive_handler)
     made = inspect.getsource(HttpToolsProtocol)
     for name in ("connections", "headers", "url", "loop", "transport"):
         assert f"self.{name} = " in made or f"self.{name}: " in made

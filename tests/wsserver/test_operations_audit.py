@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 
 import pytest
@@ -61,10 +62,10 @@ def done(act):
 def test_an_act_that_fails_as_a_whole_is_noted_as_that(lines, code):
     acting = Acting(Failing(code), EventLog())
     many = BroadcastMessage("x", rooms=[f"r{number}" for number in range(11)])
-    first = ",".join(f"r{number}" for number in range(10))
+    all_of_them = json.dumps([f"room:r{number}" for number in range(11)], separators=(",", ":"))
     for act, line in (
         (acting.publish(CI, PublishMessage("x", room="hall")), ("publish", "room:hall", None)),
-        (acting.broadcast(CI, many), ("broadcast", first, 11)),
+        (acting.broadcast(CI, many), ("broadcast", all_of_them, 11)),
         (acting.send(CI, SendMessage("c1", "x")), ("send", "connection:c1", None)),
         (acting.disconnect(CI, EndConnections(user="ann")), ("disconnect", "user:ann", None)),
         (acting.revoke(CI, Revocation(jti="f3a1")), ("revoke", "jti", None)),
@@ -76,7 +77,7 @@ def test_an_act_that_fails_as_a_whole_is_noted_as_that(lines, code):
     assert done(acting.batch(CI, batch)) is None
     assert lines() == [
         ("publish", "user:ann", code, None),
-        ("broadcast", first, code, 11),
+        ("broadcast", all_of_them, code, 11),
         ("disconnect", "room:hall", code, None),
     ]
 
@@ -85,4 +86,4 @@ def test_what_is_too_large_to_be_begun_is_noted_too(lines):
     acting = Acting(Failing(ApiErrorCode.NOT_READY), EventLog())
     assert done(acting.broadcast(CI, BroadcastMessage("x", LARGE, rooms=["a", "b"]))) is ApiErrorCode.TOO_LARGE
     assert done(acting.batch(CI, ActBatch([PublishMessage("x", LARGE, room="a")] * 2))) is ApiErrorCode.TOO_LARGE
-    assert lines() == [("broadcast", "a,b", "TOO_LARGE", 2), ("batch", "", "TOO_LARGE", 2)]
+    assert lines() == [("broadcast", '["room:a","room:b"]', "TOO_LARGE", 2), ("batch", "", "TOO_LARGE", 2)]

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from wscore.codes import CloseCode
+from wscore.envelope import MAX_ID_LENGTH
 
 MAX_TARGETS: Final = 1000  # of one broadcast, and acts of one batch
 # No line break at the end, which `$` alone lets pass.
@@ -14,7 +15,10 @@ _NAME: Final = r"^[A-Za-z0-9_.:-]{1,128}$(?!\n)"
 
 Name = Annotated[str, Meta(pattern=_NAME, description="1 to 128 of A-Z a-z 0-9 _ . : -")]
 Text = Annotated[str, Meta(min_length=1, max_length=1024)]
-Type = Annotated[str, Meta(description="The type of the message; those of the server itself are not for others.")]
+Type = Annotated[
+    str, Meta(max_length=64, description="The type of the message; those of the server itself are not for others.")
+]
+UserId = Annotated[str, Meta(max_length=1024, description="Who the receivers are told it is from.")]
 Data = Annotated[Raw, Meta(description="Any JSON value; left out, the message has none.")]
 Names = Annotated[list[Name], Meta(max_length=MAX_TARGETS)]
 Texts = Annotated[list[Text], Meta(max_length=MAX_TARGETS)]
@@ -32,9 +36,20 @@ class PublishMessage(Body, frozen=True, tag="publish"):
     session: Name | None = None
     room: Name | None = None
     user: Text | None = None
-    user_id: Annotated[str | None, Meta(description="Who the receivers are told it is from.")] = None
+    user_id: UserId | None = None
     lossy: Annotated[bool, Meta(description="Slow readers may miss it, and it is not kept.")] = False
-    except_connection: Annotated[str | None, Meta(description="The id of a connection that gets nothing.")] = None
+    except_connection: (
+        Annotated[str, Meta(max_length=1024, description="The id of a connection that gets nothing.")] | None
+    ) = None
+
+    @property
+    def targets(self) -> int:
+        """How many there are."""
+        return 1
+
+    def each(self) -> list[PublishMessage]:
+        """Return what it is for each of them."""
+        return [self]
 
 
 class BroadcastMessage(Body, frozen=True, tag="broadcast"):
@@ -45,7 +60,7 @@ class BroadcastMessage(Body, frozen=True, tag="broadcast"):
     sessions: Names = []
     rooms: Names = []
     users: Texts = []
-    user_id: str | None = None
+    user_id: UserId | None = None
     lossy: bool = False
 
     @property
@@ -68,7 +83,7 @@ class SendMessage(Body, frozen=True, tag="send"):
     connection: Text
     type: Type
     data: Data | UnsetType = UNSET
-    id: str | None = None
+    id: Annotated[str, Meta(max_length=MAX_ID_LENGTH)] | None = None
     lossy: bool = False
 
 
@@ -82,9 +97,10 @@ class EndConnections(Body, frozen=True, tag="disconnect"):
     code: Annotated[int, Meta(description="The close code: 1000 to 1014 where the standard lets it, 3000 to 4999.")] = (
         int(CloseCode.KICKED)
     )
-    reason: Annotated[str, Meta(description="At most 123 bytes.")] = ""
+    reason: Annotated[str, Meta(max_length=123, description="At most 123 bytes.")] = ""
 
 
+Publishing = PublishMessage | BroadcastMessage
 Act = PublishMessage | BroadcastMessage | SendMessage | EndConnections
 
 

@@ -99,10 +99,13 @@ class SingleProcess:
 
     async def respond(self, question: bytes) -> bytes:
         """Answer the supervisor."""
-        asked = _decode_question(question)
-        if asked.elsewhere:
-            return _encode(Response(*await self._cluster.ask(asked.query, asked.without)))
-        return _encode(Response({"": await self._node.answer(asked.query)}))
+        try:
+            asked = _decode_question(question)
+            if asked.elsewhere:
+                return _encode(Response(*await self._cluster.ask(asked.query, asked.without)))
+            return _encode(Response({"": await self._node.answer(asked.query)}))
+        except Exception as error:
+            return _encode(Response({"": self._node.failed(error)}))
 
 
 def done(answer: Answer) -> Answer:

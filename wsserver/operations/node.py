@@ -19,7 +19,7 @@ from wsserver.connections.state import Connection
 from wsserver.operations.acts import EndConnections, PublishMessage, SendMessage
 from wsserver.operations.families import families_of
 from wsserver.operations.listing import Listing
-from wsserver.operations.problems import ApiError
+from wsserver.operations.problems import FAILED, ApiError
 from wsserver.operations.queries import (
     Answer,
     HistoryAnswer,
@@ -43,12 +43,18 @@ from wsserver.operations.queries import (
     Scrape,
     ScrapeAnswer,
 )
+from wsserver.operations.turns import Turns
 from wsserver.sdk.hub import Hub
 from wsserver.sdk.sendable import check_close
+from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics
 
 MAX_HISTORY_BYTES: Final = 8 << 20  # of one answer; `before` asks for what is older
 CLOSED_AT_ONCE: Final = 250  # connections in one turn of the event loop
+LISTS_AT_ONCE: Final = 2  # each takes a slice of every turn
+HISTORIES_AT_ONCE: Final = 4
+PUBLISHED_AT_ONCE: Final = 256 << 10  # bytes in one turn
+PUBLISH_COST: Final = 16 << 10  # so many bytes are copied in the time that a message takes besides
 
 
 class Node:
@@ -57,7 +63,19 @@ class Node:
     `worker` is its number where a supervisor has several.
     """
 
-    __slots__ = ("_broker", "_connections", "_groups", "_hub", "_is_ready", "_listing", "_metrics", "_worker", "name")
+    __slots__ = (
+        "_broker",
+        "_connections",
+        "_groups",
+        "_hub",
+        "_is_ready",
+        "_listing",
+        "_log",
+        "_metrics",
+        "_turns",
+        "_worker",
+        "name",
+    )
 
     def __init__(
         self,
@@ -70,8 +88,17 @@ class Node:
         *,
         is_ready: Callable[[], bool],
         now_ms: Callable[[], int],
+        log: EventLog,
         worker: int | None = None,
     ) -> None:
+        self._log = log
+        lists, histories = Turns(LISTS_AT_ONCE), Turns(HISTORIES_AT_ONCE)
+        self._turns: dict[type[Query], Turns] = {
+            ListConnections: lists,
+            ListGroups: lists,
+            ListMembers: lists,
+            ReadHistory: histories,
+        }
         self.name = name
         self._worker = worker
         self._hub = hub
@@ -90,13 +117,24 @@ class Node:
     async def answer(self, query: Query) -> Answer:
         """Return the answer to a query; what cannot be done is one too."""
         try:
-            return await _ANSWERS[type(query)](self, query)
+            turns = self._turns.get(type(query))
+            if turns is None:
+                return await _ANSWERS[type(query)](self, query)
+            async with turns:
+                return await _ANSWERS[type(query)](self, query)
         except ApiError as error:
             return NotDone(error.problem)
         except UnsendableError as error:
             return NotDone(Problem(ApiErrorCode.INVALID_REQUEST, f"{error}."))
         except NotPublishedError as error:
             return NotDone(_unpublished(error))
+        except Exception as error:
+            return self.failed(error)
+
+    def failed(self, error: Exception) -> NotDone:
+        """Return what is answered where something fails that should not; the log has it."""
+        self._log.failure("ops.failed", error)
+        return NotDone(Problem(ApiErrorCode.INTERNAL, FAILED))
 
     async def _readiness(self, query: Readiness) -> Answer:
         return ReadinessAnswer(self._is_ready(), self._broker.problem)
@@ -105,10 +143,20 @@ class Node:
         return ScrapeAnswer(list(families_of(self._metrics.collect(), self._worker)))
 
     async def _publish_all(self, query: PublishAll) -> Answer:
-        if len(query.messages) == 1:
-            return PublishAnswer([await self._publish(query.messages[0])])
+        messages = [message for act in query.acts for message in act.each()]
+        if len(messages) == 1:
+            return PublishAnswer([await self._publish(messages[0])])
         # Their tasks begin in this order, and each is on its way as soon as it has begun.
-        return PublishAnswer(list(await asyncio.gather(*map(self._publish, query.messages))))
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[PublishOutcome]] = []
+        size = 0
+        for message in messages:
+            tasks.append(loop.create_task(self._publish(message)))
+            size += PUBLISH_COST + (len(memoryview(message.data)) if isinstance(message.data, msgspec.Raw) else 0)
+            if size >= PUBLISHED_AT_ONCE:
+                size = 0
+                await asyncio.sleep(0)
+        return PublishAnswer(list(await asyncio.gather(*tasks)))
 
     async def _publish(self, message: PublishMessage) -> PublishOutcome:
         target = {"session": message.session, "room": message.room, "user": message.user}
@@ -133,6 +181,8 @@ class Node:
             return _problem(ApiErrorCode.INVALID_REQUEST, f"{error}.", place)
         except NotPublishedError as error:
             return PublishOutcome(None, _unpublished(error))
+        except Exception as error:  # one is no matter to the others
+            return PublishOutcome(None, self.failed(error).problem)
         return PublishOutcome(Published(result.epoch, result.seq))
 
     async def _reach(self, query: Reach) -> Answer:
@@ -179,7 +229,10 @@ class Node:
         return await self._listing.members(query)
 
     async def _history(self, query: ReadHistory) -> Answer:
-        kept = await self._broker.history(query.kind, query.name, query.limit, query.before)
+        try:
+            kept = await self._broker.history(query.kind, query.name, query.limit, query.before)
+        except (NotPublishedError, TimeoutError):
+            raise ApiError(ApiErrorCode.NOT_READY, "The server does not reach its broker; try it again.") from None
         return HistoryAnswer([msgspec.Raw(payload) for payload in _newest(kept, MAX_HISTORY_BYTES)])
 
     async def _remove_history(self, query: RemoveHistory) -> Answer:

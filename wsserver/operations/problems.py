@@ -8,6 +8,7 @@ from typing import Final
 from wscore.errors import WsctlError
 from wscore.operations import ApiErrorCode, Problem
 
+FAILED: Final = "The server failed; its log says how."
 STATUS: Final = {
     ApiErrorCode.INVALID_REQUEST: HTTPStatus.BAD_REQUEST,
     ApiErrorCode.UNAUTHORIZED: HTTPStatus.UNAUTHORIZED,

@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from wscore.operations import ConnectionRow, Problem, Published
 from wscore.revocations import Revocation
-from wsserver.operations.acts import EndConnections, PublishMessage, SendMessage
+from wsserver.operations.acts import EndConnections, Publishing, SendMessage
 from wsserver.operations.families import MetricFamily
 
 GroupName = Literal["session", "room"]  # the kinds of groups that have names which operators know
@@ -40,9 +40,9 @@ class ScrapeAnswer(Struct, tag="scrape", frozen=True):
 
 
 class PublishAll(Struct, tag="publish", frozen=True):
-    """Publish messages in their order."""
+    """Publish messages in their order; one that is for many goes between processes once, and is made many there."""
 
-    messages: list[PublishMessage]
+    acts: list[Publishing]
 
 
 class PublishOutcome(Struct, frozen=True):
@@ -53,7 +53,7 @@ class PublishOutcome(Struct, frozen=True):
 
 
 class PublishAnswer(Struct, tag="publish", frozen=True):
-    """What became of each."""
+    """What became of each, at each target."""
 
     outcomes: list[PublishOutcome]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -10,14 +11,15 @@ import msgspec
 from wscore.operations import ApiErrorCode
 from wsserver.operations.asking import Gathered, Question, Response, decode_response, done
 from wsserver.operations.problems import ApiError
-from wsserver.operations.queries import Answer, Query, encode
+from wsserver.operations.queries import Answer, Query, ReadHistory, encode
 from wsserver.workers.process import WorkerProcess
-from wsserver.workers.questions import WorkerGoneError
+from wsserver.workers.questions import FrameTooLargeError, NotAskedError, WorkerGoneError
 from wsserver.workers.supervisor import Supervisor
 
 ASK_S: Final = 1.0
 ELSEWHERE_S: Final = 1.5  # of one that asks others for a second itself
 ACT_S: Final = 15.0  # longer than a broker may keep a publish waiting
+NO_ANSWER: Final = (TimeoutError, WorkerGoneError, msgspec.DecodeError, RecursionError)
 
 
 class OwnWorkers:
@@ -49,13 +51,20 @@ class OwnWorkers:
 
     async def act(self, query: Query) -> Answer:
         """Ask the worker whose turn it is."""
-        worker = self._next()
-        if worker is None:
-            raise ApiError(ApiErrorCode.NOT_READY, "No worker serves; try it again.")
-        response = await self._ask(worker, encode(Question(query)), ACT_S)
-        if response is None:
-            raise ApiError(ApiErrorCode.UNKNOWN_OUTCOME, "The worker did not answer; nobody knows whether it is done.")
-        return done(response.answers[""])
+        question = encode(Question(query))
+        tried: set[WorkerProcess] = set()
+        while (worker := self._next(tried)) is not None:
+            tried.add(worker)
+            try:
+                response: Response = decode_response(await worker.questions.ask(question, ACT_S))
+            except NotAskedError:
+                continue  # another may do it
+            except FrameTooLargeError:
+                raise ApiError(ApiErrorCode.TOO_LARGE, "This is too much for one request.") from None
+            except NO_ANSWER:
+                raise _unanswered(query) from None
+            return done(response.answers[""])
+        raise ApiError(ApiErrorCode.NOT_READY, "No worker takes it; try it again.")
 
     async def _elsewhere(self, query: Query) -> Response | None:
         worker = self._next()
@@ -64,8 +73,8 @@ class OwnWorkers:
         own = [known.process for known in self._supervisor.serving.values()]
         return await self._ask(worker, encode(Question(query, elsewhere=True, without=own)), ELSEWHERE_S)
 
-    def _next(self) -> WorkerProcess | None:
-        serving = list(self._supervisor.serving.values())
+    def _next(self, without: Collection[WorkerProcess] = ()) -> WorkerProcess | None:
+        serving = [w for w in self._supervisor.serving.values() if w.questions.is_open and w not in without]
         workers = [worker for worker in serving if not worker.questions.is_late] or serving
         self._turn += 1
         return workers[self._turn % len(workers)] if workers else None
@@ -73,6 +82,12 @@ class OwnWorkers:
     async def _ask(self, worker: WorkerProcess, question: bytes, within_s: float) -> Response | None:
         try:
             response: Response = decode_response(await worker.questions.ask(question, within_s))
-        except (TimeoutError, WorkerGoneError, msgspec.DecodeError):
+        except (FrameTooLargeError, *NO_ANSWER):
             return None
         return response
+
+
+def _unanswered(query: Query) -> ApiError:
+    if isinstance(query, ReadHistory):
+        return ApiError(ApiErrorCode.NOT_READY, "The worker did not answer; try it again.")
+    return ApiError(ApiErrorCode.UNKNOWN_OUTCOME, "The worker did not answer; nobody knows whether it is done.")

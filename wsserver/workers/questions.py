@@ -25,6 +25,14 @@ class WorkerGoneError(Exception):
     """The worker ended before it has answered."""
 
 
+class NotAskedError(WorkerGoneError):
+    """Nothing was sent: the worker is gone, or reads nothing."""
+
+
+class FrameTooLargeError(Exception):
+    """A question or an answer that is too large for a frame."""
+
+
 class _FrameLine:
     """One end: reads frames in a task, and writes them."""
 
@@ -47,8 +55,10 @@ class _FrameLine:
             while True:
                 length, number = _HEAD.unpack(await reader.readexactly(_HEAD.size))
                 if length > MAX_FRAME_BYTES:
-                    return
-                await self._take(number, await reader.readexactly(length))
+                    self._too_large(number)
+                    await _skip(reader, length)
+                else:
+                    await self._take(number, await reader.readexactly(length))
         except (OSError, asyncio.IncompleteReadError):
             return
         finally:
@@ -57,6 +67,9 @@ class _FrameLine:
 
     async def _take(self, number: int, text: bytes) -> None:
         raise NotImplementedError
+
+    def _too_large(self, number: int) -> None:
+        """A frame comes that is not read: its question has no answer, and all others do."""
 
     def _ended(self) -> None:
         """The other end is gone."""
@@ -72,12 +85,17 @@ class QuestionLine(_FrameLine):
         self._is_gone = False
         self.is_late = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the worker can be asked."""
+        return not self._is_gone and self._writer is not None
+
     async def ask(self, question: bytes, within_s: float) -> bytes:
-        """Return the answer; raises TimeoutError, and WorkerGoneError."""
-        if self._is_gone or self._writer is None:
-            raise WorkerGoneError
-        if self._writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
-            raise TimeoutError
+        """Return the answer; raises TimeoutError, WorkerGoneError and FrameTooLargeError."""
+        if self._is_gone or self._writer is None or self._writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            raise NotAskedError
+        if len(question) > MAX_FRAME_BYTES:
+            raise FrameTooLargeError
         self._number = (self._number + 1) & 0xFFFFFFFF
         number = self._number
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -97,6 +115,11 @@ class QuestionLine(_FrameLine):
         future = self._waiting.get(number)
         if future is not None and not future.done():
             future.set_result(text)
+
+    def _too_large(self, number: int) -> None:
+        future = self._waiting.get(number)
+        if future is not None and not future.done():
+            future.set_exception(FrameTooLargeError())
 
     def _ended(self) -> None:
         self._is_gone = True
@@ -122,7 +145,7 @@ class AnswerLine(_FrameLine):
 
     async def _answer(self, number: int, text: bytes) -> None:
         answer = await self._respond(text)
-        self._send(number, answer)
+        self._send(number, answer if len(answer) <= MAX_FRAME_BYTES else b"")  # which is no answer, and told at once
         if self._writer is not None:
             with suppress(OSError):
                 await self._writer.drain()
@@ -134,3 +157,11 @@ class AnswerLine(_FrameLine):
     def _ended(self) -> None:
         for task in self._tasks:
             task.cancel()
+
+
+async def _skip(reader: asyncio.StreamReader, length: int) -> None:
+    while length:
+        part = await reader.read(min(length, MAX_FRAME_BYTES))
+        if not part:
+            return
+        length -= len(part)

@@ -1,9 +1,9 @@
-"""What operators have done: each act is carried out, and is one line of the log (who, what, whom, from where)."""
+"""What operators have done: each act is carried out, and noted, whatever comes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
@@ -29,10 +29,12 @@ from wsserver.operations.acts import (
     ActBatch,
     BroadcastMessage,
     EndConnections,
+    Publishing,
     PublishMessage,
     SendMessage,
 )
 from wsserver.operations.asking import Operations, done
+from wsserver.operations.port.audit import UNKNOWN, Audit, failing
 from wsserver.operations.port.door import Operator
 from wsserver.operations.port.pages import HistoryTarget
 from wsserver.operations.problems import ApiError
@@ -52,7 +54,6 @@ from wsserver.operations.queries import (
 from wsserver.telemetry.logs import EventLog
 
 MAX_PUBLISHED_BYTES: Final = 16 << 20
-NAMED_TARGETS: Final = 10  # of a broadcast, in its line of the log
 
 
 class Acting:
@@ -60,15 +61,15 @@ class Acting:
 
     def __init__(self, operations: Operations, log: EventLog) -> None:
         self._operations = operations
-        self._log = log
+        self._audit = Audit(log)
 
     def refuse(self, operator: Operator, act: str) -> None:
         """Note that somebody wanted what the key is not good for."""
-        self._note(operator, act, "", Problem(ApiErrorCode.FORBIDDEN, ""))
+        self._audit.note(operator, act, "", Problem(ApiErrorCode.FORBIDDEN, ""))
 
     async def publish(self, operator: Operator, message: PublishMessage) -> Published:
         """Publish a message; raises ApiError."""
-        (outcome,) = await self._published(operator, message)
+        ((outcome,),) = await self._publish(operator, [message])
         if outcome.published is None:
             assert outcome.problem is not None
             raise _error(outcome.problem)
@@ -78,7 +79,8 @@ class Acting:
         """Publish a message to many; raises ApiError if that cannot be begun."""
         if not 1 <= message.targets <= MAX_TARGETS:
             raise ApiError(ApiErrorCode.INVALID_REQUEST, f"Name 1 to {MAX_TARGETS} targets in all.", "$")
-        return _broadcast_result(message.each(), await self._published(operator, message))
+        (outcomes,) = await self._publish(operator, [message])
+        return _broadcast_result(message, outcomes)
 
     async def send(self, operator: Operator, what: SendMessage) -> SendResult:
         """Send a message to a connection; raises ApiError."""
@@ -98,17 +100,18 @@ class Acting:
         messages = sum(act.targets for act in batch.acts if isinstance(act, BroadcastMessage))
         if messages > MAX_TARGETS:
             raise ApiError(ApiErrorCode.INVALID_REQUEST, f"A batch has at most {MAX_TARGETS} targets in all.", "$.acts")
-        with self._noting(operator, "batch", "", count=len(batch.acts)):
-            _check_size([message for act in batch.acts for message in _messages(act)])
+        with failing(lambda problem: self._audit.note(operator, "batch", "", problem, count=len(batch.acts))):
+            _check_size([act for act in batch.acts if isinstance(act, Publishing)])
         results: list[ActResult] = []
-        run: list[PublishMessage | BroadcastMessage] = []
+        run: list[Publishing] = []
         for act in batch.acts:
-            if isinstance(act, PublishMessage | BroadcastMessage):
+            if isinstance(act, Publishing):
                 run.append(act)
                 continue
             results += await self._run(operator, run)
             run = []
             results.append(await self._act(operator, act))
+            await asyncio.sleep(0)  # in one process nothing else makes them pause
         return BatchResult(results + await self._run(operator, run))
 
     async def remove_history(self, operator: Operator, target: HistoryTarget) -> HistoryRemoved:
@@ -126,9 +129,9 @@ class Acting:
         return RevokeResult(answer.expires_at)
 
     async def _one(self, operator: Operator, act: str, target: str, query: Query) -> Answer:
-        with self._noting(operator, act, target):
+        with failing(lambda problem: self._audit.note(operator, act, target, problem)):
             answer = await self._operations.act(query)
-        self._note(operator, act, target, None)
+        self._audit.note(operator, act, target, None)
         return answer
 
     async def _act(self, operator: Operator, act: Act) -> ActResult:
@@ -140,78 +143,50 @@ class Acting:
         except ApiError as error:
             return ActResult(error=error.problem)
 
-    async def _run(self, operator: Operator, acts: Sequence[PublishMessage | BroadcastMessage]) -> list[ActResult]:
+    async def _run(self, operator: Operator, acts: Sequence[Publishing]) -> list[ActResult]:
         """Publish all of several acts at once, by one process and so in order."""
         if not acts:
             return []
-        each = [_messages(act) for act in acts]
         try:
-            outcomes = iter(await self._publish_all([message for messages in each for message in messages]))
+            outcomes = await self._publish(operator, acts)
         except ApiError as error:
-            for act in acts:
-                self._note_message(operator, act, error.problem)
             return [ActResult(error=error.problem) for _ in acts]
-        results: list[ActResult] = []
-        for act, messages in zip(acts, each, strict=True):
-            own = list(islice(outcomes, len(messages)))
-            self._note_message(operator, act, _first_problem(own))
-            if isinstance(act, BroadcastMessage):
-                results.append(ActResult(broadcast=_broadcast_result(messages, own)))
-            else:
-                results.append(ActResult(publish=own[0].published, error=own[0].problem))
-        return results
+        return [
+            ActResult(broadcast=_broadcast_result(act, own))
+            if isinstance(act, BroadcastMessage)
+            else ActResult(publish=own[0].published, error=own[0].problem)
+            for act, own in zip(acts, outcomes, strict=True)
+        ]
 
-    async def _published(self, operator: Operator, act: PublishMessage | BroadcastMessage) -> list[PublishOutcome]:
+    async def _publish(self, operator: Operator, acts: Sequence[Publishing]) -> list[list[PublishOutcome]]:
+        """Return what became of each act at each of its targets; raises ApiError for what cannot be begun."""
+        problems: list[Problem | None] = [UNKNOWN] * len(acts)
         try:
-            outcomes = await self._publish_all(_messages(act))
+            _check_size(acts)
+            answer = await self._operations.act(PublishAll(list(acts)))
+            assert isinstance(answer, PublishAnswer)
+            outcomes = iter(answer.outcomes)
+            each = [list(islice(outcomes, act.targets)) for act in acts]
+            problems = [next((out.problem for out in own if out.problem is not None), None) for own in each]
         except ApiError as error:
-            self._note_message(operator, act, error.problem)
+            problems = [error.problem] * len(acts)
             raise
-        self._note_message(operator, act, _first_problem(outcomes))
-        return outcomes
-
-    async def _publish_all(self, messages: list[PublishMessage]) -> list[PublishOutcome]:
-        _check_size(messages)
-        answer = await self._operations.act(PublishAll(messages))
-        assert isinstance(answer, PublishAnswer)
-        return answer.outcomes
+        finally:
+            await self._audit.published(operator, acts, problems)
+        return each
 
     async def _reach(
         self, operator: Operator, act: str, target: str, what: SendMessage | EndConnections
     ) -> tuple[int, list[str]]:
-        gathered = await self._operations.everywhere(Reach(what))
         count = 0
-        with self._noting(operator, act, target):
+        with failing(lambda problem: self._audit.note(operator, act, target, problem)):
+            gathered = await self._operations.everywhere(Reach(what))
             for answer in gathered.answers.values():
                 counted = done(answer)
                 assert isinstance(counted, ReachAnswer)
                 count += counted.count
-        self._note(operator, act, target, None, count=count)
+        self._audit.note(operator, act, target, None, count=count)
         return count, gathered.missing
-
-    def _note_message(
-        self, operator: Operator, act: PublishMessage | BroadcastMessage, problem: Problem | None
-    ) -> None:
-        if isinstance(act, PublishMessage):
-            self._note(operator, "publish", ",".join(_targets(act, "session", "room", "user")), problem)
-        else:
-            names = [*act.sessions, *act.rooms, *act.users]
-            self._note(operator, "broadcast", ",".join(names[:NAMED_TARGETS]), problem, count=len(names))
-
-    @contextmanager
-    def _noting(self, operator: Operator, act: str, target: str, **more: object) -> Iterator[None]:
-        """Note what is raised: an act that failed is one too, and nobody may know whether it was done."""
-        try:
-            yield
-        except ApiError as error:
-            self._note(operator, act, target, error.problem, **more)
-            raise
-
-    def _note(self, operator: Operator, act: str, target: str, problem: Problem | None, **more: object) -> None:
-        result = "done" if problem is None else problem.code.value
-        self._log.info(
-            "ops.act", key=operator.name, peer=operator.address, act=act, target=target, result=result, **more
-        )
 
 
 def history_target(target: HistoryTarget) -> tuple[GroupName, str]:
@@ -224,32 +199,26 @@ def history_target(target: HistoryTarget) -> tuple[GroupName, str]:
     return "room", target.room
 
 
-def _messages(act: Act) -> list[PublishMessage]:
-    """Return what an act publishes."""
-    if isinstance(act, PublishMessage):
-        return [act]
-    return act.each() if isinstance(act, BroadcastMessage) else []
-
-
-def _check_size(messages: Sequence[PublishMessage]) -> None:
-    """Raise ApiError for messages that take too much together: data goes to each target by itself."""
-    size = sum(len(memoryview(message.data)) for message in messages if isinstance(message.data, Raw))
+def _check_size(acts: Sequence[Publishing]) -> None:
+    """Raise ApiError for messages that take too much together: each goes to each target by itself."""
+    size = sum(act.targets * _size_of(act) for act in acts)
     if size > MAX_PUBLISHED_BYTES:
         problem = f"The data of all messages together has at most {MAX_PUBLISHED_BYTES} bytes, once for each target."
         raise ApiError(ApiErrorCode.TOO_LARGE, problem)
+
+
+def _size_of(act: Publishing) -> int:
+    data = len(memoryview(act.data)) if isinstance(act.data, Raw) else 0
+    return data + len(act.type) + len((act.user_id or "").encode())
 
 
 def _targets(what: object, *kinds: str) -> list[str]:
     return [f"{kind}:{name}" for kind in kinds if (name := getattr(what, kind)) is not None]
 
 
-def _first_problem(outcomes: Sequence[PublishOutcome]) -> Problem | None:
-    return next((outcome.problem for outcome in outcomes if outcome.problem is not None), None)
-
-
-def _broadcast_result(messages: Sequence[PublishMessage], outcomes: Sequence[PublishOutcome]) -> BroadcastResult:
+def _broadcast_result(act: BroadcastMessage, outcomes: Sequence[PublishOutcome]) -> BroadcastResult:
     results: list[TargetResult] = []
-    for message, outcome in zip(messages, outcomes, strict=True):
+    for message, outcome in zip(act.each(), outcomes, strict=True):
         place = outcome.published or Published()
         target = (message.session, message.room, message.user)
         results.append(TargetResult(*target, place.epoch, place.seq, outcome.problem))

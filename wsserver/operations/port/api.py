@@ -12,14 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from wscore.operations import ApiErrorCode, ErrorBody
+from wscore.operations import ActResult, ApiErrorCode, BatchResult, BroadcastResult, ErrorBody, TargetResult
 from wsserver.operations.accesskeys import Right
 from wsserver.operations.asking import Operations
 from wsserver.operations.port.acting import Acting
-from wsserver.operations.port.idempotency import Idempotency, Kept
+from wsserver.operations.port.idempotency import RETRYABLE, Idempotency, Kept
 from wsserver.operations.port.looking import Looking
-from wsserver.operations.port.reading import Bodies, parameters, parsed
-from wsserver.operations.port.replies import JSON_HEADERS, encode, reply
+from wsserver.operations.port.reading import Bodies, parameters, parsed, while_wanted
+from wsserver.operations.port.replies import JSON_HEADERS, check_unsent, encode, reply
 from wsserver.operations.port.table import ROWS, ApiRoute
 from wsserver.operations.problems import STATUS, ApiError
 from wsserver.telemetry.logs import EventLog
@@ -45,7 +45,10 @@ class HttpApi:
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row.asks)
 
         async def look(request: Request) -> Response:
-            return reply(await row.call(self._looking, parameters(request, row.asks)))  # type: ignore[type-var]
+            asked: Any = parameters(request, row.asks)  # type: ignore[type-var]
+            answer = reply(await while_wanted(request, row.call(self._looking, asked)))
+            check_unsent(request, len(answer.body))
+            return answer
 
         async def act(request: Request) -> Response:
             operator = request.scope["operator"]
@@ -59,7 +62,8 @@ class HttpApi:
                 asked = parsed(body, decoder)
 
                 async def run() -> Kept:
-                    return Kept(HTTPStatus.OK, encode(await row.call(self._acting, operator, asked)))
+                    answer = await row.call(self._acting, operator, asked)
+                    return Kept(HTTPStatus.OK, encode(answer), _may_be_retried(answer))
 
                 keys = request.headers.getlist(IDEMPOTENCY_KEY)
                 if not keys:
@@ -76,4 +80,13 @@ class HttpApi:
 
 
 def _kept(error: ApiError) -> Kept:
-    return Kept(STATUS[error.problem.code], encode(ErrorBody(error.problem)))
+    return Kept(STATUS[error.problem.code], encode(ErrorBody(error.problem)), error.problem.code in RETRYABLE)
+
+
+def _may_be_retried(answer: object) -> bool:
+    """Tell whether nothing of an act was done, in no row of it, and may be done at the next try."""
+    if isinstance(answer, ActResult):
+        return _may_be_retried(answer.broadcast) if answer.error is None else answer.error.code in RETRYABLE
+    if isinstance(answer, TargetResult):
+        return answer.error is not None and answer.error.code in RETRYABLE
+    return isinstance(answer, BroadcastResult | BatchResult) and all(map(_may_be_retried, answer.results))

@@ -23,7 +23,7 @@ from wsserver.operations.port.reference import POLICY, html
 from wsserver.operations.port.refusals import Refusals
 from wsserver.operations.port.replies import page, refusal, reply, text
 from wsserver.operations.port.table import PREFIX
-from wsserver.operations.problems import ApiError
+from wsserver.operations.problems import FAILED, ApiError
 from wsserver.operations.queries import Readiness, ReadinessAnswer, Scrape, ScrapeAnswer
 from wsserver.telemetry.logs import EventLog
 
@@ -88,12 +88,14 @@ class _Guarded:
     """Lets nobody past who may not, and answers with an error of the API whatever is raised behind it."""
 
     def __init__(self, app: Starlette, door: Door, log: EventLog) -> None:
+        app.router.redirect_slashes = False  # to whatever Host a client says
         self._app = app
         self._door = door
         self._log = log
         self._refusals = Refusals(log)
         app.add_exception_handler(HTTPException, _http_error)
         app.add_exception_handler(ApiError, _api_error)
+        app.add_exception_handler(Exception, _failed)  # which answers, and raises it again
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -118,9 +120,7 @@ class _Guarded:
         except Exception as error:
             self._log.failure("ops.failed", error, path=scope["path"])
             if not started:
-                await refusal(Problem(ApiErrorCode.INTERNAL, "The server failed; its log says how."))(
-                    scope, receive, send
-                )
+                await refusal(Problem(ApiErrorCode.INTERNAL, FAILED))(scope, receive, send)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -128,6 +128,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return refusal(Problem(ApiErrorCode.METHOD_NOT_ALLOWED, "This is not how it is asked for."))
     return refusal(Problem(ApiErrorCode.NOT_FOUND, "There is nothing at this path."))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return refusal(Problem(ApiErrorCode.INTERNAL, FAILED))
 
 
 async def _api_error(request: Request, error: Exception) -> Response:

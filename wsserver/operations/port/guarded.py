@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from wsserver.operations.port.replies import UNSENT
+
 MAX_CONNECTIONS: Final = 256
 MAX_HEAD_BYTES: Final = 32 << 10  # of a request besides its body: headers, and what frames the parts of a body
 MAX_PIPELINED: Final = 8  # requests that wait for the answers to those before
@@ -59,6 +61,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
+        self.scope["state"][UNSENT] = self._unsent
         if self._timer is None or self._is_waiting:
             self._expect(HEAD_S)
 
@@ -113,6 +116,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop(self._timer)
         self._stop(self._write_timer)
         super().connection_lost(exc)
+
+    def _unsent(self) -> int:
+        """Return how many bytes wait in memory for all clients to read them."""
+        return sum(connection.transport.get_write_buffer_size() for connection in self.connections)
 
     def _expect(self, within_s: float) -> None:
         """Drop the connection unless more of the request is there by then."""

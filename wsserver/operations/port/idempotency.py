@@ -15,17 +15,19 @@ from wsserver.operations.problems import ApiError
 KEPT_S: Final = 600.0
 MAX_KEYS: Final = 100_000
 MAX_BYTES: Final = 32 << 20
-KEY_BYTES: Final = 600  # what is kept of a request besides its answer
+KEY_BYTES: Final = 900  # what is kept of a request besides its answer
+EXPIRED_AT_ONCE: Final = 100  # with each new key: those of ten minutes do not go in one turn of the event loop
 _KEY: Final = re.compile(r"[!-~]{1,64}")
 # What was certainly not done may be done at the next try.
-_RETRYABLE: Final = (ApiErrorCode.NOT_READY, ApiErrorCode.NOT_PUBLISHED, ApiErrorCode.BUSY)
+RETRYABLE: Final = (ApiErrorCode.NOT_READY, ApiErrorCode.NOT_PUBLISHED, ApiErrorCode.BUSY)
 
 
 class Kept(NamedTuple):
-    """An answer: its status and its body."""
+    """An answer: its status and its body; it is not kept if all of it `may_be_retried`."""
 
     status: int
     body: bytes
+    may_be_retried: bool = False
 
 
 class _Claim:
@@ -69,6 +71,9 @@ class Idempotency:
         digest = hashlib.sha256(body).digest()
         self._expire()
         claim = self._claims.get(place)
+        if claim is not None and claim.until_s <= self._now_s() and claim.answer.done():
+            self._drop(place)
+            claim = None
         if claim is not None:
             if claim.digest != digest:
                 raise ApiError(ApiErrorCode.CONFLICT, "This Idempotency-Key was used with another body.")
@@ -89,13 +94,13 @@ class Idempotency:
             answer = await act()
         except ApiError as error:
             answer = code(error)
-            if error.problem.code in _RETRYABLE:
-                self._drop(place)
         except BaseException:
             unknown = ApiError(ApiErrorCode.UNKNOWN_OUTCOME, "The server failed; nobody knows whether it is done.")
             claim.answer.set_result(code(unknown))
             raise
         claim.answer.set_result(answer)
+        if answer.may_be_retried:
+            self._drop(place)
         if self._claims.get(place) is claim:
             claim.size += len(answer.body)
             self.used += len(answer.body)
@@ -103,7 +108,9 @@ class Idempotency:
 
     def _expire(self) -> None:
         now_s = self._now_s()
-        while self._claims:
+        for _ in range(EXPIRED_AT_ONCE):
+            if not self._claims:
+                return
             place, oldest = next(iter(self._claims.items()))
             is_full = len(self._claims) >= MAX_KEYS or self.used > MAX_BYTES
             if oldest.until_s > now_s and not is_full:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Awaitable
 from typing import Any, Final, TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
+from wscore.jsonvalues import MAX_DEPTH, is_too_deep
 from wscore.operations import ApiErrorCode
 from wsserver.operations.port.pages import Parameters
 from wsserver.operations.problems import ApiError
 
 MAX_BODY_BYTES: Final = 1 << 20
+MAX_BODY_DEPTH: Final = MAX_DEPTH + 4  # the data of an act of a batch stands three levels deep
 BODIES_IN_ALL: Final = 16 << 20
 _PLACE: Final = re.compile(r" - at `(\$.*)`$")
 
 P = TypeVar("P", bound=Parameters)
+T = TypeVar("T")
 
 
 class Bodies:
@@ -54,13 +59,37 @@ class Bodies:
 
 
 def parsed(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
-    """Return what a body says; raises ApiError with the place of what is wrong."""
+    """Return what a body says; raises ApiError with the place of what is wrong.
+
+    Raw data goes on as it is: it is UTF-8, and not too deep for whoever reads it.
+    """
     try:
+        str(body, "utf-8")  # msgspec does not look into what it leaves raw
+        if is_too_deep(body, MAX_BODY_DEPTH):
+            raise ApiError(ApiErrorCode.INVALID_REQUEST, f"A body has at most {MAX_BODY_DEPTH} levels.", "$")
         return decoder.decode(body)
     except msgspec.DecodeError as error:
         raise _invalid(error) from None
     except UnicodeDecodeError:
         raise ApiError(ApiErrorCode.INVALID_REQUEST, "The body is not UTF-8.") from None
+
+
+async def while_wanted(request: Request, looking: Awaitable[T]) -> T:
+    """Return what is looked for; raises ClientDisconnect, and looks no further, once nobody waits for it."""
+    found, gone = asyncio.ensure_future(looking), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((found, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not found.done():
+            raise ClientDisconnect
+        return found.result()
+    finally:
+        found.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass  # a part of a body that nobody asked for
 
 
 def parameters(request: Request, kind: type[P]) -> P:
