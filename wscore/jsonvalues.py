@@ -25,7 +25,8 @@ _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one deeper, or 
 _PAIR: Final = b"\x01\xff"
 _FLAT: Final = 4  # levels that are taken off fast
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_LARGE_EXPONENT: Final = re.compile(rb"[eE]\+?0*+(?:[3-9][0-9]{2}|[0-9]{4})")
+_EXPONENTS: Final = bytes.maketrans(b"123456789E", b"000000000e")
+_LARGE_EXPONENT: Final = b"0e000"
 
 
 def is_too_deep(text: bytes, most: int = MAX_DEPTH) -> bool:
@@ -41,7 +42,7 @@ def is_too_deep(text: bytes, most: int = MAX_DEPTH) -> bool:
 
 def may_exceed_a_double(text: bytes) -> bool:
     """Tell whether valid JSON may hold a number beyond what a double holds."""
-    return has_long_number(text) or _LARGE_EXPONENT.search(text) is not None
+    return has_long_number(text) or _LARGE_EXPONENT in text.translate(_EXPONENTS, b"+")
 
 
 def has_long_number(text: bytes) -> bool:

@@ -171,17 +171,8 @@ class WebSocketServer:
             declared_of(self._app, settings),
             self.metrics,
         )
-        self.operations = operations_of(
-            self.hub,
-            broker,
-            self.connections,
-            groups,
-            self.metrics,
-            self._clock,
-            lambda: self.is_ready,
-            self._log,
-            worker,
-        )
+        own = (self.hub, broker, self.connections, groups, self.metrics, self._clock)
+        self.operations = operations_of(*own, lambda: self.is_ready, self._log, worker)
         self._lifespans = Lifespans(self._app.lifespans, background, resources, self._log)
         expiry = ExpiryWatch(
             authentication,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 
 import httpx
@@ -12,6 +13,7 @@ from msgspec import Raw
 
 from wscore.jsonvalues import MAX_DEPTH
 from wscore.operations import ApiErrorCode, Problem
+from wsserver.brokers.redistarget import read_target
 from wsserver.operations.accesskeys import AccessKey, Right
 from wsserver.operations.keyring import KeyRing
 from wsserver.operations.port import replies
@@ -19,7 +21,7 @@ from wsserver.operations.port.app import port_app
 from wsserver.operations.port.audit import MAX_TARGET_CHARS
 from wsserver.operations.port.serving import OperationsPort
 from wsserver.operations.problems import ApiError
-from wsserver.operations.queries import HistoryAnswer, PublishAll, PublishAnswer, PublishOutcome
+from wsserver.operations.queries import HistoryAnswer, PublishAll, PublishAnswer, PublishOutcome, ReadHistory
 from wsserver.operations.settings import PortSettings
 from wsserver.telemetry.logs import EventLog
 
@@ -205,6 +207,17 @@ async def test_an_act_of_which_nothing_was_done_is_done_when_it_is_sent_again(cl
     assert "NOT_READY" not in json.dumps(done)
     assert await send() == done  # once
     assert len((await client.get("/api/v1/history?room=a")).json()["messages"]) == 1
+
+
+async def test_history_is_not_ready_while_redis_stands_still(start_server, redis):
+    server = await start_server(broker=read_target(redis.url))
+    redis.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(ApiError) as raised:
+            await server.operations.act(ReadHistory("room", "r", 10))
+    finally:
+        redis.signal(signal.SIGCONT)
+    assert raised.value.problem.code is ApiErrorCode.NOT_READY
 
 
 async def test_nobody_is_sent_elsewhere_by_a_slash(client):
