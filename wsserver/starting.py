@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.subprocess import Process
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -17,13 +18,29 @@ async def start_program(*command: str, **options: Any) -> Process:
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
-        await asyncio.wait((starting,))
-        if not starting.cancelled() and starting.exception() is None:
-            await _end(starting.result())
+        await to_the_end(_end(starting))
         raise
 
 
-async def _end(process: Process) -> None:
+async def to_the_end(run: Coroutine[Any, Any, None]) -> None:
+    """Run something to its end; who is cancelled meanwhile is so only then."""
+    running = asyncio.ensure_future(run)
+    is_cancelled = False
+    while not running.done():
+        try:
+            await asyncio.wait((running,))
+        except asyncio.CancelledError:
+            is_cancelled = True
+    running.result()
+    if is_cancelled:
+        raise asyncio.CancelledError
+
+
+async def _end(starting: asyncio.Future[Process]) -> None:
+    await asyncio.wait((starting,))
+    if starting.cancelled() or starting.exception() is not None:
+        return
+    process = starting.result()
     if process.stdin is not None:
         process.stdin.close()
     with suppress(ProcessLookupError):

@@ -9,7 +9,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from wsserver.starting import start_program
+from wsserver.starting import start_program, to_the_end
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
 HANG_S = 20
@@ -32,6 +32,22 @@ async def test_who_is_cancelled_while_a_program_starts_leaves_none(turns):
         process.stdin.close()
         await process.wait()
     assert children() <= before
+
+
+async def test_who_is_cancelled_while_it_ends_something_is_so_once_it_has_ended():
+    ended = []
+
+    async def end():
+        await asyncio.sleep(0.01)
+        ended.append(True)
+
+    ending = asyncio.create_task(to_the_end(end()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert ended
 
 
 async def test_what_cannot_be_started_says_so():

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from wscore.errors import ConfigError
 from wscore.units import format_figure
-from wsserver.starting import start_program
+from wsserver.starting import start_program, to_the_end
 from wsserver.telemetry.logs import EventLog
 from wsserver.voice.stages import StageError
 from wsserver.voice.workers.wire import (
@@ -63,11 +63,11 @@ class Launch:
             async with asyncio.timeout(self.load_timeout_s):
                 await worker.load()
         except TimeoutError:
-            await worker.end(0)
+            await to_the_end(worker.end(0))
             problem = f"its worker process did not load within {format_figure(self.load_timeout_s)} s"
             raise ConfigError(self.name, problem, "use a smaller model or a faster machine") from None
         except BaseException:
-            await worker.end(0)
+            await to_the_end(worker.end(0))  # another one may have failed too, and has this one cancelled
             raise
         return worker
 
