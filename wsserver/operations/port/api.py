@@ -60,6 +60,7 @@ class HttpApi:
             body = await self._bodies.read(request)
             try:
                 asked = parsed(body, decoder)
+                await asyncio.sleep(0)  # what is much takes a turn of the event loop to read, and more to do
 
                 async def run() -> Kept:
                     answer = await row.call(self._acting, operator, asked)

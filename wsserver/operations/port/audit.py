@@ -19,7 +19,8 @@ from wsserver.telemetry.logs import EventLog
 
 UNKNOWN: Final = Problem(ApiErrorCode.UNKNOWN_OUTCOME, "")
 MAX_TARGET_CHARS: Final = 2000  # in one line; to make a text harmless takes long where all of it is harmful
-CHARS_AT_ONCE: Final = 4000  # in one turn of the event loop
+CHARS_AT_ONCE: Final = 8000  # in one turn of the event loop
+LINE_COST: Final = 200  # so many characters are made harmless in the time that a line takes besides
 
 
 class Audit:
@@ -42,9 +43,9 @@ class Audit:
         chars = 0
         for act, problem in zip(acts, problems, strict=True):
             for target, more in _targets(act):
-                chars += len(target)
+                chars += LINE_COST + len(target)
                 if chars > CHARS_AT_ONCE:
-                    chars = len(target)
+                    chars = LINE_COST + len(target)
                     await asyncio.sleep(0)
                 name = "broadcast" if isinstance(act, BroadcastMessage) else "publish"
                 self.note(operator, name, target, problem, **more)
