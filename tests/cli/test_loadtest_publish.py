@@ -81,10 +81,10 @@ def test_a_running_test_is_shown_to_prometheus(start):  # noqa: F811
     with pytest.raises(HTTPError, match="404"):
         urlopen(f"http://127.0.0.1:{port}/other", timeout=HANG_S)
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    assert values['wsctl_loadtest_phase{phase="steady"}'] == "1"
-    assert values['wsctl_loadtest_connections{state="open"}'] == "100"
+    assert float(values['wsctl_loadtest_phase{phase="steady"}']) == 1
+    assert float(values['wsctl_loadtest_connections{state="open"}']) == 100
     assert float(values["wsctl_loadtest_sent_total"]) >= 200
-    assert values['wsctl_loadtest_faults_total{fault="misdelivered"}'] == "0"
+    assert float(values['wsctl_loadtest_faults_total{fault="misdelivered"}']) == 0
     typed = re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE)
     assert len(dict(typed)) == len(typed)
     assert {name for name, kind in typed if kind == "counter"} == {n for n, _ in typed if n.endswith("_total")}

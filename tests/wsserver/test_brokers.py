@@ -11,6 +11,7 @@ from wscore.recovery import Position, RecoveryLimits
 from wscore.revocations import Revocations
 from wsserver.brokers.base import ROOM, SESSION, UNNUMBERED, USER, PublishResult
 from wsserver.brokers.memory import MemoryBroker
+from wsserver.brokers.places import BrokerLists
 from wsserver.brokers.redis import RedisBroker
 from wsserver.brokers.redistarget import read_target
 from wsserver.brokers.sharded import ShardedBroker
@@ -66,8 +67,16 @@ def memory_broker(request):
 
 
 def of_redis(url, process="one"):
-    target, now_s = read_target(url), asyncio.get_running_loop().time
-    return RedisBroker(target, "test", LIMITS, process=process, now_s=now_s, metrics=Metrics(), log=EventLog())
+    return of_several([url], process)[0]
+
+
+def of_several(urls, process="one"):
+    targets, now_s, log = [read_target(url) for url in urls], asyncio.get_running_loop().time, EventLog()
+    lists = BrokerLists([str(target) for target in targets], [], log)
+    return [
+        RedisBroker(target, "test", LIMITS, process=process, lists=lists, now_s=now_s, metrics=Metrics(), log=log)
+        for target in targets
+    ]
 
 
 def redis_broker(request):
@@ -76,7 +85,7 @@ def redis_broker(request):
 
 def sharded_broker(request):
     start_redis = request.getfixturevalue("start_redis")
-    return ShardedBroker([of_redis(start_redis().url) for _ in range(2)])
+    return ShardedBroker(of_several([start_redis().url for _ in range(2)]))
 
 
 @pytest.fixture(params=[memory_broker, redis_broker, sharded_broker])

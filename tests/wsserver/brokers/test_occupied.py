@@ -12,6 +12,7 @@ import pytest
 from tests.wsserver.conftest import HANG_S
 from wscore.recovery import RecoveryLimits
 from wsserver.brokers.memory import random_epoch
+from wsserver.brokers.places import BrokerLists
 from wsserver.brokers.redis import RedisBroker
 from wsserver.brokers.redisoccupied import ALIVE_S, BEAT_S
 from wsserver.brokers.redistarget import read_target
@@ -27,9 +28,11 @@ class Process:
 
     def __init__(self, urls, told, now_s):
         process, metrics, log = random_epoch(), Metrics(), EventLog()
+        targets = [read_target(url) for url in urls]
+        lists = BrokerLists([str(target) for target in targets], [], log)
         brokers = [
-            RedisBroker(read_target(url), "t:", LIMITS, process=process, now_s=now_s, metrics=metrics, log=log)
-            for url in urls
+            RedisBroker(target, "t:", LIMITS, process=process, lists=lists, now_s=now_s, metrics=metrics, log=log)
+            for target in targets
         ]
         self.broker = brokers[0] if len(brokers) == 1 else ShardedBroker(brokers)
         self.broker.attach(lambda *_: None, lambda *_: None, lambda *_: None)
