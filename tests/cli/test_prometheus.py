@@ -110,7 +110,8 @@ def test_prometheus_scrapes_both_workers_and_answers_what_the_dashboard_asks(scr
     ):
         assert config.count(written) == 1, written
         config = config.replace(written, meant)
-    (tmp_path / "prometheus.yml").write_text(config)
+    often = config.replace("global:\n", "global:\n  evaluation_interval: 1s\n")
+    (tmp_path / "prometheus.yml").write_text(often)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"

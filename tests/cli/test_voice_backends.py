@@ -31,6 +31,7 @@ def test_a_question_by_voice_is_understood_by_whisper_and_answered(serving, wsct
     assert re.fullmatch(r"It is \d{1,2}:\d\d [AP]M\.", turn["answer"])
 
 
+@pytest.mark.slow
 async def test_three_model_servers_do_the_work_and_no_key_shows(serving, wsctl, tmp_path):
     loud = array("h", ([12_000] * 24 + [-12_000] * 24) * 500).tobytes()  # a second at 24 kHz
     async with model_server() as asr, model_server() as llm, model_server() as tts:

@@ -191,6 +191,7 @@ def test_what_is_no_speech_is_told_so_and_the_next_question_works(server, wsctl,
     assert wsctl("voice", "say", "hello", server.url, "--typed").returncode == 0
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_in_the_middle_cost_one_turn(server, start_wsctl, wsctl, goforward):
     talking = start_wsctl("voice", "send", "goforward.wav", server.url, "--json")
     server.wait_for("connection.opened")
@@ -207,6 +208,7 @@ def test_workers_that_are_killed_in_the_middle_cost_one_turn(server, start_wsctl
     assert json.loads(done.stdout)["turns"][0]["transcript"] == COMMAND
 
 
+@pytest.mark.slow
 def test_two_questions_in_a_recording_are_two_turns(server, wsctl, tmp_path):
     pcm = GOFORWARD.read_bytes()
     (tmp_path / "two.wav").write_bytes(wav(pcm + bytes(4 * 32_000) + pcm))
@@ -280,6 +282,7 @@ def test_one_that_cannot_work_says_one_line_whatever_else_was_starting(wsctl):
         assert set(threads.map(start, range(50))) == {(2, 1)}
 
 
+@pytest.mark.slow
 def test_callers_are_load_and_the_report_has_every_stage(server, wsctl, goforward, tmp_path):
     run = ("--connections", "2", "--duration", "9s", "--out", "reports", "--json")
     done = wsctl("loadtest", "voice", "goforward.wav", server.url, *run, "--threshold", "answer.p50<20s")

@@ -270,6 +270,7 @@ def test_two_workers_tell_of_a_room_once(start_wsctl, redis, backend):
     assert backend.posted.empty()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_leaves_no_room_occupied(start_wsctl, redis, backend):
     serving = Workers(
         start_wsctl(

@@ -79,6 +79,7 @@ def run_locustfile(folder: Path, text: str, url: str, *, users: int = 2) -> tupl
         return {f"{row['Type']} {row['Name']}".strip(): row for row in csv.DictReader(table)}, result.stderr
 
 
+@pytest.mark.slow
 def test_an_envelope_user_works_in_an_ordinary_locustfile(tmp_path):
     scenario = """
         from locust import constant, task

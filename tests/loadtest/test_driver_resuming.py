@@ -62,7 +62,7 @@ async def cut_and_mend(start_server, recovery: RecoveryLimits | None, **fields) 
 
 
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("group", ["sessions", "rooms"])
+@pytest.mark.parametrize("group", ["sessions", pytest.param("rooms", marks=pytest.mark.slow)])
 async def test_what_is_replayed_is_received_and_nothing_is_lost_or_double(group, processes, start_server):
     measured, app = await cut_and_mend(start_server, None, processes=processes, **{group: 1})
     ledger, recovery = measured.ledger, measured.recovery
@@ -78,6 +78,7 @@ async def test_what_is_replayed_is_received_and_nothing_is_lost_or_double(group,
     assert (ledger.duplicated, ledger.reordered, ledger.misdelivered, ledger.late) == (0, 0, 0, 0)
 
 
+@pytest.mark.slow
 async def test_what_is_outside_the_window_is_lost_and_told(start_server):
     measured, app = await cut_and_mend(start_server, RecoveryLimits(messages=1))
     ledger, recovery = measured.ledger, measured.recovery
@@ -91,6 +92,7 @@ async def test_what_is_outside_the_window_is_lost_and_told(start_server):
     assert len(at_fault) == recovery.unrecovered
 
 
+@pytest.mark.slow
 async def test_to_a_server_that_keeps_nothing_who_comes_back_is_a_new_receiver(start_server):
     measured, _ = await cut_and_mend(start_server, RecoveryLimits(messages=0))
     assert measured.recovery is None
@@ -99,6 +101,7 @@ async def test_to_a_server_that_keeps_nothing_who_comes_back_is_a_new_receiver(s
     assert measured.ledger.duplicated == 0
 
 
+@pytest.mark.slow
 def test_what_a_replay_repeats_came_twice_and_counts_once():
     with lying_server(recovers=True, close_after=100, repeats=1) as url:
         measured = drive(short_plan(url, "broadcast", **LOAD)).measured

@@ -85,6 +85,7 @@ async def drive_callers(room: VoiceRoom, start_server, speech: bytes, **fields: 
     return outcome
 
 
+@pytest.mark.slow
 async def test_every_stage_takes_what_it_takes_and_a_stall_is_seen(room, start_server):
     room.recognizer, room.responder, room.synthesizer = SlowRecognizer(), SlowResponder(), StallingSynthesizer()
     outcome = await drive_callers(room, start_server, tone(600))

@@ -127,6 +127,7 @@ def test_every_broadcast_reaches_everyone(case, load):
 
 
 @pytest.mark.parametrize("kind", ["reconnect", pytest.param("soak", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_the_other_tests_of_round_trips_speak_it_too(kind, load):
     with node("socketio") as url:
         result = load(kind, url, "--protocol", "socketio", "--message", ECHO, "--rate", "100", "--connections", "3")
@@ -220,6 +221,7 @@ def test_a_reply_that_the_recording_has_and_the_server_does_not_give_is_lost(kin
     assert result.failures == [f"{ledger['lost']:,} messages were lost."]
 
 
+@pytest.mark.slow
 def test_several_processes_share_a_run_in_another_protocol(load):
     options = ("--protocol", "graphql-ws", "--rate", "100", "--connections", "4", "--processes", "2")
     with node("graphql") as url:

@@ -75,6 +75,7 @@ def test_the_heartbeats_of_a_server_are_answered(asks, load):  # noqa: F811
     assert result.failures == []
 
 
+@pytest.mark.slow
 def test_a_greeting_that_does_not_come_is_told_with_what_came(load):  # noqa: F811
     kind, path, *options = GATEWAY
     with node(kind) as url:
@@ -117,6 +118,7 @@ def test_more_messages_than_were_asked_for_are_told_where_replies_come_by_their_
         assert (hint in (tmp_path / folder / "summary.md").read_text()) is hinted
 
 
+@pytest.mark.slow
 def test_where_nothing_is_answered_only_what_is_sent_counts(load):  # noqa: F811
     with node("listener") as url:
         unasked = load("heartbeat", url + "/", "--message", "{{stamp}}", "--reply", "none", "--rate", "100")
@@ -152,6 +154,7 @@ def test_find_max_searches_a_server_of_another_protocol(tmp_path):
     assert (code, found["level"], found["stop"], found["limits"]) == (99, 0, "threshold", ["lost<=0"])
 
 
+@pytest.mark.slow
 def test_runs_of_another_protocol_are_compared(load, tmp_path):  # noqa: F811
     _, path, *options = RPC
     for name, fault in (("sound", ()), ("slow", ("delay",))):
@@ -173,8 +176,9 @@ HINT = "a server that leaves the sender out needs --except-sender"
     [
         ("others", (), (), True),
         ("others", (), ("--except-sender",), False),
-        ("others", ("lose",), (), False),
-        ("echo", (), (), False),  # which loses as much, but not the publishers' own
+        pytest.param("others", ("lose",), (), False, marks=pytest.mark.slow),
+        # This one loses as much, but not the publishers' own.
+        pytest.param("echo", (), (), False, marks=pytest.mark.slow),
     ],
 )
 def test_losses_of_the_senders_own_messages_alone_are_told_with_the_option(kind, fault, options, hinted, tmp_path):

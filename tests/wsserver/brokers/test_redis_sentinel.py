@@ -83,7 +83,7 @@ async def test_over_tls_the_sentinel_and_the_master_that_it_names_are_reached(
     assert await target.address() == ("127.0.0.1", tls_port)
 
 
-@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+@pytest.mark.parametrize("scheme", ["redis", pytest.param("rediss", marks=pytest.mark.slow)])
 async def test_sentinels_and_their_master_have_passwords_that_no_log_shows(
     start_server, start_redis, start_sentinel, open_raw, request, caplog, scheme
 ):
