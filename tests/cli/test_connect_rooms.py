@@ -54,7 +54,14 @@ def test_two_who_join_a_room_hear_what_a_line_says_there_and_others_do_not(servi
     assert [line["data"] for line in envelopes(stdout)] == ["mine"]
 
 
-@pytest.mark.parametrize("more", [[], ["--count", "1"], ["--expect", "never"], ["--linger", "0ms"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        ["--count", "1"],
+        *(pytest.param(m, marks=pytest.mark.slow) for m in (["--expect", "x"], ["--linger", "0ms"])),
+    ],
+)
 def test_a_room_that_does_not_let_us_in_ends_with_4_and_is_named(serving, wsctl, tmp_path, more):
     (tmp_path / "house.py").write_text(APP)
     url = serving("house:app").url

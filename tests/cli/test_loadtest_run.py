@@ -235,10 +235,10 @@ PINGS = """
 @pytest.mark.parametrize(
     ("lies", "fault", "reason"),
     [
-        ({"repeat": 3}, "duplicated", "messages came twice."),
+        pytest.param({"repeat": 3}, "duplicated", "messages came twice.", marks=pytest.mark.slow),
         ({"misroute": 3}, "misdelivered", "messages came to a session or connection they were not for."),
         ({"lose": 3}, "lost", "messages were lost."),
-        ({"delay_one_in": 10, "slow_ms": 400}, "late", "messages came too late."),
+        pytest.param({"delay_one_in": 10, "slow_ms": 400}, "late", "messages came too late.", marks=pytest.mark.slow),
     ],
 )
 def test_replies_to_own_users_are_judged_as_those_of_built_in_tests(lies, fault, reason, processes, run):

@@ -166,7 +166,7 @@ def test_a_second_signal_ends_it_at_once_whatever_the_app_does(serving, guest_to
     ws.shutdown()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.slow), signal.SIGTERM])
 @pytest.mark.parametrize("kind", STARTING)
 def test_a_signal_while_it_starts_ends_it_with_130(start_wsctl, tmp_path, kind, number):
     body = f"\n@app.lifespan\nasync def running(hub):\n    at_it()\n    {STARTING[kind]}\n    yield\n"

@@ -146,6 +146,10 @@ OPTIONS = {
     )
 }
 PROTOCOLS = [*ProtocolName, "settings"]
+# In the default run two that have to find out what comes, and one with a protocol of its own.
+FEW_PROTOCOLS = [
+    pytest.param(name, marks=[] if name in ("auto", "json", "socketio") else [pytest.mark.slow]) for name in PROTOCOLS
+]
 
 
 def server_frame(payload: Frame, opcode: int | None = None) -> bytes:
@@ -239,7 +243,7 @@ def bombing(protocol: str) -> Handle:
     return handle
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", FEW_PROTOCOLS)
 async def test_a_pipe_survives_every_frame_and_its_recording_can_be_read(tmp_path, protocol):
     async with tcp_server(bombing(protocol)) as port:
         until = ("--until", "/the-end/", "--record", str(tmp_path / "talk.jsonl"))
@@ -249,10 +253,7 @@ async def test_a_pipe_survives_every_frame_and_its_recording_can_be_read(tmp_pat
     assert len(list(read_everything(tmp_path / "talk.jsonl"))) > len(barrage(protocol)) // 2
 
 
-@pytest.mark.parametrize(
-    "protocol",
-    [pytest.param(name, marks=[] if name in ("auto", "json") else [pytest.mark.slow]) for name in PROTOCOLS],
-)
+@pytest.mark.parametrize("protocol", FEW_PROTOCOLS)
 async def test_a_terminal_survives_every_frame_and_shows_each(tmp_path, protocol):
     settings = SETTINGS if protocol == "settings" else ProtocolSettings(name=ProtocolName(protocol))
     async with tcp_server(bombing(protocol)) as port:

@@ -66,7 +66,7 @@ async def test_an_app_that_takes_no_message_leaves_the_events_unmeasured(start_s
     ("lies", "figures"),
     [
         ({"forgets": 1}, {"replayed": 2 * CONNECTIONS, "lost": CONNECTIONS, "doubled": 0}),
-        ({"forgets": 3}, {"replayed": 0, "lost": 3 * CONNECTIONS, "doubled": 0}),
+        pytest.param({"forgets": 3}, {"replayed": 0, "lost": 3 * CONNECTIONS, "doubled": 0}, marks=pytest.mark.slow),
         ({"repeats": 1}, {"replayed": 3 * CONNECTIONS, "lost": 0, "doubled": CONNECTIONS}),
     ],
 )

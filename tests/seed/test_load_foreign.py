@@ -80,7 +80,7 @@ ROUND_TRIPS = {
 }
 
 
-@pytest.mark.parametrize("case", slow_but(ROUND_TRIPS, "echo in order", "JSON by another key", *ONE_OF_EACH))
+@pytest.mark.parametrize("case", slow_but(ROUND_TRIPS, "JSON by another key", *ONE_OF_EACH))
 @pytest.mark.parametrize("model", [("--rate", "100"), pytest.param(("--think", "10ms"), marks=pytest.mark.slow)])
 def test_every_message_has_its_reply(case, model, load):
     kind, path, *options = ROUND_TRIPS[case]
@@ -112,7 +112,7 @@ BROADCASTS = {
 }
 
 
-@pytest.mark.parametrize("case", BROADCASTS)
+@pytest.mark.parametrize("case", slow_but(BROADCASTS, "a plain JSON chat", "Socket.IO, a namespace each"))
 def test_every_broadcast_reaches_everyone(case, load):
     kind, path, *options = BROADCASTS[case]
     with node(kind) as url:

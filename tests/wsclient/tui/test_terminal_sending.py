@@ -26,10 +26,10 @@ def sent(terminal) -> list[str]:
         json.dumps("x" * 5000),
         '{"audioData":"' + base64.b64encode(b"7 bytes").decode() + '"}',
         '{"price":1.10,"big":123456789012345678901234567890,"exp":1E5,"nothing":-0.0}',
-        '{"a":1,"a":2}',
+        pytest.param('{"a":1,"a":2}', marks=pytest.mark.slow),
         '{"escaped":"\\u00e9\\/\\u202e","raw":"é"}',
-        "[[],{},[{}]]",
-        '"[{,:}]"',
+        pytest.param("[[],{},[{}]]", marks=pytest.mark.slow),
+        pytest.param('"[{,:}]"', marks=pytest.mark.slow),
     ],
     ids=["long", "audio", "numbers", "twice", "escapes", "empty", "punctuation"],
 )
@@ -62,6 +62,7 @@ async def test_data_goes_as_it_was_typed_on_one_line(server, peer, open_terminal
         assert '"data":{"p":1.10,"n":123456789012345678901234567890,"n":1E5}' in sent(terminal)[0]
 
 
+@pytest.mark.slow
 async def test_the_detail_shows_numbers_as_they_came(server, peer, open_terminal):
     async with open_terminal(server.url) as terminal:
         await terminal.press("c")

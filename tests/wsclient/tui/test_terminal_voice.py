@@ -73,6 +73,7 @@ async def test_the_answer_is_played_by_a_program_that_can(voice_url, here, open_
     assert (here / "played").read_text() == f"-q {reply.name}\n"
 
 
+@pytest.mark.slow
 async def test_the_same_key_stops_it(voice_url, here, open_terminal):
     async with open_terminal(voice_url, session=None) as terminal:
         await say(terminal, "question.wav")
