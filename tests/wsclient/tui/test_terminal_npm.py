@@ -44,7 +44,9 @@ def foreign() -> Iterator[Callable[[str], str]]:
 
 async def send(terminal, type: str, text: str) -> None:
     await terminal.press("escape", "c")
-    terminal.screen.composer.draft = Draft(type, text)
+    composer = terminal.screen.composer
+    await terminal.until(lambda: terminal.app.focused and composer in terminal.app.focused.ancestors_with_self)
+    composer.draft = Draft(type, text)
     await terminal.press("ctrl+j", "escape")
 
 
