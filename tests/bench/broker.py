@@ -115,8 +115,9 @@ async def publish_plain_us(url: str, messages: int, a_turn: int) -> float:
 @contextmanager
 def _sending(port: int, messages: int, tick: int, position: Position) -> Iterator[None]:
     """Have another process announce the messages behind a position, `PER_SECOND`."""
-    command = [sys.executable, "-m", "tests.bench.broker", "--send", str(port), str(messages), str(tick)]
-    command += [position.epoch, str(position.seq)]
+    # An epoch may begin with a minus.
+    place = f"--place={position.seq},{position.epoch}"
+    command = [sys.executable, "-m", "tests.bench.broker", "--send", str(port), str(messages), str(tick), place]
     with pinned(cores()[1]):
         process = subprocess.Popen(command)
     try:
@@ -223,11 +224,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.broker", description=__doc__)
     parser.add_argument("--repeat", type=int, default=5, help="interleaved rounds (default 5)")
     parser.add_argument("--messages", type=int, default=32_000, help="in each of them (default 32,000)")
-    parser.add_argument("--send", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--send", nargs=3, type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--place", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.send:
-        port, messages, tick, epoch, seq = options.send
-        send(int(port), int(messages), int(tick), Position(epoch, int(seq)))
+        seq, _, epoch = options.place.partition(",")
+        send(*options.send, Position(epoch, int(seq)))
         return 0
     try:
         found = measure(options.repeat, options.messages)
