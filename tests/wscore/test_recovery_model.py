@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.wscore.recoverymachine import WHAT_BREAKS, machine, running
 from tests.wscore.recoveryworld import Mutant, World
 
-SEEDS = int(os.environ.get("CHAOS_SEEDS", "30"))
+SEEDS = int(os.environ.get("CHAOS_SEEDS", "100"))
 RUN = running(SEEDS, 60)
 # One small failure is as good as another: nothing is made smaller, and nothing is kept.
 HUNT = settings(RUN, max_examples=2000, phases=[Phase.generate], derandomize=True)

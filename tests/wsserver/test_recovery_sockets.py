@@ -13,7 +13,7 @@ from tests.wscore.recoveryworld import Mutant
 from tests.wsserver.recoverysockets import Running, SocketWorld
 from wsserver.settings import EngineName
 
-SEEDS = int(os.environ.get("CHAOS_SEEDS", "30"))
+SEEDS = int(os.environ.get("CHAOS_SEEDS", "100"))
 RUN = running(SEEDS, 40)
 HUNT = settings(RUN, max_examples=2000, phases=[Phase.generate], derandomize=True)
 

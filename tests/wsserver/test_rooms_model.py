@@ -151,7 +151,7 @@ def _room_of(data: object) -> object:
 
 TestRooms = pytest.mark.chaos(RoomsMachine.TestCase)
 TestRooms.settings = settings(
-    max_examples=int(os.environ.get("CHAOS_SEEDS", "30")),
+    max_examples=int(os.environ.get("CHAOS_SEEDS", "100")),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

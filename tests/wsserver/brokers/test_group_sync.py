@@ -12,7 +12,7 @@ from wscore.recovery import Position
 from wsserver.brokers.batches import Batch, Item
 from wsserver.brokers.groupsync import MAX_EARLY_BYTES, GroupSync
 
-SEEDS = int(os.environ.get("CHAOS_SEEDS", "30"))
+SEEDS = int(os.environ.get("CHAOS_SEEDS", "100"))
 
 
 class Partial(GroupSync):
