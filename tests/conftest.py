@@ -44,8 +44,8 @@ StartServer = Callable[..., Awaitable[WebSocketServer]]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Three processes a core for `-n auto`: half of a test's time is waiting, for sockets, processes and speech."""
-    return 3 * (os.cpu_count() or 1)
+    """Two processes a core for `-n auto`: a third of a test's time is waiting, for sockets, processes and speech."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def now_ms() -> int:

@@ -59,6 +59,7 @@ def hang_up(peers) -> None:
 
 
 @pytest.mark.parametrize("kind", ["half a frame", "fragments"])
+@pytest.mark.slow  # among others the allocator kept its pages for half a minute, once
 async def test_messages_that_never_end_are_bounded_in_all_and_make_room(
     serve, open_socket, neighbour_of, make_frame, kind
 ):
@@ -99,6 +100,7 @@ async def test_who_goes_may_be_the_one_that_is_read(serve, open_socket, neighbou
     hang_up(peers)
 
 
+@pytest.mark.slow  # among others the allocator kept its pages for half a minute, once
 async def test_who_sent_a_large_message_once_does_not_keep_its_memory(serve, open_socket, make_frame):
     server = serve()
     before = server.resident()
@@ -114,6 +116,7 @@ async def test_who_sent_a_large_message_once_does_not_keep_its_memory(serve, ope
     hang_up(peers)
 
 
+@pytest.mark.slow  # among others the allocator kept its pages for half a minute, once
 async def test_what_waited_for_handlers_goes_back_with_its_clients(serve, open_socket, make_frame):
     # A peer that is not read is gone when a ping cannot be delivered: its goodbye stands behind what it sent.
     server = serve("--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
