@@ -147,10 +147,8 @@ class MemoryBroker:
         reply_to: tuple[str, str | None] | None = None,
     ) -> PublishResult:
         """Deliver one message to those who are in the group now."""
-        deliver, now = (
-            self._deliver,
-            self._now_s,
-        )  # apart from their calls: Python 3.11 looks for methods first otherwise
+        # Apart from their calls: Python 3.11 looks for methods first otherwise.
+        deliver, now = self._deliver, self._now_s
         if not recoverable or kind not in self._counted:
             deliver(kind, name, payload, lossy, except_connection, None)
             return UNNUMBERED

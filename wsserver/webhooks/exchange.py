@@ -18,6 +18,7 @@ MAX_HEAD: Final = 16 << 10
 # times.
 MAX_OCTETS: Final = MAX_ANSWER + 2 * MAX_HEAD
 MAX_PARTS: Final = 512  # chunks and "100 Continue": each costs the loop as much as a page of text
+_TOO_MUCH: Final = f"it answered more than {MAX_ANSWER >> 10} KiB"
 _PIECE: Final = 4 << 10  # what is worked off before the bounds are looked at again
 
 
@@ -120,6 +121,8 @@ class BackendConnection(asyncio.Protocol):
                 self._response = event
             elif isinstance(event, h11.Data):
                 self._body += event.data
+                if len(self._body) > MAX_ANSWER:
+                    raise PostError(_TOO_MUCH)
             elif isinstance(event, h11.EndOfMessage):
                 self._finish()
                 return
@@ -130,16 +133,14 @@ class BackendConnection(asyncio.Protocol):
                 raise PostError(f"it answered in more than {MAX_PARTS} parts")
         if self._response is None and self._octets > MAX_HEAD:
             raise PostError(f"its answer begins with more than {MAX_HEAD >> 10} KiB of head")
-        if len(self._body) > MAX_ANSWER or self._octets > MAX_OCTETS:
-            raise PostError(f"it answered more than {MAX_ANSWER >> 10} KiB")
+        if self._octets > MAX_OCTETS:
+            raise PostError(_TOO_MUCH)
 
     def _finish(self) -> None:
         """Hand the answer over, and get ready for the next request if nothing stands behind it."""
         response, http = self._response, self._http
         assert response is not None
         assert self._answer is not None
-        if len(self._body) > MAX_ANSWER:
-            raise PostError(f"it answered more than {MAX_ANSWER >> 10} KiB")
         is_clean = http.trailing_data == (b"", False)
         if is_clean and http.our_state is h11.DONE and http.their_state is h11.DONE:
             http.start_next_cycle()
