@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -14,6 +13,7 @@ from cli.operations import operations_port
 from cli.output import note
 from cli.signals import StopSignals
 from cli.systemd import ServiceManager
+from wscore.text import system_words
 from wsserver import ListenError
 from wsserver.operations.settings import PortSettings
 from wsserver.settings import ServerSettings
@@ -54,7 +54,7 @@ async def _supervise(
         slots = open_slots(settings.host, settings.port, count)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
-        raise ListenError(where, os.strerror(error.errno) if error.errno else str(error)) from None
+        raise ListenError(where, system_words(error)) from None
     supervisor = Supervisor(
         count,
         lambda slot: start_worker((*COMMAND, *sys.argv[1:]), slot, slots),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterable
@@ -59,8 +60,12 @@ def line_for(extra: str, *, direct_url: str | None, prefix: str, executable: str
 
 
 def _source(direct_url: str | None) -> str:
-    """Return what to name to the installer: the directory that it was installed from, else the distribution."""
+    """Return what to name to the installer: the directory that it came from if that is still there, else its name.
+
+    An image is without the directory that it was built from.
+    """
     url = urlsplit(json.loads(direct_url)["url"]) if direct_url else None
     if url is None or url.scheme != "file" or url.path.endswith(".whl"):
         return DISTRIBUTION
-    return unquote(url.path)
+    directory = unquote(url.path)
+    return directory if os.path.exists(directory) else DISTRIBUTION

@@ -85,9 +85,15 @@ def describe(error: BaseException) -> str:
         reason = getattr(error, "reason", None)
         if isinstance(reason, str):  # TLS, whose numbers are not the system's
             return f"TLS: {reason.replace('_', ' ').lower()}"
-        # Below 0 are the numbers of getaddrinfo, which come with their own words.
-        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+        return system_words(error)
     return kind
+
+
+def system_words(error: OSError) -> str:
+    """Return the system's words for its number; below 0 are those of getaddrinfo, which come with their own."""
+    if not error.errno:
+        return str(error)
+    return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
 
 
 def json_line(text: str) -> str:

@@ -14,6 +14,7 @@ from wscore.guest import GuestMode
 from wscore.resume import ResumeTokens
 from wscore.revocations import Revocations
 from wscore.secrets import MIN_SECRET_BYTES
+from wscore.text import system_words
 from wsserver.builders import (
     authentication_of,
     broker_of,
@@ -314,7 +315,7 @@ class WebSocketServer:
             if not isinstance(error, OSError):
                 raise
             where = settings.uds or f"{settings.host}:{settings.port}"
-            raise ListenError(where, os.strerror(error.errno) if error.errno else str(error)) from None
+            raise ListenError(where, system_words(error)) from None
         if self._webhooks is not None:
             self._webhooks.start()
         self._heartbeats.start()

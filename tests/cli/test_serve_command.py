@@ -63,6 +63,12 @@ def test_a_port_in_use_is_one_line_and_exit_1(wsctl):
     )
 
 
+def test_a_host_that_is_not_known_is_told_in_words(wsctl):
+    result = wsctl("serve", "--guests", "unsigned", "--host", "fe80::1%nosuch")  # which no name server is asked for
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("wsctl: cannot listen on fe80::1%nosuch:8765: Name or service not known")
+
+
 @pytest.mark.parametrize(
     ("arguments", "variables", "expected"),
     [

@@ -69,14 +69,18 @@ def test_the_group_for_a_server_names_real_dependencies():
         (None, "/usr", "/usr/bin/python3 -m pip install 'wsctl-toolkit[voice]'"),
         (None, "/home/a/.local/share/pipx/venvs/x", "pipx install --force 'wsctl-toolkit[voice]'"),
         (None, "/home/a/.local/share/uv/tools/x", "uv tool install --force 'wsctl-toolkit[voice]'"),
-        (
-            {"url": "file:///src/my%20clone", "dir_info": {}},
-            "/v",
-            "/usr/bin/python3 -m pip install '/src/my clone[voice]'",
-        ),
+        ({"url": "file:///src/gone", "dir_info": {}}, "/v", "/usr/bin/python3 -m pip install 'wsctl-toolkit[voice]'"),
         ({"url": "file:///tmp/w-1.whl"}, "/v", "/usr/bin/python3 -m pip install 'wsctl-toolkit[voice]'"),
     ],
 )
 def test_the_install_line_suits_the_installation(direct_url, prefix, line):
     text = None if direct_url is None else json.dumps(direct_url)
     assert line_for("voice", direct_url=text, prefix=prefix, executable="/usr/bin/python3") == line
+
+
+def test_a_checkout_that_is_still_there_is_installed_again(tmp_path):
+    clone = tmp_path / "my clone"
+    clone.mkdir()
+    direct_url = json.dumps({"url": clone.as_uri(), "dir_info": {}})
+    line = line_for("voice", direct_url=direct_url, prefix="/v", executable="/usr/bin/python3")
+    assert line == f"/usr/bin/python3 -m pip install '{clone}[voice]'"

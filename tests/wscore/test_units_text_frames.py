@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import socket
@@ -16,11 +17,13 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from wscore.frames import text_frame
-from wscore.text import REDACTED, checked_text, describe, json_line, neutralise, redact
+from wscore.text import REDACTED, checked_text, describe, json_line, neutralise, redact, system_words
 from wscore.units import format_age, format_duration, format_figure, format_size, parse_duration_ms, parse_size_bytes
 
 GUEST = "guest_0b8f9c5e-3f0a-4c6e-9b1d-2a7e5d4c3b21_1700000000000"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
+ROOT = Path(__file__).parents[2]
+TREES = ("cli", "loadtest", "wsclient", "wscore", "wsserver")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -212,3 +215,13 @@ def test_a_figure_is_written_with_the_digits_that_matter_and_never_as_a_power_of
 @given(st.floats(min_value=-1e15, max_value=1e15))
 def test_no_figure_is_a_power_of_ten(value):
     assert "e" not in format_figure(value)
+
+
+def test_the_system_has_words_for_every_number_also_for_a_name_that_is_not_known():
+    unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    assert system_words(unknown) == "Name or service not known"
+    assert system_words(OSError(errno.ECONNREFUSED, "Connect call failed ('10.0.0.1', 1)")) == "Connection refused"
+    assert system_words(OSError("it hung up")) == "it hung up"
+    modules = [path for tree in TREES for path in (ROOT / tree).rglob("*.py")]
+    askers = {path for path in modules if "os.strerror(" in path.read_text("utf-8")}
+    assert askers == {ROOT / "wscore" / "text.py"}  # who asks it for a number below 0 gets "Unknown error"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import re
 from collections import deque
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 import hiredis
 
+from wscore.text import system_words
 from wsserver.brokers.redistarget import RedisTarget
 from wsserver.brokers.rediswire import RedisWire
 from wsserver.telemetry.logs import EventLog
@@ -199,5 +199,5 @@ class RedisLink:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
+        return system_words(error)
     return "no answer" if isinstance(error, TimeoutError) else str(error) or type(error).__name__

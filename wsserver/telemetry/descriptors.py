@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from wscore.text import system_words
 from wsserver.telemetry.logs import EventLog
 
 INTERVAL_S: Final = 1.0
@@ -32,7 +33,7 @@ class DescriptorWatch:
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):  # anything else says nothing about descriptors
-                self._log.warning("server.descriptors", problem=os.strerror(error.errno))
+                self._log.warning("server.descriptors", problem=system_words(error))
 
 
 def descriptor_limit() -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from starlette.types import ASGIApp
 
 from wscore.errors import ConfigError
 from wscore.operations import ApiErrorCode
+from wscore.text import system_words
 from wsserver.operations.port.guarded import IDLE_S, GuardedProtocol
 from wsserver.operations.port.refusals import Refusals
 from wsserver.operations.settings import PortSettings
@@ -79,8 +79,8 @@ def _listen(host: str, port: int) -> socket.socket:
         )[0]
         listening = socket.create_server(address[:2], family=family)
     except OSError as error:
-        problem = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        raise ConfigError("--ops-port", f"cannot listen on {host}:{port}: {problem}", "choose another") from None
+        problem = f"cannot listen on {host}:{port}: {system_words(error)}"
+        raise ConfigError("--ops-port", problem, "choose another") from None
     # Accepted ones inherit it. asyncio sets it for sockets of another origin only, and each answer is two writes.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
