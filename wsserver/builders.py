@@ -14,7 +14,7 @@ from wscore.guest import GuestVerifier
 from wscore.payloads import Heartbeat, Limits, RateLimit
 from wscore.revocations import Revocations
 from wscore.tokens import JwtVerifier
-from wsserver.brokers.base import GROUP_KINDS, Broker
+from wsserver.brokers.base import Broker
 from wsserver.brokers.memory import MemoryBroker, random_epoch
 from wsserver.brokers.places import BrokerLists
 from wsserver.connections.groups import Groups
@@ -37,6 +37,7 @@ from wsserver.handshake.origins import OriginPolicy
 from wsserver.handshake.upgrade import Upgrade
 from wsserver.lifetime.connecting import ConnectingRoom
 from wsserver.lifetime.controller import WebSocketController
+from wsserver.lifetime.givingback import CONNECTION_BYTES, GivingBack
 from wsserver.lifetime.presence import PresenceWatch
 from wsserver.lifetime.sharedpresence import SharedPresence
 from wsserver.lifetime.welcome import Welcome
@@ -44,6 +45,7 @@ from wsserver.operations.asking import SingleProcess
 from wsserver.operations.cluster import Cluster
 from wsserver.operations.node import Node
 from wsserver.outbound.backlog import Backlog
+from wsserver.outbound.memory import Held
 from wsserver.sdk.app import App
 from wsserver.sdk.appsettings import settings_of
 from wsserver.sdk.declared import DeclaredTypes
@@ -306,45 +308,6 @@ def connecting_of(
     )
 
 
-def show_numbers(
-    metrics: Metrics,
-    connections: ConnectionManager,
-    groups: Groups,
-    rooms: Rooms,
-    backlog: Backlog,
-    inbound: InboundMemory,
-    unfinished: Unfinished,
-    broker: Broker,
-    revocations: Revocations,
-    webhooks: Webhooks | None,
-    log: EventLog,
-) -> None:
-    """Have the metrics read what the parts of a server know themselves."""
-    read = metrics.read
-    read("wsctl_connections", "Connections that are open", "gauge", lambda: len(connections))
-    metrics.read_by(
-        "kind",
-        "wsctl_groups",
-        "Sessions, rooms and users that have a connection here",
-        "gauge",
-        lambda: {kind: groups.count(kind) for kind in GROUP_KINDS},
-    )
-    read("wsctl_room_bytes", "Bytes that memberships of rooms take", "gauge", lambda: rooms.used)
-    read("wsctl_outbound_bytes", "Bytes that wait for slow readers", "gauge", lambda: backlog.size)
-    read("wsctl_slow_readers", "Connections that something waits for", "gauge", lambda: backlog.readers)
-    read("wsctl_inbound_bytes", "Bytes that wait for handlers", "gauge", lambda: inbound.used)
-    read("wsctl_unfinished_bytes", "Bytes of messages on their way", "gauge", lambda: unfinished.used)
-    read("wsctl_recovery_bytes", "Bytes kept for who comes back", "gauge", lambda: broker.size)
-    read("wsctl_recovery_evicted_total", "Messages let go of for want of room", "counter", lambda: broker.evicted)
-    read("wsctl_broker_up", "Whether the broker is reached: 1 or 0", "gauge", lambda: int(broker.is_up))
-    read("wsctl_broker_waiting_bytes", "Bytes that the broker has not stored yet", "gauge", lambda: broker.waiting)
-    read("wsctl_revocations", "Revocations that are kept", "gauge", lambda: len(revocations))
-    read("wsctl_revocation_bytes", "Bytes that revocations take", "gauge", lambda: revocations.size)
-    read("wsctl_webhook_queue_bytes", "Bytes of events to be posted", "gauge", lambda: webhooks.size if webhooks else 0)
-    read("wsctl_webhook_queue_events", "Events to be posted", "gauge", lambda: webhooks.waiting if webhooks else 0)
-    read("wsctl_log_lines_dropped_total", "Log lines dropped", "counter", log.dropped_lines)
-
-
 def proxies_of(settings: ServerSettings, trusted: TrustedNetworks) -> Proxies:
     """Return what believes proxies about their clients."""
     return Proxies(
@@ -361,6 +324,14 @@ def inbound_of(settings: ServerSettings, clock: Clock, log: EventLog) -> Inbound
     return InboundMemory(
         settings.inbound_limits, settings.max_message_bytes, call_later=call_later, now_s=clock.now_s, log=log
     )
+
+
+def giving_back_of(
+    connections: ConnectionManager, rooms: Rooms, broker: Broker, clock: Clock, *holders: Held
+) -> GivingBack:
+    """Return what gives memory back that was freed."""
+    sampled = (lambda: len(connections) * CONNECTION_BYTES, lambda: rooms.used, lambda: broker.size)
+    return GivingBack(holders, sampled, clock.now_s)
 
 
 def unfinished_of(settings: ServerSettings, inbound: InboundMemory, clock: Clock) -> Unfinished:

@@ -21,6 +21,7 @@ from wsserver.builders import (
     connecting_of,
     declared_of,
     engine_of,
+    giving_back_of,
     hosts_of,
     inbound_of,
     listen,
@@ -30,7 +31,6 @@ from wsserver.builders import (
     reception_of,
     resources_of,
     share_presence,
-    show_numbers,
     tls_of,
     unfinished_of,
     url_of,
@@ -66,6 +66,7 @@ from wsserver.lifetime.publishing import PublishAnswers
 from wsserver.lifetime.recovery import LostHistory, SessionResume
 from wsserver.lifetime.rooms import RoomHandlers
 from wsserver.lifetime.router import MessageRouter
+from wsserver.numbers import show_numbers
 from wsserver.outbound.backlog import Backlog
 from wsserver.sdk.app import App, default_app
 from wsserver.sdk.background import BackgroundTasks
@@ -213,6 +214,8 @@ class WebSocketServer:
             self._log,
         )
         self._unfinished = unfinished_of(settings, self._inbound, self._clock)
+        held = (self.backlog, self._inbound, self._unfinished, calls.growth)
+        giving_back = giving_back_of(self.connections, self._rooms, broker, self._clock, *held)
         self._drops = DropWatch(self.metrics, self._log, self._clock.now_s)
         self._heartbeats = Heartbeats(
             settings.heartbeat,
@@ -225,6 +228,7 @@ class WebSocketServer:
                 broker.check,
                 self.operations.check,
                 self._unfinished.check,
+                giving_back.check,
                 revoking.check,
             ),
             stalls=StallWatch(self._log, self.metrics, self._clock.now_s),
@@ -286,7 +290,7 @@ class WebSocketServer:
             log=self._log,
         )
         self._exposure = ExposureWatch(settings, origins, self._log)
-        parts = (self.connections, groups, self._rooms, self.backlog, self._inbound, self._unfinished)
+        parts = (self.connections, groups, self._rooms, *held)
         show_numbers(self.metrics, *parts, broker, revocations, self._webhooks, self._log)
         gateway = self._connecting or self._controller
         proxies = proxies_of(settings, self._trusted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -149,13 +151,16 @@ async def open_socket() -> AsyncIterator[OpenSocket]:
         peer.writer.transport.abort()  # a close would wait until everything is sent
 
 
+HELD = ("outbound", "inbound", "unfinished", "decoded")  # wsctl_..._bytes
+
+
 class MeasuredServer:
     """A `wsctl serve` whose memory nobody else uses."""
 
     def __init__(self, engine: EngineName, directory: Path, *arguments: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
         self.log = directory / "server.log"
-        options = ["--port", "0", "--engine", engine.value, "--log-format", "json", *arguments]
+        options = ["--port", "0", "--ops-port", "0", "--engine", engine.value, "--log-format", "json", *arguments]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", "from cli.main import main; main()", "serve", *options],
@@ -165,10 +170,13 @@ class MeasuredServer:
                 env=clean | {"PYTHONPATH": str(ROOT)},
             )
         deadline = time.monotonic() + HANG_S
-        while not self.events():
+        urls: dict[str, str] = {}
+        while "server.listening" not in urls:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
-        self.url: str = self.events()[0]["url"]
+            urls = {event["event"]: event["url"] for event in self.events() if "url" in event}
+        self.url = urls["server.listening"]
+        self._ops_url = urls["ops.listening"]
 
     def events(self) -> list[dict[str, Any]]:
         complete = self.log.read_text().rpartition("\n")[0]
@@ -202,9 +210,17 @@ class MeasuredServer:
         """Return its resident size, in bytes."""
         return self._memory("VmRSS")
 
+    async def held(self) -> int:
+        """Return how many bytes of what clients sent, and do not read, it says that it holds."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            scraped = (await client.get(f"{self._ops_url}/metrics", timeout=HANG_S)).text
+        return sum(int(float(re.search(rf"^wsctl_{name}_bytes (.+)$", scraped, re.MULTILINE)[1])) for name in HELD)  # type: ignore[index]
+
     async def shrinks_to(self, size: int) -> None:
-        """Wait until its resident size is no more than that."""
+        """Wait until it holds nothing, and then until its resident size is no more than that."""
         async with asyncio.timeout(HANG_S):
+            while await self.held():
+                await asyncio.sleep(0.05)
             while self.resident() > size:
                 await asyncio.sleep(0.05)
 

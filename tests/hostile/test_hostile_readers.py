@@ -121,7 +121,7 @@ async def test_who_breaks_the_protocol_while_something_waits_gets_whole_frames_a
 ):
     server = await start_server(engine=engine)
     peer = await open_stalled(server.url, "room")
-    while server.backlog.size < 300_000:
+    while server.backlog.used < 300_000:
         server.hub.publish("news", "x" * 50_000, session="room")
         await asyncio.sleep(0)
     peer.writer.write(b"\x81\x05hello")  # not masked
@@ -145,7 +145,7 @@ async def test_a_ping_between_pieces_of_a_frame_gets_no_pong_into_the_middle(
     server = await start_server(engine=engine)
     peer = await open_stalled(server.url, "room")
     sent = 0
-    while server.backlog.size < 300_000:
+    while server.backlog.used < 300_000:
         server.hub.publish("news", str(sent).ljust(50_000, "x"), session="room")
         sent += 1
         await asyncio.sleep(0)

@@ -59,7 +59,6 @@ def hang_up(peers) -> None:
 
 
 @pytest.mark.parametrize("kind", ["half a frame", "fragments"])
-@pytest.mark.slow  # among others the allocator kept its pages for half a minute, once
 async def test_messages_that_never_end_are_bounded_in_all_and_make_room(
     serve, open_socket, neighbour_of, make_frame, kind
 ):
@@ -100,7 +99,6 @@ async def test_who_goes_may_be_the_one_that_is_read(serve, open_socket, neighbou
     hang_up(peers)
 
 
-@pytest.mark.slow  # among others the allocator kept its pages for half a minute, once
 async def test_who_sent_a_large_message_once_does_not_keep_its_memory(serve, open_socket, make_frame):
     server = serve()
     before = server.resident()
@@ -116,7 +114,6 @@ async def test_who_sent_a_large_message_once_does_not_keep_its_memory(serve, ope
     hang_up(peers)
 
 
-@pytest.mark.slow  # among others the allocator kept its pages for half a minute, once
 async def test_what_waited_for_handlers_goes_back_with_its_clients(serve, open_socket, make_frame):
     # A peer that is not read is gone when a ping cannot be delivered: its goodbye stands behind what it sent.
     server = serve("--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
@@ -130,3 +127,23 @@ async def test_what_waited_for_handlers_goes_back_with_its_clients(serve, open_s
     hang_up(peers)
     await asyncio.gather(*sending)
     await server.shrinks_to(before + BACK_TO)
+
+
+@pytest.mark.slow  # it waits for several seconds in which nobody needs the memory
+async def test_what_is_less_than_much_goes_back_too(serve, open_socket, make_frame):
+    server = serve()
+    before = server.resident()
+    payload = b"x" * (MIB - 1024)
+    pieces = [make_frame(TEXT if start == 0 else CONT, payload[start : start + 32_000], fin=False)
+              for start in range(0, len(payload), 32_000)]  # fmt: skip
+    peers = [await open_socket(server.url) for _ in range(14)]
+    staying = []
+    for piece in pieces:
+        for peer in peers:
+            await peer.send(piece)
+        staying.append(await open_socket(server.url))  # what it takes lies between what the others do
+    async with asyncio.timeout(HANG_S):
+        while await server.held() < 13 * MIB:
+            await asyncio.sleep(0.05)
+    hang_up(peers)
+    await server.shrinks_to(before + 6 * MIB)

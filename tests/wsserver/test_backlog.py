@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from wsserver.outbound import backlog as module
 from wsserver.outbound.backlog import BURST_S, OUTBOX_BYTES, SLACK_BYTES, TICK_S, Backlog, OutboundLimits
 from wsserver.outbound.outbox import CHUNK_BYTES, Outbox
 from wsserver.telemetry.logs import EventLog
@@ -96,9 +95,9 @@ def next_turn(world) -> None:
 
 def test_what_many_wait_for_counts_once_in_all_and_in_full_for_each(world):
     readers = [world.slow() for _ in range(50)]
-    before = world.backlog.size
+    before = world.backlog.used
     world.broadcast(100_000, *readers)
-    assert world.backlog.size - before == 100_000 + CHUNK_BYTES
+    assert world.backlog.used - before == 100_000 + CHUNK_BYTES
     assert {reader.outbox.size for reader in readers} == {100_000 + CHUNK_BYTES}
 
 
@@ -107,13 +106,13 @@ def test_what_nobody_waits_for_any_more_counts_no_more(world):
     world.broadcast(100_000, first, second)
     world.backlog.shut(first.outbox)
     world.backlog.shut(first.outbox)
-    assert world.backlog.size == 100_000 + CHUNK_BYTES + OUTBOX_BYTES
+    assert world.backlog.used == 100_000 + CHUNK_BYTES + OUTBOX_BYTES
     second.outbox.advance(60_000)
     assert second.outbox.size == 40_000 + CHUNK_BYTES
     second.outbox.advance(40_000)
     assert (second.outbox.size, second.outbox.is_empty) == (0, True)
     world.backlog.shut(second.outbox)
-    assert world.backlog.size == 0
+    assert world.backlog.used == 0
 
 
 def test_over_the_limit_a_reader_is_closed_and_nobody_else(world):
@@ -264,7 +263,7 @@ def test_over_the_limit_on_all_the_worst_readers_go_first(world):
     readers = [world.slow() for _ in range(20)]
     for number, reader in enumerate(readers):
         world.send(100_000 + 40_000 * number, reader)
-        assert world.backlog.size <= CAP
+        assert world.backlog.used <= CAP
     assert [reader.closed for reader in readers] == sorted(reader.closed for reader in readers)
     assert 0 < sum(reader.closed for reader in readers) < 10
     assert not any(reader.aborted for reader in readers)
@@ -286,7 +285,7 @@ def test_of_those_that_are_closing_nothing_is_kept_where_memory_is_short(world):
     half_written = [world.slow() for _ in range(12)]
     for reader in half_written:
         world.backlog.add(reader.outbox, world.backlog.chunk(bytes(LIMIT)), 1)
-        assert world.backlog.size <= CAP
+        assert world.backlog.used <= CAP
     assert 4 <= sum(reader.aborted for reader in half_written) <= 6, "more than need be"
     assert not any(reader.closed and not reader.aborted for reader in half_written)
 
@@ -304,17 +303,13 @@ def test_a_peer_that_is_held_back_counts_towards_all_only(world):
     assert held_back.closed
 
 
-def test_what_was_freed_is_given_back_once_it_is_worth_it(world, monkeypatch):
-    given: list[int] = []
-    monkeypatch.setattr(module, "give_back", lambda: given.append(world.backlog.size))
-    monkeypatch.setattr(module, "GIVE_BACK_BYTES", 4 << 20)
+def test_it_knows_how_much_it_has_let_go_since_the_peak(world):
     readers = [world.slow() for _ in range(3)]
     for reader in readers:
         world.send(2 << 20, reader)
+    peak = world.backlog.used
     world.backlog.shut(readers[0].outbox)
-    world.pass_s(TICK_S)
-    assert given == []
     world.backlog.shut(readers[1].outbox)
-    world.backlog.shut(readers[2].outbox)
-    world.pass_s(TICK_S)
-    assert given == [0]
+    assert 4 << 20 <= world.backlog.fallen == peak - world.backlog.used
+    world.backlog.settle()
+    assert world.backlog.fallen == 0

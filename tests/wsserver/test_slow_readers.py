@@ -114,7 +114,7 @@ async def test_what_waits_is_neither_overtaken_nor_cut(start_server, open_late, 
         else:
             server.hub.publish("news", sent[-1], session="room")
 
-    while server.backlog.size < 2 * MIB:
+    while server.backlog.used < 2 * MIB:
         for number in range(6):
             send(private=number % 3 == 1, size=(100, 9_000, 100_000, 50_000)[len(sent) % 4])
         await asyncio.sleep(0)
@@ -125,7 +125,7 @@ async def test_what_waits_is_neither_overtaken_nor_cut(start_server, open_late, 
         if len(received) % 5 == 0 and len(sent) < 1000:
             send(private=len(received) % 2 == 0, size=20_000)
     assert received == sent
-    await until(lambda: server.backlog.size == 0)
+    await until(lambda: server.backlog.used == 0)
     await late.send("ping")
     assert (await late.receive())["type"] == "pong"
 
@@ -147,7 +147,7 @@ async def test_a_burst_beyond_the_limit_reaches_who_reads_and_closes_who_does_no
     burst = [payload(number, MIB // 2) for number in range(40)]
     for data in burst:
         server.hub.publish("news", data, session="room")
-    assert server.backlog.size < 24 * MIB, "what waits is not shared"
+    assert server.backlog.used < 24 * MIB, "what waits is not shared"
     for data in burst:
         assert (await quick.receive())["data"] == data
     await until(lambda: closing(server) == 1)
@@ -162,7 +162,7 @@ async def test_a_burst_beyond_the_limit_reaches_who_reads_and_closes_who_does_no
 async def test_time_alone_closes_a_reader_that_stands_still(start_server, open_late, wire):
     server = await start_server(outbound=OutboundLimits(64 * MIB, 0.3), **wire.server)
     stalled = await open_late(server.url, wire)
-    while server.backlog.size < 200_000:
+    while server.backlog.used < 200_000:
         server.hub.publish("news", payload(0, 100_000), session="room")
         await asyncio.sleep(0)
     assert closing(server) == 0
@@ -170,14 +170,14 @@ async def test_time_alone_closes_a_reader_that_stands_still(start_server, open_l
     _, code, reason = await stalled.received_until_closed()
     assert (code, reason) == (4003, "Outbound limit passed")
     await until(lambda: slow_consumers(server) == 1)
-    await until(lambda: server.backlog.size == 0)
+    await until(lambda: server.backlog.used == 0)
 
 
 async def test_a_close_comes_after_what_waits(start_server, open_late, wire):
     server = await start_server(outbound=PATIENT, close_timeout_ms=HANG_S * 1000, **wire.server)
     late = await open_late(server.url, wire)
     sent = 0
-    while server.backlog.size < MIB:
+    while server.backlog.used < MIB:
         server.hub.publish("news", payload(sent, 50_000), session="room")
         sent += 1
         await asyncio.sleep(0)
@@ -190,24 +190,24 @@ async def test_a_close_comes_after_what_waits(start_server, open_late, wire):
 async def test_who_leaves_gets_its_goodbye_and_nothing_of_what_waits_is_held(start_server, open_late, wire):
     server = await start_server(outbound=PATIENT, **wire.server)
     late = await open_late(server.url, wire)
-    while server.backlog.size < MIB:
+    while server.backlog.used < MIB:
         server.hub.publish("news", payload(0, 50_000), session="room")
         await asyncio.sleep(0)
     leaving = asyncio.create_task(late.ws.close(1000))
     assert await late.close_code() == 1000
     await leaving
-    await until(lambda: not len(server.connections) and server.backlog.size == 0)
+    await until(lambda: not len(server.connections) and server.backlog.used == 0)
 
 
 async def test_who_neither_reads_nor_answers_is_dropped(start_server, open_late, wire):
     server = await start_server(outbound=PATIENT, close_timeout_ms=200, **wire.server)
     late = await open_late(server.url, wire)
-    while server.backlog.size < MIB:
+    while server.backlog.used < MIB:
         server.hub.publish("news", payload(0, 50_000), session="room")
         await asyncio.sleep(0)
     late.ws.transport.pause_reading()
     server.hub.close(late.greeting["data"]["connectionId"], 4004, "kicked")
-    await until(lambda: not len(server.connections) and server.backlog.size == 0)
+    await until(lambda: not len(server.connections) and server.backlog.used == 0)
     late.ws.transport.abort()
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from wscore.errors import ConfigError
 from wscore.units import format_size
+from wsserver.outbound.memory import Held
 from wsserver.telemetry.logs import EventLog
 
 # What a message costs besides its bytes while it waits: the objects that hold it.
@@ -76,7 +77,7 @@ class Reader(Protocol):
         """Read again, if nothing else speaks against it."""
 
 
-class InboundMemory:
+class InboundMemory(Held):
     """The bytes of all connections; `call_later` takes seconds, `now_s` is the monotonic clock.
 
     Below the limit lies a reserve that only those use who have nothing waiting: what they send has arrived already.
@@ -93,6 +94,7 @@ class InboundMemory:
         "_now_s",
         "_threshold",
         "_timer",
+        "peak",
         "used",
     )
 
@@ -115,7 +117,7 @@ class InboundMemory:
         self._holders: dict[Reader, None] = {}
         self._held: dict[Reader, None] = {}  # in the order in which they were held back
         self._timer: Any = None
-        self.used = 0
+        self.used = self.peak = 0
 
     @property
     def is_full(self) -> bool:
@@ -130,6 +132,8 @@ class InboundMemory:
         """Count bytes in that wait for `reader`."""
         self._holders[reader] = None
         self.used += size
+        if self.used > self.peak:
+            self.peak = self.used
         if self.used >= self._threshold:
             self._hold_back(reader, was_full=self.used - size >= self._threshold)
 

@@ -1,4 +1,4 @@
-"""What has come of messages that are not whole yet, in bytes over all connections; and memory that goes back.
+"""What has come of messages that are not whole yet, in bytes over all connections.
 
 Where it is too much, who has been at a message the longest is dropped: a client that sends is done in no time, so it is
 one that does not. The server's tick calls `check`.
@@ -10,9 +10,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from wscore.disconnects import UNFINISHED, Disconnect
-from wsserver.outbound.memory import give_back
+from wsserver.outbound.memory import Held
 
-GIVE_BACK_BYTES: Final = 16 << 20
 INTERVAL_S: Final = 1.0
 
 
@@ -33,7 +32,7 @@ class UnfinishedSender(Protocol):
         """Drop the TCP connection and what it keeps."""
 
 
-class Unfinished:
+class Unfinished(Held):
     """Knows how much each connection keeps of messages that are still on their way.
 
     `in_all` is what may wait of clients' messages, `waiting` tells how much of it whole ones take; a quarter is always
@@ -42,15 +41,14 @@ class Unfinished:
 
     __slots__ = (
         "_call_soon",
-        "_freed",
         "_in_all",
         "_is_over",
         "_least",
         "_next_s",
         "_now_s",
         "_senders",
-        "_waited",
         "_waiting",
+        "peak",
         "used",
     )
 
@@ -71,7 +69,7 @@ class Unfinished:
         self._is_over = False
         self._senders: dict[UnfinishedSender, int] = {}  # in the order in which they began
         self._next_s = 0.0
-        self._freed = self._waited = self.used = 0
+        self.used = self.peak = 0
 
     def note(self, sender: UnfinishedSender, size: int, *, began: bool) -> None:
         """Take down how many bytes a connection keeps now; `began` if a message of it has ended since the last time."""
@@ -89,18 +87,11 @@ class Unfinished:
         self._count(self._senders.pop(sender, 0), 0)
 
     def check(self) -> None:
-        """Once a second have connections give back what they do not need, and give back what was freed."""
+        """Once a second have connections give back what they do not need."""
         now_s = self._now_s()
-        if now_s < self._next_s:
-            return
-        self._next_s = now_s + INTERVAL_S
-        self._shrink()
-        waiting = self._waiting()
-        self._freed += max(0, self._waited - waiting)
-        self._waited = waiting
-        if self._freed >= GIVE_BACK_BYTES:
-            self._freed = 0
-            give_back()
+        if now_s >= self._next_s:
+            self._next_s = now_s + INTERVAL_S
+            self._shrink()
 
     @property
     def _limit(self) -> int:
@@ -108,7 +99,8 @@ class Unfinished:
 
     def _count(self, before: int, now: int) -> None:
         self.used += now - before
-        self._freed += max(0, before - now)
+        if self.used > self.peak:
+            self.peak = self.used
 
     def _shrink(self) -> None:
         for sender, before in tuple(self._senders.items()):

@@ -70,14 +70,16 @@ class Job:
 
 
 class AppCalls:
-    """Calls handlers and hooks, those of one connection in order; whatever they raise goes to `failures`."""
+    """Calls handlers and hooks, those of one connection in order; whatever they raise goes to `failures`.
+
+    `growth` is what messages take that have been decoded for them.
+    """
 
     __slots__ = (
         "_app",
         "_close_watcher",
         "_dropped",
         "_failures",
-        "_growth",
         "_hub",
         "_limit",
         "_log",
@@ -85,6 +87,7 @@ class AppCalls:
         "_rooms",
         "_tasks",
         "_times",
+        "growth",
     )
 
     def __init__(
@@ -105,7 +108,7 @@ class AppCalls:
         self._tasks = tasks
         self._memory = memory
         self._limit = limits.per_connection
-        self._growth = Growth(limits.growth)
+        self.growth = Growth(limits.growth)
         self._close_watcher = PeerCloseWatcher()
         self._failures = failures
         self._dropped = metrics.dropped
@@ -235,7 +238,7 @@ class AppCalls:
         has_grown = False
         try:
             if job.growth:
-                await self._growth.enter(job.growth)
+                await self.growth.enter(job.growth)
                 has_grown = True
             await self._run(job)
         except GeneratorExit as error:
@@ -252,7 +255,7 @@ class AppCalls:
             self._failures.handler(job.context, error)
         finally:
             if has_grown:
-                self._growth.leave(job.growth)
+                self.growth.leave(job.growth)
 
     async def _run(self, job: Job) -> None:
         started_s = perf_counter()

@@ -9,7 +9,7 @@ from typing import Final
 
 from wscore.errors import ConfigError
 from wscore.units import format_size
-from wsserver.outbound.memory import give_back
+from wsserver.outbound.memory import Held
 from wsserver.outbound.outbox import Chunk, Outbox, Writer
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Drop, Metrics
@@ -24,8 +24,6 @@ TICK_S: Final = 0.25
 # What a burst left is closed unless it shrinks within this time.
 BURST_S: Final = 1.0
 LOG_S: Final = 1.0
-# Freed since the last time: less is not worth the milliseconds.
-GIVE_BACK_BYTES: Final = 16 << 20
 
 
 def outbound_per_connection(in_all: int) -> int:
@@ -57,8 +55,8 @@ class OutboundLimits:
             )
 
 
-class Backlog:
-    """The outboxes of a server and the limits on them.
+class Backlog(Held):
+    """The outboxes of a server and the limits on them; what is `used` is what waits, a shared chunk once.
 
     One message may always wait, whatever its size: a reader that reads gets it. Beyond that a connection is closed
     whose peer lets more than `per_connection` wait. What one turn of the loop broadcasts may exceed that, since nobody
@@ -68,7 +66,6 @@ class Backlog:
     """
 
     __slots__ = (
-        "_bytes",
         "_call_later",
         "_dropped",
         "_due_s",
@@ -77,10 +74,11 @@ class Backlog:
         "_logged_at_s",
         "_now_s",
         "_outboxes",
-        "_peak",
         "_ticking",
         "_was_late",
+        "peak",
         "turn",
+        "used",
     )
 
     def __init__(
@@ -99,15 +97,10 @@ class Backlog:
         self._log = log
         self._logged_at_s = now_s() - LOG_S
         self._outboxes: dict[Outbox, None] = {}  # in the order in which they began to wait
-        self._bytes = self._peak = 0
+        self.used = self.peak = 0
         self._ticking = self._was_late = False
         self._due_s = 0.0
         self.turn = 1
-
-    @property
-    def size(self) -> int:
-        """The bytes that wait in all, those of a shared chunk once."""
-        return self._bytes
 
     @property
     def readers(self) -> int:
@@ -134,7 +127,7 @@ class Backlog:
         if outbox in self._outboxes:
             del self._outboxes[outbox]
             outbox.clear()
-            self._bytes -= outbox.held_bytes
+            self.used -= outbox.held_bytes
 
     def add(self, outbox: Outbox, chunk: Chunk, start: int = 0) -> bool:
         """Let a chunk wait within the limits, without its first `start` bytes; returns whether it does."""
@@ -150,7 +143,7 @@ class Backlog:
             outbox.turn = self.turn
             outbox.ceiling = max(self._limits.per_connection, chunk.size - start + SLACK_BYTES)
         outbox.append(chunk, start)
-        if self._bytes > self._limits.in_all:
+        if self.used > self._limits.in_all:
             self._shed()
         return True
 
@@ -164,12 +157,12 @@ class Backlog:
         """Note that an outbox let go of a chunk."""
         chunk.holders -= 1
         if not chunk.holders:
-            self._bytes -= chunk.size
+            self.used -= chunk.size
 
     def _grow(self, size: int) -> None:
-        self._bytes += size
-        if self._bytes > self._peak:
-            self._peak = self._bytes
+        self.used += size
+        if self.used > self.peak:
+            self.peak = self.used
 
     def _is_over(self, outbox: Outbox, chunk: Chunk) -> bool:
         limit = self._limits.per_connection
@@ -186,15 +179,15 @@ class Backlog:
 
     def _shed(self) -> None:
         """Close the worst readers until the rest is within the limit on all."""
-        used, closed = self._bytes, 0
+        used, closed = self.used, 0
         for outbox in sorted(self._outboxes, key=lambda outbox: (-outbox.size, outbox.since_s)):
             if not outbox.is_closing:
                 outbox.writer.too_slow()
                 closed += 1
-            if self._bytes > self._limits.in_all:  # what has begun and what the transport holds counts too
+            if self.used > self._limits.in_all:  # what has begun and what the transport holds counts too
                 outbox.writer.abort()
                 self.shut(outbox)
-            if self._bytes <= self._limits.in_all:
+            if self.used <= self._limits.in_all:
                 break
         now_s = self._now_s()
         if now_s - self._logged_at_s >= LOG_S:
@@ -215,9 +208,6 @@ class Backlog:
         if not self._was_late:
             for outbox in tuple(self._outboxes):
                 self._judge(outbox, now_s)
-        if self._peak - self._bytes >= GIVE_BACK_BYTES:
-            self._peak = self._bytes
-            give_back()
         if self._outboxes:
             self._tick_later()
 

@@ -1,14 +1,33 @@
-"""Gives memory back to the system, which the C library otherwise keeps for later."""
+"""Memory that is held is counted; what was freed goes back to the system, which the C library keeps otherwise."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 _PAGE_BYTES: Final = 4096
 _DONT_NEED: Final = 4  # MADV_DONTNEED
+
+
+class Held:
+    """Bytes that are held: how many are `used`, and how many were at the `peak`; a subclass has the slots for both."""
+
+    if not TYPE_CHECKING:  # which would take them for all that there are
+        __slots__ = ()
+
+    used: int
+    peak: int
+
+    @property
+    def fallen(self) -> int:
+        """How many were freed since the peak, and are not in use again."""
+        return self.peak - self.used
+
+    def settle(self) -> None:
+        """Let what is used now be the peak."""
+        self.peak = self.used
 
 
 def give_back() -> None:

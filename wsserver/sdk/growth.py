@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from typing import Final
 
+from wsserver.outbound.memory import Held
+
 # What grows by less does so at once: an app that handles many messages at a time shall not wait for trifles.
 GROWS_MUCH: Final = 64 << 10
 GROWS_FROM: Final = GROWS_MUCH // 40  # JSON that is shorter cannot grow so much
@@ -21,20 +23,20 @@ def growth_of(data: bytes) -> int:
     return parts if parts >= GROWS_MUCH else 0
 
 
-class Growth:
+class Growth(Held):
     """Lets messages grow in turn, as many as there is room for; one alone always may."""
 
-    __slots__ = ("_limit", "_used", "_waiting")
+    __slots__ = ("_limit", "_waiting", "peak", "used")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._used = 0
+        self.used = self.peak = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def enter(self, size: int) -> None:
         """Wait until there is room for so many bytes; `leave` gives them back."""
         if not self._waiting and self._has_room(size):
-            self._used += size
+            self._take(size)
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((size, turn))
@@ -47,12 +49,17 @@ class Growth:
 
     def leave(self, size: int) -> None:
         """Give back what `enter` took."""
-        self._used -= size
+        self.used -= size
         while self._waiting and self._has_room(self._waiting[0][0]):
             next_size, turn = self._waiting.popleft()
             if not turn.done():
-                self._used += next_size
+                self._take(next_size)
                 turn.set_result(None)
 
+    def _take(self, size: int) -> None:
+        self.used += size
+        if self.used > self.peak:
+            self.peak = self.used
+
     def _has_room(self, size: int) -> bool:
-        return not self._used or self._used + size <= self._limit
+        return not self.used or self.used + size <= self._limit
