@@ -95,6 +95,7 @@ def connect(
             target=saved,
             new_client=new_client,
             client=partial(new_client, saved) if named else None,
+            given=connection.given(),
             config=config,
             theme=terminal.theme,
             record=view.record,

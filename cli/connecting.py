@@ -30,30 +30,39 @@ READER_GRACE_S: Final = 1.0  # a reader of standard output that takes longer is 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who connects: at most one of a token, a file with one, or a user to mint JWTs for; else a guest."""
+    """Who connects: at most one of a token, a file with one, a user to mint JWTs for, or nobody; else a guest."""
 
     token: str | None = None
     file: Path | None = None
     sub: str | None = None
     secret: bytes | None = None
+    no_token: bool = False
 
     def __repr__(self) -> str:
         return "Credentials(...)"
 
     @property
     def is_named(self) -> bool:
-        """Whether a token, a file or a user is given."""
-        return (self.token, self.file, self.sub) != (None, None, None)
+        """Whether a token, a file or a user is given, or that there is none."""
+        return self.no_token or (self.token, self.file, self.sub) != (None, None, None)
+
+    def check(self, *others: bool) -> None:
+        """Raise ConfigError for two ways at once to say who connects; `others` are more of them."""
+        given = (self.token is not None, self.file is not None, self.sub is not None, self.no_token, *others)
+        if sum(given) > 1:
+            ways = "--token, --token-file, --sub" + (", --no-token and --users" if others else " and --no-token")
+            raise ConfigError("--token", "more than one token is given", f"use one of {ways}")
 
     def source(self, dial: DialOptions) -> TokenSource | None:
         """Return where the client gets its tokens, None if it makes its own.
 
         Raises ConfigError for two at once, and for a token or a user that no connection could have.
         """
-        if sum(source is not None for source in (self.token, self.file, self.sub)) > 1:
-            raise ConfigError("--token", "more than one token is given", "use one of --token, --token-file and --sub")
-        from wsclient import GuestTokens, StaticToken
+        self.check()
+        from wsclient import GuestTokens, NoToken, StaticToken
 
+        if self.no_token:
+            return NoToken()
         if self.token is not None:
             return StaticToken(read_token(self.token))
         if self.file is not None:
@@ -95,7 +104,7 @@ class Connector:
         who = self.credentials
         if not who.is_named:
             file = None if target.token_file is None else Path(target.token_file)
-            who = Credentials(pasted, file, target.sub, who.secret)
+            who = Credentials(pasted, file, target.sub, who.secret, no_token=target.no_token)
         dial = self.dial(target.dials)
         return Client(
             target.url,

@@ -130,12 +130,10 @@ _READERS: Final = {FileKind.RECORDING: read_sent, FileKind.SPEECH: read_speech, 
 def tokens(target: LoadTargetOptions, run_s: float) -> Tokens:
     """Return where the tokens of a run come from; raises ConfigError."""
     who = target.who
-    given = [who.token is not None, who.token_file is not None, who.sub is not None, who.users]
-    if sum(given) > 1:
-        raise ConfigError(
-            "--token", "more than one token is given", "use one of --token, --token-file, --sub and --users"
-        )
     credentials = who.credentials()
+    credentials.check(who.users)
+    if credentials.no_token:
+        return Tokens(is_none=True)
     if credentials.token is not None:
         return Tokens(token=read_token(credentials.token))
     if credentials.file is not None:

@@ -165,7 +165,8 @@ def _token_source(url: str, target: LoadTargetOptions, tokens: Tokens) -> TokenS
 
         return StaticToken(mint_jwt(tokens.secret, {"sub": _PROBE_USER, "exp": now_ms() // 1000 + 60}))
     carries_token = has_token(url) or target.handshake.dial().has_token
-    return GuestTokens(now_ms, tokens.secret) if is_seed_url(url) and not carries_token else None
+    is_guest = is_seed_url(url) and not carries_token and not tokens.is_none
+    return GuestTokens(now_ms, tokens.secret) if is_guest else None
 
 
 async def _signs(url: str, target: LoadTargetOptions, token: TokenSource | None) -> _Signs:

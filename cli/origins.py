@@ -9,7 +9,10 @@ from wscore.errors import ConfigError
 
 _KEY: Final = "cli.origins"
 # What a flag may take the place of although the environment or the file names it: (weaker, stronger).
-_ALTERNATIVES: Final = (("url", "profile"), ("url", "serve"), ("serve", "url"), ("app", "voice"), ("voice", "app"))
+_ALTERNATIVES: Final = (
+    *(("url", "profile"), ("url", "serve"), ("serve", "url"), ("app", "voice"), ("voice", "app")),
+    *(("token", "no_token"), ("token_file", "no_token"), ("sub", "no_token")),
+)
 # The sources of values that somebody gave, strongest first.
 _GIVEN: Final = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 

@@ -13,11 +13,12 @@ from cli.settings import CONFIG_FILE, load_toml
 from wscore.errors import ConfigError
 
 _FIELDS: Final = ("url", "session", "sub", "token-file")
+_NO_TOKEN: Final = "no-token"
 
 
 @dataclass(frozen=True, slots=True)
 class SavedProfile:
-    """Where to connect and as whom: a guest unless `sub` or `token_file` is set. A token itself is never saved.
+    """Where to connect and as whom: a guest unless `sub`, `token_file` or `no_token` is set. No token is ever saved.
 
     `dials` are options of the connection by their names, which count where the command line has none, `speaks` those of
     the protocol.
@@ -29,6 +30,7 @@ class SavedProfile:
     token_file: str | None = None
     dials: Mapping[str, Any] = field(default_factory=dict, repr=False)
     speaks: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    no_token: bool = False
 
 
 def config_path(path: Path | None) -> Path:
@@ -68,6 +70,8 @@ def save_profile(path: Path, name: str, profile: SavedProfile) -> None:
             value = getattr(profile, key.replace("-", "_"))
             if value:
                 table[key] = value
+        if profile.no_token:
+            table[_NO_TOKEN] = True
         for key, value in profile.dials.items():
             table[key] = value
         for key, value in profile.speaks.items():
@@ -92,8 +96,11 @@ def _profile(path: Path, name: str, table: Any) -> SavedProfile:
     for key, value in table.items():
         if key in DIAL_KINDS:
             check_saved(f"{place} {key}", key, value)
+        elif key == _NO_TOKEN:
+            if not isinstance(value, bool):
+                raise ConfigError(f"{place} {key}", "is not true or false")
         elif key not in _FIELDS and key not in SAVED_FIELDS:
-            known = ", ".join((*_FIELDS, *DIAL_KINDS, *SAVED_FIELDS))
+            known = ", ".join((*_FIELDS, _NO_TOKEN, *DIAL_KINDS, *SAVED_FIELDS))
             raise ConfigError(f"{place} {key}", "there is no such field", f"fields are {known}")
         elif key in _FIELDS and not isinstance(value, str):
             raise ConfigError(f"{place} {key}", "is not text")
@@ -105,4 +112,5 @@ def _profile(path: Path, name: str, table: Any) -> SavedProfile:
         read_saved(speaks)
     except ConfigError as error:
         raise ConfigError(f"{place} {error.setting}", error.problem) from None
-    return SavedProfile(table["url"], table.get("session"), table.get("sub"), table.get("token-file"), dials, speaks)
+    who = table.get("sub"), table.get("token-file")
+    return SavedProfile(table["url"], table.get("session"), *who, dials, speaks, bool(table.get(_NO_TOKEN)))

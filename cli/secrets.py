@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from functools import cache
 from pathlib import Path
+from typing import Final
 
 from wscore.errors import ConfigError
 from wscore.secrets import checked_token
@@ -20,6 +20,8 @@ WEBHOOK_VARIABLE = "WSCTL_WEBHOOK_SECRET"
 KEY_VARIABLES = {
     name: f"WSCTL_{name.upper().replace('-', '_')}_KEY" for name in ("asr", "llm", "tts", "ops", "ops-read")
 }
+
+_told: Final[dict[str, str]] = {}  # passwords by user, as they were typed at a prompt
 
 
 def read_token(token: str) -> str:
@@ -50,15 +52,19 @@ def read_user(pair: str | None, file: Path | None) -> str:
         return text
     if file is not None or not sys.stdin or not sys.stdin.isatty():
         raise ConfigError(option, "has no password", "write USER:PASSWORD into WSCTL_USER or a --user-file")
-    return checked_text(f"{user}:{_password_of(user)}", option)
+    if user not in _told:
+        from getpass import getpass
+
+        _told[user] = getpass(f"password of {neutralise(user)}: ")
+    return checked_text(f"{user}:{_told[user]}", option)
 
 
-@cache
-def _password_of(user: str) -> str:
-    """Ask for a password, once."""
-    from getpass import getpass
-
-    return getpass(f"password of {neutralise(user)}: ")
+def password_told(user: str) -> str:
+    """Return the password that somebody was asked for already; raises ConfigError."""
+    if user not in _told:
+        mend = "fill it in beside the user; an empty one is given as --user USER:"
+        raise ConfigError("password", f"there is none for {neutralise(user)}", mend)
+    return _told[user]
 
 
 def read_key(name: str, key_file: Path | None) -> str | None:

@@ -12,6 +12,7 @@ from cli import collector
 from cli.options.protocol import SAVED_FIELDS
 from cli.profiles import SavedProfile, config_path, read_keys, read_profiles, save_profile
 from cli.saved import check_saved, read_options, written
+from cli.secrets import password_told
 from wsclient import Client
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.happenings import Happening
@@ -29,6 +30,7 @@ def run_terminal(
     target: SavedProfile,
     new_client: Callable[[SavedProfile, str | None], Client],
     client: Callable[[], Client] | None,
+    given: frozenset[str] = frozenset(),
     recording: tuple[str, Sequence[Record | Happening]] | None = None,
     config: Path | None = None,
     theme: str | None = None,
@@ -40,7 +42,8 @@ def run_terminal(
     """Run it until somebody quits.
 
     `new_client` makes a client from what the form says (the token is one that was pasted); `client` is the one to begin
-    with, None for the form. Raises ConfigError for a setting that cannot be used.
+    with, None for the form. What is `given`, options by name, wins over the form. Raises ConfigError for a setting that
+    cannot be used.
     """
     path = config_path(config)
     profiles = {name: _target(profile) for name, profile in read_profiles(path).items()}
@@ -52,13 +55,15 @@ def run_terminal(
     app = ConnectApp(
         target=_target(target),
         new_client=lambda target: new_client(
-            _profile(target, target.password), target.value if target.kind is TokenKind.PASTED else None
+            _profile(target, target.password if given.isdisjoint(("user", "user-file")) else None),
+            target.value if target.kind is TokenKind.PASTED else None,
         ),
         history_path=history_path(),
         saved_path=path.with_name("wsctl-messages.jsonl"),
         client=client,
         recording=recording,
         profiles=profiles,
+        given=given,
         save_profile=lambda name, target: save_profile(path, name, _profile(target)),
         keys=keys,
         record=record,
@@ -97,6 +102,8 @@ def _target(profile: SavedProfile) -> Target:
         kind, value = TokenKind.SUB, profile.sub
     elif profile.token_file:
         kind, value = TokenKind.FILE, profile.token_file
+    elif profile.no_token:
+        kind, value = TokenKind.NONE, ""
     else:
         kind, value = TokenKind.GUEST, ""
     speaks, dials = dict(profile.speaks), dict(profile.dials)
@@ -110,7 +117,9 @@ def _profile(target: Target, password: str | None = None) -> SavedProfile:
     options = read_options(target.options)
     if target.user:
         check_saved("user", "user", target.user)
-        options["user"] = target.user if password is None else f"{target.user}:{password}"
+        options["user"] = target.user
+        if password is not None:
+            options["user"] += f":{password or password_told(target.user)}"
     elif password:
         raise ConfigError("password", "there is no user")
     speaks = {key: value for key, value in options.items() if key in SAVED_FIELDS}
@@ -123,4 +132,5 @@ def _profile(target: Target, password: str | None = None) -> SavedProfile:
         target.value if target.kind is TokenKind.FILE else None,
         {key: value for key, value in options.items() if key not in speaks},
         speaks,
+        target.kind is TokenKind.NONE,
     )

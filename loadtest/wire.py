@@ -47,7 +47,7 @@ class LoadStage(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """Where tokens come from: one given `token`, JWTs minted with `secret` when `as_users`, else guests.
+    """Where tokens come from: one given `token`, JWTs minted with `secret` when `as_users`, nowhere, else guests.
 
     Guests are signed when there is a secret and `as_users` is false.
     """
@@ -55,6 +55,7 @@ class Tokens(msgspec.Struct, frozen=True):
     token: str | None = None
     secret: bytes | None = None
     as_users: bool = False
+    is_none: bool = False
 
     @property
     def is_chosen(self) -> bool:

@@ -37,7 +37,7 @@ from wsclient.publishing.errors import (
     OperationsUnreachableError,
 )
 from wsclient.publishing.publisher import AsyncPublisher, Publisher
-from wsclient.tokens import GuestTokens, StaticToken, TokenSource
+from wsclient.tokens import GuestTokens, NoToken, StaticToken, TokenSource
 from wscore.codes import Action, CloseCode, CloseSpec
 from wscore.envelope import Envelope, InvalidMessageError, OutboundEnvelope
 from wscore.errors import ConfigError
@@ -106,6 +106,7 @@ __all__ = [
     "LineMark",
     "Lost",
     "NoReplyError",
+    "NoToken",
     "NotConnectedError",
     "Opened",
     "OperationRefusedError",

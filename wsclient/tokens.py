@@ -13,7 +13,7 @@ class TokenSource(Protocol):
     """Gives the token for the next connection."""
 
     async def __call__(self) -> str:
-        """Return a token, a new one where possible."""
+        """Return a token, a new one where possible; empty for none."""
 
 
 class StaticToken:
@@ -27,6 +27,16 @@ class StaticToken:
     async def __call__(self) -> str:
         """Return the token."""
         return self._token
+
+
+class NoToken:
+    """None at all: something else says who connects, such as a cookie, or the server asks nobody."""
+
+    __slots__ = ()
+
+    async def __call__(self) -> str:
+        """Return no token."""
+        return ""
 
 
 class GuestTokens:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -56,9 +56,7 @@ class TargetOptions:
         Raises ConfigError for a profile that does not exist.
         """
         found = SavedProfile(DEFAULT_URL) if self.profile is None else self._saved(self.profile, config_path(config))
-        return SavedProfile(
-            url or found.url, self.session or found.session, found.sub, found.token_file, found.dials, found.speaks
-        )
+        return replace(found, url=url or found.url, session=self.session or found.session)
 
     @staticmethod
     def _saved(name: str, path: Path) -> SavedProfile:
@@ -78,6 +76,14 @@ class ConnectionOptions:
     handshake: HandshakeOptions = field(default_factory=HandshakeOptions)
     trust: ClientTlsOptions = field(default_factory=ClientTlsOptions)
     route: RouteOptions = field(default_factory=RouteOptions)
+
+    def given(self) -> frozenset[str]:
+        """Return the names of the options that somebody gave, to which what a profile or the form says gives way."""
+        groups = (self.handshake, self.trust, self.route)
+        named = {option.name: getattr(group, option.name) for group in groups for option in fields(group)}
+        named |= {name: getattr(self.who, name) for name in ("token", "token_file", "sub", "no_token")}
+        named["uds"] = self.target.uds
+        return frozenset(name.replace("_", "-") for name, value in named.items() if value not in (None, False))
 
     def connector(self, protocol: Callable[[Mapping[str, Any]], ProtocolSettings] = lambda _: WSCTL) -> Connector:
         """Return what makes clients; `protocol` is what a server speaks, given what a profile has saved of it.

@@ -14,7 +14,7 @@ from cli.options.tokens import SecretOptions, refuse_empty
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialOptions:
-    """Who connects: at most one of a token, a file with one, or a user to mint JWTs for; else a guest."""
+    """Who connects: at most one of a token, a file with one, a user to mint JWTs for, or nobody; else a guest."""
 
     TITLE: ClassVar = "Who connects"
 
@@ -23,12 +23,15 @@ class CredentialOptions:
     ] = field(default=None, repr=False)
     token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with the token.")] = None
     sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint JWTs for this user with the secret.")] = None
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Send none, not a guest's either: a cookie says who, or nobody asks.")
+    ] = False
     key: SecretOptions = field(default_factory=SecretOptions)
 
     def credentials(self) -> Credentials:
         """Return who connects; raises ConfigError."""
         refuse_empty(self, CredentialOptions)
-        return Credentials(self.token, self.token_file, self.sub, self.key.secret())
+        return Credentials(self.token, self.token_file, self.sub, self.key.secret(), no_token=self.no_token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -147,7 +147,8 @@ class Dialer:
     def _url(self, index: int, query: dict[str, str]) -> str:
         fields = dict(query)
         tokens = self._tokens
-        if tokens.is_chosen or (self._is_ours and (not self._has_token or tokens != Tokens())):
+        is_guest = self._is_ours and not tokens.is_none and (not self._has_token or tokens.secret is not None)
+        if tokens.is_chosen or is_guest:
             fields["token"] = self._token(index, fields)
         kept = [field for field in self._parts.query.split("&") if field and field.partition("=")[0] not in fields]
         return urlunsplit(self._parts._replace(query="&".join([*kept, urlencode(fields)] if fields else kept)))

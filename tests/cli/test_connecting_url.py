@@ -97,6 +97,18 @@ def test_it_decides_alone_where_there_are_no_tokens_and_shows_nowhere(serving):
         assert secret not in command
 
 
+def test_the_client_goes_without_a_token_where_a_cookie_says_who_it_is(serving, wsctl):
+    with deciding(lambda asked: {"user": "ann"} if asked.get("cookie") == "c=1" else {}) as (url, _):
+        server = serving(WSCTL_CONNECTING_URL=url, WSCTL_WEBHOOK_SECRET=SECRET)
+        talk = ("connect", server.url, "--cookie", "c=1", "--expect", "session_created", "--timeout", "20s")
+        came = wsctl(*talk, "--no-token", WSCTL_TOKEN="bad")
+        assert (came.returncode, json.loads(came.stdout)["data"]["userId"]) == (0, "ann"), came.stderr
+        assert wsctl(*talk, "--no-token", "--sub", "bob").returncode == 2
+        both = wsctl("loadtest", "heartbeat", server.url, "--no-token", "--users")
+        assert (both.returncode, "--sub, --no-token and --users" in both.stderr) == (2, True)
+    assert server.stop() == 0
+
+
 def greeted_closed(url):
     with connect(url, proxy=None) as client:
         with pytest.raises(Exception, match="1013"):

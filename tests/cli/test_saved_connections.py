@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from cli import terminal
-from cli.options.handshake import HandshakeOptions
+from cli.options.connection import ConnectionOptions, TargetOptions
+from cli.options.credentials import CredentialOptions
+from cli.options.handshake import ClientTlsOptions, HandshakeOptions, RouteOptions
 from cli.options.protocol import ProtocolOptions
 from cli.profiles import SavedProfile, read_profiles, save_profile
 from cli.saved import read_options, with_saved, written
-from wsclient.tui.model.target import Target
+from wsclient import NoToken
+from wsclient.tui.model.target import Target, TokenKind
 from wscore.errors import ConfigError
 from wscore.foreign import ProtocolName, ProtocolSettings
 
@@ -121,3 +124,42 @@ def test_a_profile_with_a_user_asks_for_the_password_where_somebody_is(wsctl, tm
     (tmp_path / "wsctl.toml").write_text('[profiles.there]\nurl = "ws://127.0.0.1:1/"\nuser = "ann"\n')
     refused = wsctl("connect", "--profile", "there", *TALK)
     assert (refused.returncode, "--user: has no password" in refused.stderr) == (2, True), refused.stderr
+
+
+def test_a_user_without_a_password_is_asked_for_one_or_told_where_to_give_it(monkeypatch):
+    target = Target("ws://h/", user="ann")
+    with pytest.raises(ConfigError, match="there is none for ann; fill it in") as caught:
+        terminal._profile(target, "")
+    assert caught.value.setting == "password"
+    assert terminal._profile(target).dials == {"user": "ann"}
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    asked = []
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or "secret")
+    for _ in range(2):
+        assert HandshakeOptions(user="ann").headers() == (("Authorization", "Basic YW5uOnNlY3JldA=="),)
+    assert asked == ["password of ann: "]
+    assert terminal._profile(target, "").dials["user"] == "ann:secret"
+
+
+def test_a_profile_without_a_token_is_saved_and_goes_without_one(tmp_path):
+    file = tmp_path / "wsctl.toml"
+    target = Target("ws://h/", TokenKind.NONE)
+    save_profile(file, "there", terminal._profile(target))
+    assert terminal._target(read_profiles(file)["there"]) == target
+    options = ConnectionOptions()
+    assert isinstance(options.connector().client(read_profiles(file)["there"])._token, NoToken)
+    file.write_text('[profiles.there]\nurl = "ws://h/"\nno-token = "yes"\n')
+    with pytest.raises(ConfigError, match="is not true or false"):
+        read_profiles(file)
+
+
+def test_options_are_given_whatever_gave_them(monkeypatch):
+    options = ConnectionOptions(
+        target=TargetOptions(profile="x", session="y", uds="/s"),
+        who=CredentialOptions(no_token=True),
+        handshake=HandshakeOptions(cookie=["a=1"]),
+        trust=ClientTlsOptions(key=Path("k.pem")),
+        route=RouteOptions(ping_interval=5),
+    )
+    assert options.given() == {"uds", "no-token", "cookie", "key", "ping-interval"}
+    assert ConnectionOptions().given() == frozenset()

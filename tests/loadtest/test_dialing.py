@@ -56,6 +56,22 @@ async def test_headers_go_along_and_one_with_a_token_takes_the_place_of_a_guests
     assert (b"?token=" in request) == has_token
 
 
+@pytest.mark.parametrize(("tokens", "has_token"), [(Tokens(), True), (Tokens(is_none=True), False)])
+async def test_without_a_token_no_guest_is_made_up(tokens, has_token):
+    requests: list[bytes] = []
+
+    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    listening = await asyncio.start_server(on_connection, "127.0.0.1", 0)
+    async with listening, asyncio.timeout(HANG_S):
+        url = f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        with pytest.raises(Exception):  # noqa: B017, PT011 # as above; it has no answer
+            await Dialer(url, tokens).dial(WSListener(), 0, {})
+    assert [b"?token=" in request for request in requests] == [has_token]
+
+
 async def test_a_client_certificate_is_shown_to_a_server_that_asks_for_one(make_certificate):
     made, own = make_certificate("127.0.0.1"), make_certificate("load")
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(own.cert))

@@ -52,6 +52,7 @@ class ConnectApp(TerminalApp):
 
     It begins with the main screen when there is a `client` to connect with or a `recording` to look through, else
     with the form; `new_client` makes a client for what the form says, and raises WsctlError when it cannot.
+    Options that are `given` by their names win over what the form says.
     `captures` are the variables that are taken from what comes, path by name. With `verbose` the handshake is shown
     from the start. `on_drawn` is called once the first screen is to be seen.
     """
@@ -81,6 +82,7 @@ class ConnectApp(TerminalApp):
         client: Callable[[], Client] | None = None,
         recording: tuple[str, Sequence[Record | Happening]] | None = None,
         profiles: Mapping[str, Target] | None = None,
+        given: frozenset[str] = frozenset(),
         save_profile: Callable[[str, Target], None] | None = None,
         keys: Mapping[str, str] | None = None,
         record: Path | None = None,
@@ -99,6 +101,7 @@ class ConnectApp(TerminalApp):
         self._client = client
         self._recording = recording
         self._profiles = dict(profiles or {})
+        self._given = given
         self._save_profile = save_profile
         self._record = record
         self._shows = shows
@@ -157,7 +160,7 @@ class ConnectApp(TerminalApp):
     def _form(self) -> ConnectForm:
         from wsclient.tui.widgets.form import ConnectForm
 
-        return ConnectForm(self._target, self._profiles, submit=self._submit, save=self._save)
+        return ConnectForm(self._target, self._profiles, submit=self._submit, save=self._save, given=self._given)
 
     def _submit(self, target: Target) -> None:
         self._new_client(target)  # wrong input shows now, not in a worker

@@ -14,7 +14,7 @@ from cli.saved import with_saved
 from cli.terminal import _profile
 from wsclient import Client
 from wsclient.tui.model.options import OPTION_FIELDS, joined_options, split_options
-from wsclient.tui.model.target import Target
+from wsclient.tui.model.target import Target, TokenKind
 
 LINE = (
     "--header 'X-A: 1' --header 'X-B: it is' --cookie a=1 --subprotocol chat --user-file me --proxy none --cert a.pem "
@@ -117,3 +117,26 @@ async def test_a_user_and_a_password_let_in_and_the_password_is_seen_nowhere(ope
     assert 'user = "ann"' in saved.read_text()
     for secret in ("secret", base64.b64encode(pair.encode()).decode()):
         assert secret not in seen + saved.read_text()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 50)])
+async def test_a_field_of_an_option_that_is_given_is_closed_and_says_what_wins(open_terminal, size):
+    target = Target("wss://a.example/", TokenKind.SUB, "ann", options=LINE, user="ben")
+    given = frozenset({"header", "user-file", "token", "insecure", "origin"})
+    saved = {}
+    options = {"form": True, "size": size, "target": target, "given": given, "save_profile": saved.__setitem__}
+    async with open_terminal(target.url, profiles={"it": target}, **options) as terminal:
+        screen = terminal.screen
+        wins = {"header": "--header", "user": "--user-file", "password": "--user-file", "user-file": "--user-file"}
+        for name, winner in wins.items():
+            place = screen.query_one(f"#{name}" if name in ("user", "password") else f"#option-{name}", Input)
+            assert (place.disabled, place.value, place.placeholder) == (True, "", f"{winner} wins, being given")
+        assert not screen.query_one("#option-cookie", Input).disabled
+        assert screen.query_one("#kind").disabled
+        await terminal.shows("Connect as: --token wins, being given")
+        screen.query_one("#options", Input).focus()
+        await terminal.shows("--insecure, --origin win, being given")
+        assert screen.filled_in == target
+        screen.query_one("#profile").value = "it"
+        await terminal.until(lambda: screen.query_one("#options", Input).value)
+        assert screen.filled_in == target

@@ -15,6 +15,7 @@ class TokenKind(StrEnum):
     SUB = "sub"
     PASTED = "pasted"
     FILE = "file"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)

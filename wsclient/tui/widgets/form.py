@@ -24,13 +24,19 @@ _KINDS = {
     TokenKind.SUB: "a user, with a JWT minted by WSCTL_JWT_SECRET",
     TokenKind.PASTED: "whoever this token names",
     TokenKind.FILE: "whoever the token in this file names",
+    TokenKind.NONE: "whoever a cookie or a header says, without a token",
 }
 _PROTOCOLS = {ProtocolName.AUTO: "finds out (auto)"}
+_WHO = ("token", "token-file", "sub", "no-token")
+_LOGIN = ("user", "user-file")
 _ASKED = {TokenKind.SUB: "user", TokenKind.PASTED: "token", TokenKind.FILE: "file"}
 
 
 class ConnectForm(Screen[None]):
-    """Fills in a Target. `submit` connects and raises WsctlError when it cannot; `save` keeps it under a name."""
+    """Fills in a Target. `submit` connects and raises WsctlError when it cannot; `save` keeps it under a name.
+
+    A field of an option that is `given` is closed and says so, since that wins; what a target has in it is kept.
+    """
 
     TITLE = "connect"
     HELP = "Enter connects. A pasted token and a password are never saved."
@@ -61,12 +67,15 @@ class ConnectForm(Screen[None]):
         *,
         submit: Callable[[Target], None],
         save: Callable[[str, Target], None],
+        given: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
         self._target = target
         self._profiles = dict(profiles)
         self._submit = submit
         self._save = save
+        self._given = given
+        self._kept: dict[str, str] = {}  # what stands in no field, since something else wins
 
     def compose(self) -> ComposeResult:
         """Yield the fields."""
@@ -82,25 +91,28 @@ class ConnectForm(Screen[None]):
                 yield Input(target.url, compact=True, id="url")
                 names = [(_PROTOCOLS.get(name, str(name)), name) for name in ProtocolName]
                 yield Select(names, value=target.protocol, allow_blank=False, compact=True, id="protocol")
-            yield Label("Connect as")
+            yield Label(f"Connect as{self._winning(*_WHO)}")
             kinds = [(text, kind) for kind, text in _KINDS.items()]
-            yield Select(kinds, value=target.kind, allow_blank=False, compact=True, id="kind")
+            is_told = not self._given.isdisjoint(_WHO)
+            yield Select(kinds, value=target.kind, allow_blank=False, compact=True, id="kind", disabled=is_told)
             yield Input(target.value, compact=True, id="value")
             yield Label("Session to join (optional)")
             yield Input(target.session, compact=True, id="session")
-            fields, rest = split_options(target.options)
-            with Collapsible(title="More options", collapsed=not (fields or target.user), id="more"):
+            with Collapsible(title="More options", id="more"):
                 with Horizontal(classes="option"):
                     yield Label("User, password")
-                    yield Input(target.user, placeholder="of Basic auth", compact=True, id="user")
-                    yield Input(target.password, placeholder="never saved", password=True, compact=True, id="password")
+                    yield self._input("user", "of Basic auth", *_LOGIN)
+                    yield self._input("password", "never saved", *_LOGIN, password=True)
                 for field in OPTION_FIELDS:
                     with Horizontal(classes="option"):
                         yield Label(field.title)
-                        value = fields.get(field.name, "")
-                        yield Input(value, placeholder=field.hint, compact=True, id=f"option-{field.name}")
-            yield Label("Other options of the connection (optional, as on the command line)")
-            yield Input(rest, placeholder="--insecure --origin URL --type-key KEY …", compact=True, id="options")
+                        rivals = _LOGIN if field.name in _LOGIN else (field.name,)
+                        yield self._input(f"option-{field.name}", field.hint, *rivals)
+            others = self._given.difference(_WHO, _LOGIN, (field.name for field in OPTION_FIELDS))
+            yield Label(
+                f"Other options of the connection{self._winning(*sorted(others)) or ', as on the command line'}"
+            )
+            yield Input(placeholder="--insecure --origin URL --type-key KEY …", compact=True, id="options")
             with Horizontal():
                 yield Button("Connect", variant="primary", compact=True, id="connect")
             yield Label("Save as profile (ctrl+s)")
@@ -110,6 +122,7 @@ class ConnectForm(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin with the URL."""
+        self._fill_options(self._target)
         self._ask_for_value()
         self.query_one("#url", Input).focus()
 
@@ -123,12 +136,12 @@ class ConnectForm(Screen[None]):
             self.query_one("#value", Input).value.strip(),
             self.query_one("#session", Input).value.strip(),
             joined_options(
-                {field.name: self.query_one(f"#option-{field.name}", Input).value for field in OPTION_FIELDS},
+                {field.name: self._value(f"option-{field.name}") for field in OPTION_FIELDS},
                 self.query_one("#options", Input).value,
             ),
             ProtocolName(str(self.query_one("#protocol", Select).value)),
-            self.query_one("#user", Input).value.strip(),
-            self.query_one("#password", Input).value,
+            self._value("user").strip(),
+            self._value("password"),
         )
 
     def action_connect(self) -> None:
@@ -163,20 +176,40 @@ class ConnectForm(Screen[None]):
             self.query_one("#kind", Select).value = target.kind
             self.query_one("#value", Input).value = target.value
             self.query_one("#session", Input).value = target.session
-            fields, rest = split_options(target.options)
-            for field in OPTION_FIELDS:
-                self.query_one(f"#option-{field.name}", Input).value = fields.get(field.name, "")
-            self.query_one("#user", Input).value = target.user
-            self.query_one("#password", Input).value = target.password
-            self.query_one("#more", Collapsible).collapsed = not (fields or target.user)
-            self.query_one("#options", Input).value = rest
+            self._fill_options(target)
             self.query_one("#protocol", Select).value = target.protocol
         self._ask_for_value()
+
+    def _winning(self, *names: str) -> str:
+        """Return which of these options win over a field, to stand behind its name; empty if none is given."""
+        found = [f"--{name}" for name in names if name in self._given]
+        return f": {', '.join(found)} {'wins' if len(found) == 1 else 'win'}, being given" if found else ""
+
+    def _input(self, id: str, hint: str, *names: str, password: bool = False) -> Input:
+        """Return a field, closed where one of the options of these names is given."""
+        wins = self._winning(*names).removeprefix(": ")
+        return Input(placeholder=wins or hint, password=password, disabled=bool(wins), compact=True, id=id)
+
+    def _value(self, id: str) -> str:
+        """Return what stands in a field, or would."""
+        return self._kept.get(id, self.query_one(f"#{id}", Input).value)
+
+    def _fill_options(self, target: Target) -> None:
+        values, rest = split_options(target.options)
+        self.query_one("#more", Collapsible).collapsed = not (values or target.user)
+        self.query_one("#options", Input).value = rest
+        places = {f"option-{field.name}": values.get(field.name, "") for field in OPTION_FIELDS}
+        for id, value in (places | {"user": target.user, "password": target.password}).items():
+            place = self.query_one(f"#{id}", Input)
+            if place.disabled:
+                self._kept[id] = value
+            else:
+                place.value = value
 
     def _ask_for_value(self) -> None:
         kind = TokenKind(str(self.query_one("#kind", Select).value))
         field_ = self.query_one("#value", Input)
-        field_.display = kind in _ASKED
+        field_.display = kind in _ASKED and self._given.isdisjoint(_WHO)
         field_.placeholder = _ASKED.get(kind, "")
         field_.password = kind is TokenKind.PASTED
 
