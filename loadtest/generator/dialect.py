@@ -32,6 +32,7 @@ class Dialect:
         self._rows = tuple({name: self._escaped(text) for name, text in row.items()} for row in dialogue.rows)
         self._pad = "x" * plan.payload_bytes
         self._beats = 0
+        self._attachments: dict[LoadConnection, int] = {}  # that are still to come
         self.adapter: Adapter = dialogue.adapter()
         self.is_private = dialogue.protocol.name in PRIVATE
         columns = dialogue.rows[0] if dialogue.rows else ()
@@ -56,6 +57,9 @@ class Dialect:
             connection.traffic.error(fault_of(payload))
             return None
         reading = self.adapter.read(frame)
+        if reading.attachments and not self._has_attachments(connection, reading.attachments):
+            connection.traffic.error(_stray(self.adapter))
+            return None
         if reading.answer is not None:
             if self._opening is not None and reading.answer == self.adapter.opening:
                 self.say(connection, self._opening, 0, connection.index)
@@ -71,8 +75,7 @@ class Dialect:
         if kind is Kind.UNREADABLE:
             if self._is_raw:
                 return reading
-            name = self.adapter.name
-            connection.traffic.error(f"no message of {name}" if is_text else f"a binary frame that is none of {name}")
+            connection.traffic.error(f"no message of {self.adapter.name}" if is_text else _stray(self.adapter))
         elif kind is Kind.HEARTBEAT and reading.message is not None and reading.message.id is not None:
             return reading  # the answer to one that was sent as a message
         return None
@@ -103,6 +106,13 @@ class Dialect:
             return values[name]
 
         connection.transport.send(TEXT if template.is_text else BINARY, template.fill(value))
+
+    def _has_attachments(self, connection: LoadConnection, more: int) -> bool:
+        """Note `more` attachments to come, -1 where one came; False for one that belongs to no message."""
+        due = self._attachments.pop(connection, 0) + more
+        if due > 0:
+            self._attachments[connection] = due
+        return due >= 0
 
     def _greeted(self, connection: LoadConnection, reading: Reading) -> Reading | None:
         if not connection.joined_ns:
@@ -135,6 +145,10 @@ class Dialect:
             self._beats += 1
             send(connection, self.adapter.heartbeat.frame(f"hb{self._beats}"))
             self._arm(connection, interval_s)
+
+
+def _stray(adapter: Adapter) -> str:
+    return f"a binary frame that is none of {adapter.name}"
 
 
 def send(connection: LoadConnection, frame: Frame) -> None:

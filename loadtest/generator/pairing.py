@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -35,6 +36,18 @@ def issuer_of(number: int, last: int, position: int, processes: int) -> Issuer:
     return Issuer.THIS if number <= last else Issuer.NOBODY
 
 
+@dataclass(slots=True)
+class _Shift:
+    """Whether the replies of a connection have been shifted since before its first request that counts.
+
+    `ahead` is how many requests it was waiting for since then at any time, `taken` how many replies went to those that
+    do not count: if what had been asked before was lost, they were for others.
+    """
+
+    ahead: int
+    taken: int = 0
+
+
 class Pairing:
     """The requests of one process without a reply; `issuer` tells who gave an id, `counts` has what people see.
 
@@ -43,7 +56,17 @@ class Pairing:
     still comes is late too, which is up to whoever gets it.
     """
 
-    __slots__ = ("_counts", "_faults", "_forgotten", "_issuer", "_overdue", "is_in_order", "pending", "timeout_ns")
+    __slots__ = (
+        "_counts",
+        "_faults",
+        "_forgotten",
+        "_issuer",
+        "_overdue",
+        "_shifts",
+        "is_in_order",
+        "pending",
+        "timeout_ns",
+    )
 
     def __init__(
         self, timeout_s: float, issuer: Callable[[str], Issuer], counts: Counts, *, in_order: bool = False
@@ -55,13 +78,14 @@ class Pairing:
         self._faults: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self._overdue: dict[str, Request] = {}
         self._forgotten: list[Request] = []
+        self._shifts: dict[Any, _Shift] = {}  # by connection, from its first request on that counts
         self.is_in_order = in_order  # replies carry no ids, so connections know the order in which they asked
 
     def enter(self, key: str, request: Request) -> None:
         """Enter a request."""
         self.pending[key] = request
         if self.is_in_order:
-            _line_up(key, request)
+            self._line_up(key, request)
 
     def odd(self, connection: Any, key: str | None, *, counts: bool) -> tuple[Request, bool] | None:
         """Return the request that a reply answers after all, and whether it was overdue.
@@ -109,29 +133,48 @@ class Pairing:
                 self._forgotten.append(self._overdue.pop(next(iter(self._overdue))))
             yield request
 
-    def result(self, part: Part, offset_ns: int) -> None:
-        """Add whose replies were odd, and whose did not come; `offset_ns` is what the clock of the run is ahead."""
+    def result(self, part: Part, offset_ns: int) -> int:
+        """Add whose replies were odd, and whose did not come; `offset_ns` is what the clock of the run is ahead.
+
+        Returns how many requests without a reply had one: in order, what was lost before those that count leaves the
+        last of them without.
+        """
         for index, faults in self._faults.items():
             part.add_faults(index, faults)
         for _, sent_ns, is_counted, connection in (*self._forgotten, *self._overdue.values(), *self.pending.values()):
             if is_counted:
                 part.unanswered.setdefault(connection.index, []).append(sent_ns + offset_ns)
+        had_one = 0
+        for connection, shift in self._shifts.items():
+            unanswered = part.unanswered.get(connection.index, [])
+            wrong = min(shift.ahead, shift.taken, len(unanswered))
+            had_one += wrong
+            if wrong == len(unanswered):
+                part.unanswered.pop(connection.index, None)
+            elif wrong:
+                del unanswered[-wrong:]
+        return had_one
 
     def _oldest(self, connection: Any) -> str | None:
         if not self.is_in_order:  # the first reply without an id
             self.is_in_order = True
             for key, request in self.pending.items():
-                _line_up(key, request)
-        asked: deque[str] | None = connection.asked
-        while asked:
+                self._line_up(key, request)
+        asked: deque[str] = connection.asked or deque()
+        found = None
+        while asked and found is None:
             oldest = asked.popleft()
             if oldest in self.pending:  # else it had a reply with an id, or waited too long
-                return oldest
-        return None
+                found = oldest
+        if (shift := self._shifts.get(connection)) is not None:
+            shift.ahead = min(shift.ahead, len(asked))
+            shift.taken += found is not None and not self.pending[found][2]
+        return found
 
-
-def _line_up(key: str, request: Request) -> None:
-    connection = request[3]
-    if connection.asked is None:
-        connection.asked = deque()
-    connection.asked.append(key)
+    def _line_up(self, key: str, request: Request) -> None:
+        connection = request[3]
+        if connection.asked is None:
+            connection.asked = deque()
+        if request[2] and connection not in self._shifts:
+            self._shifts[connection] = _Shift(sum(earlier in self.pending for earlier in connection.asked))
+        connection.asked.append(key)

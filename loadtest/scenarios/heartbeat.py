@@ -80,7 +80,7 @@ class HeartbeatTraffic(Traffic):
         part.replies_received = self.counts.counted_received
         if self._timetable is not None:
             self.counts.unsent += self._timetable.backlog()
-        self.pairing.result(part, self.offset_ns)
+        part.replies_received += self.pairing.result(part, self.offset_ns)
 
 
 class HeartbeatConnection(LoadConnection):

@@ -53,19 +53,18 @@ OF_SOCKETIO: Final = (
     row("misroute", {"lost": 10, "misdelivered": 10}),
     row("wrongId", {"lost": 10, "unknown": 10}),
     row("garble", {"lost": 10, "errors": FEW}, ("no message of socketio",)),
-    row("binary", {"lost": 10}),  # which may be an attachment of any event
+    row("binary", {"lost": 10, "errors": FEW}, ("a binary frame that is none of socketio",)),
     row("refuse", ABSENT, ("HTTP 400",)),
     row("mute", ABSENT, ("no greeting within 0.5 s",), plan={"handshake_timeout_s": 0.5}),
     row("greet", {"errors": 4}, ("the greeting came twice",)),
 )
 # Its pongs carry no id: one more answers nothing, and one that is late or misses shifts those after it.
-# So does what it happened to in the ramp.
 OF_THE_SEED: Final = (
-    row("lose", {"lost": FEW}),
+    row("lose", {"lost": 10}),
     row("double", {"unknown": 10}),
-    row("misroute", {"lost": FEW, "unknown": FEW}),
-    row("garble", {"lost": FEW, "errors": FEW}, ("a text that is not JSON",)),
-    row("binary", {"lost": FEW, "errors": FEW}, ("a binary frame",)),
+    row("misroute", {"lost": 10, "unknown": FEW}),
+    row("garble", {"lost": 10, "errors": FEW}, ("a text that is not JSON",)),
+    row("binary", {"lost": 10, "errors": FEW}, ("a binary frame",)),
     row("refuse", ABSENT, ("HTTP 503",)),
     row("mute", ABSENT, ("no session_created within 0.5 s",), plan={"handshake_timeout_s": 0.5}),
     row("greet", {"errors": 4}, ("session_created came twice",)),

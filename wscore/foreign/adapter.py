@@ -33,13 +33,15 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
     `message` is what people read of it: its `type`, `id`, `data` and `session_id` as the protocol has them, None for a
     frame without any; its timestamp is 0 where the protocol has none. `answer` is due at once. `silence_s` is for how
-    long the server may say nothing from now on, if a greeting tells.
+    long the server may say nothing from now on, if a greeting tells. `attachments` are binary frames that belong to
+    this one and come next; one of those has -1.
     """
 
     kind: Kind
     message: Envelope | None = None
     answer: Frame | None = None
     silence_s: float | None = None
+    attachments: int = 0
 
 
 UNREADABLE: Final = Reading(Kind.UNREADABLE)

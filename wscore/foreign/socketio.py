@@ -13,9 +13,11 @@ from wscore.foreign.adapter import BINARY_TYPE, UNREADABLE, Adapter, Frame, Kind
 from wscore.foreign.values import encoded, items_of, members_of, present, text_of, typed, word_of
 
 # Engine.IO's `4` (message), Socket.IO's kind, attachments of a binary event, a namespace, the id of an acknowledgement.
-_PACKET: Final = re.compile(r"4(?P<kind>[0-6])(?:\d+-)?(?:(?P<space>/[^,]*),)?(?P<id>\d+)?(?P<rest>.*)", re.DOTALL)
+_PACKET: Final = re.compile(
+    r"4(?P<kind>[0-6])(?:(?P<parts>\d{1,9})-)?(?:(?P<space>/[^,]*),)?(?P<id>\d+)?(?P<rest>.*)", re.DOTALL
+)
 _CONNECT, _DISCONNECT, _EVENT, _ACK, _REFUSAL, _BINARY_EVENT, _BINARY_ACK = "0123456"
-_BINARY: Final = Envelope(BINARY_TYPE, 0)
+_ATTACHMENT: Final = Reading(Kind.MESSAGE, Envelope(BINARY_TYPE, 0), attachments=-1)  # of the event before it
 # A line that is a packet already; "42 apples" is none.
 _TYPED: Final = re.compile(r"4[0-6](?:\d+-)?(?:/[^,]*,)?\d*[\[{]")
 
@@ -26,8 +28,8 @@ def socketio_adapter(namespace: str = "/", auth: msgspec.Raw | None = None) -> A
     connect = f"40{space}{'' if auth is None else bytes(auth).decode()}"
 
     def read(frame: Frame) -> Reading:
-        if isinstance(frame, bytes):  # an attachment of the event before it
-            return Reading(Kind.MESSAGE, _BINARY)
+        if isinstance(frame, bytes):
+            return _ATTACHMENT
         if frame[:1] == "4":
             return _read_packet(frame)
         return _read_engine(frame, connect)
@@ -101,9 +103,15 @@ def _read_packet(frame: str) -> Reading:
     if items is None:
         return UNREADABLE
     if kind in (_ACK, _BINARY_ACK):
-        return Reading(Kind.REPLY, Envelope("ack", 0, space, _arguments(items), id))
+        reply = Envelope("ack", 0, space, _arguments(items), id)
+        return Reading(Kind.REPLY, reply, attachments=_parts(packet))
     name = (word_of(items[0]) if items else None) or ""
-    return Reading(Kind.MESSAGE, Envelope(name, 0, space, _arguments(items[1:]), id))
+    event = Envelope(name, 0, space, _arguments(items[1:]), id)
+    return Reading(Kind.MESSAGE, event, attachments=_parts(packet))
+
+
+def _parts(packet: re.Match[str]) -> int:
+    return int(packet["parts"] or 0) if packet["kind"] in (_BINARY_EVENT, _BINARY_ACK) else 0
 
 
 def _arguments(items: list[msgspec.Raw]) -> msgspec.Raw:
