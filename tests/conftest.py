@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import shutil
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.redisserver import PROGRAMS, RedisServer
+from tests.redisserver import RedisServer, redis_program
 from wscore.guest import mint_guest_token
 from wscore.tokens import JwtKey, mint_jwt
 from wsserver import App, ServerSettings, WebSocketServer
@@ -142,16 +141,16 @@ def make_certificate(tmp_path: Path) -> Callable[..., Certificate]:
 
 @pytest.fixture
 def start_redis(tmp_path) -> Iterator[Callable[..., RedisServer]]:
-    """Start a Redis: `start_redis("--maxmemory", "3mb")`."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip("needs redis-server")
+    """Start a Redis: `start_redis("--maxmemory", "3mb")`, with an `environment` of its own or by another program."""
+    found = redis_program()
     servers: list[RedisServer] = []
 
-    def start(*options: str) -> RedisServer:
+    def start(*options: str, environment: Mapping[str, str] | None = None, program: str | None = found) -> RedisServer:
+        if program is None:
+            pytest.skip("needs redis-server")
         directory = tmp_path / f"redis{len(servers)}"
         directory.mkdir()
-        server = RedisServer(program, directory, options)
+        server = RedisServer(program, directory, options, environment)
         servers.append(server)
         return server.start()
 

@@ -1,11 +1,14 @@
-"""A real Redis, started for a test."""
+"""A real Redis, or a Valkey, started for a test."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import redis as redis_py
@@ -14,13 +17,27 @@ PROGRAMS = ("redis-server", "valkey-server")
 START_S = 20
 
 
+def redis_program() -> str | None:
+    """Return the server that tests start: what TEST_REDIS_SERVER says, or else what is found."""
+    chosen = os.environ.get("TEST_REDIS_SERVER")
+    if not chosen:
+        return next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = shutil.which(chosen)
+    if program is None:
+        raise FileNotFoundError(f"TEST_REDIS_SERVER={chosen} cannot be run")
+    return program
+
+
 class RedisServer:
     """A Redis of our own, on a free port."""
 
-    def __init__(self, program: str, directory: Path, options: tuple[str, ...]) -> None:
+    def __init__(
+        self, program: str, directory: Path, options: tuple[str, ...], environment: Mapping[str, str] | None = None
+    ) -> None:
         self.program = program
         self.directory = directory
         self.options = options
+        self.environment = {**os.environ, **(environment or {})}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -41,16 +58,17 @@ class RedisServer:
                 *("--save", "", "--appendonly", "no", "--loglevel", "warning", *self.options, *options),
             ],
             stdout=subprocess.DEVNULL,
+            env=self.environment,
         )
         end = time.monotonic() + START_S
-        while time.monotonic() < end:
+        while time.monotonic() < end and self.process.poll() is None:
             try:
                 with self.client as client:
                     client.ping()
                 return self
             except (redis_py.exceptions.ConnectionError, redis_py.exceptions.BusyLoadingError):
                 time.sleep(0.02)
-        raise AssertionError("redis-server does not start")
+        raise AssertionError(f"{self.program} does not start")
 
     def signal(self, number: int) -> None:
         assert self.process is not None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
 import statistics
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from redis import Redis
 
 from tests.bench.generator import BenchError
 from tests.bench.pinning import cores, pinned
-from tests.redisserver import PROGRAMS, RedisServer
+from tests.redisserver import RedisServer, redis_program
 from wscore.recovery import Position, RecoveryLimits
 from wsserver.brokers.base import ROOM
 from wsserver.brokers.batches import Item, pack_item
@@ -54,7 +53,7 @@ PROMISED_US: dict[str, float | None] = {PUBLISHED: 1.5, PUBLISHED_ALONE: None, R
 @contextmanager
 def running_redis(*, pins: bool = True) -> Iterator[RedisServer]:
     """Start a Redis, on the other core if it is to be pinned there; raises BenchError."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = redis_program()
     if program is None:
         raise BenchError("redis-server is not installed")
     with tempfile.TemporaryDirectory() as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -83,12 +84,19 @@ def redis_broker(request):
     return of_redis(request.getfixturevalue("redis").url)
 
 
+def valkey_broker(request):
+    valkey = shutil.which("valkey-server")
+    if valkey is None:
+        pytest.skip("needs valkey-server, which Debian 12 has not")
+    return of_redis(request.getfixturevalue("start_redis")(program=valkey).url)
+
+
 def sharded_broker(request):
     start_redis = request.getfixturevalue("start_redis")
     return ShardedBroker(of_several([start_redis().url for _ in range(2)]))
 
 
-@pytest.fixture(params=[memory_broker, redis_broker, sharded_broker])
+@pytest.fixture(params=[memory_broker, redis_broker, valkey_broker, sharded_broker])
 async def member(request):
     broker = request.param(request)
     member = Member(broker)

@@ -27,7 +27,7 @@ from wsserver.brokers.redisqueue import (
     Stored,
 )
 from wsserver.brokers.redisrevokedscripts import READ_REVOKED, WRITE_REVOKED
-from wsserver.brokers.redisscripts import HISTORY, HISTORY_SHA, PUBLISH, PUBLISH_SHA
+from wsserver.brokers.redisscripts import HISTORY, HISTORY_SHA, PUBLISH, PUBLISH_SHA, refusal, refusal_code
 from wsserver.brokers.redistarget import RedisTarget
 from wsserver.telemetry.logs import EventLog
 from wsserver.telemetry.metrics import Metrics
@@ -277,15 +277,15 @@ class RedisBackplane:
         if isinstance(reply, Exception):
             if self._is_elsewhere(reply):
                 return
-            answer: Stored | NotStored = NotStored(str(reply).partition(" ")[0])
+            answer: Stored | NotStored = NotStored(refusal_code(reply))
         else:
             epoch, first, _ = reply
             answer = Stored(epoch.decode(), int(first))
         self._queue.answered(answer)
 
-    def _is_elsewhere(self, refusal: Exception) -> bool:
+    def _is_elsewhere(self, error: Exception) -> bool:
         """Tell whether another connection may do what Redis refused here; then this one is dropped."""
-        problem = str(refusal)
+        problem = refusal(error)
         if problem.startswith(_ELSEWHERE):
             self._calls.give_up(problem)
             return True

@@ -14,6 +14,7 @@ from wscore.revocations import MAX_REVOCATIONS, RevokedEntry
 from wscore.wallclock import now_ms
 from wsserver.brokers.redisbackplane import RedisBackplane, new_epoch
 from wsserver.brokers.redisrevokedscripts import READ_REVOKED_SHA, WRITE_REVOKED_SHA
+from wsserver.brokers.redisscripts import refusal_code
 from wsserver.brokers.revoked import NotRevokedError, RevocationsFullError, RevokedHere, TakeRevoked
 from wsserver.telemetry.logs import EventLog
 
@@ -102,7 +103,7 @@ class RedisRevoked:
         finally:
             self._waiting.discard(future)
         if isinstance(reply, Exception):
-            raise NotRevokedError(f"the broker refused it ({str(reply).partition(' ')[0]})")
+            raise NotRevokedError(f"the broker refused it ({refusal_code(reply)})")
         if reply:
             raise RevocationsFullError
 

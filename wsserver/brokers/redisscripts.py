@@ -5,12 +5,14 @@ Their first write is one that a full Redis refuses: behind another one it would 
 
 from __future__ import annotations
 
+import re
 from hashlib import sha1
 from typing import Final
 
 # A group's meta holds run, epoch, seq and the last call of each producer, `p:ID`. Beyond MANY of them those are
 # forgotten who have published nothing for FORGOTTEN_S: `looked` is when that was last looked at, and where the group
-# stood then. So any call is known that is sent again within that time.
+# stood then. So any call is known that is sent again within that time. The time is by a clock that may be set ahead: if
+# by more than the keys live, they are gone, so as much is added to it.
 MANY: Final = 64
 FORGOTTEN_S: Final = 120
 
@@ -23,10 +25,10 @@ local many, forgotten = %d, %d
 """
     % (MANY, FORGOTTEN_S)
     + b"""
-local function forget_producers(meta)
+local function forget_producers(meta, after)
   local now, seq = tonumber(redis.call('TIME')[1]), redis.call('HGET', meta, 'seq')
   local at, upto = string.match(redis.call('HGET', meta, 'looked') or '', '(%d+):(%d+)')
-  if at and tonumber(at) <= now and now - tonumber(at) < forgotten then return end
+  if at and tonumber(at) <= now and now - tonumber(at) < after then return end
   if at and tonumber(at) <= now then
     local fields = redis.call('HGETALL', meta)
     for i = 1, #fields, 2 do
@@ -71,7 +73,7 @@ if kept > 0 then
   end
   redis.call('EXPIRE', log, lives)
 end
-if not known[3] and redis.call('HLEN', meta) > many then forget_producers(meta) end
+if not known[3] and redis.call('HLEN', meta) > many then forget_producers(meta, forgotten + lives) end
 redis.call('HSET', meta, producer, number .. ':' .. first .. ':' .. kept)
 redis.call('EXPIRE', meta, lives)
 redis.call('PUBLISH', channel, epoch .. ':' .. first .. ':' .. kept .. ':' .. items)
@@ -105,5 +107,20 @@ end
 return {epoch, seq, found}
 """
 
+# What a Redis before 7 writes in front of an error that a command in a script came upon.
+_IN_SCRIPT: Final = re.compile(
+    r"ERR Error running script \(call to f_\w+\): @user_script:\d+: (?:@user_script: \d+: )?-?"
+)
+
 PUBLISH_SHA: Final = sha1(PUBLISH, usedforsecurity=False).hexdigest().encode()
 HISTORY_SHA: Final = sha1(HISTORY, usedforsecurity=False).hexdigest().encode()
+
+
+def refusal(error: Exception) -> str:
+    """Return what Redis refused something with, its code in front; one within a script is as one outside."""
+    return _IN_SCRIPT.sub("", str(error), count=1)
+
+
+def refusal_code(error: Exception) -> str:
+    """Return the code of that, as OOM."""
+    return refusal(error).partition(" ")[0]

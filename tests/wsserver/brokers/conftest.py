@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from tests.wsserver.brokers.faultworld import KEPT, PREFIX, ROOMY, FaultWorld
 from tests.wsserver.brokers.presencemember import Member
 from wsserver.brokers.redistarget import read_target
 from wsserver.sdk.app import default_app
 from wsserver.testing.clock import MovableClock
+
+# With sockets and processes a seed takes a hundred times as long as in a model.
+SEEDS = max(1, int(os.environ.get("CHAOS_SEEDS", "30")) // 1000)
 
 
 @pytest.fixture
@@ -38,3 +44,23 @@ async def come(open_raw, user_token):
         return await Member(await open_raw(server.url, token=user_token(user))).join(**options)
 
     return enter
+
+
+@pytest.fixture(params=range(SEEDS))
+def seed(request):
+    return request.param
+
+
+@pytest.fixture
+async def start_world(start_server, guest_token, seed):
+    """Start two servers with a Redis, and all that talks: `world = await start_world(redis)`; one server without."""
+
+    async def start(redis, *urls, clock=None):
+        settings = {"recovery": KEPT, "outbound": ROOMY, "clock": clock, "broker_prefix": PREFIX}
+        targets = [read_target(url) for url in urls or (redis.url, redis.url)] if redis else [None]
+        servers = [await start_server(broker=target, **settings) for target in targets]
+        world = FaultWorld(servers, redis, guest_token, seed)
+        await world.begin()
+        return world
+
+    return start

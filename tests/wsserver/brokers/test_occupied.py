@@ -9,12 +9,14 @@ from collections import Counter
 
 import pytest
 
+from tests.wsserver.brokers.jumpingredis import JumpingRedis
 from tests.wsserver.conftest import HANG_S
 from wscore.recovery import RecoveryLimits
+from wsserver.brokers import redisoccupied
 from wsserver.brokers.memory import random_epoch
 from wsserver.brokers.places import BrokerLists
 from wsserver.brokers.redis import RedisBroker
-from wsserver.brokers.redisoccupied import ALIVE_S, BEAT_S
+from wsserver.brokers.redisoccupied import BURIED, CHANGE, MAX_MISSED
 from wsserver.brokers.redistarget import read_target
 from wsserver.brokers.sharded import ShardedBroker
 from wsserver.telemetry.logs import EventLog
@@ -43,13 +45,16 @@ class Process:
 
     async def start(self):
         await self.broker.start()
-        self.checking = asyncio.create_task(self._check())
+        self.begin()
         return self
+
+    def begin(self):
+        self.checking = asyncio.create_task(self._check())
 
     async def _check(self):
         while True:
             self.broker.check()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.02)
 
     async def die(self):
         """Say no more, and not goodbye."""
@@ -71,6 +76,11 @@ async def world(redis):
     for process in started:
         process.checking.cancel()
         await process.broker.stop(0)
+
+
+@pytest.fixture
+def quick_beats(monkeypatch):
+    monkeypatch.setattr(redisoccupied, "BEAT_S", 0.1)
 
 
 async def until(told, count):
@@ -143,8 +153,7 @@ async def test_rooms_that_fill_and_empty_at_random_are_told_of_in_turn(world):
     assert len({order for order, _, _ in told}) == len(told)
 
 
-@pytest.mark.slow
-async def test_rooms_of_a_process_that_died_are_vacated_unless_another_is_in_them(world, redis):
+async def test_rooms_of_a_process_that_died_are_vacated_unless_another_is_in_them(world, quick_beats):
     told, start = world
     first, second = await start(), await start()
     for room in ("both", "alone"):
@@ -154,12 +163,46 @@ async def test_rooms_of_a_process_that_died_are_vacated_unless_another_is_in_the
     await second.broker.occupied_told()
     await until(told, 2)
     await first.die()
-    with redis.client as client:
-        assert client.delete(f"t:{{occupied}}:alive:{first.broker.process}") == 1  # as when ALIVE_S are over
     assert [event[1:] for event in (await until(told, 3))[2:]] == [("alone", False)]
     second.broker.unsubscribe("room", "both")
     assert [event[1:] for event in (await until(told, 4))[3:]] == [("both", False)]
-    assert ALIVE_S > 3 * BEAT_S
+
+
+async def test_who_was_taken_for_dead_and_is_not_is_in_its_rooms_again(world, redis, quick_beats):
+    told, start = world
+    first, _ = await start(), await start()
+    first.broker.subscribe("room", "hall")
+    await until(told, 1)
+    first.checking.cancel()
+    assert [event[1:] for event in (await until(told, 2))[1:]] == [("hall", False)]
+    first.begin()
+    assert [event[1:] for event in (await until(told, 3))[2:]] == [("hall", True)]
+    with redis.client as client:
+        keys = [f"t:{{occupied}}:{name}" for name in ("order", "room:", "of:", "beats")]
+        assert client.eval(CHANGE, 4, *keys, first.broker.process, "hall", BURIED) == [0]  # by who looked earlier
+        assert client.hkeys(f"{keys[1]}hall") == [first.broker.process.encode()]
+
+
+@pytest.mark.parametrize("jumps", [(3600,), (-3600,), (3600, 0), (-3600, 0)], ids=str)
+async def test_no_clock_has_a_say_in_who_lives(start_redis, tmp_path, quick_beats, jumps):
+    told, redis = [], JumpingRedis(start_redis, tmp_path)
+    clock = asyncio.get_running_loop().time
+    processes = [await Process([redis.server.url], told, clock).start() for _ in range(2)]
+    for process, room in zip(processes, ("one", "another"), strict=True):
+        process.broker.subscribe("room", room)
+        await process.broker.occupied_told()
+    with redis.server.client as client:
+        for jump in jumps:
+            redis.jump(jump)
+            before = int(client.hget("t:{occupied}:beats", processes[0].broker.process))
+            async with asyncio.timeout(HANG_S):
+                while int(client.hget("t:{occupied}:beats", processes[0].broker.process)) < before + 2 * MAX_MISSED:
+                    await asyncio.sleep(0.01)
+            assert [event[1:] for event in told] == [("one", True), ("another", True)]
+    await processes[0].die()
+    assert [event[1:] for event in (await until(told, 3))[2:]] == [("one", False)]
+    assert told == sorted(told)
+    await processes[1].die()
 
 
 async def test_what_redis_has_forgotten_is_told_again(world, redis):

@@ -151,7 +151,7 @@ async def test_a_call_is_known_however_many_have_published_to_the_group_since(op
         await peers[1].publish(event("b"))
     assert await send_again(peers[0], 1, event("a")) == stored
     with redis.client as client:
-        looked = f"{int(time.time()) - FORGOTTEN_S - 1}:150"
+        looked = f"{int(time.time()) - FORGOTTEN_S - LIMITS.lives_s - 1}:150"
         client.hset(ROOM.meta, "looked", looked)  # who has published nothing since then is forgotten
         await peers[2].publish(event("c"))
         fields = client.hkeys(ROOM.meta)
@@ -231,11 +231,13 @@ async def test_a_key_that_is_gone_is_no_error(open_peer, redis, key):
 async def test_a_full_redis_says_so_and_takes_again_later(open_peer, redis):
     peer = await open_peer()
     with redis.client as client:
-        client.set("ballast", b"x" * (4 << 20))
-        client.config_set("maxmemory", "2mb")
+        client.setrange("ballast", 16 << 20, b"x")
+        client.config_set("maxmemory", "8mb")
         assert await peer.publish(event("a")) == NotStored("OOM")
         client.delete("ballast")
-    assert (await peer.publish(event("b"))).first == 1
+    stored = await peer.publish(event("b"))
+    assert isinstance(stored, Stored), stored
+    assert stored.first == 1
 
 
 async def test_a_subscription_that_is_cut_comes_back_and_says_so(open_peer, redis):
@@ -254,3 +256,16 @@ async def test_a_history_that_is_too_large_is_none(open_peer):
     position, items = await peer.history(0)
     assert (position.seq, items) == (5, [])
     assert len((await peer.history(3))[1]) == 2
+
+
+async def test_a_master_that_became_a_replica_is_left_and_nothing_is_refused(open_peer, redis):
+    peer = await open_peer()
+    with redis.client as client:
+        client.replicaof("127.0.0.1", "1")
+        waiting = asyncio.ensure_future(peer.publish(event("a")))
+        async with asyncio.timeout(HANG_S):
+            while not peer.backplane.problem:
+                await asyncio.sleep(0.01)
+        assert peer.backplane.problem == "it is a replica, which cannot be written to"
+        client.replicaof("NO", "ONE")
+    assert (await waiting).first == 1

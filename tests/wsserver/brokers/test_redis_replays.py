@@ -10,6 +10,7 @@ import pytest
 
 from tests.wsserver.conftest import HANG_S
 from wscore.recovery import RecoveryLimits
+from wsserver.brokers.redisgroups import HOLD_S
 from wsserver.brokers.redistarget import read_target
 from wsserver.connections.rooms import RoomLimits
 from wsserver.outbound.backlog import OutboundLimits
@@ -62,6 +63,28 @@ async def test_what_was_read_for_one_is_not_added_to_for_another_beyond_the_wind
     assert [(await back.receive())["seq"] for _ in range(5)] == [6, 7, 8, 9, 10]
     late = await open_raw(second.url, token=token, session="s", resume=resume_of(client, 0))
     assert late.greeting["data"]["recovery"]["recovered"] is False
+
+
+async def test_a_group_that_is_made_ready_keeps_its_place_while_others_need_the_room(start_pair, movable_clock):
+    limit = 8 << 10
+    first, second = await start_pair(recovery=RecoveryLimits(size=limit, memory=limit), clock=movable_clock.clock)
+    groups = first._broker._groups
+    for server in (first, second):
+        await server._broker.ready("room", "waits")  # for somebody who is about to come in
+    before = first._broker.position("room", "waits")
+    for number in range(6):  # twice what may be kept in all
+        await first._broker.ready("room", f"r{number}")
+        last = await first.hub.published("note", "x" * (limit // 3), room=f"r{number}")
+        await until(lambda number=number, last=last: first._broker.position("room", f"r{number}").seq == last.seq)
+    assert first._broker.evicted
+    assert groups.histories.size <= limit
+    placed = await second.hub.published("note", 1, room="waits")
+    await until(lambda: first._broker.position("room", "waits") == (placed.epoch, placed.seq))
+    (missed,) = first._broker.since("room", "waits", before)
+    assert (missed.previous, missed.seq) == (before.seq, placed.seq)
+    await movable_clock.advance(HOLD_S + 2)
+    assert (len(groups.histories), groups.histories.size) == (0, 0), "nobody came, so nothing stays"
+    assert first.is_ready
 
 
 @pytest.fixture(params=["memory", "redis"])

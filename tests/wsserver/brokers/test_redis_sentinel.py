@@ -148,7 +148,7 @@ async def test_a_sentinel_whose_certificate_nobody_trusts_is_not_believed(
 async def test_a_master_that_is_gone_has_another_one_in_its_place(
     start_server, start_redis, start_sentinel, open_raw, redis
 ):
-    replica = start_redis("--replicaof", f"127.0.0.1 {redis.port}")
+    replica = start_redis("--replicaof", "127.0.0.1", str(redis.port))
     port = start_sentinel(redis.port)
     server = await start_server(broker=read_target(f"redis+sentinel://127.0.0.1:{port}/mymaster"), broker_prefix="t:")
     client = await open_raw(server.url, session="s")
