@@ -287,6 +287,8 @@ def connecting_of(
     read = metrics.read
     waiting, size = (lambda: backend.waiting if backend else 0), (lambda: backend.size if backend else 0)
     read("wsctl_connecting_waiting", "Clients about whom a backend is to decide", "gauge", waiting)
+    asked = "Questions about clients that a backend may have before it"
+    read("wsctl_connecting_asked", asked, "gauge", lambda: backend.asked if backend else 0)
     read("wsctl_connecting_waiting_bytes", "Bytes of what it is asked about them", "gauge", size)
     if backend is None and not app.connecting_hooks and not broker.is_shared:
         return None

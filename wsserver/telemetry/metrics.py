@@ -63,6 +63,7 @@ class BackendDecision(StrEnum):
     REFUSED = "refused"
     CLIENT_GONE = "client-gone"
     CROWD = "crowd"  # more were to be asked about than may wait
+    ADDRESS = "address"  # the same of one address
     TIMEOUT = "timeout"
     NO_ANSWER = "no-answer"
     BAD_ANSWER = "bad-answer"

@@ -20,11 +20,21 @@ from wsserver.telemetry.metrics import BackendDecision, Metrics
 from wsserver.webhooks.decision import BadDecisionError, decide
 from wsserver.webhooks.exchange import PostError
 from wsserver.webhooks.posting import Poster
-from wsserver.webhooks.settings import MAX_ASKED, MAX_WAITING, ConnectingSettings
+from wsserver.webhooks.settings import (
+    MAX_ASKED,
+    MAX_ASKED_OF_ADDRESS,
+    MAX_WAITING,
+    MAX_WAITING_OF_ADDRESS,
+    ConnectingSettings,
+)
+from wsserver.webhooks.turns import QuestionTurns
 
 MAX_WAITING_BYTES: Final = 16 << 20  # of what it is to be asked, all together
 TELL_EVERY_S: Final = 10.0
+LEFT_S: Final = 1.0  # the least for which a question counts as before the backend once its client has left
+_FADES: Final = 0.9  # what is left of the time of the slowest answer with each later one
 _CROWD: Final = "Too many wait for the server to decide; try again"
+_FROM_ADDRESS: Final = "Too many from your address wait for the server to decide; try again"
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -46,7 +56,8 @@ class _Asked(msgspec.Struct, rename="camel", omit_defaults=True):
 class ConnectingBackend:
     """Asks one backend; `process` is what the others call this one, `errors` are the codes that the app has declared.
 
-    `timeout_s` is for what no client waits for; `waiting` and `size` are what is on its way or waits for that.
+    `timeout_s` is for what no client waits for; `waiting` and `size` are what is on its way or waits for that. The turn
+    of a client that has left ends as late as if it had stayed: a backend may not notice that nobody waits any more.
     """
 
     __slots__ = (
@@ -59,6 +70,7 @@ class ConnectingBackend:
         "_problem",
         "_process",
         "_run_id",
+        "_slowest_s",
         "_telling",
         "_turns",
         "_untold",
@@ -83,7 +95,8 @@ class ConnectingBackend:
         self._clock = clock
         self._metrics = metrics
         self._log = log
-        self._turns = asyncio.Semaphore(MAX_ASKED)
+        self._turns = QuestionTurns(MAX_ASKED, MAX_ASKED_OF_ADDRESS)
+        self._slowest_s = timeout_s  # of the last answers, about
         self._run_id = secrets.token_hex(8)
         self._count = 0
         self._untold = 0
@@ -103,22 +116,38 @@ class ConnectingBackend:
             raise self._undecided(BackendDecision.UNASKABLE, "a claim of a token cannot be written as JSON") from None
         if self.waiting >= MAX_WAITING or self.size + len(body) > MAX_WAITING_BYTES:
             raise self._undecided(BackendDecision.CROWD, "more clients wait for it than may", _CROWD)
+        address = asked.address
+        if self._turns.of_address(address) >= MAX_WAITING_OF_ADDRESS:
+            problem = "more clients of one address wait for it than may"
+            raise self._undecided(BackendDecision.ADDRESS, problem, _FROM_ADDRESS)
+        loop = asyncio.get_running_loop()
+        asked_s: float | None = None
         self.waiting += 1
         self.size += len(body)
         began_s = self._clock.now_s()
         try:
-            async with asyncio.timeout_at(until_s), self._turns:
+            async with asyncio.timeout_at(until_s):
+                await self._turns.enter(address)
+                asked_s = loop.time()
                 answer = await self._poster.post(self._next_id(), body)
         except TimeoutError:
+            self._note(asked_s)
             raise self._undecided(BackendDecision.TIMEOUT, "it did not answer in time") from None
         except PostError as error:
             raise self._undecided(BackendDecision.NO_ANSWER, str(error)) from None
         except asyncio.CancelledError:
+            if asked_s is not None:
+                leaves_s = min(until_s, asked_s + max(self._slowest_s, LEFT_S))
+                loop.call_at(leaves_s, self._turns.leave, address)
+                asked_s = None
             self._metrics.backend_decisions[BackendDecision.CLIENT_GONE].value += 1
             raise
         finally:
             self.waiting -= 1
             self.size -= len(body)
+            if asked_s is not None:
+                self._turns.leave(address)
+        self._note(asked_s)
         self._metrics.backend_time.observe(self._clock.now_s() - began_s)
         if answer.status != HTTPStatus.OK:
             raise self._undecided(BackendDecision.BAD_ANSWER, f"it answered {answer.status}")
@@ -131,12 +160,23 @@ class ConnectingBackend:
             raise
         self._metrics.backend_decisions[BackendDecision.ADMITTED].value += 1
 
+    @property
+    def asked(self) -> int:
+        """How many questions the backend has before it, about: it may be done with some whose clients have left."""
+        return self._turns.taken
+
     def close(self) -> None:
         """Hang up, and tell what is untold; nobody is asked about any more."""
         self._tell()
         if self._telling is not None:
             self._telling.cancel()
         self._poster.close()
+
+    def _note(self, asked_s: float | None) -> None:
+        """Note how long a question took that was asked at that time, if it was."""
+        if asked_s is not None:
+            took_s = asyncio.get_running_loop().time() - asked_s
+            self._slowest_s = max(took_s, self._slowest_s * _FADES)
 
     def _body_of(self, asked: ConnectRequest) -> bytes:
         principal, headers = asked.principal, asked.headers

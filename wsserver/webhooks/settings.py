@@ -16,6 +16,8 @@ MIN_WEBHOOK_MEMORY: Final = 64 << 10
 MAX_TARGETS: Final = 8
 MAX_ASKED: Final = 100  # clients about whom a backend is asked at once
 MAX_WAITING: Final = 2000  # these, and those who wait for their turn
+MAX_ASKED_OF_ADDRESS: Final = MAX_ASKED // 4  # so that one that connects and leaves does not keep the others out
+MAX_WAITING_OF_ADDRESS: Final = MAX_WAITING // 4
 _SHAPE: Final = "write it like https://backend.example/hooks"
 
 

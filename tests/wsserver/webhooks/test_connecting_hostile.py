@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 import re
@@ -291,3 +292,92 @@ async def test_what_a_client_writes_stays_within_its_field(start_server, open_ra
     assert asked["query"]["lang"] == '"},\r\nX-Evil:1'
     assert asked["query"].keys() == {"sessionId", "lang", "a[]"}
     assert "x-evil" not in backend.heads[0]
+
+
+PROXIES = (ipaddress.ip_network("127.0.0.1"),)
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(HANG_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def connect_and_leave(open_raw, server, backend, headers=None, *, is_asked: bool = True) -> None:
+    """Leave as soon as the backend is asked, or has a client waiting that it is not asked about."""
+    asked = len(backend.asked)
+    client = await open_raw(server.url, greet=False, additional_headers=headers)
+    if is_asked:
+        await backend.wait_asked(asked + 1)
+    else:
+        await until(lambda: server.metrics.value("wsctl_connecting_waiting"))
+    client.ws.transport.abort()
+    await until(lambda: not server.metrics.value("wsctl_connecting_waiting"))
+
+
+def from_host(number: int) -> dict[str, str]:
+    return {"X-Forwarded-For": f"192.0.2.{number}"}
+
+
+async def test_who_connects_and_leaves_puts_no_more_questions_to_a_backend_that_does_not_notice(
+    start_server, open_raw, backend, monkeypatch, engine
+):
+    monkeypatch.setattr(connecting, "MAX_ASKED", 6)
+    monkeypatch.setattr(connecting, "MAX_ASKED_OF_ADDRESS", 3)
+
+    def decide(asked):
+        return {} if asked["address"] == "192.0.2.7" else asyncio.Event().wait()
+
+    backend.decide = decide
+    server = await start_server(engine=engine, connecting=backend.settings, trusted_proxies=PROXIES)
+    for count in range(8):
+        await connect_and_leave(open_raw, server, backend, is_asked=count < 3)
+    assert backend.now == len(backend.asked) == server.metrics.value("wsctl_connecting_asked") == 3
+    await until(lambda: not backend.has_peer)  # all are closed, and it goes on
+    other = await open_raw(server.url, additional_headers=from_host(7))
+    assert other.greeting["type"] == "session_created"
+    for host in range(8, 16):
+        await connect_and_leave(open_raw, server, backend, from_host(host), is_asked=host < 11)
+    assert backend.now == server.metrics.value("wsctl_connecting_asked") == 6, "in all"
+    assert outcomes(server) == {"client-gone": 16, "admitted": 1}
+
+
+async def test_who_has_left_keeps_a_turn_about_as_long_as_answers_take(start_server, open_raw, backend, monkeypatch):
+    monkeypatch.setattr(connecting, "MAX_ASKED_OF_ADDRESS", 1)
+    monkeypatch.setattr(connecting, "LEFT_S", 0.01)
+    monkeypatch.setattr(connecting, "_FADES", 0.0)
+    server = await start_server(connecting=backend.settings, handshake_timeout_ms=3_600_000)
+    await open_raw(server.url)  # it answers quickly
+    backend.decide = lambda asked: asyncio.Event().wait()
+    await connect_and_leave(open_raw, server, backend)
+    backend.decide = lambda asked: {}
+    assert (await open_raw(server.url)).greeting["type"] == "session_created"
+
+
+async def test_who_has_left_keeps_a_turn_no_longer_than_the_time_for_the_handshake(
+    start_server, open_raw, backend, monkeypatch
+):
+    monkeypatch.setattr(connecting, "MAX_ASKED_OF_ADDRESS", 1)
+    backend.decide = lambda asked: asyncio.Event().wait()
+    server = await start_server(connecting=backend.settings, handshake_timeout_ms=300)
+    await connect_and_leave(open_raw, server, backend)
+    await until(lambda: not server.metrics.value("wsctl_connecting_asked"))
+    backend.decide = lambda asked: {}
+    assert (await open_raw(server.url)).greeting["type"] == "session_created"
+
+
+async def test_one_address_may_not_fill_the_line(start_server, open_raw, backend, monkeypatch):
+    monkeypatch.setattr(connecting, "MAX_WAITING_OF_ADDRESS", 2)
+    backend.decide = lambda asked: asyncio.Event().wait()
+    server = await start_server(connecting=backend.settings, trusted_proxies=PROXIES)
+    headers = {"X-Forwarded-For": "2001:db8::1"}
+    for host in (1, 2):
+        await open_raw(server.url, greet=False, additional_headers={"X-Forwarded-For": f"2001:db8::{host}"})
+    await backend.wait_asked(2)
+    third = await open_raw(server.url, greet=False, additional_headers=headers)
+    told = "Too many from your address wait for the server to decide; try again"
+    assert await third.received_until_closed() == ([], 1013, told)
+    backend.decide = lambda asked: {}
+    other = await open_raw(server.url, additional_headers={"X-Forwarded-For": "2001:db8:0:1::1"})
+    assert other.greeting["type"] == "session_created"
+    assert outcomes(server) == {"address": 1, "admitted": 1}
