@@ -25,8 +25,8 @@ from wscore.wallclock import now_ms
 
 if TYPE_CHECKING:
     from wsclient import Client
+    from wsclient.filters import MessageFilter
     from wsclient.recording import Read
-    from wsclient.script import ScriptOptions
 
 
 @spread
@@ -49,9 +49,6 @@ def connect(
     any other server lines go as they are, or as --protocol has it. At the end of the input it waits for replies until
     --linger of silence; with no input at all (such as </dev/null) it listens. Without a token it connects as a guest.
     """
-    from wsclient.recording import read_guessed
-    from wsclient.script import ScriptOptions
-
     by_lines = terminal.plain or not _fills_terminal()
     by_lines = by_lines or any(
         choice is not None
@@ -62,64 +59,71 @@ def connect(
     )
     saved = connection.target.place(url, config)
     saved = replace(saved, speaks=protocol.over(saved.speaks))
-    goal = ends.goal()
-    options = ScriptOptions(
-        sends=lines.sending(probes=goal.wants_errors),
-        goal=goal,
-        shows=view.shows(),
-        timeout_s=None if ends.timeout is None else ends.timeout / 1000,
-        linger_s=ends.linger / 1000,
-        stop_at_eof=is_terminal(),
-        raw=lines.raw,
-        show_pings=not keeping.auto_pong,
-        verbose=view.verbose,
-    )
+    shows = view.shows()
     if view.open is not None:
-        read = ProtocolOptions().settings(saved.speaks).adapter(now_ms).read if saved.speaks else read_guessed
-        _look_through(view.open, read, options, by_lines, terminal.theme, config)
+        read = ProtocolOptions().settings(saved.speaks).adapter(now_ms).read if saved.speaks else None
+        if by_lines:
+            _print_recording(view.open, read, shows, lines.raw)
+        else:
+            _look_through(view.open, read, shows, terminal.theme, config)
         return
     connector = connection.connector(ProtocolOptions().settings)
     new_client = partial(
         connector.client, reconnect=keeping.policy(), auto_pong=keeping.auto_pong, rooms=keeping.rooms(lines.to)
     )
-    client = new_client(saved)
     if by_lines:
-        asyncio.run(run_script(client, options, stdin_lines(), view.record, lines.captures()))
-    else:
-        collector.rest()  # until its first frame is drawn
-        from cli.terminal import run_terminal
+        from wsclient.script import ScriptOptions
 
-        # The form is for who said nothing about where to go or who to be.
-        named = connector.credentials.is_named or connection.target.is_given(url)
-        run_terminal(
-            target=saved,
-            new_client=new_client,
-            client=partial(new_client, saved) if named else None,
-            given=connection.given(),
-            config=config,
-            theme=terminal.theme,
-            record=view.record,
-            shows=options.shows,
-            captures=lines.captures(),
+        goal = ends.goal()
+        options = ScriptOptions(
+            sends=lines.sending(probes=goal.wants_errors),
+            goal=goal,
+            shows=shows,
+            timeout_s=None if ends.timeout is None else ends.timeout / 1000,
+            linger_s=ends.linger / 1000,
+            stop_at_eof=is_terminal(),
+            raw=lines.raw,
+            show_pings=not keeping.auto_pong,
             verbose=view.verbose,
         )
+        asyncio.run(run_script(new_client(saved), options, stdin_lines(), view.record, lines.captures()))
+        return
+    collector.rest()  # until its first frame is drawn
+    new_client(saved)  # wrong input shows now, not on a screen that fills the terminal
+    from cli.terminal import run_terminal
+
+    # The form is for who said nothing about where to go or who to be.
+    named = connector.credentials.is_named or connection.target.is_given(url)
+    run_terminal(
+        target=saved,
+        new_client=new_client,
+        client=partial(new_client, saved) if named else None,
+        given=connection.given(),
+        config=config,
+        theme=terminal.theme,
+        record=view.record,
+        shows=shows,
+        captures=lines.captures(),
+        verbose=view.verbose,
+    )
 
 
 def _fills_terminal() -> bool:
     return is_terminal() and sys.stdout is not None and sys.stdout.isatty()
 
 
-def _look_through(
-    path: Path, read: Read, options: ScriptOptions, by_lines: bool, theme: str | None, config: Path | None
-) -> None:
-    from wsclient.recording import line_of, read_everything, read_recording
+def _print_recording(path: Path, read: Read | None, shows: MessageFilter, raw: bool) -> None:
+    from wsclient.recording import line_of, read_guessed, read_recording
 
-    if by_lines:
-        for record in read_recording(path, read):
-            if options.shows.matches(record):
-                out(record.text if options.raw else line_of(record))
-        return
-    records = list(read_everything(path, read))
+    for record in read_recording(path, read or read_guessed):
+        if shows.matches(record):
+            out(record.text if raw else line_of(record))
+
+
+def _look_through(path: Path, read: Read | None, shows: MessageFilter, theme: str | None, config: Path | None) -> None:
+    from wsclient.recording import read_everything, read_guessed
+
+    records = list(read_everything(path, read or read_guessed))
     collector.rest()
     from cli.terminal import run_terminal
 
@@ -133,7 +137,7 @@ def _look_through(
         recording=(path.name, records),
         config=config,
         theme=theme,
-        shows=options.shows,
+        shows=shows,
     )
 
 

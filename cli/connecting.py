@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from cli.output import note
 from cli.secrets import read_token, read_token_file
@@ -28,8 +29,7 @@ JWT_TTL_S: Final = 3600
 READER_GRACE_S: Final = 1.0  # a reader of standard output that takes longer is told of
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """Who connects: at most one of a token, a file with one, a user to mint JWTs for, or nobody; else a guest."""
 
     token: str | None = None
@@ -78,8 +78,7 @@ class Credentials:
         return None if self.secret is None or dial.has_token else GuestTokens(now_ms, self.secret)
 
 
-@dataclass(frozen=True, slots=True)
-class Connector:
+class Connector(Struct, frozen=True):
     """How to dial and what to speak, given what a profile has saved, and as whom where nobody is named otherwise."""
 
     dial: Callable[[Mapping[str, Any]], DialOptions]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from cli.loadprobe import Spoken
 from cli.options.load import LoadTargetOptions, MessageOptions

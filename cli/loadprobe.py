@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from cli.options.handshake import RouteOptions
 from cli.options.load import LoadTargetOptions
@@ -74,7 +76,7 @@ async def find_out(url: str, target: LoadTargetOptions, tokens: Tokens, lines: S
     from wsclient.url import is_seed_url, shown_url
 
     settings = target.protocol.settings()
-    if settings != replace(settings, type_key=None, id_key=None, data_key=None):
+    if settings != msgspec.structs.replace(settings, type_key=None, id_key=None, data_key=None):
         return Spoken(ProtocolName.JSON, "the keys that are given")
     is_presumed = is_seed_url(url)
     token = _token_source(url, target, tokens)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -140,8 +139,8 @@ def probe_plan(
 ) -> Plan:
     """Return the plan of the probe at a level; raises ConfigError."""
     found = _range(scenario, options)
-    known = {field.name for field in fields(scenario.options)}
-    values = {field.name: getattr(options, field.name) for field in fields(options) if field.name in known}
+    known = scenario.options.__struct_fields__
+    values = {name: getattr(options, name) for name in options.__struct_fields__ if name in known}
     values["duration"] = found.duration_ms if options.duration is None else options.duration
     values["drain"] = found.drain_ms if options.drain is None else options.drain
     if options.by is By.RATE:

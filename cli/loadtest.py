@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli.completion import choose_from
+from cli.grouped import GroupedCommand
 from cli.options.connection import Url
 from cli.options.load import (
     DEFAULT_GRACE_MS,
@@ -25,7 +26,7 @@ from cli.options.load import (
 )
 from cli.options.output import Json
 from cli.settings import ConfigFile
-from cli.spreading import GroupedCommand, spread
+from cli.spreading import spread
 from loadtest.scenarios import SCENARIOS
 from loadtest.scenarios.base import FileArgument, Scenario
 from wscore.units import format_duration, join_words

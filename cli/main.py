@@ -14,10 +14,10 @@ from typer.main import get_command
 
 from cli import collector
 from cli.exits import ExitCode, exit_code_of
+from cli.grouped import GroupedCommand
 from cli.origins import name_place
 from cli.output import ReaderGoneError, fail, fail_with_traceback, guard_logging, out
 from cli.settings import bind_environment
-from cli.spreading import GroupedCommand
 from cli.streams import prepare_streams
 from wscore.errors import WsctlError
 from wscore.installation import DISTRIBUTION, NotInstalledError

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cli.options.protocol import SAVED_FIELDS
 from wscore.errors import ConfigError
 from wscore.units import parse_duration_ms, parse_size_bytes
 
-G = TypeVar("G")
+G = TypeVar("G", bound=Struct)
 
 
 class SavedKind(Enum):
@@ -78,13 +80,13 @@ def with_saved(group: G, dials: Mapping[str, Any]) -> G:
     """Return a group of options with what is saved in place of what nobody gave."""
     found = {}
     has_user = any(getattr(group, name, None) is not None for name in ("user", "user_file"))
-    for option in fields(group):  # type: ignore[arg-type]
-        key = option.name.replace("_", "-")
+    for name in group.__struct_fields__:
+        key = name.replace("_", "-")
         if has_user and key in ("user", "user-file"):  # one stands for the other
             continue
-        if key in dials and getattr(group, option.name) in (None, False):
-            found[option.name] = _read(DIAL_KINDS[key], dials[key])
-    return replace(group, **found)  # type: ignore[type-var]
+        if key in dials and getattr(group, name) in (None, False):
+            found[name] = _read(DIAL_KINDS[key], dials[key])
+    return replace(group, **found)
 
 
 def read_options(text: str) -> dict[str, Any]:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli import collector
 from cli.options.protocol import SAVED_FIELDS
 from cli.profiles import SavedProfile, config_path, read_keys, read_profiles, save_profile
 from cli.saved import check_saved, read_options, written
 from cli.secrets import password_told
-from wsclient import Client
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.happenings import Happening
 from wsclient.recording import Record
@@ -23,6 +23,9 @@ from wsclient.tui.model.target import Target, TokenKind
 from wsclient.tui.terminalapp import TerminalApp
 from wscore.errors import ConfigError
 from wscore.foreign import ProtocolName
+
+if TYPE_CHECKING:
+    from wsclient import Client
 
 
 def run_terminal(

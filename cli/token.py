@@ -12,12 +12,13 @@ from typing import Annotated, Any
 import typer
 
 from cli.exits import ExitCode
+from cli.grouped import GroupedCommand
 from cli.inspection import Rules, inspect_token
 from cli.options.output import Json
 from cli.options.tokens import ClaimOptions, GuestTokenOptions, JwtOptions, MintOptions
 from cli.output import out, out_json, table
 from cli.settings import ConfigFile
-from cli.spreading import GroupedCommand, spread
+from cli.spreading import spread
 from wscore.errors import ConfigError
 from wscore.guest import mint_guest_token
 from wscore.principal import AuthError

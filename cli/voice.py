@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.grouped import GroupedCommand
 from cli.options.connection import ConnectionOptions, Url
 from cli.options.talk import AnswerOptions, PaceOptions, SayOptions
 from cli.output import note
 from cli.profiles import SavedProfile
 from cli.secrets import read_file
 from cli.settings import ConfigFile
-from cli.spreading import GroupedCommand, spread
+from cli.spreading import spread
 from cli.stdin import is_terminal, read_stdin
 from cli.voicereport import STANDARD_OUTPUT, VoiceReport, reply_file
 from wscore.errors import ConfigError, WsctlError

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Annotated, ClassVar, Final
 
+import msgspec
+
 CONNECTIONS_A_SECOND: Final = 500
 
 
@@ -61,8 +63,7 @@ PUBLISHERS: Final = count("Connections that publish, a session.")
 DRAIN: Final = milliseconds("Wait for late arrivals after it.", "2s")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
+class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How much of it, and for how long: by a rate over all connections, or with a pause after each reply."""
 
     TITLE: ClassVar = "Load"

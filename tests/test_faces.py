@@ -99,6 +99,22 @@ def test_a_face_exports_every_error_that_its_docstrings_say_is_raised(face):
     assert not missing, "\n".join(sorted(missing))
 
 
+def test_every_name_of_the_client_is_found_where_type_checkers_find_it():
+    """What is imported when it is asked for stands twice: once for them, once for the one that asks."""
+    source = ast.parse(inspect.getsource(wsclient))
+    (for_checkers,) = (node for node in source.body if isinstance(node, ast.If))
+    homes = {
+        alias.name: node.module
+        for node in for_checkers.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert sorted(homes) == wsclient.__all__ == dir(wsclient)
+    assert homes == wsclient._HOME_OF
+    with pytest.raises(AttributeError, match="has no attribute 'Clint'"):
+        wsclient.Clint  # noqa: B018
+
+
 def test_what_is_not_for_apps_is_there():
     members = {f"{name}.{member}" for name in wsserver.__all__ for member in dir(getattr(wsserver, name))}
     assert members >= NOT_FOR_APPS

@@ -158,6 +158,7 @@ def test_the_terminal_client_loads_nothing_that_its_first_frame_does_not_show():
     assert not imported & {"websockets", "pygments", "pydantic", "jwt", "locust"}
     assert not imported & {"wsclient.tui.widgets.form", "wsclient.tui.widgets.picker"}
     assert not imported & {"wsclient.tui.io.speaking", "wscore.exchange"}
+    assert not imported & {"wsclient.client", "wsclient.script", "wsclient.publishing", "wscore.operations"}
 
 
 @pytest.mark.parametrize("command", ["token", "explain"])

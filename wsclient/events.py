@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -35,8 +34,7 @@ TRANSITIONS: Final[dict[ClientState, frozenset[ClientState]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True):
     """A connection is open; `session` is None if the server did not greet with `session_created`.
 
     `protocol` is what is spoken. A wsctl server that greets late is told of once more, with its session.
@@ -69,8 +67,7 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
     binary: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(msgspec.Struct, frozen=True):
     """A connection ended; 1006 when it was lost without a close frame. What a code means is its server's affair."""
 
     code: int
@@ -78,8 +75,7 @@ class Closed:
     is_ours: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Reconnecting:
+class Reconnecting(msgspec.Struct, frozen=True):
     """The next try, number `attempt` since the last connection that lasted (from 1), comes in `delay_ms`."""
 
     attempt: int
@@ -87,8 +83,7 @@ class Reconnecting:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class ControlFrame:
+class ControlFrame(msgspec.Struct, frozen=True):
     """A ping or a pong of WebSocket itself (RFC 6455 section 5.5.2); a pong to a ping of ours has its round trip."""
 
     is_sent: bool
@@ -104,53 +99,46 @@ class ControlFrame:
         return f"{name} {'sent' if self.is_sent else 'received'} ({self.size_bytes} bytes)"
 
 
-@dataclass(frozen=True, slots=True)
-class GroupEvent:
+class GroupEvent(msgspec.Struct, frozen=True):
     """What became of the session, or of a room if it names one: the base of those that follow."""
 
     room: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed(GroupEvent):
+class Resumed(GroupEvent, frozen=True):
     """The session, or a room, goes on at the position that the client had read to; what was missed follows."""
 
     epoch: str
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Replayed(GroupEvent):
+class Replayed(GroupEvent, frozen=True):
     """So many messages that were missed came after a `Resumed`, up to here."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lost(GroupEvent):
+class Lost(GroupEvent, frozen=True):
     """What was said is lost (`recovered: false`); events of the session, or of the room, are counted on from here."""
 
     epoch: str
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Gap(GroupEvent):
+class Gap(GroupEvent, frozen=True):
     """Events of the session, or of the room, did not come, these and those between; they are asked for again."""
 
     first_seq: int
     last_seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Doubled(GroupEvent):
+class Doubled(GroupEvent, frozen=True):
     """An event that had come before came once more, and was dropped."""
 
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class RoomRefused(GroupEvent):
+class RoomRefused(GroupEvent, frozen=True):
     """A room that the client was in, or was to be in from the start, did not let it in; it is not tried again."""
 
     code: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
+
+from msgspec import Struct
 
 from wsclient.recording import Record
 from wscore.errors import ConfigError
@@ -23,8 +24,7 @@ class FilterError(ConfigError):
     """A filter that cannot be read; `setting` is where, `mend` what to write."""
 
 
-@dataclass(frozen=True, slots=True)
-class MessageFilter:
+class MessageFilter(Struct, frozen=True):
     """A parsed filter; its text gives the same filter again."""
 
     text: str

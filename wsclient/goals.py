@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wsclient.filters import MessageFilter
 from wsclient.recording import Record
@@ -30,8 +31,7 @@ class UnmetError(WsctlError):
         return f"{self.missing} did not come: {self.why}" + (f"; {self.came}" if self.came else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
+class Goal(Struct, frozen=True, kw_only=True):
     """Every type in `expect`, a message that `until` matches, and `count` lines."""
 
     expect: frozenset[str] = frozenset()

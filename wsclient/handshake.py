@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from wscore.text import REDACTED, neutralise, redact
 from wscore.units import format_figure
@@ -29,8 +30,7 @@ class LineMark(StrEnum):
     RESPONSE = "<"
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
+class TlsFacts(Struct, frozen=True):
     """What TLS agreed on, and the server's certificate in DER; None of what is not known."""
 
     version: str | None
@@ -38,8 +38,7 @@ class TlsFacts:
     certificate: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Handshake:
+class Handshake(Struct, frozen=True):
     """One try to open a WebSocket, up to the answer or to what went wrong; nothing in it is secret.
 
     `status` is None if no HTTP answer came, `problem` None if a WebSocket came about; `took_ms` is since the dialling.

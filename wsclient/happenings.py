@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from wsclient.errors import describe_close
 from wsclient.events import (
@@ -52,13 +52,12 @@ _OF_GROUPS: Final[dict[type, HappeningKind]] = {
 _FIELDS: Final = {"first_seq": "firstSeq", "last_seq": "lastSeq"}
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(Struct, frozen=True):
     """One of them, when (wall-clock ms), with what is known of it; `fields` are JSON."""
 
     kind: str
     at_ms: int
-    fields: Mapping[str, object] = field(default_factory=dict)
+    fields: Mapping[str, object] = {}
 
     def __str__(self) -> str:
         fields = self.fields
@@ -103,7 +102,7 @@ class Happening:
 
 def happening_of(event: GroupEvent, at_ms: int) -> Happening:
     """Return what is known of a session or a room as it stands in a recording."""
-    values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    values = {name: getattr(event, name) for name in event.__struct_fields__}
     told = {_FIELDS.get(name, name): value for name, value in values.items() if value is not None}
     return Happening(_OF_GROUPS[type(event)], at_ms, told)
 

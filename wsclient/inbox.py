@@ -7,8 +7,9 @@ from bisect import insort
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wscore.envelope import Envelope
 
@@ -18,8 +19,7 @@ MAX_BYTES: Final = 64 << 20  # of data in all; a server's largest message goes i
 _Numbered = tuple[int, Envelope]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Taker:
+class _Taker(Struct, frozen=True, eq=False):
     """Somebody who waits, for any envelope or for one of a type."""
 
     type: str | None

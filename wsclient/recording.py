@@ -11,7 +11,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 
@@ -54,8 +53,7 @@ class RecordingError(ConfigError):
     """A recording cannot be written or read; `setting` is the file, with the line where there is one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """One message: the frame's text exactly as it was, when (wall-clock ms) and in which direction.
 
     `envelope` is the message in it. That of a `binary` frame is its bytes; its text is the start of them as hex.

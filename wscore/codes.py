@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+
+from msgspec import Struct
 
 
 class Action(StrEnum):
@@ -58,8 +59,7 @@ class CloseCode(IntEnum):
     KICKED = 4004
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorSpec:
+class ErrorSpec(Struct, frozen=True):
     """One error code: its meaning, the client's remedy, and whether the same request may be tried again."""
 
     code: ErrorCode
@@ -68,8 +68,7 @@ class ErrorSpec:
     retryable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CloseSpec:
+class CloseSpec(Struct, frozen=True):
     """One close code: its short name, when it happens, and the client's action with the reason for it."""
 
     code: CloseCode

@@ -6,9 +6,10 @@ completion say, what a replay leaves out, what a filter hides as heartbeat.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 from wscore.payloads import (
     AudioCancelled,
@@ -62,8 +63,7 @@ class Owner(Enum):
 PayloadType = type[Payload]
 
 
-@dataclass(frozen=True, slots=True)
-class MessageSpec:
+class MessageSpec(Struct, frozen=True):
     """One message type.
 
     `payload` is what its data holds (None: any JSON, or none). `answered_by` is the type that replies to it. `lossy`:

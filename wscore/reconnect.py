@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from wscore.codes import Action, close_action
 
 
-@dataclass(frozen=True, slots=True)
-class ReconnectPolicy:
+class ReconnectPolicy(Struct, frozen=True):
     """Full jitter: a random delay between 0 and min(cap, base * 2**attempt), all in ms."""
 
     base_ms: int = 500

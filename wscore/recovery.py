@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from wscore.envelope import MAX_SAFE_INTEGER, with_seq
 from wscore.errors import ConfigError
@@ -55,8 +57,7 @@ def read_position(epoch: object, seq: object) -> Position:
     return Position(epoch, seq)
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveryLimits:
+class RecoveryLimits(Struct, frozen=True):
     """The window of each group, and how much all of them may keep; a 0 in it turns recovery off.
 
     At most `messages` events of `size` bytes in all and `age_s` seconds; `memory` bytes over all groups. Raises

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Final
 
@@ -29,8 +28,7 @@ class RoomAccess(Enum):
     PUBLISH = "publish"
 
 
-@dataclass(frozen=True, slots=True)
-class RoomGrant:
+class RoomGrant(msgspec.Struct, frozen=True):
     """One entry of a token's `rooms` claim: the rooms that match may be joined, and published to or not."""
 
     pattern: str

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import typer
 
+from cli.spreading import OptionGroup
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppOptions:
+
+class AppOptions(OptionGroup, frozen=True, kw_only=True):
     """Which app is looked at."""
 
     TITLE: ClassVar = "App"

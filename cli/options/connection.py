@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -15,6 +15,7 @@ from cli.options.credentials import CredentialOptions
 from cli.options.handshake import ClientTlsOptions, HandshakeOptions, RouteOptions
 from cli.profiles import SavedProfile, config_path, read_profiles
 from cli.saved import with_saved
+from cli.spreading import OptionGroup
 from cli.stdin import is_terminal
 from wsclient.url import DEFAULT_URL
 from wscore.errors import ConfigError
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 Url = Annotated[str | None, typer.Argument(metavar="URL", help="A ws:// or wss:// URL.", show_default=DEFAULT_URL)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetOptions:
+class TargetOptions(OptionGroup, frozen=True, kw_only=True):
     """Where to connect, beside the URL."""
 
     TITLE: ClassVar = "Target"
@@ -67,20 +67,19 @@ class TargetOptions:
         return profiles[name]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionOptions:
+class ConnectionOptions(OptionGroup, frozen=True, kw_only=True):
     """All about one connection, but for what is said over it."""
 
-    target: TargetOptions = field(default_factory=TargetOptions)
-    who: CredentialOptions = field(default_factory=CredentialOptions)
-    handshake: HandshakeOptions = field(default_factory=HandshakeOptions)
-    trust: ClientTlsOptions = field(default_factory=ClientTlsOptions)
-    route: RouteOptions = field(default_factory=RouteOptions)
+    target: TargetOptions = TargetOptions()
+    who: CredentialOptions = CredentialOptions()
+    handshake: HandshakeOptions = HandshakeOptions()
+    trust: ClientTlsOptions = ClientTlsOptions()
+    route: RouteOptions = RouteOptions()
 
     def given(self) -> frozenset[str]:
         """Return the names of the options that somebody gave, to which what a profile or the form says gives way."""
         groups = (self.handshake, self.trust, self.route)
-        named = {option.name: getattr(group, option.name) for group in groups for option in fields(group)}
+        named = {name: getattr(group, name) for group in groups for name in group.__struct_fields__}
         named |= {name: getattr(self.who, name) for name in ("token", "token_file", "sub", "no_token")}
         named["uds"] = self.target.uds
         return frozenset(name.replace("_", "-") for name, value in named.items() if value not in (None, False))
@@ -99,8 +98,7 @@ class ConnectionOptions:
         return with_saved(self.handshake, saved).dial(tls=tls, uds=self.target.uds, route=route)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeepingOptions:
+class KeepingOptions(OptionGroup, frozen=True, kw_only=True):
     """How to keep a connection."""
 
     TITLE: ClassVar = "Keeping the connection"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -10,23 +9,23 @@ import typer
 
 from cli.connecting import Credentials
 from cli.options.tokens import SecretOptions, refuse_empty
+from cli.spreading import OptionGroup
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialOptions:
+class CredentialOptions(OptionGroup, frozen=True, kw_only=True):
     """Who connects: at most one of a token, a file with one, a user to mint JWTs for, or nobody; else a guest."""
 
     TITLE: ClassVar = "Who connects"
 
     token: Annotated[
         str | None, typer.Option(metavar="TOKEN", help="Token; WSCTL_TOKEN keeps it out of the process list.")
-    ] = field(default=None, repr=False)
+    ] = None
     token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with the token.")] = None
     sub: Annotated[str | None, typer.Option(metavar="USER", help="Mint JWTs for this user with the secret.")] = None
     no_token: Annotated[
         bool, typer.Option("--no-token", help="Send none, not a guest's either: a cookie says who, or nobody asks.")
     ] = False
-    key: SecretOptions = field(default_factory=SecretOptions)
+    key: SecretOptions = SecretOptions()
 
     def credentials(self) -> Credentials:
         """Return who connects; raises ConfigError."""
@@ -34,8 +33,7 @@ class CredentialOptions:
         return Credentials(self.token, self.token_file, self.sub, self.key.secret(), no_token=self.no_token)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CrowdOptions(CredentialOptions):
+class CrowdOptions(CredentialOptions, frozen=True, kw_only=True):
     """As CredentialOptions, for many connections at once."""
 
     users: Annotated[

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import ssl
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -13,6 +12,7 @@ import typer
 from cli.options.tokens import refuse_empty
 from cli.secrets import read_user
 from cli.settings import duration_option, size_option
+from cli.spreading import OptionGroup
 from cli.tls import tls_context
 from wscore.errors import ConfigError
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT_S = 2  # somebody waits for the prompt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteOptions:
+class RouteOptions(OptionGroup, frozen=True, kw_only=True):
     """The way to the server, and how long and how large things may be on it."""
 
     TITLE: ClassVar = "Way to the server"
@@ -33,7 +32,7 @@ class RouteOptions:
         typer.Option(
             metavar="URL", help="HTTP or SOCKS proxy; none: go straight.", show_default="that of the environment"
         ),
-    ] = field(default=None, repr=False)
+    ] = None
     handshake_timeout: Annotated[
         int | None, duration_option("How long it may take to connect.", show_default="10s")
     ] = None
@@ -60,29 +59,24 @@ class RouteOptions:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandshakeOptions:
+class HandshakeOptions(OptionGroup, frozen=True, kw_only=True):
     """What the request for the WebSocket carries."""
 
     TITLE: ClassVar = "Handshake"
 
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="HTTP header (repeatable).")
-    ] = field(default=None, repr=False)
+    ] = None
     user: Annotated[
         str | None,
         typer.Option(
             "--user", "-u", metavar="USER[:PASSWORD]", help="Basic auth; asks for the password, or see WSCTL_USER."
         ),
-    ] = field(default=None, repr=False)
+    ] = None
     user_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File with USER:PASSWORD.")] = None
-    cookie: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Cookie (repeatable).")] = field(
-        default=None, repr=False
-    )
+    cookie: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Cookie (repeatable).")] = None
     origin: Annotated[str | None, typer.Option(metavar="ORIGIN", help="Origin header, as a web page sends.")] = None
-    subprotocol: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Subprotocol (repeatable).")] = field(
-        default=None, repr=False
-    )
+    subprotocol: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Subprotocol (repeatable).")] = None
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """Return all of it as headers; raises ConfigError for what no handshake can carry."""
@@ -127,8 +121,7 @@ class HandshakeOptions:
         return [("Cookie", "; ".join(self.cookie))] if self.cookie else []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientTlsOptions:
+class ClientTlsOptions(OptionGroup, frozen=True, kw_only=True):
     """Which servers to trust, and the certificate to show them."""
 
     TITLE: ClassVar = "TLS"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
@@ -10,6 +9,7 @@ import typer
 
 from cli.options.output import read_filter
 from cli.settings import duration_option
+from cli.spreading import OptionGroup
 from wscore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ LINGER_MS: Final = 500
 Linger = Annotated[int, duration_option("Silence after the last line that ends it.", show_default="500ms")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineOptions:
+class LineOptions(OptionGroup, frozen=True, kw_only=True):
     """What is sent, and how lines become messages."""
 
     TITLE: ClassVar = "Lines to send"
@@ -105,8 +104,7 @@ def _content(path: Path) -> bytes:
         raise ConfigError(f"--send-file {path}", error.strerror or str(error)) from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoalOptions:
+class GoalOptions(OptionGroup, frozen=True, kw_only=True):
     """When it ends, and what it has to reach."""
 
     TITLE: ClassVar = "When it ends"
@@ -134,8 +132,7 @@ class GoalOptions:
         return Goal(expect=frozenset(self.expect or ()), until=until, count=self.count)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaybackOptions:
+class PlaybackOptions(OptionGroup, frozen=True, kw_only=True):
     """How a recording is played back."""
 
     TITLE: ClassVar = "Playback"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -14,6 +13,7 @@ from cli.options.handshake import ClientTlsOptions, HandshakeOptions
 from cli.options.output import Json
 from cli.options.protocol import ProtocolOptions
 from cli.settings import duration_option
+from cli.spreading import OptionGroup
 from loadtest.dialogue import ReplyBy
 from loadtest.options import PAYLOAD, PUBLISHERS, Option, Unit
 
@@ -35,8 +35,7 @@ def option_of(hint: Any) -> Any:
     return hint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageOptions:
+class MessageOptions(OptionGroup, frozen=True, kw_only=True):
     """What connections say, and how replies are told."""
 
     TITLE: ClassVar = "Messages"
@@ -60,8 +59,7 @@ class MessageOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatienceOptions:
+class PatienceOptions(OptionGroup, frozen=True, kw_only=True):
     """What a connection does about a reply that does not come, and about its own end."""
 
     TITLE: ClassVar = "Replies and lost connections"
@@ -74,23 +72,21 @@ class PatienceOptions:
     ] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadTargetOptions:
+class LoadTargetOptions(OptionGroup, frozen=True, kw_only=True):
     """Whom to load, and as whom."""
 
     TITLE: ClassVar = "Target"
 
     serve: Annotated[bool, typer.Option("--serve", help="Start a server for the run, in place of URL.")] = False
-    who: CrowdOptions = field(default_factory=CrowdOptions)
-    handshake: HandshakeOptions = field(default_factory=HandshakeOptions)
-    trust: ClientTlsOptions = field(default_factory=ClientTlsOptions)
-    protocol: ProtocolOptions = field(default_factory=ProtocolOptions)
-    messages: MessageOptions = field(default_factory=MessageOptions)
-    patience: PatienceOptions = field(default_factory=PatienceOptions)
+    who: CrowdOptions = CrowdOptions()
+    handshake: HandshakeOptions = HandshakeOptions()
+    trust: ClientTlsOptions = ClientTlsOptions()
+    protocol: ProtocolOptions = ProtocolOptions()
+    messages: MessageOptions = MessageOptions()
+    patience: PatienceOptions = PatienceOptions()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportOptions:
+class ReportOptions(OptionGroup, frozen=True, kw_only=True):
     """What decides, and where it is written."""
 
     TITLE: ClassVar = "Verdict and reports"
@@ -116,8 +112,7 @@ class ReportOptions:
     json: Json = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateOptions(ReportOptions):
+class GateOptions(ReportOptions, frozen=True, kw_only=True):
     """As ReportOptions, with what ends a run early or fails it afterwards."""
 
     abort_on_fail: Annotated[
@@ -128,8 +123,7 @@ class GateOptions(ReportOptions):
     ] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineOptions:
+class MachineOptions(OptionGroup, frozen=True, kw_only=True):
     """What drives it: processes of this machine, or of several."""
 
     TITLE: ClassVar = "Processes and machines"
@@ -154,8 +148,7 @@ class By(StrEnum):
     RATE = "rate"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchOptions:
+class SearchOptions(OptionGroup, frozen=True, kw_only=True):
     """How far and how finely to search, and what one probe is."""
 
     TITLE: ClassVar = "Search"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
@@ -13,6 +12,7 @@ import typer
 from cli.completion import room_names, session_names
 from cli.secrets import KEY_VARIABLES, read_key
 from cli.settings import duration_option, size_option
+from cli.spreading import OptionGroup
 from wsclient.publishing.tries import DEFAULT_OPS_URL, checked_url
 from wscore.errors import ConfigError
 
@@ -37,8 +37,7 @@ def _session(words: str) -> Any:
     return typer.Option(metavar="ID", help=words, envvar=f"{_TO}SESSION", autocompletion=session_names)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorOptions:
+class OperatorOptions(OptionGroup, frozen=True, kw_only=True):
     """Where the operations port is."""
 
     TITLE: ClassVar = "Operations port"
@@ -71,8 +70,7 @@ class OperatorOptions:
         return url, read_key("ops", self.ops_key_file)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetsOptions:
+class TargetsOptions(OptionGroup, frozen=True, kw_only=True):
     """For whom a message is."""
 
     TITLE: ClassVar = "For whom"
@@ -84,8 +82,7 @@ class TargetsOptions:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishOptions:
+class PublishOptions(OptionGroup, frozen=True, kw_only=True):
     """What is published."""
 
     TITLE: ClassVar = "Message"
@@ -100,8 +97,7 @@ class PublishOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupsOptions:
+class GroupsOptions(OptionGroup, frozen=True, kw_only=True):
     """Which sessions or rooms are listed."""
 
     TITLE: ClassVar = "What is listed"
@@ -110,8 +106,7 @@ class GroupsOptions:
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundOptions:
+class FoundOptions(OptionGroup, frozen=True, kw_only=True):
     """Which connections are listed: those that all of it holds for."""
 
     TITLE: ClassVar = "What is listed"
@@ -128,8 +123,7 @@ class FoundOptions:
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptOptions:
+class KeptOptions(OptionGroup, frozen=True, kw_only=True):
     """Of whom the history is, and how much of it."""
 
     TITLE: ClassVar = "Whose history"
@@ -142,8 +136,7 @@ class KeptOptions:
     yes: Yes = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KickOptions:
+class KickOptions(OptionGroup, frozen=True, kw_only=True):
     """Whom else, and how."""
 
     TITLE: ClassVar = "Whom, and how"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
@@ -13,6 +12,7 @@ import typer
 
 from cli.options.operator import OpsKeyFile
 from cli.secrets import KEY_VARIABLES, read_file, read_key
+from cli.spreading import OptionGroup
 from wscore.errors import ConfigError
 from wscore.installation import require_packages
 from wsserver.operations.accesskeys import SINGLE, AccessKey, Right, named_keys
@@ -22,8 +22,7 @@ from wsserver.operations.settings import DEFAULT_OPS_HOST, PortSettings
 PACKAGES: Final = ("httptools", "starlette", "uvicorn")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpsOptions:
+class OpsOptions(OptionGroup, frozen=True, kw_only=True):
     """The port that operators use, and programs that watch the server or publish."""
 
     TITLE: ClassVar = "Operations port"

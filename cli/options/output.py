@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from cli.spreading import OptionGroup
 from wscore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ Theme = Annotated[str | None, typer.Option(metavar="NAME", help="Colours of the 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownOptions:
+class ShownOptions(OptionGroup, frozen=True, kw_only=True):
     """What is shown of what arrives, and recorded of both directions."""
 
     TITLE: ClassVar = "What is shown and recorded"
@@ -43,8 +42,7 @@ class ShownOptions:
         return read_filter(self.filter or "", "--filter")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ViewOptions(ShownOptions):
+class ViewOptions(ShownOptions, frozen=True, kw_only=True):
     """As ShownOptions, with a recording to look at in place of a server, and the terminal client."""
 
     open: Annotated[
@@ -52,8 +50,7 @@ class ViewOptions(ShownOptions):
     ] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TerminalOptions:
+class TerminalOptions(OptionGroup, frozen=True, kw_only=True):
     """Whether the terminal client opens, and how it looks."""
 
     TITLE: ClassVar = "Terminal"

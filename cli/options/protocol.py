@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Final
 
+import msgspec
 import typer
 
 from cli.settings import duration_option
+from cli.spreading import OptionGroup
 from wscore.errors import ConfigError
 from wscore.foreign import ProtocolName, ProtocolSettings
 from wscore.units import parse_duration_ms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProtocolOptions:
+class ProtocolOptions(OptionGroup, frozen=True, kw_only=True):
     """A protocol by name, and what is special about it."""
 
     TITLE: ClassVar = "Protocol"
@@ -23,7 +23,7 @@ class ProtocolOptions:
     protocol: Annotated[ProtocolName, typer.Option(help="What the server speaks.")] = ProtocolName.AUTO
     on_open: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="Send this first, on every connection (repeatable).")
-    ] = field(default=None, repr=False)
+    ] = None
     greeting: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Ready with this type, or any; else when it is open.")
     ] = None
@@ -39,7 +39,7 @@ class ProtocolOptions:
     )
     hello: Annotated[
         str | None, typer.Option(metavar="JSON", help="What is given to connect or to join, such as a token.")
-    ] = field(default=None, repr=False)
+    ] = None
 
     def settings(self, saved: Mapping[str, Any] | None = None) -> ProtocolSettings:
         """Return all of it, by what is given, else by what a saved profile says.
@@ -48,16 +48,16 @@ class ProtocolOptions:
         """
         plain, values = ProtocolOptions(), read_saved(saved or {})
         lacking = {name: value for name, value in values.items() if getattr(self, name) == getattr(plain, name)}
-        return replace(self, **lacking)._settings()
+        return msgspec.structs.replace(self, **lacking)._settings()
 
     def over(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a profile would have saved of all of it: what is given, else what it has saved."""
         plain, merged = ProtocolOptions(), dict(saved)
-        for option in fields(self):
-            value = getattr(self, option.name)
-            if value != getattr(plain, option.name):
-                written = f"{value}ms" if option.name == "heartbeat_every" else value
-                merged[option.name.replace("_", "-")] = str(value) if option.name == "protocol" else written
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value != getattr(plain, name):
+                written = f"{value}ms" if name == "heartbeat_every" else value
+                merged[name.replace("_", "-")] = str(value) if name == "protocol" else written
         return merged
 
     def _settings(self) -> ProtocolSettings:
@@ -77,7 +77,7 @@ class ProtocolOptions:
         )
 
 
-SAVED_FIELDS: Final = tuple(option.name.replace("_", "-") for option in fields(ProtocolOptions))
+SAVED_FIELDS: Final = tuple(name.replace("_", "-") for name in ProtocolOptions.__struct_fields__)
 
 
 def read_saved(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import typer
 
 from cli.settings import duration_option, size_option
+from cli.spreading import OptionGroup
 from wscore.recovery import DEFAULT_AGE_S, DEFAULT_MEMORY, DEFAULT_MESSAGES, RecoveryLimits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryOptions:
+class RecoveryOptions(OptionGroup, frozen=True, kw_only=True):
     """What is kept of each session and room for clients that come back; a 0 turns it off."""
 
     TITLE: ClassVar = "Recovery"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
@@ -11,12 +10,12 @@ import typer
 from cli.options.operator import Yes
 from cli.options.tokens import Jti
 from cli.settings import duration_option
+from cli.spreading import OptionGroup
 from wscore.errors import ConfigError
 from wscore.units import parse_duration_ms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevokeOptions:
+class RevokeOptions(OptionGroup, frozen=True, kw_only=True):
     """Which tokens are revoked."""
 
     TITLE: ClassVar = "Which tokens"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 import typer
 
+from cli.spreading import OptionGroup
 from cli.variables import in_environment
 from wscore.errors import ConfigError
 from wscore.installation import require_packages
@@ -17,8 +17,7 @@ from wsserver.settings import DEFAULT_BROKER_PREFIX
 PACKAGES: Final = ("hiredis", "redis")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScaleOptions:
+class ScaleOptions(OptionGroup, frozen=True, kw_only=True):
     """More than one process."""
 
     TITLE: ClassVar = "More than one process"

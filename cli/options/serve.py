@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
@@ -15,6 +14,7 @@ from cli.options.scale import ScaleOptions
 from cli.options.tokens import JwtOptions
 from cli.options.webhooks import WebhookOptions
 from cli.settings import duration_option, mode_option, size_option
+from cli.spreading import OptionGroup
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
@@ -55,8 +55,7 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListenOptions:
+class ListenOptions(OptionGroup, frozen=True, kw_only=True):
     """Where the server listens, and how."""
 
     TITLE: ClassVar = "Listen"
@@ -78,8 +77,7 @@ class ListenOptions:
     compression: Annotated[bool, typer.Option(help="Offer permessage-deflate.")] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsOptions:
+class TlsOptions(OptionGroup, frozen=True, kw_only=True):
     """TLS without a proxy in front."""
 
     TITLE: ClassVar = "TLS"
@@ -88,8 +86,7 @@ class TlsOptions:
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM private key.")] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthOptions(JwtOptions):
+class AuthOptions(JwtOptions, frozen=True, kw_only=True):
     """Who may connect, and join what."""
 
     TITLE: ClassVar = "Who may connect"
@@ -113,8 +110,7 @@ class AuthOptions(JwtOptions):
     ] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProxyOptions:
+class ProxyOptions(OptionGroup, frozen=True, kw_only=True):
     """Whom to believe about the client behind a proxy."""
 
     TITLE: ClassVar = "Behind a proxy"
@@ -132,8 +128,7 @@ class ProxyOptions:
     forwarded_host: Annotated[bool, typer.Option(help="Take the Host from them too (X-Forwarded-Host).")] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitOptions:
+class LimitOptions(OptionGroup, frozen=True, kw_only=True):
     """What a client, and all of them together, may cost."""
 
     TITLE: ClassVar = "Limits"
@@ -192,7 +187,7 @@ class LimitOptions:
         int | None,
         size_option("Messages that wait for one client to read.", show_default="1MiB, or a quarter of all"),
     ] = None
-    recovery: RecoveryOptions = field(default_factory=RecoveryOptions)
+    recovery: RecoveryOptions = RecoveryOptions()
 
     def connections(self, defaults: ProfileDefaults) -> ConnectionLimits:
         """Return the limits on connections."""
@@ -236,8 +231,7 @@ def _rate(per_second: float) -> Rate | None:
     return Rate(per_second, max(1, per_second * BURST_SECONDS)) if per_second else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeOptions:
+class TimeOptions(OptionGroup, frozen=True, kw_only=True):
     """How long what may take."""
 
     TITLE: ClassVar = "Heartbeat and time-outs"
@@ -252,8 +246,7 @@ class TimeOptions:
     drain_timeout: Annotated[int, duration_option("Time for a graceful shutdown, in all.", show_default="5s")] = 5_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DevelopmentOptions:
+class DevelopmentOptions(OptionGroup, frozen=True, kw_only=True):
     """What helps those who write the app."""
 
     TITLE: ClassVar = "Development"
@@ -261,8 +254,7 @@ class DevelopmentOptions:
     reload: Annotated[bool, typer.Option(help="Start again when a file below this folder changes.")] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogOptions:
+class LogOptions(OptionGroup, frozen=True, kw_only=True):
     """What the server says on standard error."""
 
     TITLE: ClassVar = "Log"
@@ -271,15 +263,14 @@ class LogOptions:
     log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = LogLevel.INFO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessOptions:
+class ProcessOptions(OptionGroup, frozen=True, kw_only=True):
     """How it runs, whatever it serves."""
 
-    scale: ScaleOptions = field(default_factory=ScaleOptions)
-    ops: OpsOptions = field(default_factory=OpsOptions)
-    webhooks: WebhookOptions = field(default_factory=WebhookOptions)
-    development: DevelopmentOptions = field(default_factory=DevelopmentOptions)
-    log: LogOptions = field(default_factory=LogOptions)
+    scale: ScaleOptions = ScaleOptions()
+    ops: OpsOptions = OpsOptions()
+    webhooks: WebhookOptions = WebhookOptions()
+    development: DevelopmentOptions = DevelopmentOptions()
+    log: LogOptions = LogOptions()
 
 
 def server_settings(

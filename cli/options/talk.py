@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -11,11 +10,11 @@ import typer
 from cli.options.output import Json
 from cli.options.voice import Synthesizer, VoiceName
 from cli.settings import duration_option
+from cli.spreading import OptionGroup
 from wsserver.voice.settings import SynthesizerName
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SayOptions:
+class SayOptions(OptionGroup, frozen=True, kw_only=True):
     """What speaks the text."""
 
     TITLE: ClassVar = "Speech"
@@ -25,8 +24,7 @@ class SayOptions:
     voice_name: VoiceName = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaceOptions:
+class PaceOptions(OptionGroup, frozen=True, kw_only=True):
     """How a recording is spoken."""
 
     TITLE: ClassVar = "Speech"
@@ -34,8 +32,7 @@ class PaceOptions:
     fast: Annotated[bool, typer.Option("--fast", help="Send it at once, not in real time.")] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerOptions:
+class AnswerOptions(OptionGroup, frozen=True, kw_only=True):
     """How long to wait for the answer, and where it goes."""
 
     TITLE: ClassVar = "Answer"

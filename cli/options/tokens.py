@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
@@ -11,6 +10,7 @@ import typer
 
 from cli.secrets import SECRET_VARIABLE, read_file
 from cli.settings import duration_option
+from cli.spreading import OptionGroup
 from cli.variables import variable_of
 from wscore.errors import ConfigError
 from wscore.secrets import SecretEncoding, checked_secret, decode_secret
@@ -22,8 +22,7 @@ Jti = Annotated[str | None, typer.Option(metavar="ID", help="Id of the token, to
 _REGISTERED: Final = {"iss", "aud", "exp", "nbf", "iat", "jti", "rooms"}  # RFC 7519 section 4.1, and ours
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretOptions:
+class SecretOptions(OptionGroup, frozen=True, kw_only=True):
     """The secret that signs JWTs and guest tokens: in a file, or in WSCTL_JWT_SECRET."""
 
     jwt_secret_file: Annotated[
@@ -48,18 +47,16 @@ class SecretOptions:
         return checked_secret(decode_secret(written, self.jwt_secret_encoding, source))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestTokenOptions:
+class GuestTokenOptions(OptionGroup, frozen=True, kw_only=True):
     """What guest token to mint."""
 
     TITLE: ClassVar = "Token"
 
     signed: Annotated[bool, typer.Option("--signed", help="Sign it with the secret.")] = False
-    key: SecretOptions = field(default_factory=SecretOptions)
+    key: SecretOptions = SecretOptions()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MintOptions:
+class MintOptions(OptionGroup, frozen=True, kw_only=True):
     """What a JWT says."""
 
     TITLE: ClassVar = "Claims"
@@ -80,8 +77,7 @@ class MintOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimOptions(SecretOptions):
+class ClaimOptions(SecretOptions, frozen=True, kw_only=True):
     """The secret, and which claims name what."""
 
     TITLE: ClassVar = "Secret, and names of claims"
@@ -107,8 +103,7 @@ class ClaimOptions(SecretOptions):
         return ClaimNames(self.user_claim, self.session_claim, self.scope_claim)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JwtOptions(ClaimOptions):
+class JwtOptions(ClaimOptions, frozen=True, kw_only=True):
     """Which JWTs are accepted."""
 
     TITLE: ClassVar = "What a server accepts"
@@ -147,11 +142,11 @@ class JwtOptions(ClaimOptions):
 
 
 def refuse_empty(options: object, group: Any) -> None:
-    """Raise ConfigError for a variable that is set but empty where it would name an option of the dataclass `group`.
+    """Raise ConfigError for a variable that is set but empty where it would name an option of the group.
 
     Elsewhere that means the default; here the default is to be a guest, or to check less.
     """
-    for option in fields(group):
-        variable = variable_of(option.name)
-        if getattr(options, option.name) is None and os.environ.get(variable) == "":
+    for name in group.__struct_fields__:
+        variable = variable_of(name)
+        if getattr(options, name) is None and os.environ.get(variable) == "":
             raise ConfigError(variable, "is set but empty", "unset it, or give it a value")

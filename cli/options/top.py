@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from cli.options.output import Theme
 from cli.settings import duration_option
+from cli.spreading import OptionGroup
 from wscore.errors import ConfigError
 
 SHORTEST_MS = 200  # oftener the server would feel it, and nobody could read it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopOptions:
+class TopOptions(OptionGroup, frozen=True, kw_only=True):
     """How it looks, and how often it asks."""
 
     TITLE: ClassVar = "View"

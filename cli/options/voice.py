@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
+import msgspec
 import typer
 
 from cli.secrets import read_key
 from cli.settings import duration_option
+from cli.spreading import OptionGroup
 from wscore.errors import ConfigError
 from wsserver.voice.settings import (
     Endpoint,
@@ -30,8 +31,7 @@ Synthesizer = Annotated[SynthesizerName, typer.Option(help="Text to speech.")]
 VoiceName = Annotated[str | None, typer.Option(metavar="NAME", help="Voice of the synthesizer.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoiceAppOptions:
+class VoiceAppOptions(OptionGroup, frozen=True, kw_only=True):
     """How the voice app hears, answers and speaks."""
 
     TITLE: ClassVar = "Voice"
@@ -93,7 +93,7 @@ class VoiceAppOptions:
 def voice_settings(options: VoiceAppOptions) -> VoiceSettings | None:
     """Return what the voice app needs, None without `--voice`; raises ConfigError."""
     if not options.voice:
-        for field in fields(options):
+        for field in msgspec.structs.fields(options):
             if getattr(options, field.name) != field.default:
                 raise ConfigError(f"--{field.name.replace('_', '-')}", "is for the voice app", "add --voice")
         return None

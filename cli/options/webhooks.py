@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
@@ -11,6 +10,7 @@ import typer
 
 from cli.secrets import WEBHOOK_VARIABLE, read_webhook_secrets
 from cli.settings import size_option
+from cli.spreading import OptionGroup
 from cli.variables import variable_of
 from wscore.errors import ConfigError
 from wscore.installation import require_packages
@@ -27,8 +27,7 @@ from wsserver.webhooks.signing import MEND, SigningKeys
 PACKAGES: Final = ("h11",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookOptions:
+class WebhookOptions(OptionGroup, frozen=True, kw_only=True):
     """What a backend is told of, and asked."""
 
     TITLE: ClassVar = "Webhooks"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -226,8 +225,7 @@ def _publish(connection: LoadConnection, due_ns: int) -> None:
     connection.publish(due_ns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BroadcastOptions(LoadOptions):
+class BroadcastOptions(LoadOptions, frozen=True, kw_only=True):
     """As LoadOptions, with sessions and who speaks in them."""
 
     rate: Annotated[float | None, per_second("Broadcasts a second in all (open model).", "10 per publisher")] = None

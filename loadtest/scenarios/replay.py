@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
@@ -201,8 +200,7 @@ def _line(message: SentMessage, speed: float) -> ReplayMessage:
     return ReplayMessage(offset_ns, payload, is_ping=is_ping, id=identity, is_owed=is_owed)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayOptions:
+class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How many play the recording, and how fast."""
 
     TITLE: ClassVar = "Load"

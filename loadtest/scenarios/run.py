@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
+
+import msgspec
 
 from loadtest.generator.traffic import Traffic
 from loadtest.generator.usertraffic import UserTraffic
@@ -18,8 +19,7 @@ MARKED: Final = frozenset(("late", "duplicated", "reordered", "misdelivered", "u
 WORST_SHOWN: Final = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How many users, and for how long."""
 
     TITLE: ClassVar = "Load"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from loadtest.options import LoadOptions, count, milliseconds, per_second
@@ -13,8 +12,7 @@ from loadtest.summary import Summary
 PING_EVERY_S: Final = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoakOptions(LoadOptions):
+class SoakOptions(LoadOptions, frozen=True, kw_only=True):
     """As LoadOptions, for longer."""
 
     connections: Annotated[int, count("Connections to hold.")] = 1000

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Annotated, Any, ClassVar, Final
 
@@ -282,8 +281,7 @@ def _templates(form: AudioFormat, audio: bytes) -> list[bytes]:
     return [envelope % chunk.audio_data.encode() for chunk in audio_chunks(form, audio)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoiceLoadOptions:
+class VoiceLoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How many speak, and for how long."""
 
     TITLE: ClassVar = "Load"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 import pytest
 import typer
 from typer.core import TyperOption
 
+from cli.grouped import GroupedCommand
 from cli.main import COMMANDS, load_command
-from cli.spreading import GroupedCommand, spread
+from cli.options.credentials import CredentialOptions
+from cli.spreading import OptionGroup, spread
 
 SECRET = "a secret for tests, 32 bytes or more"
 MAX_PARAMETERS = 10
@@ -99,24 +100,21 @@ def test_load_tests_take_the_same_options_for_their_connections(title):
     assert [[option.name for option in groups(name)[title]] for name in LOADS] == [connect] * len(LOADS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inner:
+class Inner(OptionGroup, frozen=True, kw_only=True):
     depth: Annotated[int, typer.Option()] = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Titled(Inner):
+class Titled(Inner, frozen=True, kw_only=True):
     TITLE: ClassVar = "Titled"
 
     inner: Annotated[int, typer.Option()] = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outer:
+class Outer(OptionGroup, frozen=True, kw_only=True):
     TITLE: ClassVar = "Outer"
 
     own: Annotated[int, typer.Option()] = 0
-    nested: Inner = field(default_factory=Inner)
+    nested: Inner = Inner()
 
 
 def command_of(function):
@@ -192,3 +190,8 @@ def test_a_load_test_is_who_its_header_says_and_no_report_has_it(serving, wsctl,
     assert done.returncode in (0, 98), done.stderr  # a machine that is busy may be called one
     assert json.loads(done.stdout)["connections"]["opened"] == 2
     assert not [path.name for path in (tmp_path / "reports").iterdir() if token[-20:] in path.read_text()]
+
+
+def test_no_repr_shows_an_option_since_some_are_secrets():
+    assert repr(CredentialOptions(token=SECRET)) == "CredentialOptions(...)"
+    assert not [group for group in OptionGroup.__subclasses__() if group.__repr__ is not OptionGroup.__repr__]

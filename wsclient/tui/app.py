@@ -11,7 +11,6 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from wsclient.client import Client
 from wsclient.filters import EVERYTHING, MessageFilter
 from wsclient.happenings import Happening
 from wsclient.recording import Record
@@ -33,6 +32,7 @@ from wsclient.url import shown_url
 from wscore.wallclock import now_ms
 
 if TYPE_CHECKING:
+    from wsclient.client import Client
     from wsclient.tui.widgets.form import ConnectForm
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -47,16 +46,14 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 UNREADABLE: Final = Reading(Kind.UNREADABLE)
 
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatFrame:
+class HeartbeatFrame(msgspec.Struct, frozen=True):
     """What a client sends every `interval_s` seconds: `frame` of a new id."""
 
     interval_s: float
     frame: Callable[[str], Frame]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adapter:
+class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     """One protocol.
 
     `subprotocols` are offered, `query` is added to the URL where it has no field of that name, `path` stands in for no

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -20,8 +19,7 @@ DATA_KEYS: Final = ("data", "payload", "params", "body", "args", "result", "d")
 _BINARY: Final = Envelope(BINARY_TYPE, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class JsonKeys:
+class JsonKeys(msgspec.Struct, frozen=True):
     """The member that holds each part, a path with dots; the first one of several that is there counts."""
 
     type: tuple[str, ...] = TYPE_KEYS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -58,8 +57,7 @@ _WITH_CHANNEL: Final = frozenset((ProtocolName.SOCKETIO, ProtocolName.PHOENIX))
 _WITH_HELLO: Final = _WITH_CHANNEL | {ProtocolName.GRAPHQL_WS}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProtocolSettings:
+class ProtocolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A protocol, and what is said of it; times in seconds.
 
     `on_open` are frames that go out first on every connection. The connection is ready with the first message of the
@@ -125,7 +123,7 @@ class ProtocolSettings:
             if self.heartbeat is not None:
                 frame = self.heartbeat
                 heartbeat = HeartbeatFrame(self.heartbeat_every_s, lambda _: frame)
-            adapter = replace(
+            adapter = msgspec.structs.replace(
                 adapter,
                 read=self._reading(adapter.read),
                 first=(*adapter.first, *self.on_open),
@@ -156,7 +154,7 @@ class ProtocolSettings:
             )
         )
         adapter = json_adapter(keys) if self.type_key is None else wrapping_json_adapter(keys)
-        return replace(adapter, name=str(self.name))
+        return msgspec.structs.replace(adapter, name=str(self.name))
 
     def _reading(self, read: Callable[[Frame], Reading]) -> Callable[[Frame], Reading]:
         """Return `read` with what was set instead of what the protocol has."""

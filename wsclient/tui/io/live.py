@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wsclient.client import Client
 from wsclient.errors import ConnectionFailedError, NotConnectedError, close_spec, describe_close
 from wsclient.events import ClientState, Closed, ControlFrame, Event, GroupEvent, Opened, Received, Reconnecting, Sent
 from wsclient.handshake import Handshake
@@ -28,6 +27,7 @@ from wscore.foreign import Adapter, Frame
 from wscore.payloads import Limits, Timestamp
 
 if TYPE_CHECKING:
+    from wsclient.client import Client
     from wsclient.voice import Talk
 
 PROBE_INTERVAL_S: Final = 5.0  # how often the round trip is measured

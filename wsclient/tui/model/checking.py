@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from wsclient.binaryform import REFUSED_BINARY
 from wsclient.tui.model.history import Draft, Form

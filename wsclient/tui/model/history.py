@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 KEPT: Final = 1000
 
@@ -28,8 +29,7 @@ class Form(StrEnum):
         return self in (Form.HEX, Form.BASE64, Form.FILE)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """What the composer holds: a message type, the text beside it, what that is, and the room, if it is for one."""
 
     type: str

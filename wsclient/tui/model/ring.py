@@ -6,7 +6,7 @@ The stream and the detail read it, the connection writes it; it knows nothing of
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -158,8 +158,8 @@ def _start_of(entry: Entry) -> Entry:
     record = entry.record
     assert record is not None
     binary = None if record.binary is None else record.binary[:KEPT_CHARS]
-    start = replace(record, text=record.text[:KEPT_CHARS], binary=binary)
+    start = msgspec.structs.replace(record, text=record.text[:KEPT_CHARS], binary=binary)
     if (envelope := record.envelope) is not None:
         data = msgspec.Raw(bytes(memoryview(envelope.data)[:KEPT_CHARS]))
-        start = replace(start, envelope=msgspec.structs.replace(envelope, data=data))
+        start = msgspec.structs.replace(start, envelope=msgspec.structs.replace(envelope, data=data))
     return Entry(entry.number, entry.at_ms, entry.delta_ms, start)
