@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.css.stylesheet import Stylesheet
 from textual.pilot import Pilot
 
 from wsclient import Client
@@ -19,6 +19,23 @@ from wscore.foreign import ProtocolSettings
 from wscore.reconnect import ReconnectPolicy
 
 HANG_S = 20
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _every_app_has_what_the_first_one_parsed() -> Iterator[None]:
+    """Parsing the style of each widget, anew for each app, is a fifth of what it takes to start one."""
+    parsed: dict[Any, Any] = {}
+    parse = Stylesheet._parse_rules
+
+    def parse_once(sheet: Stylesheet, *source: Any, **options: Any) -> Any:
+        key = (tuple(sheet._variables.items()), source, tuple(options.items()))
+        if key not in parsed:
+            parsed[key] = parse(sheet, *source, **options)
+        return parsed[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", parse_once)
+        yield
 
 
 class Terminal:
@@ -47,7 +64,9 @@ class Terminal:
 
     def screen_text(self) -> str:
         """What stands on the screen, as text."""
-        return svg_text(self.app.export_screenshot())
+        app = self.app
+        lines = app.screen._compositor.render_inline(app.size, app._background_screens).strips
+        return "\n".join(line.text.rstrip() for line in lines)
 
     async def shows(self, *texts: str) -> None:
         """Wait until all texts stand on the screen."""
@@ -64,23 +83,6 @@ class Terminal:
         """The types in the stream, notes as `-`."""
         view = self.screen.stream.view
         return [view.entry(position).type or "-" for position in range(len(view))]
-
-
-def svg_text(svg: str) -> str:
-    """Return the lines of a screenshot."""
-    lines: dict[int, list[tuple[float, str]]] = {}
-    for x, row, text in re.findall(
-        r'<text[^>]*? x="([\d.]+)"[^>]*?clip-path="url\([^)]*line-(\d+)\)"[^>]*>(.*?)</text>', svg
-    ):
-        lines.setdefault(int(row), []).append((float(x), text))
-    entities = {"&#160;": " ", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#x27;": "'", "&amp;": "&"}
-    rows = []
-    for row in sorted(lines):
-        line = "".join(text for _, text in sorted(lines[row]))
-        for entity, character in entities.items():
-            line = line.replace(entity, character)
-        rows.append(line.rstrip())
-    return "\n".join(rows)
 
 
 class Peer:
