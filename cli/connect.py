@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cli import collector
 from cli.connecting import run_script
@@ -27,6 +27,19 @@ if TYPE_CHECKING:
     from wsclient import Client
     from wsclient.filters import MessageFilter
     from wsclient.recording import Read
+
+# \b keeps the lines as they are.
+EPILOG: Final = """\b
+Examples:
+  wsctl connect localhost:3000
+  wsctl connect localhost:3000 --send hello --count 1 --record talk.jsonl
+  wsctl connect localhost:3000 --protocol socketio \\
+    --send '{"type":"say","data":"hi"}' --expect said
+  wsctl connect localhost:4000/graphql --protocol graphql-ws \\
+    --send 'query { hello }' --expect next
+  wsctl connect localhost:4000 --protocol phoenix --channel room:1
+  wsctl connect localhost:3000 --heartbeat '{"op":1}' --heartbeat-every 40s
+"""
 
 
 @spread

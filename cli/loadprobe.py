@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -32,7 +31,6 @@ TRIES: Final = 3  # one refusal is no verdict
 PAUSE_S: Final = 0.3
 _NO_SUBPROTOCOL: Final = 4406  # "Subprotocol not acceptable", as graphql-ws closes for want of its own
 _NO_ENGINE: Final = ("Transport unknown", "Unsupported protocol version")  # Engine.IO's words without its fields
-_NO_ANSWER: Final = "no WebSocket server answered"
 _SHOWN: Final = 60  # characters of the type of a first message
 _JSON: Final = re.compile(r"\s*(\{(?!\{)|\[)")  # an object or a list, and no variable
 _PROBE_USER: Final = "load-0"
@@ -92,9 +90,7 @@ async def find_out(url: str, target: LoadTargetOptions, tokens: Tokens, lines: S
     if is_presumed:
         return None if signs.error is not None else Spoken(ProtocolName.WSCTL, "its path")
     if signs.error is not None:
-        is_mute = urlsplit(url).path == "/" and signs.error.problem.startswith(_NO_ANSWER)
-        mend = "; a Socket.IO server answers at a path of its own: say --protocol socketio" if is_mute else ""
-        raise ConnectionFailedError(signs.error.url, signs.error.problem + mend) if mend else signs.error
+        raise signs.error
     if signs.end is not None:
         end = neutralise(f"{signs.end.code} {signs.end.reason}".rstrip())
         raise ConnectionFailedError(

@@ -44,6 +44,11 @@ Examples:
   wsctl loadtest heartbeat localhost:3000 --protocol raw
   wsctl loadtest heartbeat localhost:3000 --message '{"op":"say","id":{{id}}}'
   wsctl loadtest broadcast localhost:3000 --message '{"say":"{{stamp}}"}'
+  wsctl loadtest heartbeat localhost:4000/graphql --protocol graphql-ws
+  wsctl loadtest heartbeat localhost:3000 --protocol socketio \\
+    --message '{"type":"echo","data":"hi","id":{{id}}}'
+  wsctl loadtest broadcast localhost:4000 --protocol phoenix \\
+    --channel room:1 --message '{"type":"new_msg","data":{"b":"{{stamp}}"}}'
   wsctl loadtest run scenario.py localhost:3000
 """
 

@@ -26,7 +26,7 @@ from wscore.text import describe
 # name -> (module, one-line help). A module is imported when its command is asked for, so `wsctl --help` stays fast.
 COMMANDS: Final = {
     "serve": ("cli.serve", "Run the server."),
-    "connect": ("cli.connect", "Talk to a server: a terminal client, or JSON lines in a pipe."),
+    "connect": ("cli.connect", "Talk to any server: a terminal client, or JSON lines in a pipe."),
     "replay": ("cli.replay", "Play a recording back to a server."),
     "voice": ("cli.voice", "Speak to a voice server."),
     "loadtest": ("cli.loadtest", "Test what load a server holds, with a verdict."),
@@ -56,7 +56,7 @@ def load_command(name: str) -> Any:
     app = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT)
-        app.command(name, cls=GroupedCommand)(module.command)
+        app.command(name, cls=GroupedCommand, epilog=getattr(module, "EPILOG", None))(module.command)
     command = get_command(app)
     command.name = name
     bind_environment(command)
@@ -121,7 +121,11 @@ def _print_version(wanted: bool) -> None:
 def _wsctl(
     version: bool = typer.Option(False, "--version", is_eager=True, callback=_print_version, help="Show the version."),
 ) -> None:
-    """Serve, talk to and test real-time applications that speak JSON envelopes over WebSocket."""
+    """Serve, talk to and test real-time applications that speak JSON envelopes over WebSocket.
+
+    connect, replay and loadtest go with any other WebSocket server too: Socket.IO, Phoenix, GraphQL, JSON-RPC, plain
+    JSON or text.
+    """
 
 
 def main() -> NoReturn:

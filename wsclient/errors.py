@@ -12,6 +12,8 @@ from wscore.units import format_figure
 
 # Of the statuses that blame the request these pass: a proxy without a backend answers 404 while that starts anew.
 _PASSING: Final = frozenset({404, 408, 425, 429})
+# What helps against a code by which a server of another protocol is known.
+_FOREIGN_MENDS: Final = {4406: "--protocol graphql-ws asks for the subprotocol of GraphQL"}
 FIRST_OF_APPLICATIONS: Final = 3000  # of the close codes: from here on they mean what an application says
 
 
@@ -93,7 +95,8 @@ class ConnectionClosedError(WsctlError):
         return f"connection closed: {describe_close(self.code, self.reason, is_ours=self.is_ours)}"
 
     def __str__(self) -> str:
-        return self.summary if self.spec is None else f"{self.summary}; {self.spec.remedy}"
+        mend = _FOREIGN_MENDS.get(self.code) if self.spec is None else self.spec.remedy
+        return self.summary if mend is None else f"{self.summary}; {mend}"
 
 
 class NotConnectedError(WsctlError):

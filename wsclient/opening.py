@@ -14,6 +14,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import (
@@ -58,6 +59,8 @@ _MENDS: Final = {
 }
 _ANY_MEND: Final = "give what lets you in: --token, -u, --header, --cookie, or an --origin that it allows"
 _CERTIFICATE_MEND: Final = "give a client certificate by --cert and --key"
+_NO_PLACE: Final = frozenset((400, 404, 405, 426, 501))  # statuses of a path at which no WebSocket is
+_PLACE_MEND: Final = "is its path another than /? --protocol socketio and phoenix know theirs, GraphQL often /graphql"
 _TITLE: Final = re.compile(r"(?is)<title>\s*(?:\d{3}\s+)?(.*?)\s*</title>")
 
 Tell = Callable[[Handshake | ControlFrame], None]
@@ -230,8 +233,10 @@ class _Opening:
                 return f"no WebSocket server answered: {fault} {error.name} header", False
             case ProxyError():
                 return f"no connection through the proxy {self._shown_proxy}: {_root_of(error)}", False
+            case InvalidMessage():
+                return f"no WebSocket server answered: {error}{self._place_mend}", True
             case InvalidHandshake():
-                return f"no WebSocket server answered: {error}", isinstance(error, InvalidMessage)
+                return f"no WebSocket server answered: {error}", False
             case TimeoutError():
                 by = "" if self._proxy is None else f" through the proxy {self._shown_proxy}"
                 return f"no answer{by} within {format_figure(self._options.open_timeout_s)} s", url.startswith("wss:")
@@ -269,8 +274,15 @@ class _Opening:
             problem += f"; it asks to wait {format_duration(retry_after_ms)}"
         mend = self._mend(response, words)
         if mend is None:
+            if status in _NO_PLACE and "WebSocket" not in words:  # a server of ours names the path
+                problem += self._place_mend
             return HandshakeRefusedError(self._shown, redact(problem), status, retry_after_ms)
         return CredentialsRefusedError(self._shown, redact(f"{problem}; {mend}"), status, retry_after_ms)
+
+    @property
+    def _place_mend(self) -> str:
+        """What to say where no WebSocket answers at the path that stands for none."""
+        return f"; {_PLACE_MEND}" if urlsplit(self._url).path in ("", "/") else ""
 
     def _mend(self, response: Response, words: str) -> str | None:
         """Return what lets us in, None if it is not for lack of credentials that we are not."""

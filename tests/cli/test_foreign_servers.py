@@ -212,6 +212,17 @@ def test_socketio_is_named_where_nobody_named_it(foreign, wsctl):
     assert all("token" not in path for path in server.requests)
 
 
+def test_what_helps_is_told_where_a_protocol_is_missing(foreign, wsctl):
+    url = foreign("graphql").url
+    talk = ("--send", "query { hello }", "--timeout", "20s")
+    closed = wsctl("connect", f"{url}graphql", *talk)
+    assert (closed.returncode, "4406" in closed.stderr) == (1, True), closed.stderr
+    assert closed.stderr.endswith("; --protocol graphql-ws asks for the subprotocol of GraphQL\n")
+    nowhere = wsctl("connect", foreign("socketio").url, *talk)
+    assert nowhere.returncode == 3
+    assert "; is its path another than /? --protocol socketio and phoenix know theirs" in nowhere.stderr
+
+
 def test_a_graphql_subscription_is_initialised_heard_and_completed(foreign, wsctl):
     server = foreign("graphql")
     query = "subscription { count(to: 3) }"

@@ -1,9 +1,9 @@
 // Servers of other protocols for the load tester: `node load_servers.mjs KIND` prints its port.
-// KIND: echo (raw), chat (plain JSON to everyone in a room), ask (JSON, replies by "ref"), graphql, socketio (a namespace
-// is a room), phoenix, rpc (JSON-RPC), gateway (op codes), others (a chat without the sender), greeter (JSON, speaks
-// first), strict (closes at once), refusing (HTTP 401), listener (answers nothing), and seed: session_created, and a pong
-// without an id, as the TypeScript server has them. `node load_servers.mjs KIND FAULT`: one of `faults`, or die, stall,
-// refuse, mute and greet.
+// KIND: echo (raw), everyone (a chat without rooms), chat (plain JSON to everyone in a room), ask (JSON, replies by
+// "ref"), graphql, socketio (a namespace is a room), phoenix, rpc (JSON-RPC), gateway (op codes), others (a chat without
+// the sender), greeter (JSON, speaks first), strict (closes at once), refusing (HTTP 401), listener (answers nothing),
+// and seed: session_created, and a pong without an id, as the TypeScript server has them.
+// `node load_servers.mjs KIND FAULT`: one of `faults`, or die, stall, refuse, mute and greet.
 import { createServer } from "node:http";
 import { randomUUID } from "node:crypto";
 import { WebSocketServer } from "ws";
@@ -109,6 +109,13 @@ const kinds = {
       });
       socket.on("close", () => rooms.get(room)?.delete(socket));
     });
+  },
+  everyone() {
+    const server = plain((socket) =>
+      socket.on("message", (data) => {
+        for (const member of server.clients) member.send(data.toString());
+      }),
+    );
   },
   ask() {
     plain((socket) =>

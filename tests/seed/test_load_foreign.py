@@ -323,7 +323,8 @@ def test_what_a_server_speaks_is_found_out_by_what_comes_and_said(case, load, tm
     [
         ("echo", "/", 2, "says nothing, so nothing tells what it speaks; say raw for an echo, else name it and give a"),
         ("greeter", "/", 2, "--message: is needed: with json every server has messages of its own"),
-        ("socketio", "/", 3, "a Socket.IO server answers at a path of its own: say --protocol socketio"),
+        ("socketio", "/", 3, "is its path another than /? --protocol socketio and phoenix know theirs"),
+        ("phoenix", "/", 3, "HTTP 400 Bad Request; is its path another than /?"),
         ("strict", "/", 3, "closed with 1008 who are you before it said anything; say with --protocol what it speaks"),
         ("refusing", "/", 4, "the server answered HTTP 401"),
     ],
