@@ -1,4 +1,4 @@
-"""What a scenario can be told, as dataclasses whose fields say enough for a command line to make options of them."""
+"""What a scenario can be told, as Structs whose fields say enough for a command line to make options of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that the load tests share, as dataclasses whose fields become options of each command."""
+"""The options that the load tests share, as groups whose fields become options of each command."""
 
 from __future__ import annotations
 
