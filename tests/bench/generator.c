@@ -13,7 +13,8 @@
  *   open       --rate messages a second, spread over the --senders of the --conns connections, which are spread over
  *              --sessions; sent when they are due, whatever has come back. Counts deliveries, and waits at the end for
  *              those under way; one that does not come is a failure. Latency is from when a message was due until its
- *              sender has it
+ *              sender has it. With --workers N each of them gets as many senders and as many others as the rest: who
+ *              comes to one that has its part goes and comes again
  *   rate       --rate pings a second, spread over the first --probes of --conns connections, sent when they are
  *              due whatever has come back; latency counts from the time that was due
  *   connect    --conns at a time connect, wait for session_created, say goodbye and start over; counts greetings
@@ -45,7 +46,7 @@
 #define SOURCES 16
 #define SECOND 1000000000ULL
 
-enum state { UNUSED, CONNECTING, UPGRADING, WAITING, OPEN, CLOSING };
+enum state { UNUSED, CONNECTING, UPGRADING, WAITING, OPEN, CLOSING, LEAVING };
 enum { WORKERS = 64 };
 enum { TEXT = 0x81, CLOSE = 0x88, PING = 0x89, PONG = 0x8a };
 
@@ -73,7 +74,7 @@ struct frame {
 
 static struct {
     const char *mode, *host, *path, *session, *tokens_file;
-    int port, conns, senders, sessions, window, messages, probes;
+    int port, conns, senders, sessions, window, messages, probes, workers;
     const char *server_pids; /* with commas between */
     double rate, warmup, seconds, timeout;
 } options = {.host = "127.0.0.1", .path = "/socket.io/", .conns = 100, .senders = 1, .sessions = 1, .window = 1, .probes = 100,
@@ -85,7 +86,7 @@ static struct conn *conns;
 static int epoll_fd, opened, opening, lost, failed;
 static int measuring, running; /* inside the window; whether the load is on */
 static uint64_t count, sends, deliveries, expected;
-static int on_worker[WORKERS]; /* how many connections, as their greetings tell */
+static int on_worker[WORKERS], senders_on_worker[WORKERS]; /* how many connections, as their greetings tell */
 static unsigned char buffer[READ_BYTES + 65536];
 static struct frame ping_frame, pong_frame, close_frame, *message_frames;
 
@@ -272,13 +273,19 @@ static void on_message(struct conn *conn, const unsigned char *payload, size_t s
     }
 }
 
-/* Counts on which worker a connection is, if its greeting tells. */
-static void count_worker(const unsigned char *greeting, size_t size) {
+/* Counts on which worker a connection is, if its greeting tells; returns 0 if that has its part of such connections. */
+static int count_worker(const struct conn *conn, const unsigned char *greeting, size_t size) {
     static const char mark[] = "\"worker\":";
     const unsigned char *found = memmem(greeting, size, mark, sizeof mark - 1);
-    if (found == NULL) return;
+    if (found == NULL) return 1;
     int worker = atoi((const char *)found + sizeof mark - 1); /* a frame is followed by at least a brace */
-    if (worker >= 0 && worker < WORKERS) on_worker[worker]++;
+    if (worker < 0 || worker >= WORKERS) return 1;
+    int sends = conn->sender >= 0, all = sends ? options.senders : options.conns - options.senders;
+    int here = sends ? senders_on_worker[worker] : on_worker[worker] - senders_on_worker[worker];
+    if (options.workers && here >= (all + options.workers - 1) / options.workers) return 0;
+    on_worker[worker]++;
+    senders_on_worker[worker] += sends;
+    return 1;
 }
 
 static void on_text(struct conn *conn, const unsigned char *payload, size_t size, uint64_t now) {
@@ -294,10 +301,14 @@ static void on_text(struct conn *conn, const unsigned char *payload, size_t size
         conn->server_pings++;
         transmit(conn, pong_frame.bytes, pong_frame.size);
     } else if (!memcmp(type, "sess", 4) && conn->state == WAITING) {
+        if (!count_worker(conn, payload, size)) {
+            conn->state = LEAVING;
+            transmit(conn, close_frame.bytes, close_frame.size);
+            return;
+        }
         conn->state = OPEN;
         opened++;
         opening--;
-        count_worker(payload, size);
         if (*options.mode == 'c') {
             if (measuring) {
                 count++;
@@ -334,9 +345,11 @@ static ssize_t take_frames(struct conn *conn, const unsigned char *bytes, size_t
 }
 
 static void ended(struct conn *conn) {
-    int expected = conn->state == CLOSING;
+    int expected = conn->state == CLOSING, comes_again = conn->state == LEAVING;
     drop(conn);
-    if (expected) {
+    if (comes_again) {
+        begin(conn);
+    } else if (expected) {
         if (*options.mode == 'c' && running) begin(conn);
     } else if (*options.mode == 'c' && running) {
         failed++;
@@ -605,6 +618,7 @@ static void read_options(int argc, char **argv) {
         else if (!strcmp(name, "--window")) options.window = atoi(value);
         else if (!strcmp(name, "--messages")) options.messages = atoi(value);
         else if (!strcmp(name, "--probes")) options.probes = atoi(value);
+        else if (!strcmp(name, "--workers")) options.workers = atoi(value);
         else if (!strcmp(name, "--server-pids")) options.server_pids = value;
         else if (!strcmp(name, "--rate")) options.rate = atof(value);
         else if (!strcmp(name, "--warmup")) options.warmup = atof(value);
@@ -621,6 +635,7 @@ static void read_options(int argc, char **argv) {
     if (options.messages && options.sessions > 1) fail("--messages are of one session");
     if (options.sessions < 1 || options.sessions > options.conns) fail("--sessions are at least 1, and no more than --conns");
     if (options.probes > options.conns) options.probes = options.conns;
+    if (options.workers && *options.mode != 'o') fail("--workers are for the mode open");
 }
 
 int main(int argc, char **argv) {
