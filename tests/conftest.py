@@ -151,16 +151,21 @@ def make_certificate(tmp_path: Path) -> Callable[..., Certificate]:
 
 @pytest.fixture
 def start_redis(tmp_path) -> Iterator[Callable[..., RedisServer]]:
-    """Start a Redis: `start_redis("--maxmemory", "3mb")`, with an `environment` of its own or by another program."""
+    """Start a Redis: `start_redis("--maxmemory", "3mb", certificate=...)`, in an `environment`, by another program."""
     found = redis_program()
     servers: list[RedisServer] = []
 
-    def start(*options: str, environment: Mapping[str, str] | None = None, program: str | None = found) -> RedisServer:
+    def start(
+        *options: str,
+        certificate: Certificate | None = None,
+        environment: Mapping[str, str] | None = None,
+        program: str | None = found,
+    ) -> RedisServer:
         if program is None:
             pytest.skip("needs redis-server")
         directory = tmp_path / f"redis{len(servers)}"
         directory.mkdir()
-        server = RedisServer(program, directory, options, environment)
+        server = RedisServer(program, directory, options, certificate, environment)
         servers.append(server)
         return server.start()
 

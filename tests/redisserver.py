@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import redis as redis_py
 
@@ -28,24 +29,57 @@ def redis_program() -> str | None:
     return program
 
 
+class Pair(Protocol):
+    """Files of a certificate and its key."""
+
+    cert: Path
+    key: Path
+
+
+def free_port() -> int:
+    """Return a port that is free for now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def tls_rows(pair: Pair) -> list[str]:
+    """Return the rows of a configuration with which a Redis or a Sentinel speaks TLS."""
+    files = {"cert-file": pair.cert, "key-file": pair.key, "ca-cert-file": pair.cert}
+    return [*(f"tls-{name} {path}" for name, path in files.items()), "tls-auth-clients no", "tls-replication yes"]
+
+
 class RedisServer:
-    """A Redis of our own, on a free port."""
+    """A Redis of our own, on a free port; with a certificate it speaks TLS on another one too."""
 
     def __init__(
-        self, program: str, directory: Path, options: tuple[str, ...], environment: Mapping[str, str] | None = None
+        self,
+        program: str,
+        directory: Path,
+        options: tuple[str, ...],
+        pair: Pair | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.program = program
         self.directory = directory
         self.options = options
         self.environment = {**os.environ, **(environment or {})}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
+        self.tls_port = 0
+        if pair is not None:
+            self.tls_port = free_port()
+            rows = [*tls_rows(pair), f"tls-port {self.tls_port}"]
+            self.options += tuple(part for row in rows for part in f"--{row}".split(" ", 1))
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def tls_url(self) -> str:
+        return f"rediss://127.0.0.1:{self.tls_port}/0"
 
     @property
     def client(self) -> redis_py.Redis:

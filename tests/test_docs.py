@@ -49,7 +49,7 @@ FOREIGN_OPTIONS = {
     *("--build", "--detach", "--from-file"),  # docker and kubectl
     "--native",  # py-spy
     *("--strict",),  # mypy
-    *("--seconds", "--warmup", "--repeat", "--only", "--servers", "--constants"),  # make bench and its kin
+    *("--seconds", "--warmup", "--repeat", "--only", "--servers", "--constants", "--by-chance"),  # make bench
     *("--members", "--brokers", "--wake-us"),  # python -m wsserver.scaling
 }
 

@@ -82,15 +82,15 @@ def describe(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"{kind}: {error.name}"
     if isinstance(error, OSError) and error.errno is not None:
-        reason = getattr(error, "reason", None)
-        if isinstance(reason, str):  # TLS, whose numbers are not the system's
-            return f"TLS: {reason.replace('_', ' ').lower()}"
         return system_words(error)
     return kind
 
 
 def system_words(error: OSError) -> str:
-    """Return the system's words for its number; below 0 are those of getaddrinfo, which come with their own."""
+    """Return the words for its number: the system's, those of getaddrinfo (below 0), or of TLS, which has others."""
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, str):
+        return f"TLS: {reason.replace('_', ' ').lower()}"
     if not error.errno:
         return str(error)
     return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)

@@ -13,7 +13,13 @@ from wscore.recovery import RecoveryLimits
 from wscore.revocations import Revocation
 from wscore.rooms import RoomAccess, RoomGrant, RoomName
 from wscore.tokens import ClaimNames
-from wsserver.brokers.base import BrokerUnreachableError, NotPublished, NotPublishedError, PublishResult
+from wsserver.brokers.base import (
+    BrokerRefusedError,
+    BrokerUnreachableError,
+    NotPublished,
+    NotPublishedError,
+    PublishResult,
+)
 from wsserver.brokers.redistarget import RedisTarget
 from wsserver.brokers.revoked import NotRevokedError, RevocationsFullError
 from wsserver.connections.inbound import InboundLimits
@@ -49,6 +55,7 @@ __all__ = [
     "App",
     "AppError",
     "AppErrorCode",
+    "BrokerRefusedError",
     "BrokerUnreachableError",
     "ClaimNames",
     "Clock",

@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from functools import partial
 
 import httpx
 import pytest
@@ -18,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.apipage import BEGIN, PAGE, generated
 from tests.cli.conftest import HANG_S
-from tests.cli.operators import Member, asked, refused
+from tests.cli.operators import asked, operated, refused
 from wscore.wallclock import now_ms
 
 KEY = "0123456789abcdef-operator"
@@ -28,22 +26,7 @@ READ_KEY = "0123456789abcdef-reader"
 @pytest.fixture
 def ops(start_wsctl):
     """Start a server with an operations port; returns its process, a client of the port, and what makes members."""
-    stack = ExitStack()
-
-    def start(*options, headers=None, **variables):
-        process = start_wsctl("serve", "--port", "0", "--ops-port", "0", *options, **variables)
-        for line in process.stderr:
-            if line.startswith("wsctl serves "):
-                url = line.split()[2]
-            if line.startswith("  ops:"):
-                base = line.split()[1]
-                break
-        else:
-            raise AssertionError(f"it ended: {process.wait()}")
-        client = httpx.Client(base_url=f"{base}/api/v1/", timeout=HANG_S, trust_env=False, headers=headers)
-        return process, stack.enter_context(client), partial(Member, stack, url)
-
-    with stack:
+    with operated(start_wsctl) as start:
         yield start
 
 
@@ -313,46 +296,6 @@ def test_a_read_only_key_changes_nothing_and_each_act_is_one_line_of_the_log(ops
     acts = re.findall(r"ops\.act key=ops peer=127\.0\.0\.1 act=(\S+) target=(\S+) result=done", log)
     assert acts == [("publish", "room:lobby"), ("disconnect", f"connection:{ann.id}"), ("history.remove", "room:lobby")]
     assert not [text for text in (KEY, READ_KEY, "a secret of a message") if text in log]
-
-
-def test_with_workers_the_port_reaches_whoever_is_connected_wherever(ops, redis):
-    _, client, member = ops("--workers", "2", "--broker", redis.url)
-    people = [member("s", "lobby") for _ in range(12)]
-    page = asked(client.get("connections"))
-    assert ({row["id"] for row in page["connections"]}, page["missing"]) == ({person.id for person in people}, [])
-    assert len({row["node"] for row in page["connections"]}) == 2
-    assert asked(client.get("rooms"))["rooms"] == [{"name": "lobby", "connections": 12}]
-    assert asked(client.get("presence", params={"room": "lobby"}))["users"] == sorted(p.user for p in people)
-    assert asked(client.post("publish", json={"type": "n", "room": "lobby", "data": 1}))["seq"] == 1
-    for person in people:
-        assert person.receive("n")["data"] == 1
-        for number in range(2):
-            sent = asked(client.post("send", json={"connection": person.id, "type": "own", "data": number}))
-            assert (sent, person.receive("own")["data"]) == ({"sent": 1, "missing": []}, number)  # and no other twice
-    assert [m["data"] for m in asked(client.get("history", params={"room": "lobby"}))["messages"]] == [1]
-    asked(client.delete("history", params={"room": "lobby"}))
-    assert asked(client.get("history", params={"room": "lobby"})) == {"messages": []}
-    assert asked(client.post("disconnect", json={"room": "lobby"})) == {"disconnected": 12, "missing": []}
-    redis.stop()
-    assert refused(client.post("publish", json={"type": "n", "room": "lobby"}))[1] in ("NOT_READY", "NOT_PUBLISHED")
-
-
-def test_two_servers_that_share_a_broker_are_one_cluster_and_who_is_lost_is_missing_by_name(ops, redis):
-    first, one, join_one = ops("--broker", redis.url)
-    second, two, join_two = ops("--workers", "2", "--broker", redis.url)
-    people = [join_one("s", "lobby"), *(join_two("s", "lobby") for _ in range(8))]
-    for client in (one, two):
-        page = asked(client.get("connections"))
-        assert ({row["id"] for row in page["connections"]}, page["missing"]) == ({p.id for p in people}, [])
-        assert asked(client.post("send", json={"connection": people[0].id, "type": "own"}))["sent"] == 1
-    first.send_signal(signal.SIGSTOP)
-    page = asked(two.get("connections"))
-    assert (len(page["connections"]), [name.rpartition(":")[2] for name in page["missing"]]) == (8, [str(first.pid)])
-    first.send_signal(signal.SIGCONT)
-    first.send_signal(signal.SIGTERM)
-    assert first.wait(HANG_S) == 0
-    assert asked(two.get("connections"))["missing"] == []
-    assert second.poll() is None
 
 
 def test_the_openapi_document_is_valid_and_the_page_of_the_docs_is_what_it_says(shared_ops):

@@ -156,15 +156,6 @@ def test_without_a_broker_there_is_one_process(wsctl):
     assert "--broker redis://127.0.0.1:6379" in ended.stderr
 
 
-def test_a_broker_that_cannot_be_reached_ends_with_3(wsctl):
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        ended = wsctl("serve", "--port", "0", "--broker", f"redis://127.0.0.1:{unused.getsockname()[1]}")
-    assert ended.returncode == 3
-    assert "cannot reach the broker" in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
 @pytest.mark.parametrize(
     "url", ["redis//x", "http://x", "redis://", "redis://h/x", "redis+sentinel://h", "redis://h:99999"]
 )

@@ -222,6 +222,9 @@ def test_the_system_has_words_for_every_number_also_for_a_name_that_is_not_known
     assert system_words(unknown) == "Name or service not known"
     assert system_words(OSError(errno.ECONNREFUSED, "Connect call failed ('10.0.0.1', 1)")) == "Connection refused"
     assert system_words(OSError("it hung up")) == "it hung up"
+    untrusted = ssl.SSLError(1, "HIDE-ME")
+    untrusted.reason = "CERTIFICATE_VERIFY_FAILED"
+    assert system_words(untrusted) == "TLS: certificate verify failed"  # 1 is "Operation not permitted" to the system
     modules = [path for tree in TREES for path in (ROOT / tree).rglob("*.py")]
     askers = {path for path in modules if "os.strerror(" in path.read_text("utf-8")}
     assert askers == {ROOT / "wscore" / "text.py"}  # who asks it for a number below 0 gets "Unknown error"

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from wscore.errors import TargetError
+from wscore.errors import CredentialError, TargetError
 from wscore.recovery import Position
 from wscore.revocations import RevokedEntry
 from wsserver.brokers.revoked import RevokedHere, TakeRevoked
@@ -76,6 +76,18 @@ class BrokerUnreachableError(TargetError):
 
     def __str__(self) -> str:
         return f"cannot reach the broker {self.where}: {self.problem}; start it, or mend --broker"
+
+
+class BrokerRefusedError(CredentialError):
+    """What the processes of a server share is reached, and does not let this one in."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where = where
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"the broker {self.where} refuses: {self.problem}; mend user and password in WSCTL_BROKER, or its users"
 
 
 class NotPublishedError(Exception):
@@ -213,7 +225,7 @@ class Broker(Protocol):
         """
 
     async def start(self) -> None:
-        """Reach what it needs; raises BrokerUnreachableError."""
+        """Reach what it needs; raises BrokerUnreachableError or BrokerRefusedError."""
 
     async def share(self, name: str, value: bytes, take: Callable[[bytes], None]) -> None:
         """Agree with all processes on what a name stands for: the value of whoever came first.

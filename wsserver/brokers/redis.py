@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
 from wscore.envelope import with_seq
@@ -18,7 +17,7 @@ from wscore.revocations import RevokedEntry
 from wsserver.brokers.base import (
     ORDERS,
     ROOM,
-    UNNUMBERED,
+    BrokerRefusedError,
     BrokerUnreachableError,
     Deliver,
     GroupKind,
@@ -27,13 +26,11 @@ from wsserver.brokers.base import (
     NotPublished,
     NotPublishedError,
     Peers,
-    PublishResult,
     RoomTold,
     TakeOrder,
     Topic,
     Unpublished,
 )
-from wsserver.brokers.batches import LOSSY, NUMBERED, pack_head
 from wsserver.brokers.places import BrokerLists
 from wsserver.brokers.redisbackplane import RedisBackplane, StoreLimits
 from wsserver.brokers.redisgroups import RESYNC_S, RedisGroups
@@ -41,7 +38,7 @@ from wsserver.brokers.redislists import RedisLists
 from wsserver.brokers.redisoccupied import RedisOccupied
 from wsserver.brokers.redisorders import RedisOrders
 from wsserver.brokers.redispeers import RedisPeers
-from wsserver.brokers.redisqueue import Keys, NotStored, Stored
+from wsserver.brokers.redispublishing import RedisPublishing
 from wsserver.brokers.redisrevoked import RedisRevoked
 from wsserver.brokers.redisshared import RedisShared
 from wsserver.brokers.redistarget import RedisTarget
@@ -53,30 +50,7 @@ LEAVE_S: Final = 0.5  # for what the others are told last, however little time t
 START_S: Final = 10.0  # how long a server waits for Redis at its start
 
 
-class _Outgoing:
-    """What is published to a group in this turn, and who wants to know how it went."""
-
-    __slots__ = ("keys", "numbered", "packed", "replies", "tell")
-
-    def __init__(self, keys: Keys) -> None:
-        self.keys = keys
-        self.packed: list[bytes] = []
-        self.numbered = 0
-        self.replies: list[tuple[str, str | None]] = []  # those to be told if it fails
-        self.tell: list[tuple[int, asyncio.Future[PublishResult]]] = []
-
-    def answered(self, answer: Stored | NotStored) -> None:
-        """Tell those who wait for it."""
-        for index, future in self.tell:
-            if future.done():
-                continue
-            if isinstance(answer, NotStored):
-                future.set_exception(NotPublishedError(NotPublished(answer.problem, answer.is_unknown)))
-            else:
-                future.set_result(PublishResult(answer.epoch, answer.first + index) if answer.first else UNNUMBERED)
-
-
-class RedisBroker:
+class RedisBroker(RedisPublishing):
     """Publishes through Redis. `start` it on the event loop; `check` it about once a second.
 
     `process` is a name that no other process has.
@@ -100,13 +74,10 @@ class RedisBroker:
         self._prefix = prefix
         self._limits = limits
         self.place = str(target)
-        self._missed = {reason: metrics.broker_missed.know((self.place, reason)) for reason in Missed}
-        self._groups = groups = RedisGroups(prefix, limits, now_s, self._missed, log)
-        self._counted = groups.counted
-        self._outgoing: dict[tuple[GroupKind, str], _Outgoing] = {}
-        self._loop = asyncio.get_running_loop()
-        self._started = asyncio.Event()
-        self._unpublished: Unpublished | None = None
+        missed = {reason: metrics.broker_missed.know((self.place, reason)) for reason in Missed}
+        groups = RedisGroups(prefix, limits, now_s, missed, log)
+        super().__init__(groups, missed)
+        self._started: asyncio.Future[None] = self._loop.create_future()
         self._backplane = RedisBackplane(
             target,
             prefix,
@@ -115,6 +86,7 @@ class RedisBroker:
             on_batch=groups.pushed,
             on_subscribed=groups.subscribed,
             on_change=self._changed,
+            on_refused=self._refused,
             now_s=now_s,
             metrics=metrics,
             log=log,
@@ -203,7 +175,8 @@ class RedisBroker:
     async def start(self) -> None:
         """Dial, and wait until both connections are up and all is known that is revoked.
 
-        Raises BrokerUnreachableError, or ConfigError where processes have another list of brokers.
+        Raises BrokerUnreachableError; BrokerRefusedError at once if it does not let us in; ConfigError where processes
+        have another list of brokers.
         """
         for channel in self._groups.others:
             self._backplane.subscribe(channel)
@@ -211,13 +184,13 @@ class RedisBroker:
         self._revoked.start()
         try:
             async with asyncio.timeout(START_S):
-                await self._started.wait()
+                await self._started
                 await self._revoked.level()
                 await self._lists.begin()
-        except (TimeoutError, ConfigError) as error:
+        except (TimeoutError, ConfigError, BrokerRefusedError) as error:
             self._revoked.stop()
             await self._backplane.stop(0)
-            if isinstance(error, ConfigError):
+            if not isinstance(error, TimeoutError):
                 raise
             problem = self._backplane.problem or f"no answer within {START_S:g} s"
             raise BrokerUnreachableError(str(self._target), problem) from None
@@ -237,57 +210,6 @@ class RedisBroker:
         self._peers.leave()
         self._lists.leave()
         await self._backplane.stop(max(within_s, LEAVE_S))
-
-    def publish(
-        self,
-        kind: GroupKind,
-        name: str,
-        payload: bytes,
-        *,
-        lossy: bool = False,
-        recoverable: bool = False,
-        except_connection: str | None = None,
-        except_origin: str | None = None,
-        reply_to: tuple[str, str | None] | None = None,
-    ) -> PublishResult:
-        """Publish one message; where it stands nobody knows yet."""
-        outgoing = self._outgoing.get((kind, name)) or self._gather(kind, name)
-        flags = LOSSY if lossy else 0
-        if recoverable and kind in self._counted:
-            flags |= NUMBERED
-            outgoing.numbered += 1
-            if reply_to is not None:
-                outgoing.replies.append(reply_to)
-        outgoing.packed += (pack_head(len(payload), flags, except_connection, except_origin), payload)
-        return UNNUMBERED
-
-    async def published(
-        self,
-        kind: GroupKind,
-        name: str,
-        payload: bytes,
-        *,
-        lossy: bool = False,
-        recoverable: bool = False,
-        except_connection: str | None = None,
-        except_origin: str | None = None,
-    ) -> PublishResult:
-        """Publish, and return once the message is in the store; raises NotPublishedError."""
-        self.publish(
-            kind,
-            name,
-            payload,
-            lossy=lossy,
-            recoverable=recoverable,
-            except_connection=except_connection,
-            except_origin=except_origin,
-        )
-        if not recoverable or kind not in self._counted:
-            return UNNUMBERED
-        future: asyncio.Future[PublishResult] = self._loop.create_future()
-        outgoing = self._outgoing[kind, name]
-        outgoing.tell.append((outgoing.numbered - 1, future))
-        return await future
 
     def subscribe(self, kind: GroupKind, name: str) -> None:
         """Have a group's messages delivered here."""
@@ -353,8 +275,8 @@ class RedisBroker:
         self._lists.check()
 
     def _changed(self) -> None:
-        if self._backplane.is_up:
-            self._started.set()
+        if self._backplane.is_up and not self._started.done():
+            self._started.set_result(None)
         self._groups.changed()
         self._revoked.changed()
         self._shared.look()
@@ -362,31 +284,7 @@ class RedisBroker:
         self._occupied.connection_changed()
         self._lists.connection_changed()
 
-    def _gather(self, kind: GroupKind, name: str) -> _Outgoing:
-        if not self._outgoing:
-            self._loop.call_soon(self._flush)
-        outgoing = self._outgoing[kind, name] = _Outgoing(self._groups.keys(kind, name))
-        return outgoing
-
-    def _flush(self) -> None:
-        outgoing, self._outgoing = self._outgoing, {}
-        backplane = self._backplane
-        backplane.hold()
-        try:
-            for batch in outgoing.values():
-                packed = b"".join(batch.packed)
-                if batch.numbered:
-                    backplane.publish(batch.keys, packed, partial(self._answered, batch))
-                elif not backplane.announce(batch.keys, packed):
-                    self._missed[Missed.HERE_ONLY].value += self._groups.deliver_here(batch.keys.channel, packed)
-        finally:
-            backplane.release()
-
-    def _answered(self, batch: _Outgoing, answer: Stored | NotStored) -> None:
-        if isinstance(answer, NotStored):
-            self._missed[Missed.NOT_STORED].value += batch.numbered
-            if self._unpublished is not None:
-                for reply_to in batch.replies:
-                    self._unpublished(*reply_to, NotPublished(answer.problem, answer.is_unknown))
-        if batch.tell:
-            batch.answered(answer)
+    def _refused(self, problem: str) -> None:
+        """End the wait for a start: a password does not become right while one waits."""
+        if not self._started.done():
+            self._started.set_exception(BrokerRefusedError(str(self._target), problem))

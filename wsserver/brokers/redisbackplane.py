@@ -60,7 +60,8 @@ class RedisBackplane:
     """Two connections to one Redis: one to call, one that is subscribed.
 
     `on_batch` gets what a channel brought, `on_subscribed` each channel whose subscription took effect, `on_change` is
-    told that the whole is up or down. `producer` is a name that no other process has. `now_s` is the monotonic clock.
+    told that the whole is up or down, `on_refused` that Redis does not let us in. `producer` is a name that no other
+    process has. `now_s` is the monotonic clock.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class RedisBackplane:
         on_batch: Callable[[str, bytes], None],
         on_subscribed: Callable[[str], None],
         on_change: Callable[[], None],
+        on_refused: Callable[[str], None],
         now_s: Callable[[], float],
         metrics: Metrics,
         log: EventLog,
@@ -105,6 +107,7 @@ class RedisBackplane:
             on_up=self._calls_up,
             on_reply=self._answered,
             on_down=self._calls_down,
+            on_refused=on_refused,
             log=log,
         )
         self._feed = RedisLink(
@@ -114,6 +117,7 @@ class RedisBackplane:
             on_up=self._feed_up,
             on_reply=self._pushed,
             on_down=self._feed_down,
+            on_refused=on_refused,
             gathers=True,
             log=log,
         )

@@ -22,13 +22,20 @@ LONGEST_DELAY_S: Final = 2.0
 STEADY_S: Final = 1.0  # one that lived for less is dialled as if it had failed: Redis takes it, and refuses all else
 _RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]+)\r?$", re.MULTILINE)
 _ROLE: Final = re.compile(rb"^role:(\w+)\r?$", re.MULTILINE)
+# What a Redis answers whom it does not let in, or not do what is done here; the last two are those of old ones.
+_REFUSALS: Final = ("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR Client sent AUTH", "ERR invalid password")
+
+
+class RefusedError(ConnectionError):
+    """A Redis is reached, and does not let us in."""
 
 
 class RedisLink:
     """A connection that is there, or will be again.
 
     `on_up` is called with the server's run id once commands may be sent, `on_reply` with each reply after that,
-    `on_down` when it is lost. `scripts` are loaded first. Whether it `gathers` replies is said in `RedisWire`.
+    `on_down` when it is lost, `on_refused` with what Redis says each time that it does not let us in. `scripts` are
+    loaded first. Whether it `gathers` replies is said in `RedisWire`.
     """
 
     def __init__(
@@ -40,6 +47,7 @@ class RedisLink:
         on_up: Callable[[str], None],
         on_reply: Callable[[Any], None],
         on_down: Callable[[], None],
+        on_refused: Callable[[str], None],
         gathers: bool = False,
         random: Callable[[], float] = random.random,
         log: EventLog,
@@ -50,6 +58,7 @@ class RedisLink:
         self._on_up = on_up
         self._on_reply = on_reply
         self._on_down = on_down
+        self._on_refused = on_refused
         self._gathers = gathers
         self._random = random
         self._log = log
@@ -112,6 +121,8 @@ class RedisLink:
                 self.problem = _reason(error)
                 if self._wire is not None:
                     self._wire.abort()
+                if isinstance(error, RefusedError):
+                    self._on_refused(self.problem)
             else:
                 self.problem = ""
                 self.is_up = True
@@ -179,7 +190,9 @@ class RedisLink:
             if future.done():
                 return
             if isinstance(reply, Exception):
-                future.set_exception(ConnectionError(str(reply)))
+                problem = str(reply)
+                kind = RefusedError if problem.startswith(_REFUSALS) else ConnectionError
+                future.set_exception(kind(problem.rstrip(".")))
             else:
                 future.set_result(reply)
 

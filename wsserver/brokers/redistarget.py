@@ -16,10 +16,11 @@ from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from wscore.errors import ConfigError
+from wscore.text import system_words
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
-SENTINEL_TIMEOUT_S: Final = 2.0
+SENTINEL_TIMEOUT_S: Final = 1.0  # so that there is time for the next one, however the first ones fail
 _SENTINELS: Final = ("redis+sentinel", "rediss+sentinel")
 _BETWEEN: Final = re.compile(r"\s+|,\s*(?=[a-z+]+://)")
 _FORM: Final = "write redis://host:6379/0, rediss://host, unix:///path or redis+sentinel://host,host/service"
@@ -60,6 +61,8 @@ class RedisTarget:
         if not self.sentinels:
             return self.host, self.port
         from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
         from redis.exceptions import RedisError
 
         problems = []
@@ -72,11 +75,12 @@ class RedisTarget:
                 ssl=self.tls is not None,
                 socket_timeout=SENTINEL_TIMEOUT_S,
                 socket_connect_timeout=SENTINEL_TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),  # or one that is gone takes longer than a dial may
             ) as sentinel:
                 try:
                     masters: Any = await sentinel.sentinel_masters()
                 except (RedisError, OSError) as error:
-                    problems.append(str(error) or type(error).__name__)
+                    problems.append(f"{_address(host, port)}: {_words(error)}")
                     continue
             state = masters.get(self.service)
             if state is None or not state["is_master"]:
@@ -134,6 +138,14 @@ def _sentinel_target(parts: SplitResult, user: str, password: str, tls: ssl.SSLC
         sentinel_username=own.get("sentinel-user", ""),
         sentinel_password=own.get("sentinel-password", ""),
     )
+
+
+def _words(error: Exception) -> str:
+    """Say what went wrong: redis-py writes its own text around what the system says, with the place once more."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OSError) and cause.errno:
+        return system_words(cause)
+    return str(error).rstrip(". ") or type(error).__name__
 
 
 def _database(text: str) -> int:

@@ -167,7 +167,7 @@ class ShardedBroker:
         return any(told)
 
     async def start(self) -> None:
-        """Reach all of them; raises BrokerUnreachableError, which names the one that is not reached, or ConfigError."""
+        """Reach all of them; raises as one alone does, which names the one that is not reached."""
         started = await asyncio.gather(*(broker.start() for broker in self._brokers), return_exceptions=True)
         for error in started:
             if error is not None:

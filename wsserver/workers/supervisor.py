@@ -107,7 +107,8 @@ class Supervisor:
         if tasks:
             await asyncio.wait(tasks)
         codes = await asyncio.gather(*(worker.end(self._drain_s + KILL_S) for worker in self._living()))
-        self._log.info("workers.stopped", killed=codes.count(-signal.SIGKILL))
+        if self.url:  # else none has served, and why was said
+            self._log.info("workers.stopped", killed=codes.count(-signal.SIGKILL))
         return not any(codes)
 
     def hurry(self) -> None:

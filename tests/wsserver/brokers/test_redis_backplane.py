@@ -30,6 +30,7 @@ class Peer:
         self.batches = []
         self.subscribed = asyncio.Queue()
         self.changes = asyncio.Queue()
+        self.refusals: list[str] = []
         self.arrived = asyncio.Event()
         self.backplane = RedisBackplane(
             read_target(url),
@@ -39,6 +40,7 @@ class Peer:
             on_batch=self._batch,
             on_subscribed=self.subscribed.put_nowait,
             on_change=lambda: self.changes.put_nowait(self.backplane.is_up),
+            on_refused=self.refusals.append,
             now_s=time.monotonic,
             metrics=Metrics(),
             log=EventLog(),

@@ -14,18 +14,14 @@ import pytest
 import redis as redis_py
 
 from cli.options.scale import ScaleOptions
+from tests.redisserver import free_port, tls_rows
 from tests.wsserver.conftest import HANG_S
 from wscore.errors import ConfigError
+from wsserver.brokers.redislink import DIAL_TIMEOUT_S
 from wsserver.brokers.redistarget import read_target
 
 OF_MASTER, OF_SENTINEL = "geheim-und-lang", "w&chter/1"
 FAILOVER = "sentinel down-after-milliseconds mymaster 300\nsentinel failover-timeout mymaster 3000\n"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @pytest.fixture
@@ -36,15 +32,8 @@ def certificate(make_certificate, monkeypatch):
 
 
 @pytest.fixture
-def tls(certificate):
-    """The options of a Redis or a Sentinel that speaks TLS, as rows of a configuration."""
-    files = {"cert-file": certificate.cert, "key-file": certificate.key, "ca-cert-file": certificate.cert}
-    return [*(f"tls-{name} {path}" for name, path in files.items()), "tls-auth-clients no", "tls-replication yes"]
-
-
-@pytest.fixture
 def start_sentinel(tmp_path, redis):
-    """Start a Sentinel of the master at a port: `start_sentinel(port, *rows_of_tls)`; returns its own port."""
+    """Start a Sentinel of the master at a port: `start_sentinel(port, *tls_rows(...))`; returns its own port."""
     started = []
 
     def start(master: int, *rows: str, password: str = "", of_master: str = "") -> int:
@@ -65,38 +54,30 @@ def start_sentinel(tmp_path, redis):
 
 
 async def test_over_tls_the_sentinel_and_the_master_that_it_names_are_reached(
-    start_server, start_redis, start_sentinel, open_raw, tls
+    start_server, start_redis, start_sentinel, open_raw, certificate
 ):
-    tls_port = free_port()
-    start_redis(
-        "--tls-port",
-        str(tls_port),
-        *(f"--{part}" if not at else part for row in tls for at, part in enumerate(row.split())),
-    )
-    port = start_sentinel(tls_port, *tls)
+    master = start_redis(certificate=certificate)
+    port = start_sentinel(master.tls_port, *tls_rows(certificate))
     target = read_target(f"rediss+sentinel://127.0.0.1:{port}/mymaster/1")
     assert str(target) == f"rediss+sentinel://127.0.0.1:{port}/mymaster/1"
     server = await start_server(broker=target, broker_prefix="t:")
     client = await open_raw(server.url, session="s")
     await server.hub.published("note", 1, session="s")
     assert (await client.receive_type("note"))["seq"] == 1
-    assert await target.address() == ("127.0.0.1", tls_port)
+    assert await target.address() == ("127.0.0.1", master.tls_port)
 
 
-@pytest.mark.parametrize("scheme", ["redis", pytest.param("rediss", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
 async def test_sentinels_and_their_master_have_passwords_that_no_log_shows(
     start_server, start_redis, start_sentinel, open_raw, request, caplog, scheme
 ):
     caplog.set_level(logging.DEBUG)
-    rows, options, tls_port = [], [], free_port()
-    if scheme == "rediss":
-        rows = request.getfixturevalue("tls")
-        options = [f"--{part}" if not at else part for row in rows for at, part in enumerate(row.split())]
-        options += ["--tls-port", str(tls_port)]
-    master = start_redis(*options)
+    certificate = request.getfixturevalue("certificate") if scheme == "rediss" else None
+    master = start_redis(certificate=certificate)
     with master.client as client:
         client.config_set("requirepass", OF_MASTER)
-    master_port = tls_port if rows else master.port
+    rows = tls_rows(certificate) if certificate else []
+    master_port = master.tls_port or master.port
     port = start_sentinel(master_port, *rows, password=OF_SENTINEL, of_master=OF_MASTER)
     url = f"{scheme}+sentinel://:{OF_MASTER}@127.0.0.1:{port}/mymaster/1"
     target = read_target(f"{url}?sentinel-password={quote(OF_SENTINEL)}")
@@ -126,10 +107,10 @@ async def test_sentinels_and_their_master_have_passwords_that_no_log_shows(
 
 
 async def test_a_sentinel_whose_certificate_nobody_trusts_is_not_believed(
-    start_sentinel, tls, monkeypatch, make_certificate
+    start_sentinel, certificate, monkeypatch, make_certificate
 ):
     master = free_port()
-    url = f"rediss+sentinel://127.0.0.1:{start_sentinel(master, *tls)}/mymaster"
+    url = f"rediss+sentinel://127.0.0.1:{start_sentinel(master, *tls_rows(certificate))}/mymaster"
     async with asyncio.timeout(HANG_S):
         while True:
             with suppress(ConnectionError):  # it starts
@@ -141,6 +122,21 @@ async def test_a_sentinel_whose_certificate_nobody_trusts_is_not_believed(
     monkeypatch.setenv("SSL_CERT_FILE", str(make_certificate("127.0.0.1").cert))
     with pytest.raises(ConnectionError, match=r"^no Sentinel knows a master 'mymaster': .*certificate verify failed"):
         await read_target(url).address()
+
+
+async def test_a_sentinel_that_is_gone_or_silent_leaves_time_for_the_next_one(start_sentinel, redis):
+    port = start_sentinel(redis.port)
+    async with asyncio.timeout(HANG_S):
+        while True:
+            with suppress(ConnectionError):  # it starts
+                await read_target(f"redis+sentinel://127.0.0.1:{port}/mymaster").address()
+                break
+            await asyncio.sleep(0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gone = free_port()
+        hosts = f"127.0.0.1:{gone},127.0.0.1:{silent.getsockname()[1]},127.0.0.1:{port}"
+        async with asyncio.timeout(DIAL_TIMEOUT_S):  # as whoever dials has
+            assert await read_target(f"redis+sentinel://{hosts}/mymaster").address() == ("127.0.0.1", redis.port)
 
 
 @pytest.mark.chaos

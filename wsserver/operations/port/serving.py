@@ -80,7 +80,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.create_server(address[:2], family=family)
     except OSError as error:
         problem = f"cannot listen on {host}:{port}: {system_words(error)}"
-        raise ConfigError("--ops-port", problem, "choose another") from None
+        mend = "choose another --ops-port or --ops-host, or stop what uses it"
+        raise ConfigError("--ops-port", problem, mend) from None
     # Accepted ones inherit it. asyncio sets it for sockets of another origin only, and each answer is two writes.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
