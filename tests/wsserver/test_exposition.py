@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from wsserver.operations.families import exposition, families_of
+from wsserver.operations.families import exposition, families_of, format_for
 from wsserver.telemetry.counters import Histogram
 from wsserver.telemetry.metrics import Metrics
 
@@ -36,7 +36,8 @@ def test_what_is_read_is_what_was_counted(metrics, accept, read, workers):
     answers = {
         "" if number is None else str(number): list(families_of(metrics.collect(), number)) for number in workers
     }
-    text, content_type = exposition(answers, ["worker 2"] if len(workers) > 1 else [], accept)
+    content_type = format_for(accept)
+    text = exposition(answers, ["worker 2"] if len(workers) > 1 else [], content_type)
     assert content_type.startswith("application/openmetrics-text; version=1.0.0" if accept == OPEN else "text/plain")
     families = list(read(text.decode()))
     assert len({family.name for family in families}) == len(families)

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from wscore.exposition import TEXT
 from wsserver import App, Context, ServerSettings, WebSocketServer, fan_out
 from wsserver.brokers.redistarget import read_target
 from wsserver.lifetime.calls import TIMED
@@ -211,7 +212,7 @@ async def scraped(**workers: WebSocketServer) -> str:
         (number := name.strip("_")): [*families_of(server.metrics.collect(), int(number) if number else None)]
         for name, server in workers.items()
     }
-    return exposition(families, ["worker 7"] if len(workers) > 1 else [], "")[0].decode()
+    return exposition(families, ["worker 7"] if len(workers) > 1 else [], TEXT).decode()
 
 
 async def test_a_scrape_has_histograms_as_prometheus_reads_them(start_server):

@@ -34,12 +34,17 @@ def families_of(samples: Iterable[Sample], worker: int | None) -> Iterator[Metri
         yield MetricFamily(name, same[0].help, same[0].kind, "".join(lines))
 
 
-def exposition(answers: Mapping[str, Sequence[MetricFamily]], missing: Iterable[str], accept: str) -> tuple[bytes, str]:
-    """Return the text and its content type; `answers` are by the number of the worker, empty without workers.
+def format_for(accept: str) -> str:
+    """Return the content type for a client: OpenMetrics if it accepts that, else Prometheus' own text."""
+    return OPENMETRICS if OPENMETRICS.partition(";")[0] in accept else TEXT
 
-    `missing` are the workers that did not answer, `accept` is what the client takes.
+
+def exposition(answers: Mapping[str, Sequence[MetricFamily]], missing: Iterable[str], content_type: str) -> bytes:
+    """Return the text, of the type of `format_for`; `answers` are by the number of the worker, empty without workers.
+
+    `missing` are the workers that did not answer.
     """
-    is_open = OPENMETRICS.partition(";")[0] in accept
+    is_open = content_type == OPENMETRICS
     parts: dict[str, list[str]] = {}
     for families in answers.values():
         for family in families:
@@ -54,4 +59,4 @@ def exposition(answers: Mapping[str, Sequence[MetricFamily]], missing: Iterable[
     if up:
         parts[UP] = [heading(UP, "Whether a worker answers: 1 or 0", "gauge"), *up]
     text = "".join(line for lines in parts.values() for line in lines)
-    return (text + END if is_open else text).encode(), OPENMETRICS if is_open else TEXT
+    return (text + END if is_open else text).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -12,9 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from wscore.exposition import OPENMETRICS, TEXT
 from wscore.operations import ApiErrorCode, Problem
 from wsserver.operations.asking import Operations
-from wsserver.operations.families import exposition
+from wsserver.operations.families import exposition, format_for
 from wsserver.operations.keyring import KeyRing
 from wsserver.operations.port.api import HttpApi
 from wsserver.operations.port.door import Door
@@ -22,6 +24,7 @@ from wsserver.operations.port.openapi import document
 from wsserver.operations.port.reference import POLICY, html
 from wsserver.operations.port.refusals import Refusals
 from wsserver.operations.port.replies import page, refusal, reply, text
+from wsserver.operations.port.shared import Shared
 from wsserver.operations.port.table import PREFIX
 from wsserver.operations.problems import FAILED, ApiError
 from wsserver.operations.queries import Readiness, ReadinessAnswer, Scrape, ScrapeAnswer
@@ -60,7 +63,9 @@ class _Probes:
     """What watches the server, and changes nothing."""
 
     def __init__(self, operations: Operations) -> None:
+        self._ready = Shared(partial(operations.here, Readiness()))
         self._operations = operations
+        self._exposed = {kind: Shared(partial(self._expose, kind)) for kind in (TEXT, OPENMETRICS)}
 
     async def health(self, request: Request) -> Response:
         """Say that the process lives: it answers."""
@@ -68,7 +73,7 @@ class _Probes:
 
     async def readiness(self, request: Request) -> Response:
         """Say whether there is a process that takes newcomers, as `/healthz` of the public port does for its own."""
-        gathered = await self._operations.here(Readiness())
+        gathered = await self._ready.get()
         answers = [answer for answer in gathered.answers.values() if isinstance(answer, ReadinessAnswer)]
         if any(answer.is_ready for answer in answers):
             return text("ready\n")
@@ -78,10 +83,14 @@ class _Probes:
 
     async def metrics(self, request: Request) -> Response:
         """Return what all processes of this server have counted."""
+        content_type = format_for(request.headers.get("accept", ""))
+        body = await self._exposed[content_type].get()
+        return Response(body, headers={"Cache-Control": "no-store"}, media_type=content_type)
+
+    async def _expose(self, content_type: str) -> bytes:
         gathered = await self._operations.here(Scrape())
         families = {name: a.families for name, a in gathered.answers.items() if isinstance(a, ScrapeAnswer)}
-        body, content_type = exposition(families, gathered.missing, request.headers.get("accept", ""))
-        return Response(body, headers={"Cache-Control": "no-store"}, media_type=content_type)
+        return exposition(families, gathered.missing, content_type)
 
 
 class _Guarded:
