@@ -14,10 +14,10 @@ from wscore.errors import WsctlError
 from wscore.jsonvalues import (
     MAX_DEPTH,
     MAX_DIGITS,
+    exceeds_a_double,
     has_long_number,
     holds_no_number,
     is_too_deep,
-    may_exceed_a_double,
     place_of_no_number,
     plain_of,
 )
@@ -110,7 +110,7 @@ _decoder = msgspec.json.Decoder(Envelope)
 _OUT_OF_RANGE: Final = [f"Expected `int` {bound} - at `$.timestamp`" for bound in (">= 0", f"<= {MAX_SAFE_INTEGER}")]
 _decode_any = msgspec.json.Decoder().decode
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
-_BUILT_AT_MOST: Final = 4096  # of raw data, to check it: to build the values of much takes long
+_BUILT_AT_MOST: Final = 256  # of raw data, to check it: to build the values of much takes long
 
 
 def decode_data(raw: msgspec.Raw, data_type: type[T], request_id: str | None = None) -> T:
@@ -138,8 +138,8 @@ def _check(text: bytes) -> None:
         return
     str(text, "utf-8")  # what msgspec skips it does not look at so closely
     _skip(text)
-    if may_exceed_a_double(text):
-        _decode_any(text)
+    if exceeds_a_double(text):
+        raise msgspec.ValidationError("Number out of range")
 
 
 class _IdOnly(msgspec.Struct):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from array import array
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import accumulate
 from typing import Any, Final
 
@@ -20,29 +22,84 @@ _STRIDE: Final = 30
 _SAMPLE: Final = b"0" * (MAX_DIGITS // _STRIDE)
 _HARMLESS: Final = frozenset((str, int, bool, type(None), msgspec.Raw, msgspec.UnsetType))
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_PLAIN_STRING: Final = re.compile(rb'"[^"]*+"')  # once the escapes are out; of what is no JSON it takes no longer
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one deeper, or less deep, as a signed byte
 _PAIR: Final = b"\x01\xff"
 _FLAT: Final = 4  # levels that are taken off fast
-_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_EXPONENTS: Final = bytes.maketrans(b"123456789E", b"000000000e")
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b'[]{}"')
+_DIGITS: Final = bytes.maketrans(b"123456789.E", b"0000000000e")
+# Below a hundred digits in a row and with two in its exponent a number is one that a double holds, and quick to read.
 _LARGE_EXPONENT: Final = b"0e000"
+_LONG_RUN: Final = b"0" * 100
+_REST_OF_NUMBER: Final = re.compile(rb"0*+(?:e-?0++)?+")
+_LARGE_NUMBER: Final = re.compile(rb"(?<![0-9.])[0-9.]++[eE][0-9]{3,}+")
+_FEW: Final = 1000
+MAX_LARGE_EXPONENTS: Final = 256  # of data that is decoded: as many take two milliseconds
 
 
 def is_too_deep(text: bytes, most: int = MAX_DEPTH) -> bool:
     """Tell whether JSON is nested more than `most` levels deep; of what is none it may say either."""
     if len(text) <= most or text.count(b"[") + text.count(b"{") <= most:
         return False
-    strings_out = _PLAIN_STRING.sub(b"", text.replace(b"\\\\", b"").replace(b'\\"', b""))
-    brackets = strings_out.translate(_STEPS, _NO_BRACKETS)
+    # Between two quotes that come to stand side by side there was nothing that counts, or nothing outside of strings.
+    marks = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_BRACKETS).replace(b'""', b"")
+    if b'"' in marks:
+        marks = b"".join(marks.split(b'"')[::2])
+    brackets = marks.translate(_STEPS)
     for _ in range(_FLAT):  # the innermost ones go, which are most of them
         brackets = brackets.replace(_PAIR, b"")
     return max(accumulate(array("b", brackets)), default=0) > most - _FLAT
 
 
-def may_exceed_a_double(text: bytes) -> bool:
-    """Tell whether valid JSON may hold a number beyond what a double holds."""
-    return has_long_number(text) or _LARGE_EXPONENT in text.translate(_EXPONENTS, b"+")
+def exceeds_a_double(text: bytes) -> bool:
+    """Tell whether valid JSON holds a number beyond what a double holds; one in a string is none."""
+    text = text.replace(b"+", b"")  # which is nothing to a number
+    digits = text.translate(_DIGITS)
+    count = digits.count(_LARGE_EXPONENT)
+    if count > _FEW:
+        strings_out = _STRING.sub(b'""', text)
+        if math.inf in map(float, _LARGE_NUMBER.findall(strings_out)):
+            return True
+        return _LONG_RUN in digits and math.inf in _with_long_runs(strings_out)
+    if (not count or math.inf not in _with_large_exponents(text, digits)) and (
+        _LONG_RUN not in digits or math.inf not in _with_long_runs(text)
+    ):
+        return False
+    strings_out = _STRING.sub(b'""', text)
+    return math.inf in _with_large_exponents(strings_out, strings_out.translate(_DIGITS)) or (
+        math.inf in _with_long_runs(strings_out)
+    )
+
+
+def has_many_large_exponents(text: bytes) -> bool:
+    """Tell whether valid JSON holds many numbers with three digits in the exponent: each takes long to decode."""
+    most = MAX_LARGE_EXPONENTS
+    return _large_exponents(text) > most and _large_exponents(_STRING.sub(b'""', text)) > most
+
+
+def _large_exponents(text: bytes) -> int:
+    return text.translate(_DIGITS, b"+-").count(_LARGE_EXPONENT)
+
+
+def _with_large_exponents(text: bytes, digits: bytes) -> Iterator[float]:
+    before, *behind = digits.split(_LARGE_EXPONENT)
+    at = len(before)
+    for part in behind:
+        start = at - len(before) + len(before.rstrip(b"0"))
+        at += len(_LARGE_EXPONENT)
+        with suppress(ValueError):  # in a string may be what looks like a number
+            yield float(text[start : at + len(part) - len(part.lstrip(b"0"))])
+        at += len(part)
+        before = part
+
+
+def _with_long_runs(text: bytes) -> Iterator[float]:
+    digits = text.translate(_DIGITS)
+    start = digits.find(_LONG_RUN)
+    while start >= 0:
+        end = _REST_OF_NUMBER.match(digits, start).end()  # type: ignore[union-attr]
+        with suppress(ValueError):
+            yield float(text[start:end])
+        start = digits.find(_LONG_RUN, end)
 
 
 def has_long_number(text: bytes) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from wscore.envelope import InvalidMessageError, decode_data
 from wscore.errors import ConfigError
 from wscore.fields import FieldNames
-from wscore.jsonvalues import MAX_DIGITS, has_long_number
+from wscore.jsonvalues import MAX_DIGITS, MAX_LARGE_EXPONENTS, has_long_number, has_many_large_exponents
 from wscore.rooms import RoomAccess
 from wsserver.sdk.context import Context
 from wsserver.sdk.datatypes import holds_raw, reader_of
@@ -89,8 +89,8 @@ class Handler:
         """
         if not self._takes_data:
             return (context,)
-        if size > MAX_DIGITS and has_long_number(bytes(data)):
-            raise InvalidMessageError(f"Number of more than {MAX_DIGITS} digits - at `$.data`", context.request_id)
+        if size > MAX_DIGITS:
+            _check_numbers(bytes(data), context.request_id, is_decoded=self._data_type is not msgspec.Raw)
         if self._passes_raw_on:
             decode_data(data, Any, request_id=context.request_id)
         if self._fields is not None and (problem := self._fields.misspelt(data)) is not None:
@@ -155,3 +155,11 @@ def _annotated(function: Any) -> Any:
 def _is_generator(function: Any) -> bool:
     function = underlying(function)
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _check_numbers(text: bytes, request_id: str | None, *, is_decoded: bool) -> None:
+    if has_long_number(text):
+        raise InvalidMessageError(f"Number of more than {MAX_DIGITS} digits - at `$.data`", request_id)
+    if is_decoded and has_many_large_exponents(text):
+        problem = f"More than {MAX_LARGE_EXPONENTS} numbers with three digits in the exponent"
+        raise InvalidMessageError(f"{problem} - at `$.data`", request_id)

@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 from wscore.codes import ERRORS, ErrorCode
 from wscore.envelope import InvalidMessageError, UnsendableError
 from wscore.errors import ConfigError
+from wscore.jsonvalues import has_many_large_exponents
 from wscore.rooms import read_grants
 from wscore.text import neutralise
 from wsserver.connections.sessions import is_session_id
@@ -126,6 +127,8 @@ def _let_in(answer: _Answer, asked: ConnectRequest) -> None:
 
 def _set_state(raw: msgspec.Raw, asked: ConnectRequest) -> None:
     """Make what `ctx.state` will be: of the class that the app names for it, else an object with these attributes."""
+    if has_many_large_exponents(bytes(raw)):
+        raise BadDecisionError("it answered with a $.state of too many numbers with three digits in the exponent")
     kind: Any = type(asked.state)
     read = _state_reader(kind)
     try:
