@@ -2,7 +2,8 @@
 
 What a command is given is its own: arguments, environment, folder, descriptors, signals, exit code. Only what it
 imports is there already, which is most of what a start costs, and hundreds of tests start some. That `wsctl` starts by
-itself and imports no more than it needs is shown by others: the recipes, completion, `tests/test_house.py`.
+itself and imports no more than it needs is shown by others: the recipes, completion, `tests/test_house.py`. The load
+driver has a process of its own to be forked from, since Locust patches what it is imported beside.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import socket
 import subprocess
 import sys
 import threading
+from os import close, fork, waitpid  # as they are before Locust patches them
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ MODULES = (
     *(f"cli.{name}" for name in ("connections", "kick", "revoke", "top", "token", "explain")),
     *("wsserver.server", "wsclient", "picows", "uvloop", "websockets.asyncio.client", "websockets.asyncio.server"),
 )
+DRIVER_MODULES = ("locust", "loadtest.driver.modes", "loadtest.generator.selfcheck")
 READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_")
 PR_SET_CHILD_SUBREAPER = 36
 MESSAGE_BYTES = 1 << 18
@@ -48,7 +51,17 @@ def start(arguments: list[str], *, afresh: bool = False, **options: Any) -> subp
     """
     if afresh or not FORKS.can(options["env"]):
         return subprocess.Popen([*WSCTL, *arguments], text=True, **options)
-    return Forked([str(ROOT / "cli" / "main.py"), *arguments], text=True, **options)
+    return Forked(["cli.main", *arguments], text=True, **options)
+
+
+def start_script(script: Path, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a script of the tests that needs a part of what commands import, in an environment without settings."""
+    return Forked([str(script), *arguments], cwd=ROOT, env=environment(), **options)
+
+
+def start_driver(**options: Any) -> subprocess.Popen[bytes]:
+    """Start the load driver alone, which takes its plan from its standard input."""
+    return ForkedDriver(["loadtest.driver"], cwd=ROOT, env=environment(), **options)
 
 
 def run(arguments: list[str], stdin: str = "", *, timeout: float, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -66,7 +79,8 @@ def run(arguments: list[str], stdin: str = "", *, timeout: float, **options: Any
 class ForkServer:
     """The process that forks; it starts at the first request and ends with this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *modules: str) -> None:
+        self._modules = modules
         self._environment = environment()
         self._requests: socket.socket | None = None
         self._lock = threading.Lock()
@@ -92,7 +106,7 @@ class ForkServer:
     def _begin(self) -> socket.socket:
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(theirs.fileno())],
+            [sys.executable, "-P", __file__, str(theirs.fileno()), *self._modules],
             stdin=subprocess.PIPE,  # pipes, as its children have
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -109,11 +123,14 @@ class ForkServer:
         process.communicate()
 
 
-FORKS = ForkServer()
+FORKS = ForkServer(*MODULES)
+DRIVER_FORKS = ForkServer(*DRIVER_MODULES)
 
 
-class Forked(subprocess.Popen[str]):
+class Forked(subprocess.Popen[Any]):
     """As any process that was started, but for how."""
+
+    forks = FORKS
 
     def _execute_child(
         self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, pass_fds: Any, cwd: Any, env: Any, *rest: Any
@@ -121,15 +138,21 @@ class Forked(subprocess.Popen[str]):
         _, _, _, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *_ = rest
         given = [number if fd == -1 else fd for number, fd in enumerate((p2cread, c2pwrite, errwrite))]
         try:
-            self.pid = FORKS.fork(args, cwd, env, given)
+            self.pid = self.forks.fork(args, cwd, env, given)
             self._child_created = True
         finally:
             self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
 
 
-def serve(requests: socket.socket) -> None:
+class ForkedDriver(Forked):
+    """As any load driver."""
+
+    forks = DRIVER_FORKS
+
+
+def serve(requests: socket.socket, modules: list[str]) -> None:
     """Fork for each request, until who asks is gone; returns in each forked process."""
-    for module in MODULES:
+    for module in modules:
         importlib.import_module(module)
     gc.collect()
     gc.freeze()
@@ -139,22 +162,24 @@ def serve(requests: socket.socket) -> None:
             os._exit(0)
         descriptors = array.array("i", ancillary[0][2]).tolist()
         ours, theirs = os.pipe()
-        between = os.fork()
+        between = fork()
         if between == 0:
-            pid = os.fork()
+            pid = fork()
             if pid == 0:
-                os.close(ours)
-                os.close(theirs)
+                close(ours)
+                close(theirs)
                 requests.close()
+                if "gevent" in sys.modules:
+                    sys.modules["gevent"].reinit()  # as the `fork` that it has put in place of Python's would
                 become(json.loads(message), descriptors)
                 return
             os.write(theirs, str(pid).encode())
             os._exit(0)  # so that the one who asked gets its child
         for descriptor in (*descriptors, theirs):
-            os.close(descriptor)
-        os.waitpid(between, 0)
+            close(descriptor)
+        waitpid(between, 0)
         requests.send(os.read(ours, MESSAGE_BYTES))
-        os.close(ours)
+        close(ours)
 
 
 def become(what: dict[str, Any], descriptors: list[int]) -> None:
@@ -162,7 +187,7 @@ def become(what: dict[str, Any], descriptors: list[int]) -> None:
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     for descriptor in descriptors:
-        os.close(descriptor)
+        close(descriptor)
     os.chdir(what["folder"])
     os.environ.clear()
     os.environ.update(what["environment"])
@@ -170,5 +195,8 @@ def become(what: dict[str, Any], descriptors: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
-    runpy.run_module("cli.main", run_name="__main__", alter_sys=True)
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    if sys.argv[0].endswith(".py"):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    else:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

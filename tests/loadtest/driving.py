@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,18 +15,16 @@ import msgspec
 from hdrh.histogram import HdrHistogram
 
 from loadtest.wire import DriverReport, Measured, Plan, RunProgress
+from tests import forked
 
 HANG_S = 40
 STUB = Path(__file__).with_name("stub_server.py")
-DRIVER = (sys.executable, "-P", "-m", "loadtest.driver")
 
 
 @contextmanager
 def lying_server(**lies: Any) -> Iterator[str]:
     """Run the stub and yield its URL."""
-    process = subprocess.Popen(
-        [sys.executable, str(STUB), json.dumps(lies)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    process = forked.start_script(STUB, json.dumps(lies), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
     try:
         yield f"ws://127.0.0.1:{int(process.stdout.readline())}/socket.io/"
@@ -68,7 +65,7 @@ class Outcome:
 @contextmanager
 def driver(plan: Plan) -> Iterator[subprocess.Popen[bytes]]:
     """Start a driver with a plan; it is gone afterwards."""
-    process = subprocess.Popen(DRIVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = forked.start_driver(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     try:
         process.stdin.write(msgspec.json.encode(plan))
