@@ -7,8 +7,10 @@ import asyncio
 import pytest
 
 from tests.wsserver.brokers.presenceworld import World
+from wsserver.brokers.base import NotPublishedError
 from wsserver.lifetime.presence import MAX_LISTED
-from wsserver.lifetime.sharedpresence import RENEW_S
+from wsserver.lifetime.presencenotes import Beat, pack
+from wsserver.lifetime.sharedpresence import MAX_MISSED, RENEW_S
 from wsserver.lifetime.toldrooms import TOLD_S
 
 HOLD_S = 31.0  # as long as a process stays subscribed to a room that nobody is in
@@ -176,3 +178,57 @@ async def test_of_more_than_1000_users_in_all_processes_only_the_number_is_told(
     await world.calm(1)
     for member in (alice, *late):
         assert member.connection.channel.written[-1]["data"]["count"] == MAX_LISTED + 2 - MAX_LISTED // 4
+
+
+async def test_who_asks_and_is_not_told_how_many_hear_it_gets_no_list_that_looks_whole(world):
+    here, there = world.processes
+    alice = world.join(here, "alice", "hall", watches=False)
+    world.join(there, "bob", "hall", watches=False)
+    await world.calm(1)
+    asked = asyncio.ensure_future(here.house.rooms.members("hall"))
+    looking = asyncio.ensure_future(here.house.rooms.ready_to_watch("hall"))
+    await asyncio.sleep(0)
+    here.backplane.calls.clear()  # Redis does not answer
+    world.pass_time(3)
+    with pytest.raises(NotPublishedError):
+        await asked
+    with pytest.raises(TimeoutError):
+        await looking
+    looking = asyncio.ensure_future(alice.look())
+    await asyncio.sleep(0)
+    await world.calm(1)
+    await looking
+    alice.read()
+    assert alice.known == {"alice", "bob"}
+
+
+async def test_who_may_come_back_to_a_process_that_has_nobody_left_in_the_room_is_there_for_who_asks(world):
+    here, there = world.processes
+    bob = world.join(there, "bob", "hall", watches=False)
+    world.join(here, "alice", "hall", watches=True)
+    await world.calm(HOLD_S)
+    world.lose(bob)
+    await world.calm(1)
+    third = world.start()
+    await world.calm(0.5)
+    carol = world.join(third, "carol", "hall", watches=True)
+    await world.calm(0.5)
+    carol.read()
+    assert carol.known == {"alice", "bob", "carol"}
+    await world.calm(6)
+    carol.read()
+    assert carol.known == {"alice", "carol"}
+
+
+async def test_a_beat_that_comes_more_than_once_as_over_several_brokers_takes_nobody_for_dead(world):
+    here, there = world.processes
+    alice = world.join(here, "alice", "hall", watches=True)
+    world.join(there, "bob", "hall", watches=False)
+    await world.calm(1)
+    for _ in range(2 * MAX_MISSED):
+        here.shared.take(pack(Beat(here.name, 1000)))
+    assert await told(world, alice) == [(set(), set())]
+    assert alice.known == {"alice", "bob"}
+    for number in range(2 * MAX_MISSED):
+        here.shared.take(pack(Beat(here.name, 1001 + number)))
+    assert await told(world, alice) == [(set(), {"bob"})]
