@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 import uuid
 from contextlib import asynccontextmanager
@@ -15,13 +16,17 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.client import connect
 
+from tests import forked
+from tests.forked import environment
+from tests.redisserver import RedisServer, redis_program
 from wsserver.brokers.redistarget import read_list
 
 HANG_S = 60
 REVOKING = """
-from wsserver import App, Context, Revocation
+from wsserver import Context, Revocation
+from wsserver.sdk.app import default_app
 
-app = App()
+app = default_app()
 
 
 @app.on("ban")
@@ -43,17 +48,20 @@ class Serving:
         self.process = process
         self.url = ""
 
-    def until(self, event, count=1):
-        """Read until an event was logged so often; returns its fields, as text."""
-        found = []
+    @property
+    def workers(self):
+        """The processes of its workers, which are all that it has for children."""
+        children = subprocess.check_output(["pgrep", "-P", str(self.process.pid)], text=True)
+        return sorted(map(int, children.split()))
+
+    def until(self, event):
+        """Read until an event was logged; returns its fields, as text."""
         for line in self.process.stderr:
             if line.startswith("wsctl serves "):
                 self.url = line.split()[2]
             match = LINE.match(line)
             if match and match[1] == event:
-                found.append(dict(part.partition("=")[::2] for part in match[2].split()))
-                if len(found) == count:
-                    return found
+                return dict(part.partition("=")[::2] for part in match[2].split())
         raise AssertionError(f"it ended without {event}: {self.process.poll()}")
 
     def banner(self):
@@ -64,17 +72,26 @@ class Serving:
         raise AssertionError("it ended without a banner")
 
 
-@pytest.fixture
-def serve_workers(start_wsctl, redis):
-    def start(count=2, *options, **variables):
-        serving = Serving(
-            start_wsctl("serve", "--port", "0", "--workers", str(count), "--broker", redis.url, *options, **variables)
-        )
-        serving.workers = [int(fields["pid"]) for fields in serving.until("worker.serving", count)]
-        serving.banner()
-        return serving
-
-    return start
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory):
+    """Two workers, whom every test leaves as two that serve."""
+    program = redis_program()
+    if program is None:
+        pytest.skip("needs redis-server")
+    folder = tmp_path_factory.mktemp("workers")
+    (folder / "revoking.py").write_text(REVOKING)
+    redis = RedisServer(program, folder, ()).start()
+    arguments = ["serve", "revoking:app", "--port", "0", "--workers", "2", "--broker", redis.url]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with forked.start(arguments, cwd=folder, env=environment(), **pipes) as process:
+        try:
+            serving = Serving(process)
+            serving.banner()
+            yield serving
+        finally:
+            process.terminate()
+            process.communicate(timeout=HANG_S)
+            redis.stop()
 
 
 @asynccontextmanager
@@ -89,8 +106,7 @@ async def spread(url, count):
     return [await connect(f"{url}?token={guest()}&sessionId=s", proxy=None) for _ in range(count)]
 
 
-async def test_what_one_worker_hears_all_deliver(serve_workers):
-    serving = serve_workers()
+async def test_what_one_worker_hears_all_deliver(serving):
     sockets = await spread(serving.url, 12)
     for ws in sockets:
         await ws.recv()
@@ -98,27 +114,23 @@ async def test_what_one_worker_hears_all_deliver(serve_workers):
     for ws in sockets:
         assert json.loads(await asyncio.wait_for(ws.recv(), HANG_S))["data"] == "hello"
         await ws.close()
-    serving.process.send_signal(signal.SIGTERM)
-    assert serving.process.wait(HANG_S) == 0
-    log = serving.process.stderr.read()
-    assert {f"worker={number}" for number in range(2)} <= set(log.split())
 
 
-async def test_a_worker_that_is_killed_is_replaced_and_nobody_is_refused_meanwhile(serve_workers):
-    serving = serve_workers()
-    os.kill(serving.workers[0], signal.SIGKILL)
+async def test_a_worker_that_is_killed_is_replaced_and_nobody_is_refused_meanwhile(serving):
+    before = serving.workers
+    os.kill(before[0], signal.SIGKILL)
     tried = 0
     ended = asyncio.get_running_loop().run_in_executor(None, serving.until, "worker.serving")
     while not ended.done() or tried < 100:
         async with session(serving.url):
             tried += 1
-    (fields,) = await ended
-    assert fields["slot"] == "0"
-    assert int(fields["pid"]) not in serving.workers
+    fields = await ended
+    assert int(fields["pid"]) not in before
+    assert serving.workers == sorted([before[1], int(fields["pid"])])
 
 
-async def test_hangup_exchanges_the_workers_and_no_newcomer_notices(serve_workers):
-    serving = serve_workers()
+async def test_hangup_exchanges_the_workers_and_no_newcomer_notices(serving):
+    before = serving.workers
     serving.process.send_signal(signal.SIGHUP)
     tried = 0
     rolled = asyncio.get_running_loop().run_in_executor(None, serving.until, "workers.rolled")
@@ -127,11 +139,10 @@ async def test_hangup_exchanges_the_workers_and_no_newcomer_notices(serve_worker
             tried += 1
     await rolled
     assert tried > 10
+    assert (len(serving.workers), set(serving.workers) & set(before)) == (2, set())
 
 
-async def test_who_is_revoked_ends_at_every_worker_and_is_refused_by_those_that_start_later(serve_workers, tmp_path):
-    (tmp_path / "revoking.py").write_text(REVOKING)
-    serving = serve_workers(2, "revoking:app")
+async def test_who_is_revoked_ends_at_every_worker_and_is_refused_by_those_that_start_later(serving):
     token = guest()
     sockets = [await connect(f"{serving.url}?token={token}", proxy=None) for _ in range(12)]
     async with session(serving.url) as operator:
@@ -222,3 +233,4 @@ def test_a_service_manager_is_told(start_wsctl, redis, tmp_path):
         while manager.recv(1000) != b"STOPPING=1":
             pass
         assert serving.process.wait(HANG_S) == 0
+    assert {f"worker={number}" for number in range(2)} <= set(serving.process.stderr.read().split())

@@ -124,6 +124,7 @@ async def hall(start_wsctl, redis):
         await hall.quit(member)
 
 
+@pytest.mark.slow
 async def test_who_is_at_a_worker_that_is_exchanged_has_not_been_away(hall):
     members = [await hall.join(number % 2) for number in range(4)]
     await hall.know(*members)
