@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+# What a decoder raises for what it cannot read; what is too deep for it is a RecursionError.
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 MAX_DEPTH: Final = 128  # of arrays and objects: whoever reads a message does so far below, whatever called it
 MAX_DIGITS: Final = 308  # in a row; a number with more is beyond a double, or holds nothing but noise
 

@@ -18,6 +18,7 @@ from loadtest.generator.connections import monotonic_ns
 from loadtest.generator.marks import PREFIX
 from loadtest.generator.usertraffic import UserTraffic, step_of
 from wscore.envelope import MessageProtocol
+from wscore.jsonvalues import NOT_JSON
 from wscore.message import Message
 from wscore.units import format_figure
 from wscore.wallclock import now_ms
@@ -127,7 +128,7 @@ class EnvelopeUser(MeasuredUser):
         """Sort a message in; runs on the loop, so it must not block."""
         try:
             message = msgspec.json.decode(payload, type=Message)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return
         if PREFIX in payload:
             self._see(payload)

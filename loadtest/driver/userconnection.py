@@ -6,14 +6,21 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-import msgspec
 from picows import WSTransport
 
-from loadtest.generator.connections import BINARY, TEXT, ConnectionOwner, LoadConnection, decode_envelope, fault_of
+from loadtest.generator.connections import (
+    BINARY,
+    TEXT,
+    ConnectionOwner,
+    LoadConnection,
+    decode_envelope,
+    fault_of,
+)
 from loadtest.generator.messages import Counts
 from loadtest.generator.owntime import OwnTime
 from wscore.codes import CLOSES, CloseCode
 from wscore.foreign import Frame
+from wscore.jsonvalues import NOT_JSON
 
 T = TypeVar("T")
 
@@ -82,7 +89,7 @@ class EnvelopeConnection(UserConnection[bytes]):
     def text(self, payload: bytes) -> None:
         try:
             envelope = decode_envelope(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_JSON:
             self.traffic.error(fault_of(payload))
             return
         self.other(envelope)

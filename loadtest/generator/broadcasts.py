@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from wscore.jsonvalues import NOT_JSON
+
 _MODULUS: Final = 65_521
 _STAMP: Final = re.compile(
     rb"wsctl\.([0-9a-zA-Z]+)\.([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,12})\.([0-9]{1,19})\.([0-9]{1,19})\.([0-9]{1,6})\."
@@ -69,7 +71,7 @@ class BroadcastForm:
         """Return the broadcast that the data of a message is, whole or not (see `is_whole`), or what is wrong."""
         try:
             message = _decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_JSON:
             return Flaw.CORRUPT if self._is_of_this_run(data) else Flaw.UNKNOWN
         check = _check(message.session, message.publisher, message.seq, message.due, message.late)
         if message.run != self._run_id:
@@ -83,7 +85,7 @@ class BroadcastForm:
     def _is_of_this_run(self, data: msgspec.Raw) -> bool:
         try:
             return bytes(_decode_any(data).get("run", b"")) == msgspec.json.encode(self._run_id)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_JSON:
             return False
 
 

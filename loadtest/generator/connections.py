@@ -8,14 +8,16 @@ from collections import deque
 from typing import Any, Final, Protocol
 
 import msgspec
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSProtocolError, WSTransport
 
 from loadtest.generator.messages import Counts
 from loadtest.generator.owntime import OwnTime
 from wscore.codes import CloseCode
 from wscore.envelope import decode_data
 from wscore.errors import WsctlError
+from wscore.jsonvalues import NOT_JSON
 from wscore.payloads import ErrorData
+from wscore.units import format_size
 from wscore.wallclock import now_ms
 
 TEXT: Final = WSMsgType.TEXT
@@ -23,6 +25,7 @@ BINARY: Final = WSMsgType.BINARY
 _CONTINUATION: Final = WSMsgType.CONTINUATION
 _CLOSE: Final = WSMsgType.CLOSE
 _NORMAL: Final = WSCloseCode.OK
+MAX_MESSAGE_BYTES: Final = 64 << 20  # in one frame or in several
 
 monotonic_ns = time.monotonic_ns
 
@@ -71,9 +74,18 @@ def fault_of(payload: bytes) -> str:
         msgspec.json.decode(payload)
     except UnicodeDecodeError:
         return "a text that is not UTF-8"
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return "a text that is not JSON"
     return "JSON that is no envelope"
+
+
+def breach_of(error: Exception) -> str:
+    """Return in few words why a connection was ended from here, by what its reader raised."""
+    if not isinstance(error, WSProtocolError):
+        return f"a message that the load tester cannot read ({type(error).__name__})"
+    if error.code is WSCloseCode.MESSAGE_TOO_BIG:
+        return f"a message of more than {format_size(MAX_MESSAGE_BYTES)}"
+    return "a frame that breaks the WebSocket protocol"
 
 
 class ConnectionOwner(Protocol):
@@ -100,11 +112,13 @@ class LoadConnection(WSListener):
 
     __slots__ = (
         "_error_code",
+        "_fragment_bytes",
         "_fragments",
         "_heartbeat_ns",
         "_is_binary",
         "_last_ping_ns",
         "_leaving",
+        "_looking",
         "asked",
         "close_code",
         "close_reason",
@@ -140,10 +154,12 @@ class LoadConnection(WSListener):
         self.settled: asyncio.Future[None] = (loop or asyncio.get_running_loop()).create_future()  # ready, or gone
         self._error_code = ""
         self._fragments: list[bytes] | None = None
+        self._fragment_bytes = 0
         self._heartbeat_ns = 0
         self._last_ping_ns = 0
         self._is_binary = False  # which the fragments are
         self._leaving = False
+        self._looking: asyncio.Task[None] | None = None  # at why it ended
 
     # What subclasses fill in
 
@@ -154,7 +170,7 @@ class LoadConnection(WSListener):
         """Handle a text."""
         try:
             envelope = decode_envelope(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_JSON:
             self.traffic.error(fault_of(payload))
         else:
             self.other(envelope)
@@ -194,6 +210,16 @@ class LoadConnection(WSListener):
             self._count_missed()
         self._settle()
         self.traffic.ended(self)
+        if self.close_code == CloseCode.ABNORMAL:
+            self._looking = asyncio.get_running_loop().create_task(self._breach(transport))
+
+    async def _breach(self, transport: WSTransport) -> None:
+        """Name what the target did where this side ended the connection for it."""
+        try:
+            await transport.wait_disconnected()
+        except Exception as error:  # whatever a reader raises is kept for whoever waits here
+            if not self._leaving:
+                self.traffic.error(breach_of(error))
 
     # What is the same for all
 
@@ -256,8 +282,13 @@ class LoadConnection(WSListener):
             self.binary(payload)
         elif kind is TEXT or kind is BINARY:
             self._fragments, self._is_binary = [payload], kind is BINARY
+            self._fragment_bytes = len(payload)
         elif kind is _CONTINUATION and self._fragments is not None:
             self._fragments.append(payload)
+            self._fragment_bytes += len(payload)
+            if self._fragment_bytes > MAX_MESSAGE_BYTES:
+                self._fragments = None
+                raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, "too many fragments")
             if frame.fin:
                 whole, self._fragments = b"".join(self._fragments), None
                 (self.binary if self._is_binary else self.text)(whole)

@@ -9,11 +9,13 @@ import socket
 import ssl
 import uuid
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from picows import WSError, WSHandshakeError, WSListener, ws_connect
 
+from loadtest.generator.connections import MAX_MESSAGE_BYTES
 from loadtest.wire import Headers, Plan, Tokens
 from wscore.errors import WsctlError
 from wscore.foreign import Adapter, ProtocolName
@@ -122,7 +124,7 @@ class Dialer:
                 ssl_context=self._tls,
                 websocket_handshake_timeout=self._timeout_s,
                 read_buffer_init_size=READ_BUFFER_BYTES,
-                max_frame_size=64 << 20,
+                max_frame_size=MAX_MESSAGE_BYTES,
                 max_redirects=0,
                 extra_headers=self._headers,
                 socket_factory=connected_socket,
@@ -195,6 +197,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, WSHandshakeError) and error.response is not None:
+        if error.response.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            return "HTTP 101 that does not accept this WebSocket"
         return f"HTTP {int(error.response.status)}"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or 'failed'}".replace("_", " ").lower()

@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
-import msgspec
-
 from loadtest.faults import ALL_FAULTS
 from loadtest.generator.broadcasts import Broadcast, BroadcastForm, Flaw
 from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, fault_of, monotonic_ns
@@ -25,6 +23,7 @@ from loadtest.scenarios.recovering import RECOVERY_COUNTS, recovery_facts, recov
 from loadtest.summary import Summary
 from loadtest.wire import FIRST, LAST, LATENCY, MEDIAN, SERVICE, Plan
 from wscore.errors import ConfigError
+from wscore.jsonvalues import NOT_JSON
 from wscore.units import counted_noun
 
 BROADCASTS_A_SECOND: Final = 10
@@ -90,7 +89,7 @@ class BroadcastTraffic(Traffic):
             return None
         try:
             envelope = decode_envelope(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_JSON:
             self.error(fault_of(payload))
             return None
         if envelope.type != "message":

@@ -7,8 +7,6 @@ import random
 from collections.abc import Iterator, Set
 from typing import Final
 
-import msgspec
-
 from loadtest.generator.connections import TEXT, LoadConnection, decode_envelope, fault_of, monotonic_ns
 from loadtest.generator.dialect import PRIVATE
 from loadtest.generator.dialing import Dialer
@@ -20,6 +18,7 @@ from loadtest.options import LoadOptions
 from loadtest.scenarios.base import Scenario, SearchRange, name_of
 from loadtest.summary import Summary
 from loadtest.wire import LATENCY, SERVICE, Plan
+from wscore.jsonvalues import NOT_JSON
 
 _BARE: Final = len('{"timestamp":1700000000000,"pad":""}')
 
@@ -118,7 +117,7 @@ class HeartbeatConnection(LoadConnection):
     def text(self, payload: bytes) -> None:
         try:
             envelope = decode_envelope(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_JSON:
             self.traffic.error(fault_of(payload))
             return
         if envelope.type != "pong":

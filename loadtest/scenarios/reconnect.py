@@ -17,6 +17,7 @@ from loadtest.summary import Summary
 from loadtest.wire import Plan
 from wscore.envelope import decode_data
 from wscore.errors import WsctlError
+from wscore.jsonvalues import NOT_JSON
 from wscore.payloads import HistoryLost
 from wscore.recovery import Position
 
@@ -99,7 +100,7 @@ class ReconnectConnection(HeartbeatConnection):
         if any(mark in payload for mark in _MARKS):
             try:
                 event = _decode_event(payload)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except NOT_JSON:
                 pass  # which is told like any other text that is no envelope
             else:
                 if self._is_taken(event):

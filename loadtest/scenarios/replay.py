@@ -19,6 +19,7 @@ from loadtest.options import DRAIN, RAMP, Option, Unit, count, milliseconds, ram
 from loadtest.scenarios.base import FileArgument, FileKind, Scenario
 from loadtest.summary import Summary
 from loadtest.wire import LATENCY, SERVICE, Plan, SentMessage
+from wscore.jsonvalues import NOT_JSON
 
 # When it was due and when it was sent, and whether a reply is owed.
 _Sent = tuple[int, int, bool]
@@ -163,7 +164,7 @@ class ReplayConnection(LoadConnection):
         traffic = self.traffic
         try:
             envelope = decode_envelope(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_JSON:
             traffic.error(fault_of(payload))
             return
         if envelope.type in ("session_created", "ping"):
@@ -192,7 +193,7 @@ def _line(message: SentMessage, speed: float) -> ReplayMessage:
     payload, offset_ns = message.text.encode(), int(message.offset_ms / speed * 1e6)
     try:
         envelope = decode_envelope(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return ReplayMessage(offset_ns, payload, is_ping=False, id=None)
     is_ping = envelope.type == "ping"
     identity = envelope.id if envelope.type != "message" else None  # what is fanned out comes back without its id

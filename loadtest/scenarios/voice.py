@@ -13,7 +13,14 @@ from typing import Annotated, Any, ClassVar, Final
 import msgspec
 from picows import WSTransport
 
-from loadtest.generator.connections import TEXT, Inbound, LoadConnection, decode_envelope, fault_of, monotonic_ns
+from loadtest.generator.connections import (
+    TEXT,
+    Inbound,
+    LoadConnection,
+    decode_envelope,
+    fault_of,
+    monotonic_ns,
+)
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.messages import Part
 from loadtest.generator.schedule import LATE_NS
@@ -27,6 +34,7 @@ from wscore.audio import AudioFormat, Encoding
 from wscore.envelope import decode_data
 from wscore.errors import WsctlError
 from wscore.exchange import CHUNK_MS, audio_chunks
+from wscore.jsonvalues import NOT_JSON
 from wscore.payloads import AudioChunk, ErrorData, ResponseDone, ResponseStarted, TurnMetrics
 
 CHUNK_NS: Final = CHUNK_MS * 1_000_000
@@ -211,7 +219,7 @@ class CallerConnection(LoadConnection):
         traffic = self.traffic
         try:
             envelope = decode_envelope(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_JSON:
             traffic.error(fault_of(payload))
             return
         now = monotonic_ns()

@@ -121,6 +121,7 @@ def _refuse(constant: str) -> None:
 
 def _silence_s(envelope: Envelope) -> float | None:
     try:
-        return decode_data(envelope.data, SessionCreated).heartbeat.timeout_ms / 1000
+        timeout_ms = decode_data(envelope.data, SessionCreated).heartbeat.timeout_ms
     except InvalidMessageError:
         return None
+    return timeout_ms / 1000 if timeout_ms > 0 else None
