@@ -6,7 +6,7 @@ import asyncio
 
 from websockets.exceptions import ConnectionClosed
 
-from wsclient.dialling import DialOptions, End, Pings
+from wsclient.dialling import DialOptions, End
 from wsclient.errors import NoReplyError, NotConnectedError
 from wsclient.opening import ObservedConnection, Tell, open_websocket
 from wscore.codes import CloseCode
@@ -18,11 +18,12 @@ from wscore.units import format_figure
 class ClientSocket:
     """An open WebSocket."""
 
-    __slots__ = ("_pings", "_ws")
+    __slots__ = ("_close_timeout_s", "_pings", "_ws")
 
-    def __init__(self, ws: ObservedConnection, pings: Pings) -> None:
+    def __init__(self, ws: ObservedConnection, options: DialOptions) -> None:
         self._ws = ws
-        self._pings = pings
+        self._pings = options.pings
+        self._close_timeout_s = options.close_timeout_s
 
     @classmethod
     async def dial(cls, url: str, shown_url: str, options: DialOptions, tell: Tell | None = None) -> ClientSocket:
@@ -30,7 +31,7 @@ class ClientSocket:
 
         Raises ConnectionFailedError.
         """
-        return cls(await open_websocket(url, shown_url, options, tell), options.pings)
+        return cls(await open_websocket(url, shown_url, options, tell), options)
 
     async def receive(self, silence_s: float | None = None) -> Frame | End:
         """Return the next frame, text or binary, or how the connection ended; silence ends it.
@@ -98,7 +99,10 @@ class ClientSocket:
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close, waiting a bounded time for the server's answer; cancelled, it drops the connection."""
         try:
-            await self._ws.close(code, reason)
+            async with asyncio.timeout(self._close_timeout_s):  # the library gives a server that reads nothing more
+                await self._ws.close(code, reason)
+        except TimeoutError:
+            self.abort()
         except asyncio.CancelledError:
             self.abort()
             raise

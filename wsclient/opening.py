@@ -51,6 +51,7 @@ _LOGGER.setLevel(logging.INFO)
 MAX_RETRY_AFTER_MS: Final = 10 * 60 * 1000  # no server may send a client away for longer
 _PING_BYTES: Final = 4
 _MAX_UNREAD_BYTES: Final = 1 << 20
+_LAST_S: Final = 1.0  # for the server to end the connection itself, once both sides have said goodbye
 _MAX_WORDS: Final = 200  # characters of a refusal's body that stand in an error
 # What to give to get in, by the scheme that the server asks for.
 _MENDS: Final = {
@@ -76,6 +77,7 @@ class ObservedConnection(ClientConnection):
         self.tls: TlsFacts | None = None
         self.lost_by: Exception | None = None
         self._unread_bytes = 0  # of pongs, since the server read something the last time
+        self._ending: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look at TLS while it is there (asyncio)."""
@@ -93,6 +95,8 @@ class ObservedConnection(ClientConnection):
         """Read; whatever comes is a sign of life (asyncio)."""
         super().data_received(data)
         self._hear()
+        if self._ending is None and self.protocol.close_expected():
+            self._ending = self.loop.call_later(_LAST_S, self.transport.abort)  # the library waits for ever
 
     def _hear(self) -> None:
         if self._heard is not None and not self._heard.done():
@@ -134,6 +138,8 @@ class ObservedConnection(ClientConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note why: that a client certificate is asked for comes behind the handshake of TLS 1.3 (asyncio)."""
         self.lost_by = exc
+        if self._ending is not None:
+            self._ending.cancel()
         super().connection_lost(exc)
         self._hear()
 
