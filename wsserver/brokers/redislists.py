@@ -19,11 +19,13 @@ _NONE: Final = "-"
 
 # KEYS: the list of each process, with that which may be there beside it; when each was last heard, by this clock.
 # ARGV: process, its list, the one that may be beside it, seconds, whether the process is not to be noted if there are
-# other lists that neither side has announced. Returns those, and the other lists that are as planned.
+# other lists that neither side has announced. Returns those, and the other lists that are as planned. Where the caller
+# itself was not heard for long the clock was set ahead, or it stood still: then all count as heard now.
 BEAT: Final = b"""
 local lists, heard, own, list, before, alive = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local now = tonumber(redis.call('TIME')[1])
-for _, process in ipairs(redis.call('ZRANGEBYSCORE', heard, '(' .. now, '+inf')) do
+local now, last = tonumber(redis.call('TIME')[1]), tonumber(redis.call('ZSCORE', heard, own) or '')
+local from = last and last < now - alive and '-inf' or '(' .. now
+for _, process in ipairs(redis.call('ZRANGEBYSCORE', heard, from, '+inf')) do
   redis.call('ZADD', heard, now, process)
 end
 for _, process in ipairs(redis.call('ZRANGEBYSCORE', heard, '-inf', '(' .. (now - alive))) do
@@ -46,7 +48,7 @@ end
 if ARGV[5] == '1' and #differ > 0 then return {differ, planned} end
 redis.call('HSET', lists, own, list .. '\\n' .. before)
 redis.call('ZADD', heard, now, own)
-for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, alive * 2) end
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, 86400) end
 return {differ, planned}
 """
 

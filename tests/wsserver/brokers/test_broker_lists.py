@@ -9,6 +9,7 @@ from collections import Counter
 import httpx
 import pytest
 
+from tests.wsserver.brokers.jumpingredis import JumpingRedis
 from tests.wsserver.conftest import HANG_S
 from wscore.errors import ConfigError
 from wsserver.brokers import places, redislists
@@ -147,6 +148,40 @@ async def test_who_runs_and_sees_another_list_says_so_and_is_not_ready_until_it_
         while not first.is_ready:
             await movable_clock.advance(1)
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("jumps", [(3600,), (-3600,), (3600, 0), (-3600, 0)], ids=str)
+async def test_a_clock_of_redis_that_jumps_takes_nobody_s_list_for_gone_and_keeps_none_for_ever(
+    start_redis, tmp_path, start, monkeypatch, open_raw, jumps
+):
+    monkeypatch.setattr(redislists, "BEAT_S", 0)
+    jumping = JumpingRedis(start_redis, tmp_path)
+    brokers = [jumping.server, start_redis()]
+    old = await start(brokers[:1])
+    new = await start(brokers, brokers[:1])
+
+    async def told():
+        for _ in range(2):
+            for server in (new, old):
+                server._broker.check()
+                await server.hub.published("note", 1, room=here)  # which is answered behind it
+        return [server.metrics.value("wsctl_broker_other_lists") for server in (new, old)]
+
+    here, there = names_at(brokers, 0)[0], names_at(brokers, 1)[0]
+    assert await told() == [1, 1]
+    client = await open_raw(new.url, session=names_at(brokers, 1, SESSION)[0])
+    await client.send("room.join", {"room": there})
+    await client.receive_type("room.joined")
+    for jump in jumps:
+        jumping.jump(jump)
+        assert await told() == [1, 1]
+    await client.send("ping", id="p")
+    assert (await client.receive())["type"] == "pong", "nothing was lost in its room"
+    with jumping.server.client as direct:
+        direct.zadd(HEARD, {old._broker.process: direct.time()[0] - places.ALIVE_S - 1})
+    new._broker.check()
+    gone = [(await client.receive_type("recovery"))["data"].get("room") for _ in range(2)]
+    assert gone == [None, there], "of its session and its room, now that it is gone"
 
 
 def names_at(brokers, index, kind=ROOM):

@@ -49,8 +49,10 @@ def goes_ahead(jumps) -> bool:
     return any(now > before for before, now in zip((0, *jumps), jumps, strict=False))
 
 
-def test_ci_installs_what_sets_the_clock():
-    assert f"packages+=({PACKAGE})" in (Path(__file__).parents[3] / ".ci/run").read_text("utf-8")
+def test_ci_installs_redis_and_what_sets_its_clock():
+    script = (Path(__file__).parents[3] / ".ci/run").read_text("utf-8")
+    for package in ("redis-server", PACKAGE):
+        assert f"packages+=({package})" in script
 
 
 @pytest.mark.chaos
@@ -75,6 +77,20 @@ async def test_nobody_misses_or_hears_anything_twice_without_a_word(start_world,
         assert 0 < client.ttl(LOG) <= LIVES_S
         stays = {key.decode().removeprefix(PREFIX) for key in client.keys("*") if client.ttl(key) < 0}
     assert all(key == "resume-secret" or key.startswith("{occupied}:") for key in stays)
+
+
+@pytest.mark.chaos
+async def test_wherever_the_clock_is_set_nobody_misses_anything_without_a_word(start_world, redis, jumping):
+    world = await start_world(redis)
+    for _ in range(8):
+        jumping.jump(world.rng.choice((-HOUR_S, -LIVES_S, -20, 0, 20, LIVES_S - 30, LIVES_S, LIVES_S + 30, HOUR_S)))
+        if world.rng.random() < 0.5:
+            with redis.client as client:
+                client.client_kill_filter(_type=world.rng.choice(("normal", "pubsub")), skipme=True)
+        world.rng.choice(world.readers).cut()
+        await world.more(world.rng.randrange(1, 30))
+    await world.settle()
+    assert not world.refused
 
 
 @pytest.mark.parametrize("jumps", JUMPS, ids=str)
