@@ -16,12 +16,16 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import uuid
+from contextlib import suppress
 from os import close, fork, waitpid  # as they are before Locust patches them
 from pathlib import Path
+from select import select
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +39,7 @@ MODULES = (
 DRIVER_MODULES = ("locust", "loadtest.driver.modes", "loadtest.generator.selfcheck")
 READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_")
 PR_SET_CHILD_SUBREAPER = 36
+DRIVERS = "FORKED_DRIVERS"  # the variable that tells a load test where to ask for its driver, see forkeddriver.py
 MESSAGE_BYTES = 1 << 18
 
 
@@ -51,6 +56,8 @@ def start(arguments: list[str], *, afresh: bool = False, **options: Any) -> subp
     """
     if afresh or not FORKS.can(options["env"]):
         return subprocess.Popen([*WSCTL, *arguments], text=True, **options)
+    if arguments[:1] == ["loadtest"]:
+        options["env"] = {**options["env"], DRIVERS: DRIVER_FORKS.address()}
     return Forked(["cli.main", *arguments], text=True, **options)
 
 
@@ -83,6 +90,7 @@ class ForkServer:
         self._modules = modules
         self._environment = environment()
         self._requests: socket.socket | None = None
+        self._address = f"{modules[0]} {uuid.uuid4()}"
         self._lock = threading.Lock()
 
     def can(self, wanted: dict[str, str]) -> bool:
@@ -92,28 +100,37 @@ class ForkServer:
 
     def fork(self, arguments: list[str], folder: Path, variables: dict[str, str], descriptors: list[int]) -> int:
         """Fork a process, with these as its standard streams; returns its pid. It becomes a child of this process."""
-        what = {"arguments": arguments, "folder": str(folder), "environment": variables}
         prctl = ctypes.CDLL(None).prctl
         with self._lock:
             requests = self._requests or self._begin()
             prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             try:
-                socket.send_fds(requests, [json.dumps(what).encode()], descriptors)
-                return int(requests.recv(MESSAGE_BYTES))  # sent when it has been handed over
+                return ask(requests, arguments, folder, variables, descriptors)  # told when it has been handed over
             finally:
                 prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
+    def address(self) -> str:
+        """Return where processes that are no child of this one can ask for one: it will be theirs in all but name."""
+        with self._lock:
+            if self._requests is None:
+                self._begin()
+        return self._address
+
     def _begin(self) -> socket.socket:
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind("\0" + self._address)
+        listener.listen()
         process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(theirs.fileno()), *self._modules],
+            [sys.executable, "-P", __file__, str(theirs.fileno()), str(listener.fileno()), *self._modules],
             stdin=subprocess.PIPE,  # pipes, as its children have
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self._environment,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), listener.fileno()],
         )
         theirs.close()
+        listener.close()
         atexit.register(self._end, self._requests, process)
         return self._requests
 
@@ -121,6 +138,21 @@ class ForkServer:
     def _end(requests: socket.socket, process: subprocess.Popen[bytes]) -> None:
         requests.close()
         process.communicate()
+
+
+def ask(
+    requests: socket.socket,
+    arguments: list[str],
+    folder: Path,
+    variables: dict[str, str],
+    descriptors: list[int],
+    *,
+    new_session: bool = False,
+) -> int:
+    """Ask for a process; returns its pid."""
+    what = {"arguments": arguments, "folder": str(folder), "environment": variables, "new_session": new_session}
+    socket.send_fds(requests, [json.dumps(what).encode()], descriptors)
+    return int(requests.recv(MESSAGE_BYTES))
 
 
 FORKS = ForkServer(*MODULES)
@@ -150,17 +182,28 @@ class ForkedDriver(Forked):
     forks = DRIVER_FORKS
 
 
-def serve(requests: socket.socket, modules: list[str]) -> None:
+def serve(requests: socket.socket, listener: socket.socket, modules: list[str]) -> None:
     """Fork for each request, until who asks is gone; returns in each forked process."""
+    plain = socket.socket
     for module in modules:
         importlib.import_module(module)
     gc.collect()
     gc.freeze()
     while True:
-        message, ancillary, _, _ = requests.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(3 * array.array("i").itemsize))
+        with suppress(ChildProcessError):
+            while waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if listener in select([requests, listener], [], [])[0]:
+            link = plain(fileno=listener._accept()[0])
+            if fork() == 0:
+                requests.close()
+                listener.close()
+                return attend(link)
+            link.close()
+            continue
+        message, descriptors = receive(requests)
         if not message:
             os._exit(0)
-        descriptors = array.array("i", ancillary[0][2]).tolist()
         ours, theirs = os.pipe()
         between = fork()
         if between == 0:
@@ -169,10 +212,8 @@ def serve(requests: socket.socket, modules: list[str]) -> None:
                 close(ours)
                 close(theirs)
                 requests.close()
-                if "gevent" in sys.modules:
-                    sys.modules["gevent"].reinit()  # as the `fork` that it has put in place of Python's would
-                become(json.loads(message), descriptors)
-                return
+                listener.close()
+                return become(json.loads(message), descriptors)
             os.write(theirs, str(pid).encode())
             os._exit(0)  # so that the one who asked gets its child
         for descriptor in (*descriptors, theirs):
@@ -182,8 +223,34 @@ def serve(requests: socket.socket, modules: list[str]) -> None:
         close(ours)
 
 
+def receive(requests: socket.socket) -> tuple[bytes, list[int]]:
+    """Take a request and the descriptors that came with it; it is empty when nobody is there any more."""
+    message, ancillary, _, _ = requests.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(3 * array.array("i").itemsize))
+    return message, array.array("i", ancillary[0][2]).tolist() if ancillary else []
+
+
+def attend(link: socket.socket) -> None:
+    """Be the parent of one process for somebody who cannot be: tell its pid, and its status when it has ended."""
+    message, descriptors = receive(link)
+    pid = fork()
+    if pid == 0:
+        link.close()
+        return become(json.loads(message), descriptors)
+    for descriptor in descriptors:
+        close(descriptor)
+    with suppress(ConnectionError):
+        link.send(str(pid).encode())
+        link.send(str(waitpid(pid, 0)[1]).encode())
+    os._exit(0)
+
+
 def become(what: dict[str, Any], descriptors: list[int]) -> None:
     """Be the process that was asked for, up to its first line."""
+    if "gevent" in sys.modules:
+        sys.modules["gevent"].reinit()  # as the `fork` does that it has put in place of Python's
+    if what["new_session"]:
+        os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     for descriptor in descriptors:
@@ -192,10 +259,12 @@ def become(what: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.clear()
     os.environ.update(what["environment"])
     sys.argv = what["arguments"]
+    if DRIVERS in os.environ:
+        importlib.import_module("tests.forkeddriver").take_over(os.environ.pop(DRIVERS))
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    serve(*(socket.socket(fileno=int(number)) for number in sys.argv[1:3]), sys.argv[3:])
     if sys.argv[0].endswith(".py"):
         runpy.run_path(sys.argv[0], run_name="__main__")
     else:
