@@ -32,6 +32,7 @@ from cli.options.serve import (
 from cli.options.voice import VoiceAppOptions, voice_app_of, voice_settings
 from cli.output import fail, note
 from cli.reloading import serve_on_change
+from cli.secretfiles import warn_of_readable
 from cli.settings import ConfigFile
 from cli.signals import StopSignals
 from cli.spreading import spread
@@ -82,6 +83,8 @@ def serve(
     log, workers = process.log, process.scale.workers
     writer = _log_without_waiting(log, None if assignment is None else assignment.slot)
     event_log = EventLog(dropped_lines=lambda: writer.dropped)
+    if assignment is None:
+        warn_of_readable((listen, auth, tls, process, voice), event_log)
     say: Saying | None = None
     if log.log_format is LogFormat.TEXT and assignment is None:
         say = partial(banner, settings, key=auth)
