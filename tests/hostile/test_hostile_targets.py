@@ -10,7 +10,6 @@ from typing import Final
 import pytest
 
 from tests.hostile.test_hostile_servers import (
-    CLOSE,
     CONTROLS,
     ENDS,
     HELLO,
@@ -61,29 +60,6 @@ async def test_what_a_target_breaks_is_told_by_name_and_not_as_an_end_of_its_own
     assert outcome.words == ""
 
 
-async def test_a_heartbeat_of_no_time_is_none(tmp_path):
-    greeting = re.sub(r'"heartbeat":\{[^}]*\}', '"heartbeat":{"intervalMs":0,"timeoutMs":-1}', str(HELLO["wsctl"][0]))
-    limits = '"limits":{"maxMessageBytes":65536,"messages":null,"bytes":null}'
-    greeting = re.sub(r'"limits":\{[^}]*\}', limits, greeting)
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await shake_hands(reader, writer)
-        writer.write(server_frame(greeting))
-        await reader.read(8)  # what the client says
-        writer.write(server_frame(b"\x03\xe8", CLOSE))
-        with suppress(ConnectionError):
-            await reader.read()
-
-    from wsclient import Client
-
-    async with tcp_server(handle) as port:
-        client = Client(f"ws://127.0.0.1:{port}/socket.io/", reconnect=None)
-        async with client:
-            await client.send("message", 1)
-            with pytest.raises(Exception, match="1000 normal"):
-                await client.receive("message")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENDS)
 async def test_a_target_whose_connections_end_badly_is_told_in_clean_words(tmp_path, name):
@@ -102,13 +78,9 @@ async def test_a_target_whose_connections_end_badly_is_told_in_clean_words(tmp_p
 @pytest.mark.parametrize("kind", ["heartbeat", "broadcast"])
 @pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name not in ("settings", "auto")])
 async def test_a_target_that_sends_everything_ends_no_run(tmp_path, protocol, kind):
-    said = (
-        MESSAGES.get(protocol)
-        if kind == "heartbeat"
-        else None
-        if protocol == "wsctl"
-        else '{"type":"a","data":"{{stamp}}"}'
-    )
+    said = MESSAGES.get(protocol)
+    if kind == "broadcast":
+        said = None if protocol == "wsctl" else '{"type":"a","data":"{{stamp}}"}'
     message = () if said is None else ("--message", said)
     async with tcp_server(bombing(protocol)) as port:
         place = (f"ws://127.0.0.1:{port}/x", "--protocol", protocol)

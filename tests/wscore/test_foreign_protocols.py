@@ -289,3 +289,11 @@ def test_an_id_is_kept_until_it_is_used_again():
     assert ids.of("b", refers=True) == "b"
     read = ProtocolSettings(name=ProtocolName.JSONRPC).adapter(lambda: 0).read
     assert first_free_id([read('{"jsonrpc":"2.0","method":"x","id":5000000}'), read("x")]) == 5_000_001
+
+
+@pytest.mark.parametrize(("timeout_ms", "silence_s"), [(60_000, 60), (0, None), (-1, None)])
+def test_a_heartbeat_of_no_time_is_none(timeout_ms, silence_s):
+    data = {"sessionId": "s", "userId": "u", "isGuest": True, "connectionId": "c", "limits": {"maxMessageBytes": 9}}
+    data["heartbeat"] = {"intervalMs": 0, "timeoutMs": timeout_ms}
+    greeting = json.dumps({"type": "session_created", "timestamp": 1, "data": data})
+    assert adapter_of("wsctl").read(greeting).silence_s == silence_s
