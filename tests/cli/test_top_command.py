@@ -42,7 +42,7 @@ def open_top():
     """Open the view of a port in a terminal of 80 by 24: `async with open_top(url) as (app, pilot)`."""
 
     @asynccontextmanager
-    async def open_one(url, key=None, interval_s=0.05):
+    async def open_one(url, key=None, interval_s=0.2):
         publisher = AsyncPublisher(url, key, retries=0)
         first = await read_sample(publisher, Wanted())
         app = TopApp(publisher, url, first, interval_s=interval_s)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 ROOT = Path(__file__).parents[2]
 HANG_S = 60
 CANARY = "canary-5f0c7d1e"
@@ -23,17 +25,7 @@ JWT = ("token", "jwt", "--sub", "alice")
 
 def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run wsctl with arguments and variables of any bytes."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WSCTL_")}
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=HANG_S,
-        cwd=cwd,
-        env={**kept, "PYTHONPATH": str(ROOT), **variables},
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    return forked.run([*arguments], timeout=HANG_S, cwd=cwd, env=forked.environment(**variables))
 
 
 CASES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
