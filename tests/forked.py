@@ -16,7 +16,6 @@ import importlib
 import json
 import os
 import runpy
-import signal
 import socket
 import subprocess
 import sys
@@ -250,7 +249,6 @@ def become(what: dict[str, Any], descriptors: list[int]) -> None:
         sys.modules["gevent"].reinit()  # as the `fork` does that it has put in place of Python's
     if what["new_session"]:
         os.setsid()
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     for descriptor in descriptors:
