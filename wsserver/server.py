@@ -318,8 +318,9 @@ class WebSocketServer:
             await self._broker.stop(0)
             if not isinstance(error, OSError):
                 raise
-            where = settings.uds or f"{settings.host}:{settings.port}"
-            raise ListenError(where, system_words(error)) from None
+            if settings.uds is not None:
+                raise ListenError(settings.uds, system_words(error), "--uds") from None
+            raise ListenError(f"{settings.host}:{settings.port}", system_words(error)) from None
         if self._webhooks is not None:
             self._webhooks.start()
         self._heartbeats.start()

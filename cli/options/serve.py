@@ -15,6 +15,7 @@ from cli.options.tokens import JwtOptions
 from cli.options.webhooks import WebhookOptions
 from cli.settings import duration_option, mode_option, size_option
 from cli.spreading import OptionGroup
+from wscore.errors import ConfigError
 from wscore.guest import GUEST_TTL_MS, GuestMode
 from wscore.heartbeat import HeartbeatPolicy
 from wscore.ratelimit import Rate
@@ -284,6 +285,8 @@ def server_settings(
     webhooks: WebhookOptions,
 ) -> ServerSettings:
     """Return the settings that the options make, with the profile's choices where nobody chose; raises ConfigError."""
+    if listen.uds is not None and scale.workers > 1:
+        raise ConfigError("--uds", "several workers listen at a port, each at a socket of its own", "leave one out")
     secret = auth.secret()
     profile = listen.profile or default_profile(listen.host, listen.uds)
     defaults = profile_defaults(profile, has_secret=secret is not None)

@@ -35,6 +35,11 @@ PROBLEMS = {
         1,
         f"cannot listen on nowhere.invalid:0: {UNKNOWN}; choose another --port or --host",
     ),
+    "a folder that is not there": (
+        "--uds none/wsctl.sock --guests unsigned",
+        1,
+        "cannot listen on none/wsctl.sock: No such file or directory; choose another --uds",
+    ),
     "no secret of webhooks": (f"{WEBHOOK} none.key", 2, "--webhook-secret-file: none.key: No such file"),
     "a bad secret of webhooks": (f"{WEBHOOK} bad.key", 2, "--webhook-secret-file: a secret is whsec_ and base64; echo"),
     "no secret": ("--jwt-secret-file none.key", 2, "--jwt-secret-file: none.key: No such file"),
@@ -91,6 +96,8 @@ def said_once(end, code, says):
 @pytest.mark.parametrize("cause", PROBLEMS)
 def test_what_is_wrong_is_said_in_one_line(wsctl, places, cause, workers):
     options, code, says = PROBLEMS[cause]
+    if workers and "--uds" in options:
+        code, says = 2, "--uds: several workers listen at a port, each at a socket of its own; leave one out"
     end = wsctl("serve", "--port", "0", *options.format(**places).split(), *workers)
     said_once(end, code, says.format(**places))
 
@@ -129,6 +136,7 @@ def test_a_broker_that_is_not_reached_is_named_with_the_reason(
     def start(url):
         return wsctl("serve", "--port", "0", *workers, WSCTL_BROKER=url.format(**places))
 
+    wsctl("--version")  # the first one starts what all are forked from
     with ThreadPoolExecutor(AT_ONCE) as threads:
         ends = list(threads.map(start, [url for url, _, _ in UNREACHABLE.values()]))
     for end, (_, code, says) in zip(ends, UNREACHABLE.values(), strict=True):

@@ -14,6 +14,7 @@ import hiredis
 from wscore.text import system_words
 from wsserver.brokers.redistarget import RedisTarget
 from wsserver.brokers.rediswire import RedisWire
+from wsserver.lookup import look_up
 from wsserver.telemetry.logs import EventLog
 
 DIAL_TIMEOUT_S: Final = 3.0
@@ -149,6 +150,7 @@ class RedisLink:
                 _, wire = await loop.create_unix_connection(self._new_wire, target.path)
             else:
                 host, port = await target.address()
+                await look_up(host, port)
                 server_name = host if target.tls else None
                 _, wire = await loop.create_connection(
                     self._new_wire, host, port, ssl=target.tls, server_hostname=server_name

@@ -9,6 +9,7 @@ rediss+sentinel://… is the same over TLS, to the Sentinels and to whom they na
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from wscore.errors import ConfigError
 from wscore.text import system_words
+from wsserver.lookup import look_up
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
@@ -78,6 +80,8 @@ class RedisTarget:
                 retry=Retry(NoBackoff(), 0),  # or one that is gone takes longer than a dial may
             ) as sentinel:
                 try:
+                    async with asyncio.timeout(SENTINEL_TIMEOUT_S):
+                        await look_up(host, port)
                     masters: Any = await sentinel.sentinel_masters()
                 except (RedisError, OSError) as error:
                     problems.append(f"{_address(host, port)}: {_words(error)}")

@@ -26,15 +26,16 @@ _NOTHING_MORE: Final = (BlockingIOError, InterruptedError, ConnectionAbortedErro
 
 
 class ListenError(WsctlError):
-    """The server cannot listen where it should."""
+    """The server cannot listen where it should: at a port, or at a Unix socket."""
 
-    def __init__(self, where: str, problem: str) -> None:
-        super().__init__(where, problem)
+    def __init__(self, where: str, problem: str, options: str = "--port or --host") -> None:
+        super().__init__(where, problem, options)
         self.where = where
         self.problem = problem
+        self.options = options
 
     def __str__(self) -> str:
-        return f"cannot listen on {self.where}: {self.problem}; choose another --port or --host, or stop what uses it"
+        return f"cannot listen on {self.where}: {self.problem}; choose another {self.options}, or stop what uses it"
 
 
 async def listen_tcp(reception: Reception, host: str, port: int) -> Listener:

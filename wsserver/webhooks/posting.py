@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import h11
 
+from wsserver.lookup import look_up
 from wsserver.webhooks.exchange import BackendAnswer, BackendConnection, NoAnswerError, PostError, problem_of
 from wsserver.webhooks.settings import HookUrl
 from wsserver.webhooks.signing import SigningKeys
@@ -83,6 +84,7 @@ class Poster:
 
     async def _connect(self) -> BackendConnection:
         try:
+            await look_up(self._host, self._port)
             _, connection = await asyncio.get_running_loop().create_connection(
                 BackendConnection, self._host, self._port, ssl=self._tls
             )
