@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ from wscore.jsonvalues import (
     MAX_DIGITS,
     exceeds_a_double,
     has_long_number,
+    has_many_large_exponents,
     holds_no_number,
     is_too_deep,
     place_of_no_number,
@@ -109,6 +110,7 @@ _decoder = msgspec.json.Decoder(Envelope)
 # What msgspec says of a timestamp that is none.
 _OUT_OF_RANGE: Final = [f"Expected `int` {bound} - at `$.timestamp`" for bound in (">= 0", f"<= {MAX_SAFE_INTEGER}")]
 _decode_any = msgspec.json.Decoder().decode
+_decode_by_float = msgspec.json.Decoder(float_hook=float).decode  # which takes an infinity, and no longer for any
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 _BUILT_AT_MOST: Final = 256  # of raw data, to check it: to build the values of much takes long
 
@@ -124,9 +126,18 @@ def decode_data(raw: msgspec.Raw, data_type: type[T], request_id: str | None = N
             if raw is not NO_DATA:
                 _check(bytes(raw))  # it is passed on unread, and each receiver shall be able to read it
             return raw  # type: ignore[return-value]
+        if data_type is Any:
+            return _decode_untyped(b"null" if raw is NO_DATA else bytes(raw))  # type: ignore[no-any-return]
         return msgspec.json.decode(b"null" if raw is NO_DATA else raw, type=data_type)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidMessageError(_reason(error, "$.data"), request_id) from None
+
+
+def _decode_untyped(text: bytes) -> Any:
+    if len(text) <= MAX_DIGITS or not has_many_large_exponents(text):
+        return _decode_any(text)
+    _check(text)
+    return _decode_by_float(text)
 
 
 def _check(text: bytes) -> None:

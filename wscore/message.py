@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from wscore.envelope import Envelope, InvalidMessageError, decode_data
-from wscore.jsonvalues import model_of
+from wscore.jsonvalues import has_many_large_exponents, model_of
 
 T = TypeVar("T")
 
@@ -39,6 +39,15 @@ class Message(msgspec.Struct, frozen=True, rename="camel"):
             problem, *paths = _AT.split(str(error))
             # The path within a model comes before the path to it.
             raise InvalidMessageError(f"{problem} - at `$.data{''.join(reversed(paths))}`", self.id) from None
+
+
+_decode: Final = msgspec.json.Decoder(Message).decode
+_decode_by_float: Final = msgspec.json.Decoder(Message, float_hook=float).decode  # slower, but for no number very slow
+
+
+def read_message(frame: bytes) -> Message:
+    """Return the message in a frame that was checked when it came."""
+    return (_decode_by_float if has_many_large_exponents(frame) else _decode)(frame)
 
 
 def message_of(envelope: Envelope) -> Message:

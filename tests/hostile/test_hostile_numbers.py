@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from wscore.envelope import InvalidMessageError
 from wscore.jsonvalues import MAX_LARGE_EXPONENTS
-from wsserver import App, Context
+from wsserver import App, Context, Message
 from wsserver.operations.port.app import port_app
 from wsserver.operations.port.serving import OperationsPort
 from wsserver.operations.settings import PortSettings
@@ -136,3 +137,34 @@ async def test_an_app_decodes_few_numbers_that_take_long(start_server, open_sock
         assert error["message"] == "More than 256 numbers with three digits in the exponent - at `$.data`"
 
     assert await spent_s(refused) < await allowed_s(list_of(b"1e300"))
+
+
+async def test_an_app_reads_replies_and_what_is_kept_as_fast(start_server, open_socket, make_frame):
+    server = await start_server()
+    peer = await open_socket(server.url, session="room")
+    (connection,) = server.connections.all()
+    data = list_of(b"1e300")
+    allowed = await allowed_s(data)
+
+    async def ask(data: bytes) -> Message:
+        asked = asyncio.create_task(server.hub.request(connection.id, "ask"))
+        id = (await peer.receive_type("ask"))["id"].encode()
+        await peer.send(make_frame(0x1, b'{"type":"r","timestamp":1,"id":"%b","data":%b}' % (id, data)))
+        return await asked
+
+    async def reply() -> None:
+        assert (await ask(data)).data[-1] == 1e300
+
+    assert await spent_s(reply) < allowed
+    with pytest.raises(InvalidMessageError, match="Number out of range"):
+        await ask(data.replace(b"1e300]", b"1e400]"))
+
+    few = list_of(b"1e300", 20_000)  # a message that is kept has 128 KiB at most
+    await peer.send(make_frame(0x1, b'{"type":"message","timestamp":1,"data":%b}' % few))
+    await peer.receive_type("message")
+
+    async def history() -> None:
+        (kept,) = await server.hub.history(session="room")
+        assert kept.data[-1] == 1e300
+
+    assert await spent_s(history) < allowed / 4

@@ -12,7 +12,7 @@ import msgspec
 from wscore.codes import CloseCode, ErrorCode
 from wscore.disconnects import app_disconnect
 from wscore.envelope import MessageProtocol
-from wscore.message import Message, message_of
+from wscore.message import Message, message_of, read_message
 from wscore.messages import UNCOUNTED_TYPES
 from wscore.revocations import Revocation
 from wscore.rooms import RoomAccess
@@ -35,8 +35,6 @@ from wsserver.telemetry.counters import MessageCounter
 from wsserver.telemetry.metrics import Metrics
 
 HISTORY_LIMIT: Final = 100
-
-_decode_message: Final = msgspec.json.Decoder(Message).decode
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -178,7 +176,7 @@ class Hub:
         """
         kind, name = self._target(session, room, None)
         kept = await self._broker.history(kind, name, limit, before)
-        return [_decode_message(payload) for payload in kept]
+        return [read_message(payload) for payload in kept]
 
     def forward(
         self,
