@@ -11,10 +11,11 @@ from cli import terminal
 from cli.options.connection import ConnectionOptions, TargetOptions
 from cli.options.credentials import CredentialOptions
 from cli.options.handshake import ClientTlsOptions, HandshakeOptions, RouteOptions
-from cli.options.protocol import ProtocolOptions
+from cli.options.protocol import SAVED_FIELDS, ProtocolOptions
 from cli.profiles import SavedProfile, read_profiles, save_profile
-from cli.saved import read_options, with_saved, written
+from cli.saved import DIAL_KINDS, read_options, with_saved, written
 from wsclient import NoToken
+from wsclient.tui.model.options import OPTION_FIELDS
 from wsclient.tui.model.target import Target, TokenKind
 from wscore.errors import ConfigError
 from wscore.foreign import ProtocolName, ProtocolSettings
@@ -163,3 +164,11 @@ def test_options_are_given_whatever_gave_them(monkeypatch):
     )
     assert options.given() == {"uds", "no-token", "cookie", "key", "ping-interval"}
     assert ConnectionOptions().given() == frozenset()
+
+
+def test_whatever_describes_a_connection_can_be_saved_and_stands_in_the_form():
+    groups = (HandshakeOptions, ClientTlsOptions, RouteOptions)
+    options = {name.replace("_", "-") for group in groups for name in group.__struct_fields__}
+    assert options == set(DIAL_KINDS)
+    assert {name.replace("_", "-") for name in ProtocolOptions.__struct_fields__} == set(SAVED_FIELDS)
+    assert {field.name for field in OPTION_FIELDS} < options

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import math
 import re
 import shutil
 import subprocess
@@ -99,6 +101,17 @@ def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing_of_a_server(writ
     for part in ("Latency by percentile", "Latency over time", "Connections", "Rate", "prefers-color-scheme: dark"):
         assert part in page
     assert page.count("<svg") == page.count("<title>") - 1 >= 4
+
+
+def test_the_spectrum_gives_each_power_of_ten_the_same_height(written):
+    page = (written / "report.html").read_text()
+    svg = page[page.index('aria-label="Latency by percentile"') :]
+    svg = svg[: svg.index("</svg>")]
+    marks = [(float(value), float(y)) for y, value in re.findall(r'class="y" x="[^"]+" y="([^"]+)">([\d.]+)<', svg)]
+    assert len(marks) > 2
+    heights = [(math.log10(high / low), below - above) for (low, below), (high, above) in itertools.pairwise(marks)]
+    shares = [height / powers for powers, height in heights]
+    assert max(shares) - min(shares) < 1
 
 
 def test_the_page_opens_in_a_browser_and_fits_a_phone(written):

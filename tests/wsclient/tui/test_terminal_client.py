@@ -32,6 +32,14 @@ async def test_whoever_waits_for_the_first_frame_is_called_once(server, open_ter
     assert drawn == ["now"]
 
 
+async def test_the_way_out_stands_on_the_screen_of_the_smallest_terminal(server, open_terminal):
+    async with open_terminal(server.url, size=(80, 24)) as terminal:
+        await terminal.shows("^q Quit")
+        await terminal.press("c")
+        await terminal.until(lambda: terminal.screen.composer.has_focus_within)
+        await terminal.shows("^q Quit")
+
+
 async def test_its_state_shows_at_once_and_not_with_the_next_second(server, open_terminal, monkeypatch):
     monkeypatch.setattr(MainScreen, "_tick", lambda screen: None)
     async with open_terminal(server.url) as terminal:
