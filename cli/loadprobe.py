@@ -56,6 +56,11 @@ class _Signs:
     end: End | None = None
     error: ConnectionFailedError | None = None
 
+    @property
+    def is_mute(self) -> bool:
+        """Whether the server takes connections and answers nothing in time, as it will the next time."""
+        return self.error is not None and self.error.problem.startswith("no answer")
+
     def see(self, event: Handshake | ControlFrame) -> None:
         """Note the handshake."""
         from wsclient import Handshake
@@ -85,7 +90,7 @@ async def find_out(url: str, target: LoadTargetOptions, tokens: Tokens, lines: S
         spoken = _told(signs) or _written(signs, lines)
         if spoken is not None:
             return spoken
-        if signs.error is None or isinstance(signs.error, CredentialsRefusedError):
+        if signs.error is None or isinstance(signs.error, CredentialsRefusedError) or signs.is_mute:
             break
     if is_presumed:
         return None if signs.error is not None else Spoken(ProtocolName.WSCTL, "its path")

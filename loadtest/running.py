@@ -47,15 +47,24 @@ class TargetUnreachableError(TargetError):
         return f"no connection to {self.url}" + (f": {self.reason}" if self.reason else "")
 
 
+# What helps against what a target says; who is refused by an HTTP status may have no token at all.
+_MENDS: Final = {
+    "HTTP ": "give what lets you in: --token, -u, --header, --cookie, or an --origin that it allows",
+    "SESSION_CREATE_FAILED": "--users makes a token for each connection and its session, with the secret",
+}
+
+
 class TokenRefusedError(CredentialError):
-    """The target refused the tokens."""
+    """The target refused the tokens, or lets nobody in."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
     def __str__(self) -> str:
-        return "the server refused the token" + (f": {self.reason}" if self.reason else "")
+        mend = next((f"; {text}" for start, text in _MENDS.items() if self.reason.startswith(start)), "")
+        what = "lets nobody in" if self.reason.startswith("HTTP ") else "refused the token"
+        return f"the server {what}" + (f": {self.reason}{mend}" if self.reason else "")
 
 
 class DriverFailedError(WsctlError):

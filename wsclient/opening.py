@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import (
+    HeaderLineTooLong,
     InvalidHandshake,
     InvalidHeader,
     InvalidMessage,
@@ -26,6 +27,9 @@ from websockets.exceptions import (
     InvalidStatus,
     InvalidURI,
     ProxyError,
+    SecurityError,
+    StatusLineTooLong,
+    TooManyHeaders,
     WebSocketException,
 )
 from websockets.frames import Frame, Opcode
@@ -62,6 +66,10 @@ _ANY_MEND: Final = "give what lets you in: --token, -u, --header, --cookie, or a
 _CERTIFICATE_MEND: Final = "give a client certificate by --cert and --key"
 _NO_PLACE: Final = frozenset((400, 404, 405, 426, 501))  # statuses of a path at which no WebSocket is
 _PLACE_MEND: Final = "is its path another than /? --protocol socketio and phoenix know theirs, GraphQL often /graphql"
+# Of an answer that is none; what the library says of these may be told by their kind alone.
+_CAUSES: Final[dict[type, str]] = dict.fromkeys(
+    (SecurityError, StatusLineTooLong, HeaderLineTooLong, TooManyHeaders), "its answer is too large"
+) | {EOFError: "it hung up before it had given an HTTP answer"}
 _TITLE: Final = re.compile(r"(?is)<title>\s*(?:\d{3}\s+)?(.*?)\s*</title>")
 
 Tell = Callable[[Handshake | ControlFrame], None]
@@ -94,6 +102,8 @@ class ObservedConnection(ClientConnection):
     def data_received(self, data: bytes) -> None:
         """Read; whatever comes is a sign of life (asyncio)."""
         super().data_received(data)
+        if self.response is None and self.protocol.handshake_exc is not None:
+            self.transport.abort()  # the library waits for the server to hang up
         self._hear()
         if self._ending is None and self.protocol.close_expected():
             self._ending = self.loop.call_later(_LAST_S, self.transport.abort)  # the library waits for ever
@@ -239,8 +249,9 @@ class _Opening:
                 return f"no WebSocket server answered: {fault} {error.name} header", False
             case ProxyError():
                 return f"no connection through the proxy {self._shown_proxy}: {_root_of(error)}", False
-            case InvalidMessage():
-                return f"no WebSocket server answered: {error}{self._place_mend}", True
+            case InvalidMessage() | StatusLineTooLong():
+                what = _CAUSES.get(type(error.__cause__ or error), str(error))
+                return f"no WebSocket server answered: {what}{self._place_mend}", True
             case InvalidHandshake():
                 return f"no WebSocket server answered: {error}", False
             case TimeoutError():

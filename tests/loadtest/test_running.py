@@ -83,13 +83,26 @@ async def test_a_result_of_a_megabyte_is_one_line():
     [
         (3, TargetUnreachableError, "no connection to ws://[redacted]@127.0.0.1:1/socket.io/: connection refused"),
         (4, TokenRefusedError, "the server refused the token: connection refused"),
+        (
+            4,
+            TokenRefusedError,
+            "the server lets nobody in: HTTP 403; give what lets you in: --token, -u, --header, "
+            "--cookie, or an --origin that it allows",
+        ),
+        (
+            4,
+            TokenRefusedError,
+            "the server refused the token: SESSION_CREATE_FAILED; --users makes a token for each "
+            "connection and its session, with the secret",
+        ),
         (1, DriverFailedError, "the load driver failed with 1: connection refused"),
         (0, DriverFailedError, "the load driver failed with 0: connection refused"),
     ],
 )
 async def test_an_exit_without_a_result_is_an_error_with_the_last_words(code, error, text):
+    said = next((words for words in ("HTTP 403", "SESSION_CREATE_FAILED") if words in text), "connection refused")
     with pytest.raises(error) as caught:
-        await Watched(f"print('connection refused', file=sys.stderr); sys.exit({code})").result()
+        await Watched(f"print('{said}', file=sys.stderr); sys.exit({code})").result()
     assert str(caught.value) == text
 
 

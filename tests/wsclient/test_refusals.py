@@ -13,7 +13,16 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from wsclient import Client, Handshake, HandshakeRefusedError, Opened, ReconnectPolicy
+from tests.tcpserver import tcp_server
+from wsclient import (
+    Client,
+    ConnectionFailedError,
+    DialOptions,
+    Handshake,
+    HandshakeRefusedError,
+    Opened,
+    ReconnectPolicy,
+)
 from wsclient.errors import CredentialsRefusedError
 
 HANG_S = 20
@@ -94,3 +103,23 @@ async def test_a_retry_after_of_a_year_is_cut(make_client):
             await again.connect()
         assert refused.value.retry_after_ms == 600_000
         await client.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 101 Yes\r\nX: " + b"x" * (1 << 20), "its answer is too large"),
+        (b"HTTP/1.1 101 Yes\r\n" + b"X: y\r\n" * 200, "its answer is too large"),
+        (b"HTTP/1.1 " + b"1" * (1 << 20), "its answer is too large"),
+        (b"HTTP/1.1 403 No\r\nContent-Length: 9999999\r\n\r\n", "its answer is too large"),
+    ],
+)
+async def test_an_answer_that_cannot_be_read_is_told_at_once_though_the_server_does_not_hang_up(answer, words):
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await reader.read()
+
+    async with tcp_server(handle) as port, asyncio.timeout(HANG_S):
+        with pytest.raises(ConnectionFailedError, match=words):
+            await Client(f"ws://127.0.0.1:{port}/x", dial=DialOptions(open_timeout_s=10 * HANG_S)).connect()
