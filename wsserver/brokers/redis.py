@@ -77,7 +77,8 @@ class RedisBroker(RedisPublishing):
         missed = {reason: metrics.broker_missed.know((self.place, reason)) for reason in Missed}
         groups = RedisGroups(prefix, limits, now_s, missed, log)
         super().__init__(groups, missed)
-        self._started: asyncio.Future[None] = self._loop.create_future()
+        self._up = asyncio.Event()
+        self._refusal: asyncio.Future[str] = self._loop.create_future()
         self._backplane = RedisBackplane(
             target,
             prefix,
@@ -182,11 +183,13 @@ class RedisBroker(RedisPublishing):
             self._backplane.subscribe(channel)
         self._backplane.start()
         self._revoked.start()
+        beginning = self._loop.create_task(self._begin())
         try:
             async with asyncio.timeout(START_S):
-                await self._started
-                await self._revoked.level()
-                await self._lists.begin()
+                await asyncio.wait((beginning, self._refusal), return_when=asyncio.FIRST_COMPLETED)
+                if not beginning.done():
+                    raise BrokerRefusedError(str(self._target), self._refusal.result())
+                await beginning
         except (TimeoutError, ConfigError, BrokerRefusedError) as error:
             self._revoked.stop()
             await self._backplane.stop(0)
@@ -194,6 +197,13 @@ class RedisBroker(RedisPublishing):
                 raise
             problem = self._backplane.problem or f"no answer within {START_S:g} s"
             raise BrokerUnreachableError(str(self._target), problem) from None
+        finally:
+            beginning.cancel()
+
+    async def _begin(self) -> None:
+        await self._up.wait()
+        await self._revoked.level()
+        await self._lists.begin()
 
     async def share(self, name: str, value: bytes, take: Callable[[bytes], None]) -> None:
         """Agree on a value with the other processes; raises BrokerUnreachableError."""
@@ -275,8 +285,8 @@ class RedisBroker(RedisPublishing):
         self._lists.check()
 
     def _changed(self) -> None:
-        if self._backplane.is_up and not self._started.done():
-            self._started.set_result(None)
+        if self._backplane.is_up:
+            self._up.set()
         self._groups.changed()
         self._revoked.changed()
         self._shared.look()
@@ -286,5 +296,5 @@ class RedisBroker(RedisPublishing):
 
     def _refused(self, problem: str) -> None:
         """End the wait for a start: a password does not become right while one waits."""
-        if not self._started.done():
-            self._started.set_exception(BrokerRefusedError(str(self._target), problem))
+        if not self._refusal.done():
+            self._refusal.set_result(problem)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from wscore.recovery import Position
 from wsserver.brokers.batches import CorruptBatchError, Item, read_items
-from wsserver.brokers.redislink import RedisLink
+from wsserver.brokers.redislink import REFUSALS, RedisLink
 from wsserver.brokers.redisqueue import (
     GIVE_UP_S,
     MAX_QUEUED_BYTES,
@@ -83,6 +83,7 @@ class RedisBackplane:
         self._on_batch = on_batch
         self._on_subscribed = on_subscribed
         self._on_change = on_change
+        self._on_refused = on_refused
         self._now_s = now_s
         self._log = log
         self.producer = producer
@@ -294,6 +295,8 @@ class RedisBackplane:
             self._calls.give_up(problem)
             return True
         self._log.warning("broker.refused", problem=problem[:200])
+        if problem.startswith(REFUSALS):
+            self._on_refused(problem)
         return False
 
     def _calls_up(self, run_id: str) -> None:

@@ -24,7 +24,7 @@ STEADY_S: Final = 1.0  # one that lived for less is dialled as if it had failed:
 _RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]+)\r?$", re.MULTILINE)
 _ROLE: Final = re.compile(rb"^role:(\w+)\r?$", re.MULTILINE)
 # What a Redis answers whom it does not let in, or not do what is done here; the last two are those of old ones.
-_REFUSALS: Final = ("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR Client sent AUTH", "ERR invalid password")
+REFUSALS: Final = ("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR Client sent AUTH", "ERR invalid password")
 
 
 class RefusedError(ConnectionError):
@@ -193,7 +193,7 @@ class RedisLink:
                 return
             if isinstance(reply, Exception):
                 problem = str(reply)
-                kind = RefusedError if problem.startswith(_REFUSALS) else ConnectionError
+                kind = RefusedError if problem.startswith(REFUSALS) else ConnectionError
                 future.set_exception(kind(problem.rstrip(".")))
             else:
                 future.set_result(reply)
