@@ -155,6 +155,9 @@ class ServerSettings:
             raise ConfigError("--port", f"{self.port} is not a port", "use 0 to 65535, 0 for a free one")
         if self.uds is not None and self.engine is EngineName.PICOWS:
             raise ConfigError("--uds", "the picows engine speaks TCP only", "use --engine websockets or auto")
+        for option, time_ms in (("--handshake-timeout", self.handshake_timeout_ms), ("--guest-ttl", self.guest_ttl_ms)):
+            if time_ms <= 0:
+                raise ConfigError(option, "must be more than 0", "nobody could connect")
         if self.max_message_bytes < 1024:
             raise ConfigError("--max-message-size", "less than 1KiB leaves no room for envelopes")
         self.inbound_limits.check(self.max_message_bytes)

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Final
 import typer
 
 from cli.options.operator import OpsKeyFile
+from cli.options.tokens import refuse_empty, refuse_empty_variable
 from cli.secrets import KEY_VARIABLES, read_file, read_key
 from cli.spreading import OptionGroup
 from wscore.errors import ConfigError
@@ -53,10 +54,13 @@ class OpsOptions(OptionGroup, frozen=True, kw_only=True):
         }
         given = {option: file for option, file in files.items() if file is not None}
         if self.ops_port is None:
-            for option in given:
+            for option in (*given, *(("--ops-host",) if self.ops_host != DEFAULT_OPS_HOST else ())):
                 raise ConfigError(option, "there is no operations port to use it at", "add --ops-port")
             return None
         require_packages("--ops-port", PACKAGES, "ops")
+        refuse_empty(self, OpsOptions)
+        for name in SINGLE:
+            refuse_empty_variable(KEY_VARIABLES[name])
         has_keys = given or any(os.environ.get(KEY_VARIABLES[name]) for name in SINGLE)
         keys = KeyRing(self._keys, tuple(given.values())) if has_keys else None
         return PortSettings(self.ops_port, self.ops_host, keys)

@@ -11,7 +11,7 @@ import typer
 from cli.options.ops import OpsOptions
 from cli.options.recovery import RecoveryOptions
 from cli.options.scale import ScaleOptions
-from cli.options.tokens import JwtOptions
+from cli.options.tokens import JwtOptions, refuse_empty
 from cli.options.webhooks import WebhookOptions
 from cli.settings import duration_option, mode_option, size_option
 from cli.spreading import OptionGroup
@@ -287,6 +287,8 @@ def server_settings(
     """Return the settings that the options make, with the profile's choices where nobody chose; raises ConfigError."""
     if listen.uds is not None and scale.workers > 1:
         raise ConfigError("--uds", "several workers listen at a port, each at a socket of its own", "leave one out")
+    for options in (auth, tls, scale, webhooks):
+        refuse_empty(options, type(options))
     secret = auth.secret()
     profile = listen.profile or default_profile(listen.host, listen.uds)
     defaults = profile_defaults(profile, has_secret=secret is not None)

@@ -144,9 +144,14 @@ class JwtOptions(ClaimOptions, frozen=True, kw_only=True):
 def refuse_empty(options: object, group: Any) -> None:
     """Raise ConfigError for a variable that is set but empty where it would name an option of the group.
 
-    Elsewhere that means the default; here the default is to be a guest, or to check less.
+    Elsewhere that means the default; here the default is to be a guest, to check less, or to be open to more.
     """
     for name in group.__struct_fields__:
-        variable = variable_of(name)
-        if getattr(options, name) is None and os.environ.get(variable) == "":
-            raise ConfigError(variable, "is set but empty", "unset it, or give it a value")
+        if getattr(options, name) is None:
+            refuse_empty_variable(variable_of(name))
+
+
+def refuse_empty_variable(variable: str) -> None:
+    """Raise ConfigError for a variable that is set but empty."""
+    if os.environ.get(variable) == "":
+        raise ConfigError(variable, "is set but empty", "unset it, or give it a value")

@@ -25,6 +25,7 @@ from wsserver.webhooks.settings import (
 from wsserver.webhooks.signing import MEND, SigningKeys
 
 PACKAGES: Final = ("h11",)
+ALL_EVENTS: Final = ",".join(WebhookEvent)
 
 
 class WebhookOptions(OptionGroup, frozen=True, kw_only=True):
@@ -40,7 +41,7 @@ class WebhookOptions(OptionGroup, frozen=True, kw_only=True):
     ] = None
     webhook_events: Annotated[
         str, typer.Option(metavar="LIST", help=f"Of these: {', '.join(WebhookEvent)}.", show_default="all")
-    ] = ",".join(WebhookEvent)
+    ] = ALL_EVENTS
     webhook_secret_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help=f"File with the secret that signs (or {WEBHOOK_VARIABLE}).")
     ] = None
@@ -51,8 +52,13 @@ class WebhookOptions(OptionGroup, frozen=True, kw_only=True):
     def settings(self) -> WebhookSettings | None:
         """Return what is told to whom, None for nobody; raises ConfigError."""
         if not self.webhook:
-            if self.webhook_secret_file is not None and self.connecting_url is None:
-                raise ConfigError("--webhook-secret-file", "there is no webhook to sign", "add --webhook URL")
+            for option, is_given in (
+                ("--webhook-secret-file", self.webhook_secret_file is not None and self.connecting_url is None),
+                ("--webhook-events", self.webhook_events != ALL_EVENTS),
+                ("--webhook-memory", self.webhook_memory != DEFAULT_WEBHOOK_MEMORY),
+            ):
+                if is_given:
+                    raise ConfigError(option, "there is no webhook to use it for", "add --webhook URL")
             return None
         targets = tuple(_target("--webhook", url, number) for number, url in enumerate(self.webhook, 1))
         return WebhookSettings(targets, self._keys("--webhook"), events_of(self.webhook_events), self.webhook_memory)

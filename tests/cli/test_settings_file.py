@@ -91,6 +91,8 @@ def test_the_tables_of_other_commands_are_left_alone(wsctl, tmp_path):
         (["serve"], '[serve]\ncompression = "no"', "[serve] compression: is not a switch; write it as true or false"),
         (["serve"], "[serve", "wsctl.toml: is not valid TOML: "),
         (["serve"], "[serve]\nport = 1\nport = 2", "line 3"),
+        (["serve"], f"port = {'[' * 5_000}", "wsctl.toml: is nested too deeply"),
+        (["serve"], "\ufeff[serve]\nprot = 1", "wsctl.toml: [serve] prot: there is no such option"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_line_with_its_place_and_exit_2(wsctl, tmp_path, arguments, text, expected):

@@ -124,6 +124,16 @@ def test_a_file_that_goes_away_keeps_the_old_keys_until_it_is_back(follow, file,
     assert len(key) == 2
 
 
+def test_a_pipe_in_its_place_keeps_the_old_keys_and_holds_nobody_up(follow, file, caplog):
+    key, jwks = follow()
+    file.unlink()
+    os.mkfifo(file)  # to open it would be to wait for somebody who writes
+    for _ in range(3):
+        assert not jwks.look(at_once=True)
+    assert len(key) == 1
+    assert [record.fields["problem"] for record in caplog.records] == ["is no regular file"]
+
+
 def test_it_looks_once_a_second_and_reads_only_what_changed(follow, file, clock, monkeypatch):
     _, jwks = follow()
     jwks.look()

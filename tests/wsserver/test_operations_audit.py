@@ -68,7 +68,7 @@ def test_an_act_that_fails_as_a_whole_is_noted_as_that(lines, code):
         (acting.broadcast(CI, many), ("broadcast", all_of_them, 11)),
         (acting.send(CI, SendMessage("c1", "x")), ("send", "connection:c1", None)),
         (acting.disconnect(CI, EndConnections(user="ann")), ("disconnect", "user:ann", None)),
-        (acting.revoke(CI, Revocation(jti="f3a1")), ("revoke", "jti", None)),
+        (acting.revoke(CI, Revocation(jti="f3a1")), ("revoke", "jti:f3a1", None)),
         (acting.remove_history(CI, HistoryTarget(room="hall")), ("history.remove", "room:hall", None)),
     ):
         assert done(act) is code

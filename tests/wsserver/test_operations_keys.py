@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def test_a_file_has_names_rights_and_keys_or_their_hashes():
         AccessKey("ops@team", Right.READ, bytes.fromhex(DIGEST)),
     ]
     assert DIGEST not in repr(list(named_keys(text, "file")))
+    assert [key.digest.hex() for key in named_keys(f"ci read SHA256:{DIGEST}", "file")] == [DIGEST]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_a_file_has_names_rights_and_keys_or_their_hashes():
         ("ci read short", "file, line 1", "a key has 16 characters or more"),
         (f"ci read {LONG}é", "file, line 1", "the key is not plain ASCII"),
         (f"ci read sha256:{DIGEST[1:]}", "file, line 1", "is no SHA-256 in hex"),
-        (f"ci read sha256:{DIGEST}\nx read SHA256:", "file, line 2", "a key has 16 characters or more"),
+        (f"ci read sha256:{DIGEST}\nx read SHA256:", "file, line 2", "is no SHA-256 in hex"),
         (
             "\n".join(f"k{n} read {LONG}{n}" for n in range(MAX_NAMED_KEYS + 1)),
             "file, line 1001",
@@ -116,3 +118,18 @@ def test_files_are_read_again_once_they_change_and_a_broken_one_changes_nothing(
     ]
     assert told[2][1].startswith("keys, line 1: is not a key with its name")
     assert told[3][1] == f"{file}: No such file or directory"
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_file_in_the_place_of_one_holds_nobody_up(tmp_path, caplog, put):
+    now_s = [0.0]
+    (file := tmp_path / "keys").write_text(f"ci write {LONG}old\n")
+    keys = ring(file, lambda: now_s[0])
+    file.unlink()
+    put(file)
+    for _ in range(3):
+        now_s[0] += 1
+        keys.look(EventLog())  # whoever opened the pipe would wait for its writer
+    assert keys.whose(f"{LONG}old".encode()) is not None
+    told = [(record.message, record.fields["problem"]) for record in caplog.records]
+    assert told == [("ops.keys_refused", f"{file}: is no regular file")]

@@ -7,6 +7,7 @@ of a connection that is left out, and of the one that it goes on as. What a subs
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from struct import Struct
 from typing import Final
@@ -17,6 +18,7 @@ NUMBERED: Final = 1  # takes a seq and is kept
 LOSSY: Final = 2  # a slow reader may miss it
 _ITEM: Final = Struct(">BBI")
 ITEM_BYTES: Final = _ITEM.size
+_ID: Final = re.compile(r"[!-~]{1,128}")  # that of a connection fits, with what it goes on as, and has no space in it
 _PLAIN: Final = 1024
 # The heads of usual items by their size: looked up, since to pack one costs as much as to copy it.
 _PLAIN_HEADS: Final = tuple(_ITEM.pack(NUMBERED, 0, size) for size in range(_PLAIN))
@@ -50,7 +52,12 @@ class CorruptBatchError(ValueError):
 
 
 def pack_head(size: int, flags: int, without: str | None = None, origin: str | None = None) -> bytes:
-    """Write what stands before a payload of so many bytes; `flags` are NUMBERED and LOSSY."""
+    """Write what stands before a payload of so many bytes; `flags` are NUMBERED and LOSSY.
+
+    A `without` that no connection can have as its id leaves out nobody.
+    """
+    if without is not None and not _ID.fullmatch(without):
+        without = None
     if without is None and origin is None:
         return _PLAIN_HEADS[size] if flags == NUMBERED and size < _PLAIN else _ITEM.pack(flags, 0, size)
     name = f"{without or ''} {origin or ''}".encode()

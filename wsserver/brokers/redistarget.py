@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from wscore.errors import ConfigError
 from wscore.text import system_words
 from wsserver.lookup import look_up
+from wsserver.trusting import trusting_context
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
@@ -110,7 +111,7 @@ def read_target(url: str, option: str = "--broker") -> RedisTarget:
             return RedisTarget(
                 path=parts.path, database=_database(parts.query.removeprefix("db=")), username=user, password=password
             )
-        tls = ssl.create_default_context() if parts.scheme.startswith("rediss") else None
+        tls = trusting_context() if parts.scheme.startswith("rediss") else None
         if parts.scheme in _SENTINELS:
             return _sentinel_target(parts, user, password, tls)
         if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.query or parts.fragment:

@@ -73,7 +73,7 @@ def named_keys(text: str, source: str) -> Iterator[AccessKey]:
             raise ConfigError(place, "the key is not plain ASCII", "openssl rand -hex 32 makes one")
         if count > MAX_NAMED_KEYS:
             raise ConfigError(place, f"these are more than {MAX_NAMED_KEYS} keys")
-        if not key.startswith(_HASHED):
+        if not key.lower().startswith(_HASHED):
             yield AccessKey.of(name, Right(right), key, place)
         elif _DIGEST.fullmatch(key, len(_HASHED)):
             yield AccessKey(name, Right(right), bytes.fromhex(key[len(_HASHED) :]))

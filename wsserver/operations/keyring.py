@@ -31,7 +31,7 @@ class KeyRing:
         self._files = FollowedFiles(files, now_s) if files else None
         self._problem: str | None = None  # what was logged last: a file that is gone is so for every look
         if self._files is not None:
-            with suppress(OSError):  # `read` says which, and how
+            with suppress(OSError, ConfigError):  # `read` says which, and how
                 self._files.have_changed()
         self._keys = _checked(read())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import h11
 
 from wsserver.lookup import look_up
+from wsserver.trusting import trusting_context
 from wsserver.webhooks.exchange import BackendAnswer, BackendConnection, NoAnswerError, PostError, problem_of
 from wsserver.webhooks.settings import HookUrl
 from wsserver.webhooks.signing import SigningKeys
@@ -31,7 +31,7 @@ class Poster:
     def __init__(self, target: HookUrl, keys: SigningKeys, now_ms: Callable[[], int], *, timeout_s: float) -> None:
         parts = urlsplit(target.url)
         self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._tls = trusting_context() if parts.scheme == "https" else None
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._headers = [(b"host", parts.netloc.encode()), *_HEADERS]
         self._keys = keys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from wscore.errors import ConfigError
+from wsserver.trusting import trusting_context
 from wsserver.webhooks.signing import SigningKeys
 
 DEFAULT_WEBHOOK_MEMORY: Final = 16 << 20
@@ -18,6 +20,8 @@ MAX_ASKED: Final = 100  # clients about whom a backend is asked at once
 MAX_WAITING: Final = 2000  # these, and those who wait for their turn
 MAX_ASKED_OF_ADDRESS: Final = MAX_ASKED // 4  # so that one that connects and leaves does not keep the others out
 MAX_WAITING_OF_ADDRESS: Final = MAX_WAITING // 4
+# What the resolver takes; one of IPv6 stands in brackets, which urlsplit has checked.
+_HOST: Final = re.compile(r"(?=.{1,254}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _SHAPE: Final = "write it like https://backend.example/hooks"
 
 
@@ -41,17 +45,21 @@ class HookUrl:
         """Raises ConfigError, which shows nothing of it, for what nothing can be posted to."""
         try:
             parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
+            host, port = parts.hostname, parts.port
         except ValueError:
             raise ConfigError(option, "is not a URL", _SHAPE) from None
         if parts.scheme not in ("http", "https") or not host:
             raise ConfigError(option, "is not an http or https URL", _SHAPE)
         if not url.isascii() or not url.isprintable() or " " in url:
             raise ConfigError(option, "is not plain ASCII", "write the host in punycode, and the rest percent-encoded")
+        if port == 0 or (":" not in host and not _HOST.fullmatch(host)):
+            raise ConfigError(option, "has a host or a port that nobody can have", _SHAPE)
         if parts.username is not None or parts.fragment:
             raise ConfigError(
                 option, "has a user or a fragment", "leave it out: the signature says who asks, see docs/webhooks.md"
             )
+        if parts.scheme == "https":
+            trusting_context()  # before anybody is asked or told: what is wrong with it is wrong for good
         self.option = option
         self.number = number
         self.url = url
@@ -72,6 +80,10 @@ class WebhookSettings:
     def __post_init__(self) -> None:
         if len(self.targets) > MAX_TARGETS:
             raise ConfigError("--webhook", f"more than {MAX_TARGETS} targets", "let one of them tell the others")
+        urls = [target.url for target in self.targets]
+        for target in self.targets:
+            if urls.count(target.url) > 1:
+                raise ConfigError("--webhook", f"target {target.number} is given twice", "give each URL once")
         if self.memory < MIN_WEBHOOK_MEMORY:
             raise ConfigError("--webhook-memory", "less than 64KiB holds too few events")
 

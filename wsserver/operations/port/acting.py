@@ -122,8 +122,8 @@ class Acting:
 
     async def revoke(self, operator: Operator, revocation: Revocation) -> RevokeResult:
         """Revoke tokens; raises ApiError."""
-        what = [("user", revocation.user_id), ("issued before", revocation.issued_before_ms)]
-        target = "jti" if revocation.jti is not None else " ".join(f"{k}:{v}" for k, v in what if v is not None)
+        what = [("jti", revocation.jti), ("user", revocation.user_id), ("issued before", revocation.issued_before_ms)]
+        target = " ".join(f"{k}:{v}" for k, v in what if v is not None)
         answer = await self._one(operator, "revoke", target, RevokeTokens(revocation))
         assert isinstance(answer, RevokeAnswer)
         return RevokeResult(answer.expires_at)
