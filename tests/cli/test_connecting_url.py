@@ -124,7 +124,6 @@ def test_every_worker_asks(start_wsctl, redis):
                 WSCTL_WEBHOOK_SECRET=SECRET,
             )
         )
-        serving.until("worker.serving", 2)
         serving.banner()
         with ExitStack() as stack:
             members = [Member(stack, serving.url, "s", "hall") for _ in range(12)]

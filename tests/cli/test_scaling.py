@@ -90,8 +90,8 @@ def cpu_s(pid: int) -> float:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads proc(5)")
 def test_two_real_workers_and_their_redis_take_about_that(start_wsctl, redis, tmp_path):
     serving = Serving(start_wsctl("serve", "--port", "0", "--workers", "2", "--broker", redis.url))
-    workers = [int(fields["pid"]) for fields in serving.until("worker.serving", 2)]
     url = serving.banner()
+    workers = serving.workers
 
     def taken(rate: int) -> tuple[list[float], float]:
         """Return the processor seconds of each worker and of Redis for the same connections at a rate."""

@@ -253,7 +253,6 @@ def test_two_workers_tell_of_a_room_once(start_wsctl, redis, backend):
             WSCTL_WEBHOOK_SECRET=SECRET,
         )
     )
-    serving.until("worker.serving", 2)
     serving.banner()
     with ExitStack() as stack:
         members = [Member(stack, serving.url, "s", "hall") for _ in range(12)]
@@ -279,14 +278,13 @@ def test_a_worker_that_is_killed_leaves_no_room_occupied(start_wsctl, redis, bac
             WSCTL_WEBHOOK_SECRET=SECRET,
         )
     )
-    pids = [int(fields["pid"]) for fields in serving.until("worker.serving", 2)]
     serving.banner()
     with ExitStack() as stack:
         rooms = {f"room{number}" for number in range(8)}
         for room in rooms:
             Member(stack, serving.url, "s", room)
         assert {event["room"] for event in backend.events(8)} == rooms
-        for pid in pids:
+        for pid in serving.workers:
             os.kill(pid, signal.SIGKILL)
         assert {event["room"] for event in backend.events(8) if event["type"] == "room_vacated"} == rooms
 
