@@ -126,7 +126,7 @@ def _failures(summary: Summary, checks: Sequence[Check], *, judged: bool) -> Ite
         if summary.target_died_at_s is not None:
             yield f"The target died {summary.target_died_at_s:.1f} s after the start ({codes})."
         else:
-            yield f"The target ended every connection {summary.all_lost_at_s:.1f} s after the start ({codes})."
+            yield f"Every connection was gone {summary.all_lost_at_s:.1f} s after the start ({codes})."
     yield from _absences(summary)
     for check in checks:
         if not check.passed and not check.shortage:

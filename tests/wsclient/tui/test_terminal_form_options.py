@@ -132,6 +132,7 @@ async def test_a_field_of_an_option_that_is_given_is_closed_and_says_what_wins(o
             place = screen.query_one(f"#{name}" if name in ("user", "password") else f"#option-{name}", Input)
             assert (place.disabled, place.value, place.placeholder) == (True, "", f"{winner} wins, being given")
         assert not screen.query_one("#option-cookie", Input).disabled
+        assert not screen.query_one("#more", Collapsible).collapsed
         assert screen.query_one("#kind").disabled
         await terminal.shows("Connect as: --token wins, being given")
         screen.query_one("#options", Input).focus()
@@ -140,3 +141,11 @@ async def test_a_field_of_an_option_that_is_given_is_closed_and_says_what_wins(o
         screen.query_one("#profile").value = "it"
         await terminal.until(lambda: screen.query_one("#options", Input).value)
         assert screen.filled_in == target
+
+
+async def test_what_wins_is_to_be_seen_where_nothing_else_opens_the_fields(open_terminal):
+    async with open_terminal("ws://a.example/", form=True, given=frozenset({"proxy"}), size=(80, 50)) as terminal:
+        await terminal.shows("--proxy wins, being given")
+    async with open_terminal("ws://a.example/", form=True, given=frozenset({"token"})) as terminal:
+        await terminal.shows("--token wins, being given")
+        assert terminal.screen.query_one("#more", Collapsible).collapsed

@@ -53,7 +53,7 @@ async def send(terminal, type: str, text: str) -> None:
 async def test_events_of_socket_io_go_out_by_their_name_and_come_with_their_attachments(foreign, open_terminal):
     settings = ProtocolSettings(name=ProtocolName.SOCKETIO)
     async with open_terminal(foreign("socketio"), session=None, protocol=settings) as terminal:
-        await terminal.shows("protocol socketio", "news")
+        await terminal.shows("socketio is spoken", "news")
         await send(terminal, "say", '[{"a":1.10},2]')
         await terminal.until(lambda: "said" in terminal.rows())
         await terminal.press("end", "enter")
@@ -70,7 +70,7 @@ async def test_events_of_socket_io_go_out_by_their_name_and_come_with_their_atta
 async def test_a_query_of_graphql_is_typed_as_it_is_and_its_results_come_one_by_one(foreign, open_terminal):
     settings = ProtocolSettings(name=ProtocolName.GRAPHQL_WS)
     async with open_terminal(foreign("graphql"), session=None, protocol=settings) as terminal:
-        await terminal.shows("protocol graphql-ws", "connection_ack")
+        await terminal.shows("graphql-ws is spoken", "connection_ack")
         await send(terminal, "", "subscription { count(to: 3) }")
         await terminal.until(lambda: terminal.rows()[-4:] == ["next", "next", "next", "complete"])
         await terminal.press("end", "up", "enter")

@@ -23,7 +23,7 @@ from wsclient.tui.model.health import Health
 from wsclient.tui.model.ring import MessageRing
 from wscore.envelope import Envelope
 from wscore.errors import WsctlError
-from wscore.foreign import Adapter, Frame
+from wscore.foreign import Adapter, Frame, ProtocolName
 from wscore.payloads import Limits, Timestamp
 
 if TYPE_CHECKING:
@@ -217,7 +217,8 @@ class LiveConnection:
             case Opened(session, protocol):
                 health.state, health.session = "open", session
                 health.problem, health.reconnect_at_ms = "", None
-                who = f"connected; protocol {protocol}" if session is None else f"connected as {session.user_id}"
+                spoken = f"{protocol} is spoken" if protocol != ProtocolName.AUTO else "what is typed goes as it is"
+                who = f"connected; {spoken}" if session is None else f"connected as {session.user_id}"
                 self._note(who if session is None else f"{who}, session {session.session_id}")
             case Closed(code, reason, is_ours):
                 if self._talk_hears is not None:

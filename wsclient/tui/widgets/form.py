@@ -109,9 +109,8 @@ class ConnectForm(Screen[None]):
                         rivals = _LOGIN if field.name in _LOGIN else (field.name,)
                         yield self._input(f"option-{field.name}", field.hint, *rivals)
             others = self._given.difference(_WHO, _LOGIN, (field.name for field in OPTION_FIELDS))
-            yield Label(
-                f"Other options of the connection{self._winning(*sorted(others)) or ', as on the command line'}"
-            )
+            note = self._winning(*sorted(others)) or " (optional, as on the command line)"
+            yield Label(f"Other options of the connection{note}")
             yield Input(placeholder="--insecure --origin URL --type-key KEY …", compact=True, id="options")
             with Horizontal():
                 yield Button("Connect", variant="primary", compact=True, id="connect")
@@ -196,7 +195,8 @@ class ConnectForm(Screen[None]):
 
     def _fill_options(self, target: Target) -> None:
         values, rest = split_options(target.options)
-        self.query_one("#more", Collapsible).collapsed = not (values or target.user)
+        closed = self.query_one("#more", Collapsible).query("Input:disabled")
+        self.query_one("#more", Collapsible).collapsed = not (values or target.user or closed)
         self.query_one("#options", Input).value = rest
         places = {f"option-{field.name}": values.get(field.name, "") for field in OPTION_FIELDS}
         for id, value in (places | {"user": target.user, "password": target.password}).items():
