@@ -15,7 +15,7 @@ from typer.main import get_command
 from cli import collector
 from cli.exits import ExitCode, exit_code_of
 from cli.grouped import GroupedCommand
-from cli.origins import name_place
+from cli.origins import in_plain_words, name_place
 from cli.output import ReaderGoneError, fail, fail_with_traceback, guard_logging, out
 from cli.settings import bind_environment
 from cli.streams import prepare_streams
@@ -177,7 +177,7 @@ def _answer_shell() -> NoReturn:
 
 
 def _usage(error: Any) -> ExitCode:
-    message = error.format_message()
+    message = in_plain_words(error.format_message())
     if message.startswith("Usage:"):  # a bare `wsctl` or `wsctl token`: its help is the message
         out(message)
         return ExitCode.USAGE

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
 from wscore.errors import ConfigError
 
 _KEY: Final = "cli.origins"
+_KIND: Final = re.compile(r"is not a valid (int|float)(eger)?( range)?\b")
 # What a flag may take the place of although the environment or the file names it: (weaker, stronger).
 _ALTERNATIVES: Final = (
     *(("url", "profile"), ("url", "serve"), ("serve", "url"), ("app", "voice"), ("voice", "app")),
@@ -39,8 +41,13 @@ def name_place(error: Exception, ctx: Any) -> Exception:
         return error
     parameter, message = getattr(error, "param", None), getattr(error, "message", None)
     if parameter is not None and message and (place := _place(command, file, parameter)) is not None:
-        return ConfigError(place, message.rstrip("."))
+        return ConfigError(place, in_plain_words(message.rstrip(".")))
     return error
+
+
+def in_plain_words(message: str) -> str:
+    """Return what the argument parser says, without its own names of kinds."""
+    return _KIND.sub(lambda found: "is not a number" if found[1] == "float" else "is not a whole number", message)
 
 
 def prefer(ctx: Any) -> None:

@@ -127,6 +127,8 @@ def test_a_claim_that_is_no_json_is_text(wsctl, value):
 REFUSED = [
     ("serve", "port", "70000", "70000 is not in the range"),
     ("serve", "port", "-1", "-1 is not in the range"),
+    ("serve", "port", "8x", "'8x' is not a whole number\n"),
+    ("serve", "rate-limit", "fast", "'fast' is not a number\n"),
     ("serve", "guests", "some", "'some' is not one of"),
     ("serve", "heartbeat-interval", "25 parsecs", "'25 parsecs': a duration is"),
     ("serve", "heartbeat-timeout", "1s", "must be longer than --heartbeat-interval"),
@@ -164,7 +166,7 @@ def test_a_flag_that_is_refused_is_named_as_one_whatever_the_environment_says(ws
     (tmp_path / "wsctl.toml").write_text("[serve]\nport = 80\n")
     result = wsctl("serve", "--port", "x", WSCTL_PORT="81")
     assert result.returncode == 2
-    assert result.stderr.startswith("wsctl: Invalid value for '--port': 'x'")
+    assert result.stderr.startswith("wsctl: Invalid value for '--port': 'x' is not a whole number; see wsctl serve")
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])

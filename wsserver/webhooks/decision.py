@@ -5,6 +5,7 @@ What is not exactly in that form decides nothing: a field that is misspelt could
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -67,12 +68,30 @@ def decide(body: bytes, asked: ConnectRequest, errors: Mapping[str, AppErrorCode
         raise BadDecisionError(f"it answered with {_problem(error)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise BadDecisionError("it answered what is no JSON") from None
+    _check_names(body, answer)
     given = [name for name in answer.__struct_fields__ if getattr(answer, name) is not UNSET]
     if answer.refuse is not UNSET:
         if given != ["refuse"]:
             raise BadDecisionError("it refused and let in at once")
         _refuse(answer.refuse, asked, errors)
     _let_in(answer, asked)
+
+
+def _check_names(body: bytes, answer: _Answer) -> None:
+    """Raise BadDecisionError where a name is there twice, of which one reader takes the first, another the last.
+
+    A state is left to the app that reads it, however large it is.
+    """
+    rest = body if answer.state is UNSET else body.replace(bytes(answer.state), b"0", 1)
+    try:
+        json.loads(rest, object_pairs_hook=_unique, parse_int=len)
+    except (ValueError, RecursionError):
+        raise BadDecisionError("it answered JSON that cannot be read in one way alone") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise BadDecisionError("it answered with a field twice")
 
 
 def _refuse(refusal: _Refusal, asked: ConnectRequest, errors: Mapping[str, AppErrorCode]) -> None:

@@ -119,6 +119,8 @@ class BackendConnection(asyncio.Protocol):
             event = self._http.next_event()
             if isinstance(event, h11.Response):
                 self._response = event
+                if _declared(event) > MAX_ANSWER:  # nobody waits for what would be refused
+                    raise PostError(_TOO_MUCH)
             elif isinstance(event, h11.Data):
                 self._body += event.data
                 if len(self._body) > MAX_ANSWER:
@@ -141,7 +143,9 @@ class BackendConnection(asyncio.Protocol):
         response, http = self._response, self._http
         assert response is not None
         assert self._answer is not None
-        is_clean = http.trailing_data == (b"", False)
+        names = {name for name, _ in response.headers}
+        # One that names two lengths may have ended elsewhere for somebody between (RFC 9112 section 6.3).
+        is_clean = http.trailing_data == (b"", False) and not names >= {b"content-length", b"transfer-encoding"}
         if is_clean and http.our_state is h11.DONE and http.their_state is h11.DONE:
             http.start_next_cycle()
             self.is_free = True
@@ -165,6 +169,11 @@ def problem_of(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return "its certificate is not one to trust"
     return "TLS failed" if isinstance(error, ssl.SSLError) else "it cannot be reached"
+
+
+def _declared(response: h11.Response) -> int:
+    """Return how long an answer says that it is, 0 where it says nothing; h11 has checked that it is a number."""
+    return int(dict(response.headers).get(b"content-length", 0))
 
 
 def _retry_after_s(response: h11.Response) -> int:

@@ -90,6 +90,13 @@ async def test_what_comes_while_nobody_asks_is_not_an_answer_either(backend):
     assert len(backend.connections) == 2
 
 
+async def test_an_answer_of_two_lengths_is_the_last_of_its_connection(backend):
+    both = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmine\r\n0\r\n\r\n"
+    backend.writes = [both, answer(b"yours"), b""]
+    assert await bodies(backend, 2) == [b"mine", b"yours"]
+    assert len(backend.connections) == 2
+
+
 async def test_a_connection_that_the_backend_has_closed_costs_no_request(backend):
     backend.writes = [answer(b"1"), None, answer(b"2"), None, answer(b"3"), b""]
     assert await bodies(backend, 3) == [b"1", b"2", b"3"]
@@ -109,6 +116,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ("written", "problem"),
     [
         (answer(b"x" * 65537), "more than 64 KiB"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 65537\r\n\r\n", "more than 64 KiB"),  # nobody waits for the rest
         (CHUNKED + b"1;" + b"y" * 9000 + b"\r\nx\r\n", "connection was lost"),
         (CHUNKED + (b"1;" + b"y" * 90 + b"\r\nx\r\n") * 2000, "more than 512 parts"),
         (CHUNKED + b"1\r\nx\r\n" * 40_000, "more than 512 parts"),
