@@ -101,6 +101,15 @@ async def session(url, name="s"):
         yield ws
 
 
+async def test_the_greeting_names_the_worker_that_one_is_connected_to(serving):
+    async def worker():
+        async with connect(f"{serving.url}?token={guest()}", proxy=None) as ws:
+            return json.loads(await asyncio.wait_for(ws.recv(), HANG_S))["data"]["worker"]
+
+    # The system chooses by the client's port: that forty come to one of two is one chance in 10^12.
+    assert {await worker() for _ in range(40)} == {0, 1}
+
+
 async def spread(url, count):
     """Open connections until each of the workers surely has some."""
     return [await connect(f"{url}?token={guest()}&sessionId=s", proxy=None) for _ in range(count)]
