@@ -88,6 +88,7 @@ async def test_time_is_moved_for_timers_of_the_app_and_of_the_server(app_server)
     await app_server.advance(59)
     await watcher.expect_nothing("tick")
     await app_server.advance(181)
+    await app_server.settle()
     assert [message.type for message in watcher.messages] == ["tick"] * 4
     await watcher.send("later", 3600)
     await watcher.barrier()
