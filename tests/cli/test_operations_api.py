@@ -109,8 +109,13 @@ def shared_ops(ops):
 def test_a_body_that_is_no_json_is_refused(shared_ops):
     body = b'{"type":"x","room":"a"}'
     json_type = {"Content-Type": "application/json"}
-    for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
+    for headers in (
+        *({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}),
+        *({"Content-Type": "application/json; charset=latin-1"}, {**json_type, "Content-Encoding": "gzip"}),
+    ):
         assert refused(shared_ops.post("publish", content=body, headers=headers))[:2] == (400, "INVALID_REQUEST")
+    in_words = {"Content-Type": 'Application/JSON; Charset="UTF-8"', "Content-Encoding": "identity"}
+    assert shared_ops.post("publish", content=body, headers=in_words).status_code == 200
     for content in (
         b"",
         b"{",

@@ -57,7 +57,7 @@ def pack_head(size: int, flags: int, without: str | None = None, origin: str | N
     A `without` that no connection can have as its id leaves out nobody.
     """
     if without is not None and not _ID.fullmatch(without):
-        without = None
+        without = origin = None  # who is not here goes on as itself
     if without is None and origin is None:
         return _PLAIN_HEADS[size] if flags == NUMBERED and size < _PLAIN else _ITEM.pack(flags, 0, size)
     name = f"{without or ''} {origin or ''}".encode()

@@ -52,7 +52,8 @@ def test_what_is_no_batch_is_refused(published):
 
 @pytest.mark.parametrize("without", ["c" * 129, "c" * 1024, "ü" * 128, "\ud800", "c1 o1", "c\n1"])
 def test_what_no_connection_can_be_called_leaves_out_nobody(without):
-    item = Item(b"hello", True, without=without)
-    assert list(read_batch(b"epoch:7:1:" + pack_item(item)).items) == [USUAL]
+    for origin in ("", without):
+        item = Item(b"hello", True, without=without, origin=origin)
+        assert list(read_batch(b"epoch:7:1:" + pack_item(item)).items) == [USUAL]
     longest = Item(b"hello", True, without="c" * 128)
     assert list(read_batch(b"epoch:7:1:" + pack_item(longest)).items) == [longest]

@@ -69,6 +69,16 @@ async def test_rooms_users_and_those_left_out_are_the_same_everywhere(start_pair
     assert [message.data for message in await first.hub.history(room="lobby")] == [1, 4]
 
 
+@pytest.mark.parametrize("nobody", ["c" * 200, "c" * 1000, "ü" * 100, "c1 c2", ""])
+async def test_an_id_that_no_connection_has_leaves_out_nobody(start_pair, open_raw, nobody):
+    first, second = await start_pair()
+    here, there = await open_raw(first.url, session="s"), await open_raw(second.url, session="s")
+    first.hub.publish("news", 1, session="s", lossy=True, except_connection=nobody)
+    await first.hub.published("news", 2, session="s", except_connection=nobody)
+    for client in (here, there):
+        assert [(await client.receive())["data"] for _ in range(2)] == [1, 2]
+
+
 async def test_while_redis_is_away_nobody_is_told_what_is_not_so(start_pair, open_raw, redis, movable_clock):
     first, second = await start_pair(clock=movable_clock.clock)
     here, there = await open_raw(first.url, session="s"), await open_raw(second.url, session="s")

@@ -18,6 +18,7 @@ from wsserver.operations.problems import ApiError
 MAX_BODY_BYTES: Final = 1 << 20
 MAX_BODY_DEPTH: Final = MAX_DEPTH + 4  # the data of an act of a batch stands three levels deep
 BODIES_IN_ALL: Final = 16 << 20
+_CHARSET: Final = re.compile(r"charset\s*=\s*\"?([^\";\s]*)")
 _PLACE: Final = re.compile(r" - at `(\$.*)`$")
 
 P = TypeVar("P", bound=Parameters)
@@ -34,8 +35,14 @@ class Bodies:
 
     async def read(self, request: Request) -> bytes:
         """Return a body, which counts until `release`; raises ApiError."""
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+        if kind.strip() != "application/json":
             raise ApiError(ApiErrorCode.INVALID_REQUEST, "The body has to be JSON, and its Content-Type to say so.")
+        charset = _CHARSET.search(parameters)
+        if charset is not None and charset[1] not in ("utf-8", "utf8"):
+            raise ApiError(ApiErrorCode.INVALID_REQUEST, "The body has to be in UTF-8.")
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise ApiError(ApiErrorCode.INVALID_REQUEST, "The body has to come as it is, without a Content-Encoding.")
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and (len(declared) > 10 or int(declared) > MAX_BODY_BYTES):
             raise _too_large()
