@@ -24,7 +24,7 @@ from wscore.jsonvalues import (
 )
 from wscore.messages import MESSAGES
 from wscore.payloads import ErrorData, Timestamp
-from wscore.rooms import is_room_name
+from wscore.rooms import in_words, is_room_name
 
 MAX_ID_LENGTH: Final = 64
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # larger integers lose digits in JavaScript clients
@@ -171,7 +171,7 @@ def _reason(error: Exception, root: str = "$") -> str:
         return f"JSON is nested too deeply - at `{root}`"
     if isinstance(error, UnicodeDecodeError):
         return f"JSON is not UTF-8 - at `{root}`"
-    text = str(error)
+    text = in_words(str(error))
     # msgspec reports a high surrogate without its low half in skipped data as truncation.
     if "truncated" in text:
         return "JSON is malformed: truncated, or a lone surrogate"

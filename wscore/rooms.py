@@ -16,7 +16,9 @@ PATTERN_RULE: Final = "a pattern is a room's name, or the start of one and a * a
 _CHARACTERS: Final = "[A-Za-z0-9_.:-]"
 _NAME: Final = re.compile(f"{_CHARACTERS}{{1,128}}")
 # For data that holds the name of a room. What is not one is refused there, with the place; a `$` alone takes a newline.
-RoomName = Annotated[str, msgspec.Meta(pattern=rf"^{_CHARACTERS}+$(?!\n)", max_length=128)]
+NAME_PATTERN: Final = rf"^{_CHARACTERS}{{1,128}}$(?!\n)"
+RoomName = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+_AS_MSGSPEC_SAYS: Final = f"`str` matching regex {NAME_PATTERN!r}"
 _PATTERN: Final = re.compile(rf"{_CHARACTERS}{{1,128}}|{_CHARACTERS}{{0,127}}\*")
 
 
@@ -84,3 +86,8 @@ def _grant(entry: object) -> RoomGrant:
     if not is_room_pattern(grant.pattern) or not isinstance(grant.publish, bool):
         raise ValueError('a list of patterns of rooms ("chat.*", the * only at the end) or {"pattern", "publish"}')
     return grant
+
+
+def in_words(problem: str) -> str:
+    """Return what msgspec says of data, with the rule of names in words where it has their pattern."""
+    return problem.replace(_AS_MSGSPEC_SAYS, "1 to 128 of `A-Z a-z 0-9 _ . : -`")

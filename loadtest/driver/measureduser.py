@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -21,6 +23,7 @@ from loadtest.generator.usertraffic import UserTraffic
 from loadtest.wire import Tokens
 from wscore.errors import WsctlError
 from wscore.foreign import Adapter
+from wscore.text import neutralise, redact
 
 T = TypeVar("T")
 
@@ -79,7 +82,9 @@ class MeasuredUser(User):
         """Count an exception that a task did not catch; what failed as a step is counted already."""
         if cls._traffic is not None and not isinstance(problem, ScenarioError):
             user = getattr(user, "user", user)  # Locust names the set of tasks
-            cls._traffic.error(f"{type(problem).__name__} in {type(user).__name__}")
+            place, words = _place(cls._traffic.plan.script, problem), neutralise(redact(str(problem)))
+            text = f"{type(problem).__name__} in {type(user).__name__}{place}"
+            cls._traffic.error(f"{text}: {words}" if words else text)
 
     def check(self, holds: object, name: str) -> None:
         """Report whether something holds that you expect; what does not is a failure and an error of the run."""
@@ -101,6 +106,9 @@ class MeasuredUser(User):
         connection, self._connection = self._connection, None
         if connection is not None and connection.is_open:
             connection.close()
+
+    def on_reconnect(self) -> None:
+        """Called once a lost connection is back, before the next step: override it to join rooms again, say."""
 
     def on_stop(self) -> None:
         """Close the connection; call this when you override it."""
@@ -189,6 +197,7 @@ class MeasuredUser(User):
                     traffic.give_up(lost)
                     return
             else:
+                self.on_reconnect()
                 return
 
     def _timed(self, kind: str, name: str, step: Callable[[], T]) -> T:
@@ -224,3 +233,9 @@ class MeasuredUser(User):
             context=self.context(),
             exception=problem,
         )
+
+
+def _place(path: str | None, problem: BaseException) -> str:
+    """Return the last line of the scenario's file that an exception came through, as ` (scenario.py:12)`."""
+    lines = [line for frame, line in traceback.walk_tb(problem.__traceback__) if frame.f_code.co_filename == path]
+    return f" ({os.path.basename(path)}:{lines[-1]})" if path and lines else ""

@@ -20,6 +20,7 @@ from loadtest.generator.usertraffic import UserTraffic, step_of
 from wscore.envelope import MessageProtocol
 from wscore.jsonvalues import NOT_JSON
 from wscore.message import Message
+from wscore.text import neutralise, redact
 from wscore.units import format_figure
 from wscore.wallclock import now_ms
 
@@ -49,13 +50,15 @@ class EnvelopeUser(MeasuredUser):
         greeting: Message = self._timed("CONNECT", "connect", lambda: self._connect(session_id, timeout_s))
         return greeting
 
-    def send(self, type: str, data: object = msgspec.UNSET, *, id: str | None = None) -> None:
-        """Send a message and wait for nothing; the time reported is that of handing it over."""
-        self._timed("SEND", type, lambda: self._send(type, data, id))
+    def send(self, type: str, data: object = msgspec.UNSET, *, id: str | None = None, room: str | None = None) -> None:
+        """Send a message, to a room if one is given, and wait for nothing; the time is that of handing it over."""
+        self._timed("SEND", type, lambda: self._send(type, data, id, room))
 
-    def request(self, type: str, data: object = msgspec.UNSET, timeout_s: float = 10.0) -> Message:
+    def request(
+        self, type: str, data: object = msgspec.UNSET, timeout_s: float = 10.0, *, room: str | None = None
+    ) -> Message:
         """Send a message with an id and return the reply that carries it; an `error` that does is raised."""
-        reply: Message = self._timed("REQUEST", type, lambda: self._request(type, data, timeout_s))
+        reply: Message = self._timed("REQUEST", type, lambda: self._request(type, data, timeout_s, room))
         return reply
 
     def expect(
@@ -87,20 +90,19 @@ class EnvelopeUser(MeasuredUser):
             return self._wait("session_created", lambda message: True)
         raise ScenarioError(f"no session_created within {format_figure(timeout_s)} s")
 
-    def _send(self, type: str, data: object, id: str | None) -> None:
-        self._connected().send(self._protocol.serialize(self._protocol.create_envelope(type, data, id=id)))
+    def _send(self, type: str, data: object, id: str | None, room: str | None) -> None:
+        self._connected().send(self._protocol.serialize(self._protocol.create_envelope(type, data, id=id, room=room)))
 
-    def _request(self, type: str, data: object, timeout_s: float) -> Message:
+    def _request(self, type: str, data: object, timeout_s: float, room: str | None) -> Message:
         id = f"{self._beginning()}{self._index()}-{next(self._ids)}"
         waiting = self._replies[id] = gevent.event.AsyncResult()
         sent_ns = monotonic_ns()
         try:
-            self._send(type, data, id)
+            self._send(type, data, id, room)
             with gevent.Timeout(timeout_s, False):
                 reply: Message = waiting.get()
                 if reply.type == "error":
-                    code = reply.data.get("code") if isinstance(reply.data, dict) else None
-                    raise ScenarioError(str(code or "error"))
+                    raise ScenarioError(_refusal(reply.data))
                 return reply
         finally:
             del self._replies[id]
@@ -172,3 +174,10 @@ class EnvelopeUser(MeasuredUser):
         while (message := queue.get()) is not None:
             for handler in self._handlers[message.type]:
                 handler(message)
+
+
+def _refusal(data: object) -> str:
+    """Return what an `error` says, its code first."""
+    said = data if isinstance(data, dict) else {}
+    words = (str(said[name]) for name in ("code", "message") if said.get(name))
+    return neutralise(redact(": ".join(words))) or "error"

@@ -293,6 +293,8 @@ class BroadcastScenario(Scenario):
                 "hint",
                 "only publishers lost messages, their own: a server that leaves the sender out needs --except-sender",
             )
+        if summary.sent and not summary.received:
+            yield "hint", "nothing that was sent came to anybody: an app has to handle message, and publish it"
         if summary.config.get("reconnects"):
             yield from recovery_facts(summary, "group")
 

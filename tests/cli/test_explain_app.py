@@ -75,6 +75,14 @@ def table(ctx: Context, data: Open | Close) -> None: ...
 def page(ctx: Context, data: Place | None) -> None: ...
 
 
+class Entry(msgspec.Struct):
+    said: object
+
+
+@app.on("history", replies=list[Entry])
+def history(ctx: Context, data: Entry) -> None: ...
+
+
 empty = App()
 '''
 
@@ -109,6 +117,11 @@ def test_a_program_reads_the_schema(explain):
     assert order["schema"]["$defs"]["Order"]["properties"]["howMany"]["exclusiveMinimum"] == 0
 
 
+def test_what_may_be_any_object_is_any_json(explain):
+    facts = json.loads(explain("history", "--json").stdout)
+    assert (facts["data"], facts["reply data"]) == ("said: any JSON", "array of (said: any JSON)")
+
+
 def test_the_app_is_listed_with_what_it_sends_and_its_codes(explain):
     listed = [json.loads(line) for line in explain("--json").stdout.splitlines()]
     assert {fact["code"]: fact.get("sent") for fact in listed} == {
@@ -116,6 +129,7 @@ def test_the_app_is_listed_with_what_it_sends_and_its_codes(explain):
         "move": "from the client",
         "order": "from the client",
         "page": "from the client",
+        "history": "from the client",
         "table": "from the client",
         "order.placed": "both ways",
         "game.moved": "from the server",

@@ -90,11 +90,53 @@ def test_a_check_that_does_not_hold_fails_the_run(run):
     assert result.failures == [f"{sum(result.summary['errors'].values()):,} errors occurred."]
 
 
+def test_a_broadcast_of_which_nothing_comes_to_anybody_has_a_hint(tmp_path):
+    load = ("--connections", "2", "--ramp", "100ms", "--duration", "1s", "--drain", "100ms", "--sessions", "1")
+    with lying_server(delay_ms=60_000) as url:
+        result = run_loadtest(tmp_path, "broadcast", url, *load)
+    assert "an app has to handle message" in " ".join(result.out.split())
+
+
 def test_an_exception_of_the_scenario_is_an_error_without_a_traceback(run):
     with lying_server() as url:
         result = run(CHAT.replace("timeout_s=2", "timeout_s=2, nonsense=1"), url)
-    assert set(result.summary["errors"]) == {"TypeError in Guest"}
+    line = textwrap.dedent(CHAT).splitlines().index('        self.request("ping", {"timestamp": 0}, timeout_s=2)') + 1
+    words = "EnvelopeUser.request() got an unexpected keyword argument 'nonsense'"
+    assert set(result.summary["errors"]) == {f"TypeError in Guest (scenario.py:{line}): {words}"}
     assert "Traceback" not in result.err
+
+
+@pytest.mark.slow
+def test_own_users_speak_in_rooms_and_what_is_refused_is_told_in_words(run):
+    scenario = """
+        from locust import constant, task
+        from loadtest import EnvelopeUser
+
+        class Member(EnvelopeUser):
+            wait_time = constant(0.03)
+
+            def on_start(self):
+                self.connect()
+                self.request("room.join", {"room": "kitchen"})
+
+            @task
+            def say(self):
+                self.send("message", "hello", room="kitchen")
+                said = self.expect("message", timeout_s=5)
+                self.check((said.room, said.data) == ("kitchen", "hello"), "it came by the room")
+
+            @task
+            def intrude(self):
+                self.request("message", "hello", room="cellar")
+    """
+    with serving() as url:
+        result = run(scenario, f"{url}/socket.io/")
+    errors = result.summary["errors"]
+    assert result.summary["latencies"]["expect message"]["count"] > 5
+    refusals = [text for text in errors if text.startswith("request message: FORBIDDEN: ")]
+    assert len(refusals) == 1, errors
+    assert "cellar" in refusals[0]
+    assert set(errors) <= {refusals[0], "FORBIDDEN"}
 
 
 def test_a_raw_user_speaks_to_any_server(run):
@@ -256,8 +298,14 @@ def test_replies_to_own_users_are_judged_as_those_of_built_in_tests(lies, fault,
 @pytest.mark.slow
 def test_own_users_come_back_where_lost_connections_are_to(run):
     with lying_server(close_after=40, close_code=4003) as url:
-        result = run(PINGS, url, "--reconnect")
+        again = """
+        def on_reconnect(self):
+            self.request("ping", {"timestamp": 1})
+            self.check(False, "it is back")
+"""
+        result = run(PINGS + again, url, "--reconnect")
     summary = result.summary
+    assert summary["errors"].pop("check it is back: does not hold") == 3
     assert (summary["connections"]["lost"], summary["connections"]["opened"]) == (3, 6)
     assert summary["latencies"]["reconnect"]["count"] == 3
     assert sum(summary["errors"].values()) <= 3  # what was under way

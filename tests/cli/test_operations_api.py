@@ -80,6 +80,11 @@ def test_what_is_wrong_is_told_with_its_place(shared_ops, path, body, place):
     assert refused(shared_ops.post(path, json=body)) == (400, "INVALID_REQUEST", place)
 
 
+def test_the_rule_of_names_is_told_in_words(shared_ops):
+    said = shared_ops.post("publish", json={"type": "x", "room": "a b"}).json()["error"]["message"]
+    assert said == "Expected 1 to 128 of `A-Z a-z 0-9 _ . : -`."
+
+
 @pytest.mark.parametrize(
     ("query", "place"),
     [

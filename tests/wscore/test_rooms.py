@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from wscore.envelope import InvalidMessageError, decode_data
 from wscore.principal import AuthError
 from wscore.rooms import RoomAccess, RoomGrant, RoomName, granted, is_room_name, is_room_pattern, narrowest, read_grants
 from wscore.tokens import check_claims
@@ -40,6 +41,11 @@ def test_a_room_has_1_to_128_characters_and_a_pattern_a_star_at_its_end_alone(te
         assert not is_name
     else:
         assert is_name
+
+
+def test_data_with_another_name_is_refused_in_words():
+    with pytest.raises(InvalidMessageError, match=r"^Expected 1 to 128 of `A-Z a-z 0-9 _ \. : -` - at `\$\.data`$"):
+        decode_data(msgspec.Raw(b'"a room"'), RoomName)
 
 
 def test_the_narrowest_pattern_decides_whatever_the_order():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wscore.errors import CredentialError, TargetError, WsctlError
+from wscore.operations import ApiErrorCode
 from wscore.text import neutralise
 
 
@@ -30,6 +31,12 @@ class OperationRefusedError(OperationsError):
 
 class OperationsKeyError(OperationRefusedError, CredentialError):
     """The port wants another key, or one that may do more than look."""
+
+    def __str__(self) -> str:
+        source = (
+            "; it comes from WSCTL_OPS_KEY, --ops-key-file or key=" if self.code == ApiErrorCode.UNAUTHORIZED else ""
+        )
+        return super().__str__() + source
 
 
 class OperationsUnreachableError(OperationsError, TargetError):

@@ -8,12 +8,11 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from wscore.codes import CloseCode
 from wscore.envelope import MAX_ID_LENGTH
+from wscore.rooms import NAME_PATTERN
 
 MAX_TARGETS: Final = 1000  # of one broadcast, and acts of one batch
-# No line break at the end, which `$` alone lets pass.
-_NAME: Final = r"^[A-Za-z0-9_.:-]{1,128}$(?!\n)"
 
-Name = Annotated[str, Meta(pattern=_NAME, description="1 to 128 of A-Z a-z 0-9 _ . : -")]
+Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="1 to 128 of A-Z a-z 0-9 _ . : -")]
 Text = Annotated[str, Meta(min_length=1, max_length=1024)]
 Type = Annotated[
     str, Meta(max_length=64, description="The type of the message; those of the server itself are not for others.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import msgspec.inspect
@@ -15,6 +15,9 @@ from wscore.jsonvalues import model_problem
 
 # Reads data as one type; raises InvalidMessageError, with the id of the message that it is given.
 Reader = Callable[[msgspec.Raw, str | None], Any]
+
+# The schema of what only Python knows, such as an `object` in a Struct. An empty one msgspec takes for none.
+_ANY_JSON: Final = {"description": "any JSON"}
 
 
 def reader_of(data_type: Any, name: str) -> Reader:
@@ -42,7 +45,7 @@ def schema_of(data_type: Any) -> dict[str, Any]:
         from pydantic import TypeAdapter
 
         return dict(TypeAdapter(data_type).json_schema())
-    return msgspec.json.schema(data_type)
+    return msgspec.json.schema(data_type, schema_hook=lambda kind: dict(_ANY_JSON))
 
 
 def _parts(data_type: Any) -> Iterator[Any]:

@@ -54,12 +54,14 @@ class Door:
         if self._keys is None:
             return Operator(ANYBODY, address, may_act=True)
         given = headers.getlist("authorization")
+        problem = "A key is needed: Authorization: Bearer KEY."
         if len(given) == 1 and given[0][: len(SCHEME)].lower() == SCHEME:
             self._keys.look(self._log)
             found = self._keys.whose(given[0][len(SCHEME) :].strip().encode("latin-1"))
             if found is not None:
                 return Operator(found.name, address, may_act=found.right is Right.WRITE)
-        raise ApiError(ApiErrorCode.UNAUTHORIZED, "A key is needed: Authorization: Bearer KEY.")
+            problem = "The key is none of this server's."
+        raise ApiError(ApiErrorCode.UNAUTHORIZED, problem)
 
     def _check_page(self, headers: Headers) -> None:
         """Refuse what a web page that is not ours has sent, or had sent."""

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from wscore.jsonvalues import MAX_DEPTH, is_too_deep
 from wscore.operations import ApiErrorCode
+from wscore.rooms import in_words
 from wsserver.operations.port.pages import Parameters
 from wsserver.operations.problems import ApiError
 
@@ -112,7 +113,7 @@ def parameters(request: Request, kind: type[P]) -> P:
 
 
 def _invalid(error: Exception) -> ApiError:
-    text = str(error)
+    text = in_words(str(error))
     place = _PLACE.search(text)
     message = text if place is None else text[: place.start()]
     return ApiError(ApiErrorCode.INVALID_REQUEST, f"{message}.", "$" if place is None else place[1])
