@@ -60,6 +60,8 @@ class ScaleOptions(OptionGroup, frozen=True, kw_only=True):
 
 def _targets(option: str, texts: list[str] | None) -> tuple[RedisTarget, ...]:
     urls = [url for text in texts or () for url in read_list(text)]
+    if texts and not urls:
+        raise ConfigError(option, "is empty, and this process would be alone", "name a Redis, or leave it out")
     targets = tuple(read_target(url, option) for url in urls)
     for url, target in zip(urls, targets, strict=True):
         if target.has_password and any(url in argument for argument in sys.argv):

@@ -147,11 +147,11 @@ def refuse_empty(options: object, group: Any) -> None:
     Elsewhere that means the default; here the default is to be a guest, to check less, or to be open to more.
     """
     for name in group.__struct_fields__:
-        if getattr(options, name) is None:
+        if getattr(options, name) in (None, []):
             refuse_empty_variable(variable_of(name))
 
 
 def refuse_empty_variable(variable: str) -> None:
-    """Raise ConfigError for a variable that is set but empty."""
-    if os.environ.get(variable) == "":
+    """Raise ConfigError for a variable that is set but empty, or has nothing but spaces."""
+    if not os.environ.get(variable, "set").strip():
         raise ConfigError(variable, "is set but empty", "unset it, or give it a value")

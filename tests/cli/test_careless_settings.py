@@ -41,9 +41,17 @@ def settings(webhooks=None, **times):
 )
 def test_an_empty_variable_does_not_open_the_server(monkeypatch, variable):
     assert settings()
-    monkeypatch.setenv(variable, "")
-    with pytest.raises(ConfigError, match=f"{variable}: is set but empty; unset it, or give it a value"):
-        settings()
+    for empty in ("", " \n"):
+        monkeypatch.setenv(variable, empty)
+        with pytest.raises(ConfigError, match=f"{variable}: is set but empty; unset it, or give it a value"):
+            settings()
+
+
+@pytest.mark.parametrize("text", ["", " , "])
+def test_a_list_of_brokers_that_names_none_is_not_taken_for_none(text):
+    for options in (ScaleOptions(broker=[text]), ScaleOptions(broker=[text], workers=2)):
+        with pytest.raises(ConfigError, match="--broker: is empty, and this process would be alone"):
+            options.targets()
 
 
 @pytest.mark.parametrize(
