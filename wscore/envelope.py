@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
+from wscore.choices import with_choices
 from wscore.codes import ERRORS
 from wscore.errors import WsctlError
 from wscore.jsonvalues import (
@@ -130,7 +131,7 @@ def decode_data(raw: msgspec.Raw, data_type: type[T], request_id: str | None = N
             return _decode_untyped(b"null" if raw is NO_DATA else bytes(raw))  # type: ignore[no-any-return]
         return msgspec.json.decode(b"null" if raw is NO_DATA else raw, type=data_type)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidMessageError(_reason(error, "$.data"), request_id) from None
+        raise InvalidMessageError(_reason(error, "$.data", data_type), request_id) from None
 
 
 def _decode_untyped(text: bytes) -> Any:
@@ -166,17 +167,18 @@ def readable_id(frame: bytes) -> str | None:
     return request_id if request_id is not None and len(request_id) <= MAX_ID_LENGTH else None
 
 
-def _reason(error: Exception, root: str = "$") -> str:
+def _reason(error: Exception, root: str = "$", data_type: Any = None) -> str:
     if isinstance(error, RecursionError):
         return f"JSON is nested too deeply - at `{root}`"
     if isinstance(error, UnicodeDecodeError):
         return f"JSON is not UTF-8 - at `{root}`"
-    text = in_words(str(error))
+    text = with_choices(in_words(str(error)), data_type)
     # msgspec reports a high surrogate without its low half in skipped data as truncation.
     if "truncated" in text:
         return "JSON is malformed: truncated, or a lone surrogate"
     if root != "$":
-        text = text.replace("`$", f"`{root}", 1) if " - at `$" in text else f"{text} - at `{root}`"
+        # The last one: a value that is told may hold such a place too.
+        text = f"`{root}".join(text.rsplit("`$", 1)) if " - at `$" in text else f"{text} - at `{root}`"
     return text
 
 
