@@ -65,7 +65,7 @@ def test_the_example_uses_members_that_exist():
     )
     text = section("Your own scenarios")
     examples = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         compile(example, "scenario.py", "exec")
         assert set(re.findall(r"self\.(\w+)\(", example)) <= members
