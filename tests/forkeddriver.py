@@ -58,7 +58,7 @@ class Popen(Forked):
             arguments, folder, variables = ["loadtest.driver"], cwd or os.getcwd(), env or dict(os.environ)
             super()._execute_child(arguments, executable, preexec_fn, close_fds, pass_fds, folder, variables, *more)
         else:
-            subprocess.Popen._execute_child(self, args, executable, *rest)
+            super(Forked, self)._execute_child(args, executable, *rest)  # type: ignore[misc]  # whose place this takes
 
     def _internal_poll(self, **options: Any) -> int | None:
         return self.returncode if self.pid in self.forks else super()._internal_poll(**options)
