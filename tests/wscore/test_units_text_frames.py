@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
+import wscore.text
 from wscore.frames import text_frame
 from wscore.text import REDACTED, checked_text, describe, json_line, neutralise, redact, system_words
 from wscore.units import format_age, format_duration, format_figure, format_size, parse_duration_ms, parse_size_bytes
 
 GUEST = "guest_0b8f9c5e-3f0a-4c6e-9b1d-2a7e5d4c3b21_1700000000000"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
-ROOT = Path(__file__).parents[2]
+PACKAGES = Path(wscore.text.__file__).parents[1]  # those that are imported, as installed ones are
 TREES = ("cli", "loadtest", "wsclient", "wscore", "wsserver")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 
@@ -225,6 +226,6 @@ def test_the_system_has_words_for_every_number_also_for_a_name_that_is_not_known
     untrusted = ssl.SSLError(1, "HIDE-ME")
     untrusted.reason = "CERTIFICATE_VERIFY_FAILED"
     assert system_words(untrusted) == "TLS: certificate verify failed"  # 1 is "Operation not permitted" to the system
-    modules = [path for tree in TREES for path in (ROOT / tree).rglob("*.py")]
+    modules = [path for tree in TREES for path in (PACKAGES / tree).rglob("*.py")]
     askers = {path for path in modules if "os.strerror(" in path.read_text("utf-8")}
-    assert askers == {ROOT / "wscore" / "text.py"}  # who asks it for a number below 0 gets "Unknown error"
+    assert askers == {PACKAGES / "wscore" / "text.py"}  # who asks it for a number below 0 gets "Unknown error"
