@@ -74,7 +74,9 @@ def connect(
     saved = replace(saved, speaks=protocol.over(saved.speaks))
     shows = view.shows()
     if view.open is not None:
-        read = ProtocolOptions().settings(saved.speaks).adapter(now_ms).read if saved.speaks else None
+        from wsclient.recording import read_guessed
+
+        read = ProtocolOptions().settings(saved.speaks).adapter(now_ms).read if saved.speaks else read_guessed
         if by_lines:
             _print_recording(view.open, read, shows, lines.raw)
         else:
@@ -125,18 +127,18 @@ def _fills_terminal() -> bool:
     return is_terminal() and sys.stdout is not None and sys.stdout.isatty()
 
 
-def _print_recording(path: Path, read: Read | None, shows: MessageFilter, raw: bool) -> None:
-    from wsclient.recording import line_of, read_guessed, read_recording
+def _print_recording(path: Path, read: Read, shows: MessageFilter, raw: bool) -> None:
+    from wsclient.recording import line_of, read_recording
 
-    for record in read_recording(path, read or read_guessed):
+    for record in read_recording(path, read):
         if shows.matches(record):
             out(record.text if raw else line_of(record))
 
 
-def _look_through(path: Path, read: Read | None, shows: MessageFilter, theme: str | None, config: Path | None) -> None:
-    from wsclient.recording import read_everything, read_guessed
+def _look_through(path: Path, read: Read, shows: MessageFilter, theme: str | None, config: Path | None) -> None:
+    from wsclient.recording import read_everything
 
-    records = list(read_everything(path, read or read_guessed))
+    records = list(read_everything(path, read))
     collector.rest()
     from cli.terminal import run_terminal
 

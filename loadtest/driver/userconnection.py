@@ -8,14 +8,7 @@ from typing import Generic, TypeVar
 
 from picows import WSTransport
 
-from loadtest.generator.connections import (
-    BINARY,
-    TEXT,
-    ConnectionOwner,
-    LoadConnection,
-    decode_envelope,
-    fault_of,
-)
+from loadtest.generator.connections import BINARY, TEXT, ConnectionOwner, LoadConnection, decode_envelope, fault_of
 from loadtest.generator.messages import Counts
 from loadtest.generator.owntime import OwnTime
 from wscore.codes import CLOSES, CloseCode

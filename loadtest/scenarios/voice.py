@@ -13,14 +13,7 @@ from typing import Annotated, Any, ClassVar, Final
 import msgspec
 from picows import WSTransport
 
-from loadtest.generator.connections import (
-    TEXT,
-    Inbound,
-    LoadConnection,
-    decode_envelope,
-    fault_of,
-    monotonic_ns,
-)
+from loadtest.generator.connections import TEXT, Inbound, LoadConnection, decode_envelope, fault_of, monotonic_ns
 from loadtest.generator.dialing import Dialer
 from loadtest.generator.messages import Part
 from loadtest.generator.schedule import LATE_NS

@@ -131,9 +131,7 @@ class InboundMemory(Held):
     def take(self, reader: Reader, size: int) -> None:
         """Count bytes in that wait for `reader`."""
         self._holders[reader] = None
-        self.used += size
-        if self.used > self.peak:
-            self.peak = self.used
+        self.rise(size)
         if self.used >= self._threshold:
             self._hold_back(reader, was_full=self.used - size >= self._threshold)
 

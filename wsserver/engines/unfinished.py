@@ -76,7 +76,7 @@ class Unfinished(Held):
         before = self._senders.pop(sender, 0) if began or not size else self._senders.get(sender, 0)
         if size:
             self._senders[sender] = size
-        self._count(before, size)
+        self.rise(size - before)
         if size > before and not self._is_over and self.used > self._limit:
             self._is_over = True
             # Not in the middle of a read: uvloop crashes if a transport is closed while it asks for room.
@@ -84,7 +84,7 @@ class Unfinished(Held):
 
     def forget(self, sender: UnfinishedSender) -> None:
         """Let go of a connection that is gone."""
-        self._count(self._senders.pop(sender, 0), 0)
+        self.used -= self._senders.pop(sender, 0)
 
     def check(self) -> None:
         """Once a second have connections give back what they do not need."""
@@ -97,15 +97,10 @@ class Unfinished(Held):
     def _limit(self) -> int:
         return max(self._least, self._in_all - self._waiting())
 
-    def _count(self, before: int, now: int) -> None:
-        self.used += now - before
-        if self.used > self.peak:
-            self.peak = self.used
-
     def _shrink(self) -> None:
         for sender, before in tuple(self._senders.items()):
             now = sender.shrink()
-            self._count(before, now)
+            self.rise(now - before)
             if now:
                 self._senders[sender] = now
             else:

@@ -118,7 +118,7 @@ class Backlog(Held):
         """
         outbox = Outbox(self, writer, self._now_s(), held_bytes + OUTBOX_BYTES, is_limited=is_limited)
         self._outboxes[outbox] = None
-        self._grow(outbox.held_bytes)
+        self.rise(outbox.held_bytes)
         self._tick_later()
         return outbox
 
@@ -151,18 +151,13 @@ class Backlog(Held):
         """Note that one more outbox holds a chunk."""
         chunk.holders += 1
         if chunk.holders == 1:
-            self._grow(chunk.size)
+            self.rise(chunk.size)
 
     def release(self, chunk: Chunk) -> None:
         """Note that an outbox let go of a chunk."""
         chunk.holders -= 1
         if not chunk.holders:
             self.used -= chunk.size
-
-    def _grow(self, size: int) -> None:
-        self.used += size
-        if self.used > self.peak:
-            self.peak = self.used
 
     def _is_over(self, outbox: Outbox, chunk: Chunk) -> bool:
         limit = self._limits.per_connection

@@ -25,6 +25,12 @@ class Held:
         """How many were freed since the peak, and are not in use again."""
         return self.peak - self.used
 
+    def rise(self, size: int) -> None:
+        """Note that so many bytes more are held, or fewer."""
+        self.used += size
+        if self.used > self.peak:
+            self.peak = self.used
+
     def settle(self) -> None:
         """Let what is used now be the peak."""
         self.peak = self.used

@@ -36,7 +36,7 @@ class Growth(Held):
     async def enter(self, size: int) -> None:
         """Wait until there is room for so many bytes; `leave` gives them back."""
         if not self._waiting and self._has_room(size):
-            self._take(size)
+            self.rise(size)
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((size, turn))
@@ -53,13 +53,8 @@ class Growth(Held):
         while self._waiting and self._has_room(self._waiting[0][0]):
             next_size, turn = self._waiting.popleft()
             if not turn.done():
-                self._take(next_size)
+                self.rise(next_size)
                 turn.set_result(None)
-
-    def _take(self, size: int) -> None:
-        self.used += size
-        if self.used > self.peak:
-            self.peak = self.used
 
     def _has_room(self, size: int) -> bool:
         return not self.used or self.used + size <= self._limit
